@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import "net/netip"
+
+// Transport is how the endpoints of a backend are reached.
+type Transport string
+
+// Transports.
+const (
+	// MeshOnly: every endpoint has a proxy (or there is none yet); mutual TLS, HTTP/2 between proxies.
+	MeshOnly Transport = "mesh"
+	// Mixed: some have, told apart by each endpoint; HTTP/1.1 where the protocol is HTTP.
+	Mixed Transport = "mixed"
+	// Plain: none has.
+	Plain Transport = "plain"
+)
+
+// Backend becomes an Envoy cluster: a Service port as a destination, shared by all proxies.
+// It changes only when a user changed something that concerns it; endpoints and identities are apart.
+type Backend struct {
+	Key       PortKey
+	Node      string // set on the variant for internalTrafficPolicy Local
+	Protocol  Protocol
+	Transport Transport
+	// Affinity: connections of one client address stay with one endpoint.
+	Affinity bool
+	// Direct: the cluster goes to the original destination, one pod of a headless Service.
+	Direct bool
+}
+
+// Endpoints become a ClusterLoadAssignment. Sorted by address.
+type Endpoints struct {
+	Key  PortKey
+	Node string
+	List []Endpoint
+}
+
+// Endpoint is one address of a backend.
+type Endpoint struct {
+	Addr netip.AddrPort
+	// Meshed endpoints are reached by mutual TLS.
+	Meshed bool
+	Zone   string
+}
+
+// Peers become the Secret with which clients of a Service check it (secure naming).
+type Peers struct {
+	Service Key
+	// Identities are SPIFFE ids, sorted, of the service accounts behind the Service.
+	Identities []string
+	// Roots is PEM.
+	Roots string
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+// GatewayPort is one port of a Gateway: one Envoy listener. Listeners of Gateway API that share
+// the port become sections of it.
+type GatewayPort struct {
+	Gateway Key
+	Port    uint16
+	// TLS ports choose the section by server name; plain ports have one merged table in Sections[0].
+	TLS      bool
+	Sections []GatewaySection
+	// XFFHops is how many proxies in front are trusted to have appended to X-Forwarded-For.
+	XFFHops uint32
+}
+
+// GatewaySection is a listener of a Gateway.
+type GatewaySection struct {
+	Name string
+	// Hostname is "" (any), exact or "*.example.com".
+	Hostname string
+	// Certificates are Secrets, in order; TLS ports only.
+	Certificates []Key
+	// Table is the name of the section's RouteTable: names.GatewayPort for plain ports, names.GatewaySection for TLS.
+	Table string
+}
+
+// TLSSecret is a kubernetes.io/tls Secret. Key is a private key: it is never printed.
+type TLSSecret struct {
+	Key
+	Certificate string
+	PrivateKey  Redacted
+}
+
+// Redacted is a secret that does not print itself.
+type Redacted string
+
+// String hides the value.
+func (Redacted) String() string { return "[redacted]" }
+
+// GoString hides the value.
+func (Redacted) GoString() string { return "[redacted]" }
+
+// Scope is what one proxy subscribes to; becomes protocol.Scope.
+type Scope struct {
+	Name                string
+	Include             []string
+	Clusters, Listeners []string
+	Proxy               *ProxySettings
+}
+
+// ProxySettings become protocol.Proxy.
+type ProxySettings struct {
+	LogLevel                   string
+	Concurrency                int
+	DrainSeconds               int32
+	CertificateLifetimeSeconds int64
+}

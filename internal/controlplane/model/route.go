@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import "time"
+
+// Object names a Kubernetes object a piece of the model comes from.
+type Object struct{ Kind, Namespace, Name string }
+
+// Frontend is a Service port as clients see it: one outbound listener, matched by address.
+type Frontend struct {
+	Key PortKey
+	// Node and Consumer are the variant, as in names.Out.
+	Node, Consumer string
+	// Addresses are the VIPs as strings, sorted.
+	Addresses []string
+	// Protocol after an attached route had its say. HTTP kinds use the RouteTable of the same name;
+	// TCP goes to Backends.
+	Protocol Protocol
+	// Backends of a TCP frontend: by default the Service itself with weight 1.
+	Backends []WeightedBackend
+	// Affinity makes requests carry the client's address as hash.
+	Affinity bool
+}
+
+// PodFrontend is one pod of a headless Service at its own address: bytes over mutual TLS.
+type PodFrontend struct {
+	Pod     Key
+	Address string
+	Port    uint16 // the pod's port, which for a headless Service is where clients connect
+	Service PortKey
+}
+
+// RouteTable becomes a RouteConfiguration. Name is its xDS name.
+type RouteTable struct {
+	Name  string
+	Hosts []VirtualHost
+}
+
+// VirtualHost is a set of host names and their rules in the order they are tried.
+// A request that no rule matches gets 404.
+type VirtualHost struct {
+	// Domains: "*" in mesh (GEP-1294: hostnames have no effect there), else exact names or "*.example.com".
+	Domains []string
+	Rules   []Rule
+}
+
+// Rule is one match and what is done with it; rules stand in the order of Gateway API's precedence.
+type Rule struct {
+	// Name is the rule's name in its route, if any. Source is the route.
+	Name            string
+	Source          Object
+	Match           Match
+	RequestHeaders  HeaderMods
+	ResponseHeaders HeaderMods
+	// At most one of Redirect and Backends is set; neither: 500 (Gateway API: all backends invalid or none).
+	Redirect *Redirect
+	Rewrite  *Rewrite
+	Mirrors  []Mirror
+	Backends []WeightedBackend
+	// Timeout covers the whole request, BackendTimeout one attempt (GEP-1742); 0 is none.
+	Timeout, BackendTimeout time.Duration
+	Retry                   *Retry
+	// Affinity makes requests carry the client's address as hash.
+	Affinity bool
+}
+
+// Match is a conjunction. The zero value matches everything.
+type Match struct {
+	Path    PathMatch
+	Method  string
+	Headers []ValueMatch
+	Query   []ValueMatch
+	// GRPC matches only requests whose content-type is application/grpc.
+	GRPC bool
+}
+
+// PathKind says how PathMatch.Value is compared.
+type PathKind string
+
+// Path kinds. PathPrefix matches whole segments (Gateway API PathPrefix).
+const (
+	PathPrefix PathKind = "prefix"
+	PathExact  PathKind = "exact"
+	PathRegex  PathKind = "regex" // RE2, the whole path
+)
+
+// PathMatch matches the path; the zero value matches any.
+type PathMatch struct {
+	Kind  PathKind
+	Value string
+}
+
+// ValueMatch matches a header (name compared without case) or a query parameter.
+type ValueMatch struct {
+	Name  string
+	Value string
+	Regex bool
+}
+
+// Header is a name and a value.
+type Header struct{ Name, Value string }
+
+// HeaderMods are applied in the order Set, Add, Remove.
+type HeaderMods struct {
+	Set, Add []Header
+	Remove   []string
+}
+
+// Redirect answers with a redirection. Empty fields keep what the request has.
+type Redirect struct {
+	Scheme, Hostname string
+	Port             uint16 // 0: by Gateway API's rules, already resolved where they need the listener
+	StatusCode       int
+	Path             *PathRewrite
+}
+
+// Rewrite changes the request on its way to the backend.
+type Rewrite struct {
+	Hostname string
+	Path     *PathRewrite
+}
+
+// PathRewrite replaces the whole path or the matched prefix (Prefix is then the match's own value).
+type PathRewrite struct {
+	Full        bool
+	Prefix      string
+	Replacement string
+}
+
+// Mirror copies requests to a backend whose answers are dropped. Numerator of Denominator requests.
+type Mirror struct {
+	Backend                PortKey
+	Numerator, Denominator uint32
+}
+
+// WeightedBackend is a share of the requests.
+type WeightedBackend struct {
+	Backend PortKey
+	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
+	Node            string
+	Weight          uint32
+	Invalid         bool // this share is answered with 500
+	RequestHeaders  HeaderMods
+	ResponseHeaders HeaderMods
+}
+
+// Retry is HTTPRoute's retry (GEP-1731).
+type Retry struct {
+	Attempts uint32
+	Codes    []uint32
+	Backoff  time.Duration
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import (
+	"net/netip"
+	"strconv"
+)
+
+// Key names a namespaced object.
+type Key struct{ Namespace, Name string }
+
+// String spells NAMESPACE/NAME.
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// PortKey names a port of a Service by its number.
+type PortKey struct {
+	Service Key
+	Port    uint16
+}
+
+// String spells NAMESPACE/NAME:PORT.
+func (k PortKey) String() string { return k.Service.String() + ":" + strconv.Itoa(int(k.Port)) }
+
+// Service is a Kubernetes Service, trimmed to what matters here.
+type Service struct {
+	Key
+	// VIPs are the cluster addresses; none for headless Services and ExternalName.
+	VIPs []netip.Addr
+	// Headless is clusterIP None. ExternalName is the DNS name of an ExternalName Service, else empty.
+	Headless     bool
+	ExternalName string
+	Ports        []ServicePort
+	// LocalTraffic is internalTrafficPolicy Local: clients use only endpoints of their own node.
+	LocalTraffic bool
+	// AffinitySeconds is the ClientIP session affinity's timeout; 0 is none.
+	AffinitySeconds int32
+}
+
+// ServicePort is one port of a Service.
+type ServicePort struct {
+	Name     string
+	Port     uint16
+	Protocol Protocol
+	// Declared is false where Protocol is only the default, so that an attached route may decide.
+	Declared bool
+}
+
+// Slice is an EndpointSlice, trimmed.
+type Slice struct {
+	Key
+	Service   Key
+	Ports     []SlicePort
+	Endpoints []SliceEndpoint
+}
+
+// SlicePort is a port of a slice; Name joins it to the ServicePort of the same name.
+type SlicePort struct {
+	Name string
+	Port uint16
+}
+
+// SliceEndpoint is one address of a slice.
+type SliceEndpoint struct {
+	Addr netip.Addr
+	// Pod is the pod behind the address where the slice names one (targetRef), else zero.
+	Pod                         Key
+	Node, Zone                  string
+	Ready, Serving, Terminating bool
+}
+
+// Namespace is a namespace and what it says about injection.
+type Namespace struct {
+	Name string
+	// Meshed is true where the Mesh's injection selector or the inject label takes the namespace in.
+	Meshed bool
+	Labels []Label // sorted by name; for Gateway listeners' namespace selectors
+}
+
+// Label is a name and a value.
+type Label struct{ Name, Value string }

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import "net/netip"
+
+// Workload is a pod. Its identity is what its ServiceAccount says.
+type Workload struct {
+	Key
+	UID            string
+	Addresses      []netip.Addr
+	Node           string
+	ServiceAccount string
+	HostNetwork    bool
+	// Kind is names.KindSidecar, names.KindGateway, or empty for a pod without a proxy.
+	Kind string
+	// Gateway is the Gateway a KindGateway pod serves.
+	Gateway string
+	// Ready is the pod's Ready condition; Ended is phase Succeeded or Failed.
+	Ready, Ended bool
+	Labels       []Label // sorted by name
+	// ExcludedInboundPorts are served without the proxy.
+	ExcludedInboundPorts []uint16
+	// Proxy settings from the pod's annotations; zero: the mesh's.
+	LogLevel     string
+	Concurrency  int
+	DrainSeconds int32
+	// Version and Revision of the injected proxy.
+	Version, Revision string
+	// Ports are the container ports with a name, for Services' named target ports.
+	NamedPorts []NamedPort
+}
+
+// NamedPort is a named TCP container port.
+type NamedPort struct {
+	Name string
+	Port uint16
+}
+
+// Meshed tells whether peers may speak mutual TLS to port of this workload.
+func (w Workload) Meshed(port uint16) bool {
+	if w.Kind == "" || w.HostNetwork {
+		return false
+	}
+	for _, p := range w.ExcludedInboundPorts {
+		if p == port {
+			return false
+		}
+	}
+	return true
+}
+
+// Inbound is what a sidecar serves for its pod.
+type Inbound struct {
+	Pod    Key
+	Strict bool
+	// Ports are the application's ports whose protocol is known, sorted by number: those that a
+	// Service selecting the pod targets. On all others bytes pass as they are.
+	Ports []InboundPort
+	// Excluded ports never reach the proxy; listed so that config shown to people is complete.
+	Excluded []uint16
+}
+
+// InboundPort is one port of the application. Protocol is what the application itself speaks.
+type InboundPort struct {
+	Port     uint16
+	Protocol Protocol
+}
+
+// Settings are the mesh-wide settings that translation reads; from the Mesh resource.
+type Settings struct {
+	TrustDomain string
+	Strict      bool
+	// Version is the release, DefaultDrainSeconds and the rest are for proxies that don't say.
+	Version                    string
+	LogLevel                   string
+	Concurrency                int
+	DrainSeconds               int32
+	CertificateLifetimeSeconds int64
+}

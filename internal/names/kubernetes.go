@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package names
+
+// Names in the Kubernetes API that belong to Tulle.
+const (
+	// Group is the API group of Mesh and the policy kinds, and the prefix of every label and annotation.
+	Group = "tulle.dev"
+	// ControllerName is the Gateway API controllerName of Tulle's GatewayClass, XMesh and route statuses.
+	ControllerName = "tulle.dev/mesh-controller"
+	// GatewayClass is the name of the GatewayClass the operator makes.
+	GatewayClass = "tulle"
+	// XMesh is the default name of the Gateway API mesh resource (GEP-3949).
+	XMesh = "tulle"
+	// SystemNamespace is where the operator and the control plane run unless told otherwise.
+	SystemNamespace = "tulle-system"
+	// FieldManager owns the fields that Tulle applies with server-side apply.
+	FieldManager = "tulle"
+	// Finalizer guards the orderly end of a Mesh.
+	Finalizer = "tulle.dev/mesh"
+)
+
+// Labels.
+const (
+	// LabelInject on a namespace or a pod asks for a proxy ("enabled") or refuses it ("disabled"); the pod wins.
+	LabelInject = "tulle.dev/inject"
+	// LabelProxy marks pods that carry a proxy; its value is KindSidecar or KindGateway.
+	LabelProxy = "tulle.dev/proxy"
+	// LabelRevision names the control-plane revision that injected a pod or that an object belongs to.
+	LabelRevision = "tulle.dev/revision"
+	// LabelVersion names the release of an injected proxy.
+	LabelVersion = "tulle.dev/version"
+	// LabelMesh names the Mesh that owns an object; used for pruning.
+	LabelMesh = "tulle.dev/mesh"
+	// LabelGateway is Gateway API's own label on the objects made for a Gateway (GEP-1762).
+	LabelGateway = "gateway.networking.k8s.io/gateway-name"
+	// InjectEnabled and InjectDisabled are the only values of LabelInject.
+	InjectEnabled  = "enabled"
+	InjectDisabled = "disabled"
+)
+
+// Kinds of proxies.
+const (
+	KindSidecar = "sidecar"
+	KindGateway = "gateway"
+)
+
+// Annotations. Those under "workloads may set" are the closed list that the
+// injection webhook accepts on pods; any other tulle.dev/ annotation on a pod is refused.
+const (
+	// Workloads may set:
+	AnnotationExcludeInboundPorts  = "tulle.dev/exclude-inbound-ports"  // "8125,9000"
+	AnnotationExcludeOutboundPorts = "tulle.dev/exclude-outbound-ports" // "3306"
+	AnnotationExcludeOutboundIPs   = "tulle.dev/exclude-outbound-ips"   // "192.0.2.0/24,198.51.100.7"
+	AnnotationProxyLogLevel        = "tulle.dev/proxy-log-level"        // trace|debug|info|warning|error|critical|off
+	AnnotationProxyConcurrency     = "tulle.dev/proxy-concurrency"      // worker threads, 1..64
+	AnnotationProxyCPURequest      = "tulle.dev/proxy-cpu-request"
+	AnnotationProxyCPULimit        = "tulle.dev/proxy-cpu-limit"
+	AnnotationProxyMemoryRequest   = "tulle.dev/proxy-memory-request"
+	AnnotationProxyMemoryLimit     = "tulle.dev/proxy-memory-limit"
+	AnnotationDrainSeconds         = "tulle.dev/drain-seconds"
+
+	// Set by Tulle:
+	// AnnotationInjected records what injection did, as JSON (protocol.Injected); its presence makes injection idempotent.
+	AnnotationInjected = "tulle.dev/injected"
+	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
+	AnnotationForceDelete = "tulle.dev/force-delete"
+)
+
+// Containers and volumes that injection adds.
+const (
+	ContainerInit  = "tulle-init"
+	ContainerSlotA = "tulle-proxy-a"
+	ContainerSlotB = "tulle-proxy-b"
+	VolumeRun      = "tulle-run"
+	VolumeToken    = "tulle-token"
+	VolumeTrust    = "tulle-trust"
+	VolumePod      = "tulle-pod"
+)
+
+// Objects that the operator keeps.
+const (
+	// ControlPlaneService is the stable address of the control plane; its selector follows the active revision.
+	ControlPlaneService = "tulle-controlplane"
+	// TrustConfigMap holds the active roots (key TrustKey) in every meshed namespace.
+	TrustConfigMap = "tulle-trust"
+	// TrustKey is the key of TrustConfigMap: PEM, one or more certificates.
+	TrustKey = "ca.crt"
+	// RootSecret and IntermediateSecret are written by cert-manager in the system namespace.
+	RootSecret         = "tulle-root"
+	IntermediateSecret = "tulle-intermediate"
+)
+
+// RevisionOf turns a release version into the form used in object names and labels: "0.1.0" becomes "0-1-0".
+func RevisionOf(version string) string {
+	b := []byte(version)
+	for i, c := range b {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// ControlPlaneDeployment is the name of a revision's Deployment and of its ServiceAccount, PDB and webhook objects.
+func ControlPlaneDeployment(revision string) string { return "tulle-controlplane-" + revision }
+
+// GatewayResource is the name of the Deployment, Service and ServiceAccount made for a Gateway (GEP-1762: name-class).
+func GatewayResource(gateway string) string { return gateway + "-" + GatewayClass }

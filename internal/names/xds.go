@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package names
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Names of resources that are the same in every proxy.
+const (
+	Identity     = "identity"        // Secret served by the agent itself: the workload's key and certificate
+	Trust        = "trust"           // Secret: the active roots, any peer of the trust domain
+	Outbound     = "std/outbound"    // Listener on PortOutbound
+	Passthrough  = "std/passthrough" // Cluster: the original destination, untouched
+	Blackhole    = "std/blackhole"   // Cluster without endpoints: loops and refused traffic end here
+	InboundTCP   = "std/in-tcp"      // Clusters from the inbound proxy to the application
+	InboundHTTP1 = "std/in-http1"
+	InboundHTTP2 = "std/in-http2"
+	NoBackend    = "std/no-backend" // never exists: the share of an invalid backendRef, answered with 500
+)
+
+// Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
+// Node and Consumer are the closed variants: Node where internalTrafficPolicy is Local, Consumer
+// where routes of another namespace replace the producer's (GEP-1294). At most one is set.
+type Out struct {
+	Namespace, Service string
+	Port               uint16
+	Node, Consumer     string
+}
+
+// String spells out/NS/SVC/PORT[/node/NODE|/consumer/NS].
+func (o Out) String() string {
+	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
+	if o.Node != "" {
+		s += "/node/" + o.Node
+	}
+	if o.Consumer != "" {
+		s += "/consumer/" + o.Consumer
+	}
+	return s
+}
+
+// ParseOut reads what Out.String writes.
+func ParseOut(name string) (Out, error) {
+	p := strings.Split(name, "/")
+	if len(p) != 4 && len(p) != 6 || p[0] != "out" {
+		return Out{}, fmt.Errorf("%q is not out/NAMESPACE/SERVICE/PORT", name)
+	}
+	port, err := strconv.ParseUint(p[3], 10, 16)
+	if err != nil {
+		return Out{}, fmt.Errorf("%q: port: %w", name, err)
+	}
+	o := Out{Namespace: p[1], Service: p[2], Port: uint16(port)}
+	if len(p) == 6 {
+		switch p[4] {
+		case "node":
+			o.Node = p[5]
+		case "consumer":
+			o.Consumer = p[5]
+		default:
+			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[4])
+		}
+	}
+	return o, nil
+}
+
+// Direct names the Cluster that reaches single pods of a headless Service by their own address.
+func Direct(namespace, service string, port uint16) string {
+	return fmt.Sprintf("direct/%s/%s/%d", namespace, service, port)
+}
+
+// PodListener names the Listener for one pod's own address and port, through a headless Service.
+func PodListener(namespace, pod string, port uint16) string {
+	return fmt.Sprintf("pod/%s/%s/%d", namespace, pod, port)
+}
+
+// Inbound names the inbound Listener of a pod.
+func Inbound(namespace, pod string) string { return "in/" + namespace + "/" + pod }
+
+// GatewayPort names the Listener of a Gateway's port, and the RouteConfiguration of its HTTP listeners.
+func GatewayPort(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("gw/%s/%s/%d", namespace, gateway, port)
+}
+
+// GatewaySection names the RouteConfiguration of one HTTPS listener of a Gateway.
+func GatewaySection(namespace, gateway string, port uint16, section string) string {
+	return GatewayPort(namespace, gateway, port) + "/" + section
+}
+
+// SAN names the Secret with the peers a Service's clients accept: roots and SPIFFE ids.
+func SAN(namespace, service string) string { return "san/" + namespace + "/" + service }
+
+// GatewayTLS names the Secret with a certificate of a Gateway's HTTPS listener. The Gateway is part
+// of the name so that the right to ask for it follows from name and principal alone.
+func GatewayTLS(namespace, gateway, secretNamespace, secret string) string {
+	return fmt.Sprintf("tls/%s/%s/%s/%s", namespace, gateway, secretNamespace, secret)
+}
+
+// ScopeSidecar, ScopeGateway and ScopeNamespace name the scope resources (protocol.Scope).
+func ScopeSidecar(namespace, pod string) string { return "scope/sidecar/" + namespace + "/" + pod }
+func ScopeGateway(namespace, gateway string) string {
+	return "scope/gateway/" + namespace + "/" + gateway
+}
+
+// ScopeNamespace lists what clients anywhere need to reach the Services of a namespace.
+func ScopeNamespace(namespace string) string { return "scope/namespace/" + namespace }

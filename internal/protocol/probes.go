@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package protocol
+
+// Probes are the application's probes and lifecycle hooks that injection moved to the agent: the
+// kubelet asks the agent's PortAgent, the agent asks the application inside the pod, bypassing the
+// redirection. The agent answers exactly these paths and no others.
+type Probes map[string]Probe // key: the path on the agent, see ProbePath
+
+// ProbePath is the agent's path of a container's probe; kind is "startup", "readiness", "liveness",
+// "postStart" or "preStop".
+func ProbePath(container, kind string) string { return "/probe/" + container + "/" + kind }
+
+// Probe is one original probe. Exactly one of HTTP, GRPC and TCP is set.
+type Probe struct {
+	HTTP *HTTPProbe `json:"http,omitempty"`
+	GRPC *GRPCProbe `json:"grpc,omitempty"`
+	TCP  *TCPProbe  `json:"tcp,omitempty"`
+	// TimeoutSeconds is the original timeout; 0 means 1.
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+}
+
+// HTTPProbe is an HTTP GET; any status from 200 to 399 is success. Certificates are not checked, as by the kubelet.
+type HTTPProbe struct {
+	Host    string      `json:"host,omitempty"` // empty: the pod's address
+	Port    uint16      `json:"port"`
+	Path    string      `json:"path"`
+	Scheme  string      `json:"scheme,omitempty"` // HTTP (default) or HTTPS
+	Headers [][2]string `json:"headers,omitempty"`
+}
+
+// GRPCProbe is grpc.health.v1.Health/Check.
+type GRPCProbe struct {
+	Port    uint16 `json:"port"`
+	Service string `json:"service,omitempty"`
+}
+
+// TCPProbe is a connection.
+type TCPProbe struct {
+	Host string `json:"host,omitempty"` // empty: the pod's address
+	Port uint16 `json:"port"`
+}
+
+// AppMetrics is where the application serves Prometheus metrics, from its prometheus.io/ annotations.
+type AppMetrics struct {
+	Port uint16 `json:"port"`
+	Path string `json:"path"`
+}
+
+// Injected is the value of names.AnnotationInjected.
+type Injected struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	// ExcludedInboundPorts are served by the application without the proxy; peers send them plaintext.
+	ExcludedInboundPorts []uint16 `json:"excludedInboundPorts,omitempty"`
+	// Warnings are ways round the mesh that the pod's author left open (NET_ADMIN, privileged).
+	Warnings []string `json:"warnings,omitempty"`
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// ScopeType is the xDS type URL of Scope. The value of the Any is Scope as JSON.
+const ScopeType = "type.googleapis.com/tulle.v1.Scope"
+
+// Scope tells an agent which resources to subscribe to. Only agents read it; Envoy never sees it.
+// Everything else (routes, endpoints, secrets) Envoy asks for by name once it holds these.
+type Scope struct {
+	// Include names further scopes (of the same type) whose lists are added to this one's.
+	Include []string `json:"include,omitempty"`
+	// Clusters and Listeners are sorted xDS resource names.
+	Clusters  []string `json:"clusters,omitempty"`
+	Listeners []string `json:"listeners,omitempty"`
+	// Proxy is how the agent runs Envoy; only the proxy's own scope (not an included one) sets it.
+	Proxy *Proxy `json:"proxy,omitempty"`
+}
+
+// Proxy is how an agent runs its Envoy.
+type Proxy struct {
+	// LogLevel is Envoy's: trace, debug, info, warning, error, critical or off. Applied live.
+	LogLevel string `json:"logLevel,omitempty"`
+	// Concurrency is Envoy's number of worker threads; 0 means 1. Read when Envoy starts.
+	Concurrency int `json:"concurrency,omitempty"`
+	// Drain is how long connections get to end when the proxy stops; 0 means 30 s.
+	Drain Duration `json:"drain,omitempty"`
+	// CertificateLifetime is how long workload certificates live; 0 means 24 h.
+	CertificateLifetime Duration `json:"certificateLifetime,omitempty"`
+}
+
+// Duration is a time.Duration that is written as a string ("30s") in JSON.
+type Duration time.Duration
+
+// MarshalJSON writes the duration as Go spells it.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("duration must be a string like \"30s\": %w", err)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
