@@ -105,5 +105,17 @@ func ScopeGateway(namespace, gateway string) string {
 	return "scope/gateway/" + namespace + "/" + gateway
 }
 
-// ScopeNamespace lists what clients anywhere need to reach the Services of a namespace.
+// ScopeMesh includes the scope of every meshed namespace. Sidecars of a namespace with consumer
+// routes include ScopeMeshFor instead, so that each address has one listener.
+const ScopeMesh = "scope/mesh"
+
+// ScopeMeshFor is ScopeMesh for clients of one namespace.
+func ScopeMeshFor(consumer string) string { return ScopeMesh + "/consumer/" + consumer }
+
+// ScopeNamespace lists what clients need to reach the Services of a namespace.
 func ScopeNamespace(namespace string) string { return "scope/namespace/" + namespace }
+
+// ScopeNamespaceFor is ScopeNamespace for clients of one namespace that has consumer routes to it.
+func ScopeNamespaceFor(namespace, consumer string) string {
+	return ScopeNamespace(namespace) + "/consumer/" + consumer
+}

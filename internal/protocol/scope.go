@@ -15,7 +15,8 @@ const ScopeType = "type.googleapis.com/tulle.v1.Scope"
 // Scope tells an agent which resources to subscribe to. Only agents read it; Envoy never sees it.
 // Everything else (routes, endpoints, secrets) Envoy asks for by name once it holds these.
 type Scope struct {
-	// Include names further scopes (of the same type) whose lists are added to this one's.
+	// Include names further scopes (of the same type) whose lists are added to this one's; they may
+	// include others in turn. A cycle or a missing scope adds nothing.
 	Include []string `json:"include,omitempty"`
 	// Clusters and Listeners are sorted xDS resource names.
 	Clusters  []string `json:"clusters,omitempty"`
