@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package rights
+
+import (
+	"strings"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// Proxy is a proxy whose identity is proven: pod, namespace and kind by its certificate, node and
+// Gateway by the live pod of that UID.
+type Proxy struct {
+	Namespace, Pod string
+	// Kind is names.KindSidecar or names.KindGateway.
+	Kind string
+	// Gateway is the Gateway a KindGateway proxy was made for.
+	Gateway string
+	Node    string
+}
+
+// Allow tells whether p may subscribe to the resource. The zero Proxy may subscribe to nothing.
+func Allow(p Proxy, name string) bool {
+	seg := strings.Split(name, "/")
+	switch p.Kind {
+	case names.KindSidecar:
+		return shared(seg) || ofServices(p, seg) || ofSidecar(p, seg)
+	case names.KindGateway:
+		return shared(seg) || ofServices(p, seg) || ofGateway(p, seg)
+	}
+	return false
+}
+
+// shared resources are the same for everybody and tell nothing of anybody.
+func shared(seg []string) bool {
+	return len(seg) == 1 && seg[0] == names.Trust || len(seg) == 2 && seg[0] == "std"
+}
+
+// ofServices are how Services are reached: open to every proxy of the mesh, but a variant only to
+// those it was made for.
+func ofServices(p Proxy, seg []string) bool {
+	switch seg[0] {
+	case "out":
+		switch {
+		case len(seg) == 4:
+			return true
+		case len(seg) != 6:
+			return false
+		case seg[4] == "node":
+			return seg[5] == p.Node
+		case seg[4] == "consumer":
+			return seg[5] == p.Namespace
+		}
+	case "san":
+		return len(seg) == 3
+	}
+	return false
+}
+
+func ofSidecar(p Proxy, seg []string) bool {
+	switch seg[0] {
+	case "direct", "pod":
+		return len(seg) == 4
+	case "in":
+		return len(seg) == 3 && seg[1] == p.Namespace && seg[2] == p.Pod
+	case "scope":
+		switch {
+		case len(seg) == 4 && seg[1] == "sidecar":
+			return seg[2] == p.Namespace && seg[3] == p.Pod
+		case len(seg) == 2 && seg[1] == "mesh", len(seg) == 3 && seg[1] == "namespace":
+			return true
+		case len(seg) == 4 && seg[1] == "mesh", len(seg) == 5 && seg[1] == "namespace":
+			return seg[len(seg)-2] == "consumer" && seg[len(seg)-1] == p.Namespace
+		}
+	}
+	return false
+}
+
+func ofGateway(p Proxy, seg []string) bool {
+	if len(seg) < 4 || p.Gateway == "" {
+		return false
+	}
+	switch seg[0] {
+	case "gw":
+		return (len(seg) == 4 || len(seg) == 5) && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "tls":
+		return len(seg) == 5 && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "scope":
+		return len(seg) == 4 && seg[1] == "gateway" && seg[2] == p.Namespace && seg[3] == p.Gateway
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package rights
+
+import (
+	"testing"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// TestAllow asks, for each kind of proxy, for every kind of resource: its own, a neighbour's and a
+// stranger's. What is not in a proxy's list must be refused.
+func TestAllow(t *testing.T) {
+	sidecar := Proxy{Namespace: "shop", Pod: "web-1", Kind: names.KindSidecar, Node: "n1"}
+	gateway := Proxy{Namespace: "shop", Pod: "gw-1", Kind: names.KindGateway, Gateway: "gw", Node: "n1"}
+	all := map[string]struct{ sidecar, gateway bool }{
+		names.Trust:       {true, true},
+		names.Outbound:    {true, true},
+		names.Passthrough: {true, true},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80}.String():                   {true, true},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n1"}.String():       {true, true},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n2"}.String():       {false, false},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "shop"}.String(): {true, true},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "bank"}.String(): {false, false},
+		names.SAN("bank", "ledger"):                      {true, true},
+		names.Direct("bank", "db", 5432):                 {true, false},
+		names.PodListener("bank", "db-0", 5432):          {true, false},
+		names.Inbound("shop", "web-1"):                   {true, false},
+		names.Inbound("shop", "web-2"):                   {false, false},
+		names.Inbound("bank", "web-1"):                   {false, false},
+		names.ScopeSidecar("shop", "web-1"):              {true, false},
+		names.ScopeSidecar("shop", "web-2"):              {false, false},
+		names.ScopeMesh:                                  {true, false},
+		names.ScopeMeshFor("shop"):                       {true, false},
+		names.ScopeMeshFor("bank"):                       {false, false},
+		names.ScopeNamespace("bank"):                     {true, false},
+		names.ScopeNamespaceFor("bank", "shop"):          {true, false},
+		names.ScopeNamespaceFor("bank", "bank"):          {false, false},
+		names.GatewayPort("shop", "gw", 80):              {false, true},
+		names.GatewaySection("shop", "gw", 443, "https"): {false, true},
+		names.GatewayPort("shop", "other", 80):           {false, false},
+		names.GatewayPort("bank", "gw", 80):              {false, false},
+		names.GatewayTLS("shop", "gw", "shop", "cert"):   {false, true},
+		names.GatewayTLS("shop", "gw", "bank", "cert"):   {false, true}, // a ReferenceGrant let it in
+		names.GatewayTLS("shop", "other", "shop", "c"):   {false, false},
+		names.ScopeGateway("shop", "gw"):                 {false, true},
+		names.ScopeGateway("shop", "other"):              {false, false},
+		names.Identity:                                   {false, false}, // the agent's own
+		"":                                               {false, false},
+		"*":                                              {false, false},
+		"out":                                            {false, false},
+		"out/a/b":                                        {false, false},
+		"in/shop/web-1/":                                 {false, false},
+		"tls/shop/gw":                                    {false, false},
+		"std/x/y":                                        {false, false},
+	}
+	for name, want := range all {
+		if got := Allow(sidecar, name); got != want.sidecar {
+			t.Errorf("sidecar, %q: %v, want %v", name, got, want.sidecar)
+		}
+		if got := Allow(gateway, name); got != want.gateway {
+			t.Errorf("gateway, %q: %v, want %v", name, got, want.gateway)
+		}
+		if Allow(Proxy{}, name) || Allow(Proxy{Kind: names.KindGateway, Namespace: "shop"}, names.GatewayPort("shop", "", 80)) {
+			t.Errorf("nobody was allowed %q", name)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package names
+
+import "testing"
+
+// TestOutRoundTrip: Parse(Build(x)) == x for every variant, and nothing else parses.
+func TestOutRoundTrip(t *testing.T) {
+	for _, o := range []Out{
+		{Namespace: "a", Service: "b", Port: 1},
+		{Namespace: "a", Service: "b", Port: 65535, Node: "node-1.example"},
+		{Namespace: "a", Service: "b", Port: 80, Consumer: "c"},
+	} {
+		got, err := ParseOut(o.String())
+		if err != nil || got != o {
+			t.Errorf("%v: %v, %v", o, got, err)
+		}
+	}
+	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y"} {
+		if o, err := ParseOut(bad); err == nil {
+			t.Errorf("%q parsed as %+v", bad, o)
+		}
+	}
+}
+
+// TestSPIFFERoundTrip does the same for identities.
+func TestSPIFFERoundTrip(t *testing.T) {
+	id := SPIFFE{"example.org", "shop", "web"}
+	if got, err := ParseSPIFFE(id.String()); err != nil || got != id {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "spiffe://", "https://a/ns/b/sa/c", "spiffe://a/ns/b/sa/", "spiffe://a/ns//sa/c", "spiffe:///ns/b/sa/c", "spiffe://a/ns/b/sa/c/d", "spiffe://a/b/ns/sa/c"} {
+		if got, err := ParseSPIFFE(bad); err == nil {
+			t.Errorf("%q parsed as %+v", bad, got)
+		}
+	}
+}
+
+// TestRevisionOf: a version becomes part of a DNS label.
+func TestRevisionOf(t *testing.T) {
+	if got := RevisionOf("0.1.0-rc.1"); got != "0-1-0-rc-1" {
+		t.Error(got)
+	}
+}
