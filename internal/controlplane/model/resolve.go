@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Resolved is a Service with its endpoints and the identities behind them.
+type Resolved struct {
+	Service Key
+	// Ports are in the order of the Service's.
+	Ports []ResolvedPort
+	// Accounts are the service accounts behind the Service, sorted, as namespace and name. Pods that are
+	// not ready yet or are terminating count, so that an identity is known before its endpoint is used.
+	Accounts []Key
+}
+
+// ResolvedPort is one TCP port of a Service.
+type ResolvedPort struct {
+	Port      ServicePort
+	Transport Transport
+	// Endpoints are usable now, sorted by address.
+	Endpoints []ResolvedEndpoint
+}
+
+// ResolvedEndpoint is one usable address.
+type ResolvedEndpoint struct {
+	Addr       netip.AddrPort
+	Pod        Key // zero where no pod is known behind the address
+	Node, Zone string
+	Meshed     bool
+}
+
+// Resolve joins a Service with its slices and the pods behind them. As kube-proxy does, it uses ready
+// endpoints, and where a port has none, those that terminate but still serve (KEP-1669).
+//
+// An endpoint that names a pod which is unknown, or known under other addresses, is left out: the
+// slice and the pod come by different watches, and an address may by now be another pod's.
+// UDP ports are left out: the mesh does not touch them. The order of slices does not matter.
+func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool)) Resolved {
+	r := Resolved{Service: svc.Key}
+	for _, p := range svc.Ports {
+		if p.Protocol == UDP {
+			continue
+		}
+		r.Ports = append(r.Ports, resolvePort(p, parts, pod, &r.Accounts))
+	}
+	slices.SortFunc(r.Accounts, compareKeys)
+	r.Accounts = slices.Compact(r.Accounts)
+	return r
+}
+
+func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), accounts *[]Key) ResolvedPort {
+	var ready, ending []ResolvedEndpoint
+	meshed, plain := 0, 0
+	for _, s := range parts {
+		i := slices.IndexFunc(s.Ports, func(sp SlicePort) bool { return sp.Name == p.Name })
+		if i < 0 {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			r := ResolvedEndpoint{Addr: netip.AddrPortFrom(e.Addr, s.Ports[i].Port), Node: e.Node, Zone: e.Zone}
+			if e.Pod != (Key{}) {
+				w, ok := pod(e.Pod)
+				if !ok || !slices.Contains(w.Addresses, e.Addr) {
+					continue
+				}
+				r.Pod, r.Meshed = e.Pod, w.Meshed(s.Ports[i].Port)
+				if r.Meshed {
+					*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})
+				}
+			}
+			if r.Meshed {
+				meshed++
+			} else {
+				plain++
+			}
+			switch {
+			case e.Ready:
+				ready = append(ready, r)
+			case e.Serving && e.Terminating:
+				ending = append(ending, r)
+			}
+		}
+	}
+	out := ResolvedPort{Port: p, Transport: transport(meshed, plain), Endpoints: ready}
+	if len(ready) == 0 {
+		out.Endpoints = ending
+	}
+	slices.SortFunc(out.Endpoints, func(a, b ResolvedEndpoint) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
+		return compareKeys(a.Pod, b.Pod)
+	})
+	out.Endpoints = slices.CompactFunc(out.Endpoints, func(a, b ResolvedEndpoint) bool { return a.Addr == b.Addr })
+	return out
+}
+
+func transport(meshed, plain int) Transport {
+	switch {
+	case plain == 0:
+		return MeshOnly
+	case meshed == 0:
+		return Plain
+	}
+	return Mixed
+}
+
+// On returns the port's endpoints for clients of a node; the empty node means any.
+func (p ResolvedPort) On(service Key, node string) Endpoints {
+	out := Endpoints{Key: PortKey{service, p.Port.Port}, Node: node}
+	for _, e := range p.Endpoints {
+		if node == "" || e.Node == node {
+			out.List = append(out.List, Endpoint{Addr: e.Addr, Meshed: e.Meshed, Zone: e.Zone})
+		}
+	}
+	return out
+}
+
+func compareKeys(a, b Key) int {
+	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func pods(ws ...Workload) func(Key) (Workload, bool) {
+	return func(k Key) (Workload, bool) {
+		for _, w := range ws {
+			if w.Key == k {
+				return w, true
+			}
+		}
+		return Workload{}, false
+	}
+}
+
+func meshedPod(name, sa, ip string, excluded ...uint16) Workload {
+	return Workload{Key: Key{"shop", name}, ServiceAccount: sa, Addresses: []netip.Addr{addr(ip)}, Kind: "sidecar", ExcludedInboundPorts: excluded}
+}
+
+// TestResolve has one case for each rule of Resolve.
+func TestResolve(t *testing.T) {
+	svc := Service{Key: Key{"shop", "web"}, Ports: []ServicePort{{Name: "http", Port: 80, Protocol: HTTP}, {Name: "dns", Port: 53, Protocol: UDP}}}
+	end := func(ip, pod string, ready, serving, terminating bool) SliceEndpoint {
+		e := SliceEndpoint{Addr: addr(ip), Node: "n1", Ready: ready, Serving: serving, Terminating: terminating}
+		if pod != "" {
+			e.Pod = Key{"shop", pod}
+		}
+		return e
+	}
+	slice := func(es ...SliceEndpoint) Slice {
+		return Slice{Service: svc.Key, Ports: []SlicePort{{"http", 8080}, {"other", 9}}, Endpoints: es}
+	}
+	for name, c := range map[string]struct {
+		slices    []Slice
+		pods      []Workload
+		transport Transport
+		want      []string
+		meshed    []bool
+		accounts  []Key
+	}{
+		"nothing yet is the mesh's": {transport: MeshOnly},
+		"ready ones over two slices, sorted": {
+			slices:    []Slice{slice(end("10.0.0.2", "b", true, true, false)), slice(end("10.0.0.1", "a", true, true, false))},
+			pods:      []Workload{meshedPod("a", "web", "10.0.0.1"), meshedPod("b", "web2", "10.0.0.2")},
+			transport: MeshOnly, want: []string{"10.0.0.1:8080", "10.0.0.2:8080"}, meshed: []bool{true, true},
+			accounts: []Key{{"shop", "web"}, {"shop", "web2"}},
+		},
+		"not ready: no endpoint, but its identity is known": {
+			slices: []Slice{slice(end("10.0.0.1", "a", false, false, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1")},
+			transport: MeshOnly, accounts: []Key{{"shop", "web"}},
+		},
+		"terminating ones only where none is ready": {
+			slices: []Slice{slice(end("10.0.0.1", "a", false, true, true))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1")},
+			transport: MeshOnly, want: []string{"10.0.0.1:8080"}, meshed: []bool{true}, accounts: []Key{{"shop", "web"}},
+		},
+		"a ready one beats a terminating one": {
+			slices:    []Slice{slice(end("10.0.0.1", "", false, true, true), end("10.0.0.2", "", true, true, false))},
+			transport: Plain, want: []string{"10.0.0.2:8080"}, meshed: []bool{false},
+		},
+		"an unknown pod is left out":              {slices: []Slice{slice(end("10.0.0.1", "a", true, true, false))}, transport: MeshOnly},
+		"an address that is another pod's by now": {slices: []Slice{slice(end("10.0.0.1", "a", true, true, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.9")}, transport: MeshOnly},
+		"an excluded port is plain": {
+			slices: []Slice{slice(end("10.0.0.1", "a", true, true, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1", 8080)},
+			transport: Plain, want: []string{"10.0.0.1:8080"}, meshed: []bool{false},
+		},
+		"with and without proxy": {
+			slices: []Slice{slice(end("10.0.0.1", "a", true, true, false), end("10.0.0.2", "", true, true, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1")},
+			transport: Mixed, want: []string{"10.0.0.1:8080", "10.0.0.2:8080"}, meshed: []bool{true, false}, accounts: []Key{{"shop", "web"}},
+		},
+		"the same address twice counts once": {
+			slices:    []Slice{slice(end("10.0.0.1", "", true, true, false)), slice(end("10.0.0.1", "", true, true, false))},
+			transport: Plain, want: []string{"10.0.0.1:8080"}, meshed: []bool{false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Resolve(svc, c.slices, pods(c.pods...))
+			if len(got.Ports) != 1 {
+				t.Fatalf("%d ports, want the TCP one", len(got.Ports))
+			}
+			p := got.Ports[0]
+			if p.Transport != c.transport {
+				t.Errorf("transport %q, want %q", p.Transport, c.transport)
+			}
+			var addrs []string
+			var meshed []bool
+			for _, e := range p.Endpoints {
+				addrs, meshed = append(addrs, e.Addr.String()), append(meshed, e.Meshed)
+			}
+			if d := cmp.Diff(c.want, addrs); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(c.meshed, meshed); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(c.accounts, got.Accounts, cmpopts.EquateEmpty()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestProtocolOf: appProtocol wins, then well-known server-first ports, then the name.
+func TestProtocolOf(t *testing.T) {
+	for _, c := range []struct {
+		app, name string
+		port      uint16
+		want      Protocol
+		declared  bool
+	}{
+		{"", "", 80, TCP, false},
+		{"", "http", 80, HTTP, true},
+		{"", "http-admin", 80, HTTP, true},
+		{"", "httpish", 80, TCP, false},
+		{"", "grpc-web", 80, GRPC, true},
+		{"", "http2", 80, HTTP2, true},
+		{"", "http", 3306, TCP, true},
+		{"http", "", 3306, HTTP, true},
+		{"kubernetes.io/h2c", "http", 80, HTTP2, true},
+		{"kubernetes.io/ws", "", 80, HTTP, true},
+		{"https", "http", 443, TCP, true},
+		{"GRPC", "", 1, GRPC, true},
+	} {
+		if p, d := ProtocolOf(c.app, c.name, c.port); p != c.want || d != c.declared {
+			t.Errorf("%+v: %v, %v", c, p, d)
+		}
+	}
+}
+
+// TestHash: equal values have equal hashes, others not, and the revision counts.
+func TestHash(t *testing.T) {
+	a := Endpoints{Key: PortKey{Key{"a", "b"}, 1}, List: []Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:1")}}}
+	b := Endpoints{Key: PortKey{Key{"a", "b"}, 1}, List: []Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:1")}}}
+	if Hash("1", a) != Hash("1", b) || len(Hash("1", a)) != 16 {
+		t.Error("equal values differ")
+	}
+	b.List[0].Meshed = true
+	if Hash("1", a) == Hash("1", b) || Hash("1", a) == Hash("2", a) {
+		t.Error("different values are the same")
+	}
+}
