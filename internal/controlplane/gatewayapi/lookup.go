@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// Lookup is all that this package may read of the cluster. Objects it returns are shared and are
+// never changed here; lists may come in any order.
+type Lookup interface {
+	// Service returns the Service of that name.
+	Service(model.Key) (model.Service, bool)
+	// Namespace returns the namespace of that name; listeners select routes by its labels.
+	Namespace(name string) (model.Namespace, bool)
+	// TLSSecret tells whether a Secret of type kubernetes.io/tls exists and what is wrong with it;
+	// an empty problem means that certificate and key are usable together.
+	TLSSecret(model.Key) (problem string, found bool)
+	// Grants returns the ReferenceGrants of a namespace.
+	Grants(namespace string) []*gwapiv1.ReferenceGrant
+	// Gateway returns the Gateway of that name, of whatever class.
+	Gateway(model.Key) (*gwapiv1.Gateway, bool)
+	// OurClass tells whether a GatewayClass of that name exists with our controller name.
+	OurClass(name string) bool
+	// HTTPRoutes and GRPCRoutes return the routes with a parentRef to the object: those for which
+	// Parents contains it. Object.Kind is KindService or KindGateway.
+	HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute
+	GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute
+	// Used tells which kinds of routes of the Service's own namespace send to one of its ports:
+	// those for which Backends contains the port.
+	Used(model.PortKey) RouteKinds
+}
+
+// RouteKinds says whether there is at least one HTTPRoute, one GRPCRoute.
+type RouteKinds struct{ HTTP, GRPC bool }
+
+// Kinds of objects in model.Object.
+const (
+	KindService   = "Service"
+	KindGateway   = "Gateway"
+	KindHTTPRoute = "HTTPRoute"
+	KindGRPCRoute = "GRPCRoute"
+)
+
+// RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway
+// of one of our classes. Times are zero and Programmed is left to the status writer.
+type RouteParent struct {
+	gwapiv1.RouteParentStatus
+	// Tables are the names of the RouteTables that carry the route's rules for this parent, sorted;
+	// none where the route is not accepted.
+	Tables []string
+}
+
+// GatewayVerdict is the status of a Gateway as far as it follows from the objects alone. Times are
+// zero; Programmed and addresses are left to the status writer.
+type GatewayVerdict struct {
+	// Conditions are Accepted and ResolvedRefs.
+	Conditions []metav1.Condition
+	// Listeners are in the order of the spec, each with Accepted, ResolvedRefs and Conflicted.
+	Listeners []gwapiv1.ListenerStatus
+	// Serving are the names of the listeners that proxies are given, in the order of the spec.
+	Serving []string
+}
