@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package ca
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// ErrNotReady says that there is no usable intermediate yet.
+var ErrNotReady = errors.New("no intermediate certificate yet: is cert-manager running and the Mesh's issuer ready?")
+
+// AuthorityOptions say where an Authority finds its files.
+type AuthorityOptions struct {
+	// Dir is the mounted Secret names.IntermediateSecret: tls.crt, tls.key, ca.crt.
+	Dir string
+	// TrustFile is the mounted bundle of active roots (names.TrustKey of names.TrustConfigMap). Empty
+	// or missing: the root in Dir alone.
+	TrustFile   string
+	TrustDomain string
+	// DNSNames are the names the control plane serves under; at least one.
+	DNSNames []string
+	// Interval between looks at the files; 0 means 5 s. Polling, because the kubelet changes a mounted
+	// Secret by swapping a symlink and a watch on it can be lost without a word.
+	Interval time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	Log logr.Logger
+	// Metrics may be nil.
+	Metrics *Metrics
+}
+
+// Authority holds the intermediate, the active roots and the control plane's serving certificate,
+// and keeps them current. Safe for concurrent use.
+type Authority struct {
+	opts AuthorityOptions
+
+	// reloading lets one reload run at a time; it guards last and lastErr.
+	reloading sync.Mutex
+	last      files
+	lastErr   string
+
+	// mu guards the fields below.
+	mu      sync.RWMutex
+	current *material
+	own     *tls.Certificate
+	err     error
+	changed chan struct{}
+}
+
+// NewAuthority makes an Authority and loads it once. It succeeds without an intermediate: the
+// control plane may start before cert-manager has issued it; see Ready.
+func NewAuthority(opts AuthorityOptions) (*Authority, error) {
+	if opts.Dir == "" || opts.TrustDomain == "" || len(opts.DNSNames) == 0 {
+		return nil, errors.New("an Authority needs Dir, TrustDomain and DNSNames")
+	}
+	if opts.Interval <= 0 {
+		opts.Interval = 5 * time.Second
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	a := &Authority{opts: opts, err: ErrNotReady, changed: make(chan struct{})}
+	a.Reload()
+	return a, nil
+}
+
+// Run keeps the Authority current until the context ends.
+func (a *Authority) Run(ctx context.Context) error {
+	tick := time.NewTicker(a.opts.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			a.Reload()
+		}
+	}
+}
+
+// Reload looks at the files now. What cannot be used is logged once and changes nothing: the last
+// good intermediate goes on signing until its life ends.
+func (a *Authority) Reload() {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	err := a.reload()
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != a.lastErr && err != nil {
+		a.opts.Log.Error(err, "Keeping the last good intermediate", "dir", a.opts.Dir)
+	}
+	a.lastErr = text
+	a.opts.Metrics.reloaded(err)
+}
+
+func (a *Authority) reload() error {
+	now := a.opts.Now()
+	f, err := read(a.opts.Dir, a.opts.TrustFile)
+	if err != nil {
+		a.unusable(err)
+		return err
+	}
+	a.mu.RLock()
+	m, own := a.current, a.own
+	a.mu.RUnlock()
+	if fresh := m == nil || !f.equal(a.last); fresh {
+		if m, err = materialFrom(f, a.opts.TrustDomain, now); err != nil {
+			a.unusable(err)
+			return err
+		}
+		own = nil
+	}
+	if own == nil || stale(own, now) {
+		if own, err = m.issuer.serving(a.opts.DNSNames, now); err != nil {
+			a.unusable(err)
+			return err
+		}
+	}
+	a.last = f
+	a.publish(m, own)
+	return nil
+}
+
+// stale tells whether half of a serving certificate's life is over.
+func stale(c *tls.Certificate, now time.Time) bool {
+	life := c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)
+	return now.After(c.Leaf.NotBefore.Add(life / 2))
+}
+
+// unusable records why there is still nothing to sign with.
+func (a *Authority) unusable(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current == nil {
+		a.err = fmt.Errorf("%w (%w)", ErrNotReady, err)
+	}
+}
+
+func (a *Authority) publish(m *material, own *tls.Certificate) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m != a.current {
+		a.opts.Log.Info("Loaded intermediate", "subject", m.issuer.chain[0].Subject.String(),
+			"serial", m.issuer.chain[0].SerialNumber.Text(16), "until", m.issuer.until)
+		if a.current == nil || a.current.rootPEM != m.rootPEM {
+			close(a.changed)
+			a.changed = make(chan struct{})
+		}
+	}
+	a.current, a.own, a.err = m, own, nil
+	a.opts.Metrics.expires(m.issuer.until)
+}
+
+// Ready says why the Authority cannot sign, or nil.
+func (a *Authority) Ready() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.err != nil {
+		return a.err
+	}
+	if a.current.issuer.until.Sub(a.opts.Now()) < margin+minLifetime {
+		return errSpent
+	}
+	return nil
+}
+
+// Roots are the active roots, PEM: the union of the trust bundle and of the root the intermediate
+// was signed with, in the same order on every replica. Empty before the first load. The channel is
+// closed when they change.
+func (a *Authority) Roots() (string, <-chan struct{}) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.current == nil {
+		return "", a.changed
+	}
+	return a.current.rootPEM, a.changed
+}
+
+// material returns the current material, or nil.
+func (a *Authority) material() *material {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.current
+}
+
+// read reads the files. A mounted Secret is a directory whose files are symlinks through "..data",
+// which the kubelet swaps: it is resolved once, so that key and certificate are of one generation.
+func read(dir, trustFile string) (files, error) {
+	if real, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = real
+	}
+	var f files
+	var err error
+	for _, want := range []struct {
+		name string
+		into *[]byte
+	}{{"tls.crt", &f.chain}, {"tls.key", &f.key}, {"ca.crt", &f.issuerRoot}} {
+		if *want.into, err = os.ReadFile(filepath.Join(dir, want.name)); err != nil {
+			return files{}, fmt.Errorf("read intermediate: %w", err)
+		}
+	}
+	if trustFile == "" {
+		return f, nil
+	}
+	if f.trust, err = os.ReadFile(trustFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return files{}, fmt.Errorf("read trust bundle: %w", err)
+	}
+	return f, nil
+}

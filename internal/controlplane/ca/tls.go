@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package ca
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// ServerTLS is for the ADS port: TLS 1.3, and a client certificate that chains to an active root and
+// names a workload of the trust domain. Every handshake sees the current roots and certificate.
+func (a *Authority) ServerTLS() *tls.Config {
+	return a.config(func(m *material, c *tls.Config) {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		c.ClientCAs = m.roots
+		c.NextProtos = []string{"h2"}
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			_, err := PrincipalFromCert(s.PeerCertificates[0], a.opts.TrustDomain)
+			return err
+		}
+	})
+}
+
+// PublicTLS is for the signing port and the webhook: TLS 1.3, no client certificate.
+func (a *Authority) PublicTLS() *tls.Config {
+	return a.config(func(*material, *tls.Config) {})
+}
+
+func (a *Authority) config(finish func(*material, *tls.Config)) *tls.Config {
+	// Tickets are off: a resumed session would skip the look at the current roots.
+	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"h2", "http/1.1"}}
+	outer := base.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		a.mu.RLock()
+		m, own, err := a.current, a.own, a.err
+		a.mu.RUnlock()
+		if m == nil {
+			return nil, fmt.Errorf("serve TLS: %w", err)
+		}
+		c := base.Clone()
+		c.Certificates = []tls.Certificate{*own}
+		c.Time = a.opts.Now
+		finish(m, c)
+		return c, nil
+	}
+	return outer
+}
+
+// NewServer is an HTTP server for small requests from strangers: every phase has an end.
+func NewServer(addr string, handler http.Handler, config *tls.Config) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: handler, TLSConfig: config,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+}
