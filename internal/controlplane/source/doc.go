@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+// Package source watches the cluster and delivers what it sees as one stream of batches.
+//
+//	API server --watch--> reflector per kind --XFrom--> queue --batches--> one consumer
+//
+// It is the only user of Kubernetes clients that reads for the control plane, and it never writes.
+// Objects are turned into model inputs on arrival and dropped, so that the process holds nothing
+// of a pod or a Service that the mesh does not use; Gateway API objects and Meshes are kept without
+// status and managed fields. An update that changes nothing of what is kept is not delivered.
+//
+// Invariants: the first batch holds every object of every kind and comes only when all kinds have
+// synced; afterwards a batch holds at most one event per object, its last. A kind whose CRD is
+// missing counts as synced and empty; it is picked up when the CRD appears.
+// It must not know: what a change means, routes, Envoy. Start reading at source.go; the conversions
+// are in service.go, slice.go, workload.go, namespace.go and secret.go.
+package source

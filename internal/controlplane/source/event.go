@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import "tulle.dev/tulle/internal/controlplane/model"
+
+// Kind is a kind of objects that Source delivers. What Event.Object holds stands beside each.
+type Kind string
+
+// Kinds, in the order in which the first batch holds them.
+const (
+	Mesh           Kind = "Mesh"           // *v1alpha1.Mesh
+	Namespace      Kind = "Namespace"      // model.Namespace
+	Service        Kind = "Service"        // model.Service
+	EndpointSlice  Kind = "EndpointSlice"  // model.Slice
+	Pod            Kind = "Pod"            // model.Workload
+	TLSSecret      Kind = "Secret"         // TLS, for Secrets of type kubernetes.io/tls
+	GatewayClass   Kind = "GatewayClass"   // *gwapiv1.GatewayClass
+	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
+	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
+	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
+	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
+)
+
+// Event says that an object is now this, or is gone.
+type Event struct {
+	Kind Kind
+	// Key is the object's; Namespace is empty for cluster-scoped kinds.
+	Key model.Key
+	// Object is what the kind holds, shared and never to be changed; nil where the object is gone.
+	Object any
+}
+
+// TLS is a Secret of type kubernetes.io/tls. An empty Problem means that certificate and key are usable together.
+type TLS struct {
+	model.TLSSecret
+	Problem string
+}
