@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package slot
+
+import (
+	"time"
+
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// view is all that a decision depends on.
+type view struct {
+	Me     string
+	Target protocol.Target
+	// Other is the other slot's state; zero when its pid 1 does not live.
+	Other protocol.State
+	// OtherUnready is for how long the other slot has not been Ready.
+	OtherUnready time.Duration
+	// Running: this slot has been started with Generation and is not leaving.
+	Running    bool
+	Generation int64
+	// Ending: the pod is going away, nothing is to be started any more.
+	Ending bool
+}
+
+// verb is what a slot does next.
+type verb int
+
+const (
+	stay  verb = iota
+	start      // run the agent, under the decision's generation
+	raise      // go on, under a higher generation
+	leave      // the other slot serves: drain and become the standby
+)
+
+// decision is a verb and the generation it is done under.
+type decision struct {
+	Do         verb
+	Generation int64
+}
+
+// takeover is how long the chosen slot may be unready before the other one helps out.
+const takeover = 20 * time.Second
+
+// decide is the whole election. It is level-triggered: asked again with the same view it says the same.
+func decide(v view) decision {
+	mine := v.Target.Slot == v.Me
+	if v.Running {
+		if mine && v.Target.Generation > v.Generation {
+			return decision{raise, v.Target.Generation}
+		}
+		// Drain only for a slot that was told to be active later than this one and already serves.
+		if !mine && v.Other.Phase == protocol.PhaseReady && v.Other.Generation > v.Generation {
+			return decision{Do: leave}
+		}
+		return decision{Do: stay}
+	}
+	if v.Ending {
+		return decision{Do: stay}
+	}
+	if mine {
+		// An order that is not newer than the one the other slot works under is no order.
+		if active(v.Other.Phase) && v.Other.Generation >= v.Target.Generation {
+			return decision{Do: stay}
+		}
+		return decision{start, v.Target.Generation}
+	}
+	// The chosen slot does not get ready: help out under the generation before, so that it takes over
+	// the moment it is.
+	if v.Other.Phase != protocol.PhaseReady && v.OtherUnready >= takeover {
+		return decision{start, v.Target.Generation - 1}
+	}
+	return decision{Do: stay}
+}
+
+// active reports whether a slot in this phase runs an agent.
+func active(p protocol.Phase) bool {
+	return p == protocol.PhaseStarting || p == protocol.PhaseReady || p == protocol.PhaseFailed
+}
