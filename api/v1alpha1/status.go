@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// MeshStatus is what is.
+type MeshStatus struct {
+	// ObservedGeneration is the generation of the spec that all of this is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready sums up Valid, CertificatesReady, ControlPlaneReady and InjectionReady.
+	// Conflicted and InUse are there only when there is something to say.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Version is the release that serves now.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Revision is Version as it appears in the names of objects.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// ControlPlane counts the replicas of the revision that serves.
+	// +optional
+	ControlPlane *ControlPlaneStatus `json:"controlPlane,omitempty"`
+	// Proxies counts the pods that carry a proxy.
+	// +optional
+	Proxies *ProxiesStatus `json:"proxies,omitempty"`
+	// RootCertificateExpiry is when the first of the roots that new certificates hang from ends.
+	// +optional
+	RootCertificateExpiry *metav1.Time `json:"rootCertificateExpiry,omitempty"`
+}
+
+// ControlPlaneStatus counts replicas.
+type ControlPlaneStatus struct {
+	// Replicas wanted.
+	Replicas int32 `json:"replicas"`
+	// ReadyReplicas can serve.
+	ReadyReplicas int32 `json:"readyReplicas"`
+}
+
+// ProxiesStatus counts the pods that carry a proxy.
+type ProxiesStatus struct {
+	// Total number of pods that carry a proxy and have not ended.
+	Total int32 `json:"total"`
+	// UpToDate of them carry a proxy of the release asked for.
+	UpToDate int32 `json:"upToDate"`
+	// Connected of them have a stream to the control plane; left out when it can't be asked.
+	// +optional
+	Connected *int32 `json:"connected,omitempty"`
+	// Summary is "UpToDate/Total".
+	Summary string `json:"summary"`
+}
