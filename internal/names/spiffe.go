@@ -44,4 +44,7 @@ const SNISuffix = "mesh.tulle.internal"
 const (
 	ALPNHTTP = "h2"        // HTTP/2 between sidecars, whatever the application speaks
 	ALPNTCP  = "tulle-tcp" // opaque bytes
+	// ALPNHTTP1 is spoken to Services whose endpoints partly have no proxy: Envoy can't choose the
+	// version of HTTP by endpoint.
+	ALPNHTTP1 = "http/1.1"
 )

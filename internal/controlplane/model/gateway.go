@@ -13,6 +13,8 @@ type GatewayPort struct {
 	Sections []GatewaySection
 	// XFFHops is how many proxies in front are trusted to have appended to X-Forwarded-For.
 	XFFHops uint32
+	// IPv6 is set where the Gateway's pods have an IPv6 address: the port is then bound on it too.
+	IPv6 bool
 }
 
 // GatewaySection is a listener of a Gateway.

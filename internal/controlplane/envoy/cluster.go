@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// clusterName is the name of a Service port's cluster and endpoints.
+func clusterName(k model.PortKey, node string) string {
+	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+}
+
+func backendName(b model.WeightedBackend) string { return clusterName(b.Backend, b.Node) }
+
+// Cluster makes the cluster of a Service port; its endpoints come by EDS under the same name. A
+// Direct backend instead goes to the original destination, over mutual TLS unless it is Plain.
+//
+//	transport  http          http2, grpc   tcp                 TLS
+//	mesh       HTTP/2        HTTP/2        bytes, tulle-tcp    always
+//	mixed      HTTP/1.1      HTTP/2        bytes, tulle-tcp    where the endpoint says so
+//	plain      HTTP/1.1      HTTP/2        bytes               never
+//
+// Mixed can't leave the choice of HTTP version to ALPN: Envoy wants TLS on every endpoint for that.
+func Cluster(b model.Backend) Resource {
+	c := base(clusterName(b.Key, b.Node))
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
+	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: c.GetName()}
+	c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	if b.Affinity {
+		// A ring, not Maglev: a small Service needs a small table.
+		c.LbPolicy = clusterv3.Cluster_RING_HASH
+	}
+	if b.Direct {
+		c.Name = names.Direct(b.Key.Service.Namespace, b.Key.Service.Name, b.Key.Port)
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST}
+		c.EdsClusterConfig = nil
+		c.LbPolicy = clusterv3.Cluster_CLUSTER_PROVIDED
+		if b.Transport != model.Plain {
+			b.Transport = model.MeshOnly // the original destination carries no metadata to choose by
+		}
+		b.Protocol = model.TCP
+	}
+	alpn := secure(c, b)
+	switch alpn {
+	case "", names.ALPNTCP:
+	case names.ALPNHTTP:
+		c.TypedExtensionProtocolOptions = upstreamHTTP2(b.Transport)
+	case names.ALPNHTTP1:
+		c.TypedExtensionProtocolOptions = upstreamHTTP1(plainIdle)
+	}
+	return cluster(c)
+}
+
+// secure sets the transport sockets and returns the protocol spoken over them.
+func secure(c *clusterv3.Cluster, b model.Backend) (alpn string) {
+	switch {
+	case !b.Protocol.IsHTTP():
+		alpn = names.ALPNTCP
+	case b.Protocol == model.HTTP && b.Transport != model.MeshOnly:
+		alpn = names.ALPNHTTP1
+	default:
+		alpn = names.ALPNHTTP
+	}
+	switch b.Transport {
+	case model.Plain:
+	case model.Mixed:
+		c.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{
+			{Name: "mtls", Match: fields(matchKey, matchMTLS), TransportSocket: toPeer(b.Key, alpn)},
+			{Name: "plaintext", Match: fields(), TransportSocket: socket("envoy.transport_sockets.raw_buffer", &rawv3.RawBuffer{})},
+		}
+	case model.MeshOnly:
+		// Not by match: whatever an endpoint says, nothing leaves in plaintext.
+		c.TransportSocket = toPeer(b.Key, alpn)
+	default:
+		c.TransportSocket = toPeer(b.Key, alpn) // an unknown transport is a bug elsewhere: fail closed
+	}
+	return alpn
+}
+
+// base is what all clusters have in common.
+func base(name string) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                          name,
+		ConnectTimeout:                duration(connectTimeout),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		CircuitBreakers:               unlimited(),
+		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
+		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
+			// Endpoints are healthy because Kubernetes says so; never fall back to those that aren't.
+			HealthyPanicThreshold: &typev3.Percent{Value: 0},
+		},
+		// An endpoint that was taken away gets no new request at once; requests on their way end in peace.
+		IgnoreHealthOnHostRemoval: true,
+	}
+}
+
+// httpOptions is the key of a cluster's HTTP options.
+const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+func upstreamHTTP1(idle time.Duration) map[string]*anypb.Any {
+	return upstreamHTTP(idle, &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{EnableTrailers: true},
+		},
+	})
+}
+
+func upstreamHTTP2(t model.Transport) map[string]*anypb.Any {
+	idle, options := plainIdle, meshHTTP2()
+	if t == model.MeshOnly {
+		idle = outboundIdle
+		options.ConnectionKeepalive = peerKeepalive()
+	}
+	return upstreamHTTP(idle, explicitHTTP2(options))
+}
+
+func explicitHTTP2(o *corev3.Http2ProtocolOptions) *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig {
+	return &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
+	}
+}
+
+func upstreamHTTP(idle time.Duration, explicit *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig) map[string]*anypb.Any {
+	return map[string]*anypb.Any{httpOptions: typed(&upstreamsv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:          duration(idle),
+			MaxHeadersCount:      wrapperspb.UInt32(headersCount),
+			MaxResponseHeadersKb: wrapperspb.UInt32(headersKb),
+		},
+		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	})}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// GatewayListener makes the listener of a Gateway's port. A TLS section without a certificate, or
+// with the server name of an earlier one, has no chain; a listener without any chain closes its connections.
+func GatewayListener(g model.GatewayPort) Resource {
+	refs := refSet{}
+	l := &listenerv3.Listener{
+		Name:                          names.GatewayPort(g.Gateway.Namespace, g.Gateway.Name, g.Port),
+		Address:                       address(anyIPv4, g.Port),
+		TrafficDirection:              corev3.TrafficDirection_INBOUND,
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		TcpKeepalive:                  keepalive(),
+	}
+	if g.IPv6 {
+		l.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: address(anyIPv6, g.Port)}}
+	}
+	if g.TLS {
+		l.ListenerFilters = []*listenerv3.ListenerFilter{
+			listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
+		}
+		l.FilterChains = tlsSections(g, refs)
+	} else if len(g.Sections) > 0 {
+		l.DefaultFilterChain = &listenerv3.FilterChain{
+			Name:    g.Sections[0].Name,
+			Filters: []*listenerv3.Filter{gatewayHTTP(g, g.Sections[0], refs)},
+		}
+	}
+	if len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
+		l.DefaultFilterChain = &listenerv3.FilterChain{
+			Name:    "closed",
+			Filters: []*listenerv3.Filter{bytesTo(names.Blackhole, names.Blackhole, refs)},
+		}
+	}
+	return listener(l, refs)
+}
+
+func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
+	var chains []*listenerv3.FilterChain
+	taken := map[string]bool{}
+	for _, s := range g.Sections {
+		if len(s.Certificates) == 0 || taken[s.Hostname] {
+			continue
+		}
+		taken[s.Hostname] = true
+		var secrets []string
+		for _, c := range s.Certificates {
+			secrets = append(secrets, names.GatewayTLS(g.Gateway.Namespace, g.Gateway.Name, c.Namespace, c.Name))
+		}
+		m := &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
+		if s.Hostname != "" {
+			m.ServerNames = []string{s.Hostname}
+		}
+		chains = append(chains, &listenerv3.FilterChain{
+			Name:                          s.Name,
+			FilterChainMatch:              m,
+			TransportSocket:               fromWorld(secrets),
+			TransportSocketConnectTimeout: duration(handshakeTimeout),
+			Filters:                       []*listenerv3.Filter{gatewayHTTP(g, s, refs)},
+		})
+	}
+	return chains
+}
+
+func gatewayHTTP(g model.GatewayPort, s model.GatewaySection, refs refSet) *listenerv3.Filter {
+	return manager{place: edge, stat: s.Table, routes: refs.routes(s.Table), host: "localhost", hops: g.XFFHops}.filter()
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// mutation is HeaderMods as Envoy takes them. host is the value a Set of the Host header gives: for
+// Envoy that is not a header but a rewrite.
+type mutation struct {
+	add    []*corev3.HeaderValueOption
+	remove []string
+	host   string
+}
+
+// mutate orders the modifications. Envoy removes first and the model last, so what is removed is not
+// set or added before. Pseudo-headers and the removal or addition of Host mean nothing and are left out.
+func mutate(m model.HeaderMods) mutation {
+	var out mutation
+	removed := map[string]bool{}
+	for _, name := range m.Remove {
+		name = headerName(name)
+		if special(name) || removed[name] {
+			continue
+		}
+		removed[name] = true
+		out.remove = append(out.remove, name)
+	}
+	for _, h := range m.Set {
+		name := headerName(h.Name)
+		switch {
+		case name == authority:
+			out.host = h.Value
+		case !special(name) && !removed[name]:
+			out.add = append(out.add, headerOption(name, h.Value, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+		}
+	}
+	for _, h := range m.Add {
+		name := headerName(h.Name)
+		if !special(name) && !removed[name] {
+			out.add = append(out.add, headerOption(name, h.Value, corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))
+		}
+	}
+	return out
+}
+
+func special(name string) bool { return strings.HasPrefix(name, ":") }
+
+// headerOption takes the value literally: Envoy would expand what stands between percent signs.
+func headerOption(name, value string, how corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:         &corev3.HeaderValue{Key: name, Value: literal(value)},
+		AppendAction:   how,
+		KeepEmptyValue: true,
+	}
+}
+
+func literal(value string) string { return strings.ReplaceAll(value, "%", "%%") }
+
+func setHeaders(r *routev3.Route, request, response model.HeaderMods) {
+	req, resp := mutate(request), mutate(response)
+	r.RequestHeadersToAdd, r.RequestHeadersToRemove = req.add, req.remove
+	r.ResponseHeadersToAdd, r.ResponseHeadersToRemove = resp.add, resp.remove
+}
+
+func setShareHeaders(c *routev3.WeightedCluster_ClusterWeight, b model.WeightedBackend) {
+	req, resp := mutate(b.RequestHeaders), mutate(b.ResponseHeaders)
+	c.RequestHeadersToAdd, c.RequestHeadersToRemove = req.add, req.remove
+	c.ResponseHeadersToAdd, c.ResponseHeadersToRemove = resp.add, resp.remove
+	if req.host != "" {
+		c.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: req.host}
+	}
+}
+
+// modified tells whether a backend has modifications of its own.
+func modified(b model.WeightedBackend) bool {
+	return slices.ContainsFunc([]model.HeaderMods{b.RequestHeaders, b.ResponseHeaders}, func(m model.HeaderMods) bool {
+		return len(m.Set)+len(m.Add)+len(m.Remove) > 0
+	})
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// Routes makes a RouteConfiguration. Rules are tried in the order of the model; a request that none
+// matches gets 404.
+func Routes(t model.RouteTable) Resource {
+	refs := refSet{}
+	rc := &routev3.RouteConfiguration{
+		Name: t.Name,
+		// A host name matches whatever port the client wrote after it (Gateway API, Hostname).
+		IgnorePortInHostMatching: true,
+		// What a backend asks for wins over what its rule asks for.
+		MostSpecificHeaderMutationsWins: true,
+		// The word of the server's proxy to this one; not for the client.
+		ResponseHeadersToRemove: []string{unreached},
+		// A share whose backend is invalid names a cluster that never exists.
+		ValidateClusters: wrapperspb.Bool(false),
+	}
+	for _, h := range t.Hosts {
+		vh := &routev3.VirtualHost{
+			Name:        strings.Join(h.Domains, ","),
+			Domains:     h.Domains,
+			RetryPolicy: defaultRetry(),
+		}
+		for _, r := range h.Rules {
+			vh.Routes = append(vh.Routes, rule(r, refs)...)
+		}
+		rc.VirtualHosts = append(rc.VirtualHosts, vh)
+	}
+	return routes(rc, refs)
+}
+
+// rule makes one route, or two where a redirection's port depends on whether the client wrote one.
+func rule(r model.Rule, refs refSet) []*routev3.Route {
+	route := &routev3.Route{Name: ruleName(r), Match: routeMatch(r.Match)}
+	request, response := r.RequestHeaders, r.ResponseHeaders
+	switch {
+	case r.Redirect != nil:
+		setHeaders(route, model.HeaderMods{}, response)
+		return redirect(route, *r.Redirect)
+	case !anyValid(r.Backends):
+		setHeaders(route, model.HeaderMods{}, response)
+		route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: brokenStatus(r)}}
+		return []*routev3.Route{route}
+	}
+	setHeaders(route, request, response)
+	route.Action = &routev3.Route_Route{Route: action(r, refs)}
+	return []*routev3.Route{route}
+}
+
+// ruleName names a route after what it came from: KIND/NAMESPACE/NAME[/RULE].
+func ruleName(r model.Rule) string {
+	if r.Source == (model.Object{}) {
+		return r.Name
+	}
+	name := r.Source.Kind + "/" + r.Source.Namespace + "/" + r.Source.Name
+	if r.Name != "" {
+		name += "/" + r.Name
+	}
+	return name
+}
+
+func anyValid(backends []model.WeightedBackend) bool {
+	for _, b := range backends {
+		if b.Weight > 0 && !b.Invalid {
+			return true
+		}
+	}
+	return false
+}
+
+// brokenStatus answers where backends are invalid: 500, by HTTPRoute's backendRefs. For GRPCRoute
+// the answer is gRPC's UNAVAILABLE, which Envoy makes of 503.
+func brokenStatus(r model.Rule) uint32 {
+	if r.Match.GRPC {
+		return 503
+	}
+	return 500
+}

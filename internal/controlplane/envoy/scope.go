@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"encoding/json"
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Scope makes the list of what a proxy subscribes to, as JSON. Agents read it; Envoy never sees it.
+func Scope(s model.Scope) Resource {
+	p := protocol.Scope{Include: s.Include, Clusters: s.Clusters, Listeners: s.Listeners}
+	if s.Proxy != nil {
+		p.Proxy = &protocol.Proxy{
+			LogLevel:            s.Proxy.LogLevel,
+			Concurrency:         s.Proxy.Concurrency,
+			Drain:               protocol.Duration(time.Duration(s.Proxy.DrainSeconds) * time.Second),
+			CertificateLifetime: protocol.Duration(time.Duration(s.Proxy.CertificateLifetimeSeconds) * time.Second),
+		}
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic("envoy: a scope that cannot be encoded: " + err.Error()) // a bug: strings and numbers always can
+	}
+	return Resource{TypeURL: protocol.ScopeType, Name: s.Name, Raw: b}
+}

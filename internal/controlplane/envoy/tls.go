@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// meshTLS13 fixes TLS 1.3 between proxies. Both ends are needed: an upstream context's default
+// maximum is 1.2, and a minimum above it fails every handshake.
+func meshTLS13() *tlsv3.TlsParameters {
+	return &tlsv3.TlsParameters{
+		TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+		TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+	}
+}
+
+// toPeer is how a client's proxy reaches the pods of a Service: with its own identity, accepting
+// only the identities behind that Service.
+func toPeer(k model.PortKey, alpn string) *corev3.TransportSocket {
+	return tlsSocket(&tlsv3.UpstreamTlsContext{
+		Sni: names.SNIOf(k.Service.Namespace, k.Service.Name, k.Port),
+		// No resumption: a resumed session would skip the check of the peer's identity.
+		MaxSessionKeys: wrapperspb.UInt32(0),
+		CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams:                      meshTLS13(),
+			AlpnProtocols:                  []string{alpn},
+			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{sds(names.Identity)},
+			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+				ValidationContextSdsSecretConfig: sds(names.SAN(k.Service.Namespace, k.Service.Name)),
+			},
+		},
+	})
+}
+
+// fromPeer is how a server's proxy takes connections of the mesh: from any identity of the trust domain.
+func fromPeer(alpn ...string) *corev3.TransportSocket {
+	return tlsSocket(&tlsv3.DownstreamTlsContext{
+		RequireClientCertificate:         wrapperspb.Bool(true),
+		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
+		DisableStatefulSessionResumption: true,
+		CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams:                      meshTLS13(),
+			AlpnProtocols:                  alpn,
+			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{sds(names.Identity)},
+			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+				ValidationContextSdsSecretConfig: sds(names.Trust),
+			},
+		},
+	})
+}
+
+// fromWorld is how a gateway takes TLS connections: TLS 1.2 or 1.3 with the listener's certificates.
+func fromWorld(secrets []string) *corev3.TransportSocket {
+	c := &tlsv3.DownstreamTlsContext{
+		CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams: &tlsv3.TlsParameters{
+				TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
+				TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+			},
+			AlpnProtocols: []string{names.ALPNHTTP, names.ALPNHTTP1},
+		},
+	}
+	for _, s := range secrets {
+		c.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(c.CommonTlsContext.TlsCertificateSdsSecretConfigs, sds(s))
+	}
+	return tlsSocket(c)
+}
+
+func sds(name string) *tlsv3.SdsSecretConfig {
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: ads()}
+}
+
+func tlsSocket(context proto.Message) *corev3.TransportSocket {
+	return socket("envoy.transport_sockets.tls", context)
+}
+
+func socket(name string, config proto.Message) *corev3.TransportSocket {
+	return &corev3.TransportSocket{
+		Name:       name,
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(config)},
+	}
+}
