@@ -90,6 +90,14 @@ func GatewaySection(namespace, gateway string, port uint16, section string) stri
 	return GatewayPort(namespace, gateway, port) + "/" + section
 }
 
+// ListenerOf names the Listener that uses a RouteConfiguration.
+func ListenerOf(routes string) string {
+	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 {
+		return strings.Join(seg[:4], "/")
+	}
+	return routes
+}
+
 // SAN names the Secret with the peers a Service's clients accept: roots and SPIFFE ids.
 func SAN(namespace, service string) string { return "san/" + namespace + "/" + service }
 

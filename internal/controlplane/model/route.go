@@ -3,7 +3,11 @@
 
 package model
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Object names a Kubernetes object a piece of the model comes from.
 type Object struct{ Kind, Namespace, Name string }
@@ -151,4 +155,61 @@ type Retry struct {
 	Attempts uint32
 	Codes    []uint32
 	Backoff  time.Duration
+}
+
+// Routes returns the routes that rules of the table come from, each once, in the order of their first rule.
+func (t RouteTable) Routes() []Object {
+	var out []Object
+	for _, h := range t.Hosts {
+		for _, r := range h.Rules {
+			if r.Source != (Object{}) && !slices.Contains(out, r.Source) {
+				out = append(out, r.Source)
+			}
+		}
+	}
+	return out
+}
+
+// Backends returns the backends that the table's rules name, sorted, each once, without invalid ones.
+// With from set, only those of rules that come from that route.
+func (t RouteTable) Backends(from Object) []BackendName {
+	var out []BackendName
+	for _, h := range t.Hosts {
+		for _, r := range h.Rules {
+			if from != (Object{}) && r.Source != from {
+				continue
+			}
+			for _, b := range r.Backends {
+				if !b.Invalid {
+					out = append(out, BackendName{b.Backend, b.Node})
+				}
+			}
+			for _, m := range r.Mirrors {
+				out = append(out, BackendName{m.Backend, ""})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b BackendName) int {
+		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.Node, b.Node))
+	})
+	return slices.Compact(out)
+}
+
+// BackendName names a Backend.
+type BackendName struct {
+	Key  PortKey
+	Node string
+}
+
+// From returns the rules that come from a route, in order.
+func (t RouteTable) From(route Object) []Rule {
+	var out []Rule
+	for _, h := range t.Hosts {
+		for _, r := range h.Rules {
+			if r.Source == route {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
 }

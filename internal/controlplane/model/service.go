@@ -36,6 +36,8 @@ type Service struct {
 	LocalTraffic bool
 	// AffinitySeconds is the ClientIP session affinity's timeout; 0 is none.
 	AffinitySeconds int32
+	// LoadBalancer are the addresses or host names in status.loadBalancer, sorted.
+	LoadBalancer []string
 }
 
 // ServicePort is one port of a Service.

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/controlplane/status"
+	"tulle.dev/tulle/internal/controlplane/xds"
+)
+
+// Result is what one batch changed.
+type Result struct {
+	Resources []xds.Change
+	Routes    []incr.Change[model.Object, status.RouteVerdict]
+	Gateways  []incr.Change[model.Key, status.GatewayVerdict]
+}
+
+// Inputs beside the cluster's objects. Nil leaves a value as it is.
+type Inputs struct {
+	Settings *model.Settings
+	Roots    *string
+}
+
+// Apply propagates a batch of events in one pass and returns what it changed.
+// Events of kinds that the graph does not read, such as Mesh, are ignored: the caller turns those into Inputs.
+func (g *Graph) Apply(events []source.Event, more Inputs) Result {
+	for _, e := range events {
+		g.set(e)
+	}
+	if more.Settings != nil {
+		g.in.settings.Set(one{}, *more.Settings)
+	}
+	if more.Roots != nil {
+		g.in.roots.Set(one{}, *more.Roots)
+	}
+	var out Result
+	g.engine.Commit(func() {
+		for _, c := range g.resources {
+			for _, ch := range c.Changes() {
+				if ch.Deleted {
+					out.Resources = append(out.Resources, xds.Change{Key: ch.Key})
+				} else {
+					out.Resources = append(out.Resources, xds.Change{Key: ch.Key, Resource: &ch.New})
+				}
+			}
+		}
+		out.Routes = append(out.Routes, g.verdicts.routes.Changes()...)
+		out.Gateways = append(out.Gateways, g.verdicts.gateways.Changes()...)
+	})
+	return out
+}
+
+func (g *Graph) set(e source.Event) {
+	switch e.Kind {
+	case source.Namespace:
+		put(g.in.namespaces, e.Key.Name, e.Object)
+	case source.Service:
+		put(g.in.services, e.Key, e.Object)
+	case source.EndpointSlice:
+		put(g.in.slices, e.Key, e.Object)
+	case source.Pod:
+		put(g.in.workloads, e.Key, e.Object)
+	case source.TLSSecret:
+		put(g.in.secrets, e.Key, e.Object)
+	case source.GatewayClass:
+		put(g.in.classes, e.Key.Name, e.Object)
+	case source.Gateway:
+		put(g.in.gateways, e.Key, e.Object)
+	case source.HTTPRoute:
+		put(g.in.httpRoutes, e.Key, e.Object)
+	case source.GRPCRoute:
+		put(g.in.grpcRoutes, e.Key, e.Object)
+	case source.ReferenceGrant:
+		put(g.in.grants, e.Key, e.Object)
+	}
+}
+
+func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {
+	if object == nil {
+		c.Delete(k)
+		return
+	}
+	c.Set(k, object.(V))
+}
+
+// Workload returns a pod as the last batch had it. Like Apply, it is for the graph's own goroutine.
+func (g *Graph) Workload(k model.Key) (model.Workload, bool) { return g.in.workloads.Value(k) }
+
+// Failures are the functions that failed and whose last good values are kept.
+func (g *Graph) Failures() []incr.Failure { return g.engine.Failures() }
+
+// Evals counts the functions that the last Apply ran, by collection.
+func (g *Graph) Evals() map[string]int { return g.engine.Evals() }

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+// Package pipeline wires the control plane's data flow: which collection is
+// made of which, by which pure function. Read graph.go first; it is the map
+// of this half of the house.
+//
+//	inputs ──> resolved ──> endpoints, backends, peers ─┐
+//	   │           └──> targets ──> inbound, pods ──────┤
+//	   ├──> frontends + tables <── gatewayapi ──────────┼──> resources ──> xds
+//	   ├──> gateway ports + tables <── gatewayapi ──────┤
+//	   └──> scopes ─────────────────────────────────────┘
+//	   └──> verdicts, requirements ──> status
+//
+// It decides nothing about meaning: grouping and wiring only. Everything runs
+// on one goroutine, in Graph.Apply. Invariant: the result depends on the
+// inputs alone, never on their history.
+package pipeline

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/xds"
+)
+
+// Graph is the whole translation. It belongs to one goroutine.
+type Graph struct {
+	engine incr.Engine
+	in     inputs
+	ix     indexes
+
+	services services
+	gateways gateways
+	proxies  proxies
+	scopes   scopes
+	verdicts verdicts
+
+	// resources are what is published, one collection per kind of source.
+	resources []*incr.Collection[xds.Key, xds.Resource]
+}
+
+// services is what becomes of Services: how they are seen by clients and what stands behind them.
+type services struct {
+	resolved  *incr.Collection[model.Key, model.Resolved]
+	protocols *incr.Collection[model.PortKey, model.Protocol]
+	frontends *incr.Collection[string, model.Frontend]   // by xDS name
+	tables    *incr.Collection[string, model.RouteTable] // by xDS name
+	pods      *incr.Collection[podPort, model.PodFrontend]
+	backends  *incr.Collection[string, model.Backend]   // by xDS name
+	endpoints *incr.Collection[string, model.Endpoints] // by xDS name
+	peers     *incr.Collection[model.Key, model.Peers]
+
+	frontendsByNamespace *incr.Index[string, string, model.Frontend]
+	frontendsByNode      *incr.Index[string, string, model.Frontend]
+	frontendsByConsumer  *incr.Index[string, string, model.Frontend]
+	podsByNamespace      *incr.Index[string, podPort, model.PodFrontend]
+	targetsByPod         *incr.Index[model.Key, target, model.ServicePort]
+	tablesByRoute        *incr.Index[model.Object, string, model.RouteTable]
+}
+
+// gateways is what becomes of Gateways.
+type gateways struct {
+	ports     *incr.Collection[portOf, model.GatewayPort]
+	tables    *incr.Collection[string, model.RouteTable]
+	secrets   *incr.Collection[secretOf, model.TLSSecret]
+	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
+
+	tablesByGateway *incr.Index[model.Key, string, model.RouteTable]
+	tablesByRoute   *incr.Index[model.Object, string, model.RouteTable]
+}
+
+// proxies is what each proxy gets for itself.
+type proxies struct {
+	inbound *incr.Collection[model.Key, model.Inbound]
+	nodes   *incr.Index[string, model.Key, model.Workload] // meshed pods by node
+}
+
+// New returns the empty graph. trace, if not nil, is told of every function that failed.
+func New(trace func(incr.Failure)) *Graph {
+	g := &Graph{}
+	g.engine.OnFailure = trace
+	g.in = newInputs(&g.engine)
+	g.ix = newIndexes(g.in)
+	g.buildServices()
+	g.buildGateways()
+	g.buildProxies()
+	g.buildScopes()
+	g.buildVerdicts()
+	g.buildResources()
+	return g
+}
+
+// lookup gives pure functions the cluster through a recording reader.
+func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix} }

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"reflect"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+)
+
+// one is the key of collections with a single entry.
+type one struct{}
+
+// inputs are what the graph is computed from.
+type inputs struct {
+	settings   *incr.Collection[one, model.Settings]
+	roots      *incr.Collection[one, string] // PEM
+	services   *incr.Collection[model.Key, model.Service]
+	slices     *incr.Collection[model.Key, model.Slice]
+	workloads  *incr.Collection[model.Key, model.Workload]
+	namespaces *incr.Collection[string, model.Namespace]
+	secrets    *incr.Collection[model.Key, source.TLS]
+	classes    *incr.Collection[string, *gwapiv1.GatewayClass]
+	gateways   *incr.Collection[model.Key, *gwapiv1.Gateway]
+	httpRoutes *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
+	grpcRoutes *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
+	grants     *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+}
+
+// indexes are how the graph finds inputs by what they refer to.
+type indexes struct {
+	slicesByService  *incr.Index[model.Key, model.Key, model.Slice]
+	meshedNamespaces *incr.Index[bool, string, model.Namespace]
+	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
+	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
+	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
+	grpcByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.GRPCRoute]
+	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+}
+
+// same compares values of the model.
+func same[V any](a, b V) bool { return reflect.DeepEqual(a, b) }
+
+// sameSpec compares API objects by what their author wrote: a new status is no change.
+func sameSpec[T metav1.Object](a, b T) bool {
+	return a.GetUID() == b.GetUID() && a.GetGeneration() == b.GetGeneration()
+}
+
+func newInputs(e *incr.Engine) inputs {
+	return inputs{
+		settings:   incr.NewInput[one](e, "settings", same[model.Settings]),
+		roots:      incr.NewInput[one](e, "roots", same[string]),
+		services:   incr.NewInput[model.Key](e, "services", same[model.Service]),
+		slices:     incr.NewInput[model.Key](e, "slices", same[model.Slice]),
+		workloads:  incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
+		namespaces: incr.NewInput[string](e, "namespaces", same[model.Namespace]),
+		secrets:    incr.NewInput[model.Key](e, "secrets", same[source.TLS]),
+		classes:    incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
+		gateways:   incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
+		httpRoutes: incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
+		grpcRoutes: incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
+		grants:     incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+	}
+}
+
+func newIndexes(in inputs) indexes {
+	return indexes{
+		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
+		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(_ string, n model.Namespace) []bool {
+			return []bool{n.Meshed}
+		}),
+		httpByParent: incr.NewIndex(in.httpRoutes, byKey, func(k model.Key, r *gwapiv1.HTTPRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		grpcByParent: incr.NewIndex(in.grpcRoutes, byKey, func(k model.Key, r *gwapiv1.GRPCRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		httpByBackend: incr.NewIndex(in.httpRoutes, byKey, func(_ model.Key, r *gwapiv1.HTTPRoute) []model.PortKey {
+			return gatewayapi.HTTPRouteBackends(r)
+		}),
+		grpcByBackend: incr.NewIndex(in.grpcRoutes, byKey, func(_ model.Key, r *gwapiv1.GRPCRoute) []model.PortKey {
+			return gatewayapi.GRPCRouteBackends(r)
+		}),
+		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+	}
+}
+
+// byKey orders namespaced keys.
+func byKey(a, b model.Key) int {
+	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
+}

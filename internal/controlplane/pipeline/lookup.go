@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// lookup is gatewayapi.Lookup over a recording reader: what a translation reads, it depends on.
+type lookup struct {
+	r  *incr.Reader
+	in inputs
+	ix indexes
+}
+
+func (l lookup) Service(k model.Key) (model.Service, bool) { return incr.Get(l.r, l.in.services, k) }
+
+func (l lookup) Namespace(n string) (model.Namespace, bool) {
+	return incr.Get(l.r, l.in.namespaces, n)
+}
+
+func (l lookup) TLSSecret(k model.Key) (problem string, found bool) {
+	s, ok := incr.Get(l.r, l.in.secrets, k)
+	if !ok {
+		return "", false
+	}
+	return s.Problem, true
+}
+
+func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
+	return bucket(l.r, l.ix.grantsIn, namespace)
+}
+
+func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
+	return incr.Get(l.r, l.in.gateways, k)
+}
+
+func (l lookup) OurClass(name string) bool {
+	c, ok := incr.Get(l.r, l.in.classes, name)
+	return ok && string(c.Spec.ControllerName) == names.ControllerName
+}
+
+func (l lookup) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute {
+	return bucket(l.r, l.ix.httpByParent, parent)
+}
+
+func (l lookup) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute {
+	return bucket(l.r, l.ix.grpcByParent, parent)
+}
+
+func (l lookup) Used(p model.PortKey) gatewayapi.RouteKinds {
+	var used gatewayapi.RouteKinds
+	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, _ *gwapiv1.HTTPRoute) {
+		used.HTTP = used.HTTP || k.Namespace == p.Service.Namespace
+	})
+	incr.Lookup(l.r, l.ix.grpcByBackend, p, func(k model.Key, _ *gwapiv1.GRPCRoute) {
+		used.GRPC = used.GRPC || k.Namespace == p.Service.Namespace
+	})
+	return used
+}
+
+func bucket[B comparable, V any](r *incr.Reader, x *incr.Index[B, model.Key, V], b B) []V {
+	var out []V
+	incr.Lookup(r, x, b, func(_ model.Key, v V) { out = append(out, v) })
+	return out
+}

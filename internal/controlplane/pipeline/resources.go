@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/xds"
+)
+
+// buildResources makes an xDS resource of every value of the model, each once for all proxies.
+func (g *Graph) buildResources() {
+	s, gw := &g.services, &g.gateways
+	publish(g, "listener resources", s.frontends, envoy.Listener)
+	publish(g, "pod listener resources", s.pods, envoy.PodListener)
+	publish(g, "mesh route resources", s.tables, envoy.Routes)
+	publish(g, "cluster resources", s.backends, envoy.Cluster)
+	publish(g, "endpoint resources", s.endpoints, envoy.Endpoints)
+	publish(g, "peer resources", s.peers, envoy.PeerSecret)
+	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
+	publish(g, "gateway listener resources", gw.ports, envoy.GatewayListener)
+	publish(g, "gateway route resources", gw.tables, envoy.Routes)
+	for _, c := range g.scopes.all {
+		publish(g, c.Name()+" resources", c, envoy.Scope)
+	}
+	certificates := incr.Derive(&g.engine, "gateway certificate resources", gw.secrets, sameVersion,
+		func(_ *incr.Reader, k secretOf, v model.TLSSecret, emit func(xds.Key, xds.Resource)) {
+			r := resource(envoy.TLSSecret(k.gateway, v), v)
+			emit(r.Key, r)
+		})
+	common := incr.Derive(&g.engine, "common resources", g.in.settings, sameVersion,
+		func(r *incr.Reader, _ one, v model.Settings, emit func(xds.Key, xds.Resource)) {
+			roots, _ := incr.Get(r, g.in.roots, one{})
+			for _, c := range append(envoy.Common(v), envoy.TrustSecret(roots, v.TrustDomain)) {
+				res := resource(c, []any{v, roots})
+				emit(res.Key, res)
+			}
+		})
+	g.resources = append(g.resources, certificates, common)
+}
+
+func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K, V], translate func(V) envoy.Resource) {
+	g.resources = append(g.resources, incr.Derive(&g.engine, name, src, sameVersion,
+		func(_ *incr.Reader, _ K, v V, emit func(xds.Key, xds.Resource)) {
+			r := resource(translate(v), v)
+			emit(r.Key, r)
+		}))
+}
+
+// resource gives a translated value its version, that of the model it was made from.
+func resource(e envoy.Resource, from any) xds.Resource {
+	body, err := e.Body()
+	if err != nil {
+		panic(err) // a bug in the translation; the engine keeps the last good value and reports the key
+	}
+	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(envoy.Revision, from), Body: body}
+	for _, ref := range e.Refs {
+		r.Refs = append(r.Refs, xds.Key{TypeURL: ref.TypeURL, Name: ref.Name})
+	}
+	if e.TypeURL == envoy.ClusterType {
+		r.Companion = xds.Key{TypeURL: envoy.EndpointsType, Name: e.Name}
+	}
+	return r
+}
+
+func sameVersion(a, b xds.Resource) bool { return a.Key == b.Key && a.Version == b.Version }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// scopes tell agents what to subscribe to. In the beginning that is every Service of every meshed
+// namespace; filling them by need later changes this file alone.
+type scopes struct {
+	all []*incr.Collection[string, model.Scope]
+}
+
+var sidecarClusters = []string{names.Blackhole, names.InboundHTTP1, names.InboundHTTP2, names.InboundTCP, names.Passthrough}
+
+func (g *Graph) buildScopes() {
+	e, s := &g.engine, &g.services
+	consumers := incr.DeriveKeys(e, "consumers", same[string],
+		func(_ *incr.Reader, ns string, emit func(string, string)) { emit(ns, ns) }, s.frontendsByConsumer)
+	allConsumers := incr.NewIndex(consumers, strings.Compare, func(string, string) []one { return []one{{}} })
+
+	byNamespace := incr.Derive(e, "namespace scopes", g.in.namespaces, same[model.Scope],
+		func(r *incr.Reader, ns string, n model.Namespace, emit func(string, model.Scope)) {
+			if !n.Meshed {
+				return
+			}
+			sc := g.namespaceScope(r, ns, "")
+			emit(sc.Name, sc)
+			incr.Lookup(r, allConsumers, one{}, func(consumer, _ string) {
+				if sc := g.namespaceScope(r, ns, consumer); sc.Name != "" {
+					emit(sc.Name, sc)
+				}
+			})
+		})
+	ofMesh := incr.Derive(e, "mesh scope", g.in.settings, same[model.Scope],
+		func(r *incr.Reader, _ one, _ model.Settings, emit func(string, model.Scope)) {
+			sc := model.Scope{Name: names.ScopeMesh}
+			incr.Lookup(r, g.ix.meshedNamespaces, true, func(ns string, _ model.Namespace) {
+				sc.Include = append(sc.Include, names.ScopeNamespace(ns))
+			})
+			emit(sc.Name, sc)
+		})
+	ofConsumers := incr.Derive(e, "consumer scopes", consumers, same[model.Scope],
+		func(r *incr.Reader, consumer, _ string, emit func(string, model.Scope)) {
+			sc := model.Scope{Name: names.ScopeMeshFor(consumer)}
+			incr.Lookup(r, g.ix.meshedNamespaces, true, func(ns string, _ model.Namespace) {
+				name := names.ScopeNamespaceFor(ns, consumer)
+				if _, ok := incr.Get(r, byNamespace, name); !ok {
+					name = names.ScopeNamespace(ns)
+				}
+				sc.Include = append(sc.Include, name)
+			})
+			emit(sc.Name, sc)
+		})
+	ofSidecars := incr.Derive(e, "sidecar scopes", g.in.workloads, same[model.Scope],
+		func(r *incr.Reader, k model.Key, w model.Workload, emit func(string, model.Scope)) {
+			if w.Kind != names.KindSidecar || w.Ended {
+				return
+			}
+			sc := model.Scope{
+				Name:      names.ScopeSidecar(k.Namespace, k.Name),
+				Include:   []string{names.ScopeMesh},
+				Listeners: []string{names.Inbound(k.Namespace, k.Name), names.Outbound},
+				Clusters:  slices.Clone(sidecarClusters),
+				Proxy:     g.proxySettings(r, w),
+			}
+			if _, ok := incr.Get(r, consumers, k.Namespace); ok {
+				sc.Include = []string{names.ScopeMeshFor(k.Namespace)}
+			}
+			incr.Lookup(r, s.frontendsByNode, w.Node, func(name string, f model.Frontend) { g.addFrontend(r, &sc, name, f) })
+			emit(sc.Name, tidy(sc))
+		})
+	ofGateways := incr.Derive(e, "gateway scopes", g.in.gateways, same[model.Scope],
+		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(string, model.Scope)) {
+			sc := model.Scope{Name: names.ScopeGateway(k.Namespace, k.Name), Proxy: g.proxySettings(r, model.Workload{})}
+			incr.Lookup(r, g.gateways.byGateway, k, func(p portOf, _ model.GatewayPort) {
+				sc.Listeners = append(sc.Listeners, names.GatewayPort(k.Namespace, k.Name, p.port))
+			})
+			incr.Lookup(r, g.gateways.tablesByGateway, k, func(_ string, t model.RouteTable) { g.addTable(r, &sc, t) })
+			emit(sc.Name, tidy(sc))
+		})
+	g.scopes.all = []*incr.Collection[string, model.Scope]{byNamespace, ofMesh, ofConsumers, ofSidecars, ofGateways}
+}
+
+// namespaceScope lists the frontends of a namespace for clients of one consumer, or of no particular
+// one. Without a single variant for that consumer it is the zero Scope.
+func (g *Graph) namespaceScope(r *incr.Reader, ns, consumer string) model.Scope {
+	sc := model.Scope{Name: names.ScopeNamespace(ns)}
+	if consumer != "" {
+		sc.Name = names.ScopeNamespaceFor(ns, consumer)
+	}
+	mine := map[model.PortKey]bool{}
+	if consumer != "" {
+		incr.Lookup(r, g.services.frontendsByNamespace, ns, func(name string, f model.Frontend) {
+			if f.Consumer == consumer {
+				mine[f.Key] = true
+				g.addFrontend(r, &sc, name, f)
+			}
+		})
+		if len(mine) == 0 {
+			return model.Scope{}
+		}
+	}
+	incr.Lookup(r, g.services.frontendsByNamespace, ns, func(name string, f model.Frontend) {
+		if f.Consumer == "" && f.Node == "" && !mine[f.Key] {
+			g.addFrontend(r, &sc, name, f)
+		}
+	})
+	incr.Lookup(r, g.services.podsByNamespace, ns, func(k podPort, f model.PodFrontend) {
+		sc.Listeners = append(sc.Listeners, names.PodListener(k.pod.Namespace, k.pod.Name, k.port))
+		sc.Clusters = append(sc.Clusters, names.Direct(f.Service.Service.Namespace, f.Service.Service.Name, f.Service.Port))
+	})
+	return tidy(sc)
+}
+
+// addFrontend adds a frontend's listener and the clusters it can send to.
+func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f model.Frontend) {
+	sc.Listeners = append(sc.Listeners, name)
+	for _, b := range f.Backends {
+		sc.Clusters = append(sc.Clusters, clusterOf(b.Backend, b.Node))
+	}
+	if t, ok := incr.Get(r, g.services.tables, name); ok {
+		g.addTable(r, sc, t)
+	}
+}
+
+func (g *Graph) addTable(r *incr.Reader, sc *model.Scope, t model.RouteTable) {
+	for _, b := range t.Backends(model.Object{}) {
+		name := clusterOf(b.Key, b.Node)
+		if _, ok := incr.Get(r, g.services.backends, name); ok {
+			sc.Clusters = append(sc.Clusters, name)
+		}
+	}
+}
+
+func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySettings {
+	s, _ := incr.Get(r, g.in.settings, one{})
+	p := &model.ProxySettings{LogLevel: s.LogLevel, Concurrency: s.Concurrency, DrainSeconds: s.DrainSeconds, CertificateLifetimeSeconds: s.CertificateLifetimeSeconds}
+	if w.LogLevel != "" {
+		p.LogLevel = w.LogLevel
+	}
+	if w.Concurrency != 0 {
+		p.Concurrency = w.Concurrency
+	}
+	if w.DrainSeconds != 0 {
+		p.DrainSeconds = w.DrainSeconds
+	}
+	return p
+}
+
+func clusterOf(k model.PortKey, node string) string {
+	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+}
+
+func tidy(sc model.Scope) model.Scope {
+	slices.Sort(sc.Clusters)
+	sc.Clusters = slices.Compact(sc.Clusters)
+	slices.Sort(sc.Listeners)
+	sc.Listeners = slices.Compact(sc.Listeners)
+	return sc
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// podPort is a pod's own address and port, reached through a headless Service.
+type podPort struct {
+	pod  model.Key
+	port uint16
+}
+
+// target is a pod's port that a Service sends to.
+type target struct {
+	service model.Key
+	port    uint16 // the Service's
+	pod     podPort
+	addr    string
+}
+
+func (g *Graph) buildServices() {
+	e, s := &g.engine, &g.services
+
+	// What Services need to know of pods: a pod that only turns ready or gets a label is no change.
+	members := incr.Derive(e, "members", g.in.workloads, same[model.Workload],
+		func(_ *incr.Reader, k model.Key, w model.Workload, emit func(model.Key, model.Workload)) {
+			emit(k, model.Workload{Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind,
+				HostNetwork: w.HostNetwork, ExcludedInboundPorts: w.ExcludedInboundPorts})
+		})
+	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
+			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), func(p model.Key) (model.Workload, bool) {
+				return incr.Get(r, members, p)
+			}))
+		})
+	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
+			for _, p := range svc.Ports {
+				port := model.PortKey{Service: k, Port: p.Port}
+				if proto, ok := gatewayapi.PortProtocol(g.lookup(r), port); ok && p.Protocol != model.UDP {
+					emit(port, proto)
+				}
+			}
+		})
+	g.buildTargets()
+	g.buildFrontends()
+	g.buildBackends()
+}
+
+// buildTargets tells, for each pod, which of its ports Services send to, and makes the frontends of
+// headless Services: the pods' own addresses.
+func (g *Graph) buildTargets() {
+	e, s := &g.engine, &g.services
+	targets := incr.Derive(e, "targets", s.resolved, same[model.ServicePort],
+		func(_ *incr.Reader, k model.Key, v model.Resolved, emit func(target, model.ServicePort)) {
+			for _, p := range v.Ports {
+				for _, ep := range p.Endpoints {
+					if ep.Meshed {
+						emit(target{k, p.Port.Port, podPort{ep.Pod, ep.Addr.Port()}, ep.Addr.Addr().String()}, p.Port)
+					}
+				}
+			}
+		})
+	s.targetsByPod = incr.NewIndex(targets, byTarget, func(t target, _ model.ServicePort) []model.Key { return []model.Key{t.pod.pod} })
+	byPodPort := incr.NewIndex(targets, byTarget, func(t target, _ model.ServicePort) []podPort { return []podPort{t.pod} })
+	s.pods = incr.DeriveKeys(e, "pod frontends", same[model.PodFrontend],
+		func(r *incr.Reader, k podPort, emit func(podPort, model.PodFrontend)) {
+			done := false // of several headless Services the first in order gives the identity to expect: it is the same pod's
+			incr.Lookup(r, byPodPort, k, func(t target, _ model.ServicePort) {
+				if svc, ok := incr.Get(r, g.in.services, t.service); ok && svc.Headless && !done {
+					done = true
+					emit(k, model.PodFrontend{Pod: k.pod, Address: t.addr, Port: k.port, Service: model.PortKey{Service: t.service, Port: t.port}})
+				}
+			})
+		}, byPodPort)
+	s.podsByNamespace = incr.NewIndex(s.pods, byPort, func(_ podPort, f model.PodFrontend) []string { return []string{f.Service.Service.Namespace} })
+}
+
+// frontend is a Service port as one kind of clients sees it.
+type frontend struct {
+	model.Frontend
+	table *model.RouteTable
+}
+
+func (g *Graph) buildFrontends() {
+	e, s := &g.engine, &g.services
+	meshedOn := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []string {
+		if w.Kind == names.KindSidecar && !w.Ended {
+			return []string{w.Node}
+		}
+		return nil
+	})
+	g.proxies.nodes = meshedOn
+	nodes := incr.DeriveKeys(e, "nodes", same[string], func(_ *incr.Reader, n string, emit func(string, string)) { emit(n, n) }, meshedOn)
+	allNodes := incr.NewIndex(nodes, strings.Compare, func(string, string) []one { return []one{{}} })
+
+	both := incr.Derive(e, "service frontends", g.in.services, same[frontend],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(string, frontend)) {
+			if ns, ok := incr.Get(r, g.in.namespaces, k.Namespace); !ok || !ns.Meshed || len(svc.VIPs) == 0 || isAPIServer(k) {
+				return
+			}
+			consumers := append([]string{""}, gatewayapi.MeshConsumers(g.lookup(r), k)...)
+			for _, p := range svc.Ports {
+				if p.Protocol == model.UDP {
+					continue
+				}
+				for _, consumer := range consumers {
+					f := g.frontend(r, svc, p, consumer)
+					if !svc.LocalTraffic || consumer != "" {
+						emit(f.name(), f)
+						continue
+					}
+					incr.Lookup(r, allNodes, one{}, func(node, _ string) {
+						local := f.onNode(node)
+						emit(local.name(), local)
+					})
+				}
+			}
+		})
+	s.frontends = incr.Derive(e, "frontends", both, same[model.Frontend],
+		func(_ *incr.Reader, k string, f frontend, emit func(string, model.Frontend)) { emit(k, f.Frontend) })
+	s.tables = incr.Derive(e, "mesh tables", both, same[model.RouteTable],
+		func(_ *incr.Reader, k string, f frontend, emit func(string, model.RouteTable)) {
+			if f.table != nil {
+				emit(k, *f.table)
+			}
+		})
+	s.frontendsByNamespace = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
+		return []string{f.Key.Service.Namespace}
+	})
+	s.frontendsByNode = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
+		return some(f.Node)
+	})
+	s.frontendsByConsumer = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
+		return some(f.Consumer)
+	})
+	s.tablesByRoute = incr.NewIndex(s.tables, strings.Compare, func(_ string, t model.RouteTable) []model.Object { return t.Routes() })
+}
+
+func (g *Graph) frontend(r *incr.Reader, svc model.Service, p model.ServicePort, consumer string) frontend {
+	key := model.PortKey{Service: svc.Key, Port: p.Port}
+	f := frontend{Frontend: model.Frontend{Key: key, Consumer: consumer, Protocol: p.Protocol, Affinity: svc.AffinitySeconds > 0}}
+	for _, a := range svc.VIPs {
+		f.Addresses = append(f.Addresses, a.String())
+	}
+	slices.Sort(f.Addresses)
+	table, proto, ok := gatewayapi.MeshTable(g.lookup(r), key, consumer)
+	if ok {
+		f.Protocol = proto
+	}
+	if f.Protocol.IsHTTP() && table != nil {
+		f.table = table
+	} else {
+		f.Backends = []model.WeightedBackend{{Backend: key, Weight: 1}}
+	}
+	return f
+}
+
+func (f frontend) name() string {
+	return names.Out{Namespace: f.Key.Service.Namespace, Service: f.Key.Service.Name, Port: f.Key.Port, Node: f.Node, Consumer: f.Consumer}.String()
+}
+
+// onNode is the frontend for clients of one node, where the Service's own endpoints are the node's.
+func (f frontend) onNode(node string) frontend {
+	f.Node = node
+	f.Backends = slices.Clone(f.Backends)
+	for i := range f.Backends {
+		f.Backends[i].Node = node
+	}
+	if f.table != nil {
+		t := gatewayapi.ForNode(*f.table, f.Key, node)
+		f.table = &t
+	}
+	return f
+}
+
+func (g *Graph) buildBackends() {
+	e, s := &g.engine, &g.services
+	s.endpoints = incr.Derive(e, "endpoints", s.resolved, same[model.Endpoints],
+		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
+			for _, p := range v.Ports {
+				for _, node := range g.variants(r, k, p.Port.Port) {
+					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), p.On(k, node))
+				}
+			}
+		})
+	s.backends = incr.Derive(e, "backends", s.resolved, same[model.Backend],
+		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Backend)) {
+			svc, _ := incr.Get(r, g.in.services, k)
+			for _, p := range v.Ports {
+				b := model.Backend{Key: model.PortKey{Service: k, Port: p.Port.Port}, Protocol: p.Port.Protocol, Transport: p.Transport, Affinity: svc.AffinitySeconds > 0}
+				if proto, ok := incr.Get(r, s.protocols, b.Key); ok {
+					b.Protocol = proto
+				}
+				for _, node := range g.variants(r, k, p.Port.Port) {
+					b.Node = node
+					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), b)
+				}
+				if svc.Headless {
+					b.Node, b.Direct = "", true
+					emit(names.Direct(k.Namespace, k.Name, p.Port.Port), b)
+				}
+			}
+		})
+	s.peers = incr.Derive(e, "peers", s.resolved, same[model.Peers],
+		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(model.Key, model.Peers)) {
+			settings, _ := incr.Get(r, g.in.settings, one{})
+			roots, _ := incr.Get(r, g.in.roots, one{})
+			p := model.Peers{Service: k, Roots: roots}
+			for _, a := range v.Accounts {
+				p.Identities = append(p.Identities, names.SPIFFE{TrustDomain: settings.TrustDomain, Namespace: a.Namespace, ServiceAccount: a.Name}.String())
+			}
+			emit(k, p)
+		})
+}
+
+// variants are the nodes for which a Service port has variants of its own, and "" for the one that all share.
+func (g *Graph) variants(r *incr.Reader, service model.Key, port uint16) []string {
+	nodes := []string{""}
+	svc, ok := incr.Get(r, g.in.services, service)
+	if !ok || !svc.LocalTraffic {
+		return nodes
+	}
+	prefix := names.Out{Namespace: service.Namespace, Service: service.Name, Port: port}.String() + "/"
+	incr.Lookup(r, g.services.frontendsByNamespace, service.Namespace, func(name string, f model.Frontend) {
+		if f.Node != "" && strings.HasPrefix(name, prefix) {
+			nodes = append(nodes, f.Node)
+		}
+	})
+	return nodes
+}
+
+// isAPIServer: the API server's own Service is reached as if there were no mesh.
+func isAPIServer(k model.Key) bool { return k == model.Key{Namespace: "default", Name: "kubernetes"} }
+
+func some(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func byPort(a, b podPort) int { return cmp.Or(byKey(a.pod, b.pod), cmp.Compare(a.port, b.port)) }
+
+func byTarget(a, b target) int {
+	return cmp.Or(byKey(a.service, b.service), cmp.Compare(a.port, b.port), byPort(a.pod, b.pod), cmp.Compare(a.addr, b.addr))
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/status"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
+)
+
+type verdicts struct {
+	routes   *incr.Collection[model.Object, status.RouteVerdict]
+	gateways *incr.Collection[model.Key, status.GatewayVerdict]
+}
+
+func (g *Graph) buildVerdicts() {
+	e := &g.engine
+	http := incr.Derive(e, "http verdicts", g.in.httpRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.HTTPRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindHTTPRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.HTTPRouteParents(g.lookup(r), route)))
+		})
+	grpc := incr.Derive(e, "grpc verdicts", g.in.grpcRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.GRPCRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindGRPCRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.GRPCRouteParents(g.lookup(r), route)))
+		})
+	g.verdicts.routes = incr.DeriveKeys(e, "route verdicts", same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Object, emit func(model.Object, status.RouteVerdict)) {
+			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc} {
+				if v, ok := incr.Get(r, c, k); ok {
+					emit(k, v)
+				}
+			}
+		}, http, grpc)
+	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
+		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {
+			v, ok := gatewayapi.GatewayStatus(g.lookup(r), k)
+			if !ok {
+				return
+			}
+			out := status.GatewayVerdict{Generation: gw.Generation, GatewayVerdict: v}
+			if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: k.Namespace, Name: names.GatewayResource(k.Name)}); ok {
+				out.Addresses = svc.LoadBalancer
+			}
+			var ports []model.GatewayPort
+			incr.Lookup(r, g.gateways.byGateway, k, func(_ portOf, p model.GatewayPort) {
+				ports = append(ports, p)
+				out.Need.Lead = append(out.Need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
+			})
+			out.Need.Config = model.Hash(envoy.Revision, ports)
+			emit(k, out)
+		})
+}
+
+// routeVerdict finds the tables that carry the route's rules for each parent: with these and the
+// clusters and endpoints of the rules acknowledged, nothing is left for a proxy to warm.
+func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, parents []gatewayapi.RouteParent) status.RouteVerdict {
+	v := status.RouteVerdict{Generation: generation, Parents: parents, Needs: make([]status.Requirement, len(parents))}
+	for i, p := range parents {
+		need := &v.Needs[i]
+		var rules []model.Rule
+		for _, name := range p.Tables {
+			t, ok := incr.Get(r, g.services.tables, name)
+			if !ok {
+				t, ok = incr.Get(r, g.gateways.tables, name)
+			}
+			if !ok {
+				continue
+			}
+			need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
+			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
+			rules = append(rules, t.From(id)...)
+			for _, b := range t.Backends(id) {
+				c := clusterOf(b.Key, b.Node)
+				if _, ok := incr.Get(r, g.services.backends, c); ok {
+					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
+				}
+			}
+		}
+		need.Rest = uniqueKeys(need.Rest)
+		need.Config = model.Hash(envoy.Revision, struct {
+			Generation int64
+			Tables     []string
+			Rules      []model.Rule
+		}{generation, p.Tables, rules})
+	}
+	return v
+}
+
+func uniqueKeys(ks []xds.Key) []xds.Key {
+	var out []xds.Key
+	for _, k := range ks {
+		if !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	return out
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package status
+
+import (
+	"net/netip"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// ConditionProgrammed is Tulle's own condition on each parent of a route: true only when every
+// connected proxy that needs the route has acknowledged it. Gateway API has no such condition for routes.
+const ConditionProgrammed = "tulle.dev/Programmed"
+
+// Parents returns a route's status.parents with ours replaced by what the verdict says and others'
+// left as they are. Times of conditions that did not change stay. outcome has one entry per parent of the verdict.
+func Parents(old []gwapiv1.RouteParentStatus, v RouteVerdict, outcome []Outcome) []gwapiv1.RouteParentStatus {
+	var out []gwapiv1.RouteParentStatus
+	for _, p := range old {
+		if p.ControllerName != names.ControllerName {
+			out = append(out, p)
+		}
+	}
+	for i, p := range v.Parents {
+		want := p.RouteParentStatus
+		want.ControllerName = names.ControllerName
+		conditions := slices.Clone(want.Conditions)
+		if accepted(conditions) {
+			conditions = append(conditions, programmed(ConditionProgrammed, v.Generation, outcome[i]))
+		}
+		want.Conditions = keepTimes(conditions, conditionsOf(old, want.ParentRef))
+		out = append(out, want)
+	}
+	return out
+}
+
+func accepted(cs []metav1.Condition) bool {
+	return apimeta.IsStatusConditionTrue(cs, string(gwapiv1.RouteConditionAccepted))
+}
+
+func conditionsOf(parents []gwapiv1.RouteParentStatus, ref gwapiv1.ParentReference) []metav1.Condition {
+	for _, p := range parents {
+		if p.ControllerName == names.ControllerName && equality.Semantic.DeepEqual(p.ParentRef, ref) {
+			return p.Conditions
+		}
+	}
+	return nil
+}
+
+func programmed(kind string, generation int64, o Outcome) metav1.Condition {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: o.Reason, Message: o.Message}
+	if o.Programmed {
+		c.Status = metav1.ConditionTrue
+	}
+	return c
+}
+
+// keepTimes gives each condition the time of its last change of status.
+func keepTimes(want, old []metav1.Condition) []metav1.Condition {
+	for i := range want {
+		want[i].LastTransitionTime = metav1.Now()
+		if o := apimeta.FindStatusCondition(old, want[i].Type); o != nil && o.Status == want[i].Status {
+			want[i].LastTransitionTime = o.LastTransitionTime
+		}
+	}
+	return want
+}
+
+// Gateway returns a Gateway's status as the verdict and the proxies have it. Conditions of others stay.
+func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.GatewayStatus {
+	out := *old.DeepCopy()
+	state := gatewayProgrammed(v, o)
+	conditions := append(slices.Clone(v.Conditions), programmed(string(gwapiv1.GatewayConditionProgrammed), v.Generation, state))
+	for _, c := range conditions {
+		apimeta.SetStatusCondition(&out.Conditions, c)
+	}
+	out.Addresses = nil
+	for _, a := range v.Addresses {
+		kind := gwapiv1.HostnameAddressType
+		if _, err := netip.ParseAddr(a); err == nil {
+			kind = gwapiv1.IPAddressType
+		}
+		out.Addresses = append(out.Addresses, gwapiv1.GatewayStatusAddress{Type: &kind, Value: a})
+	}
+	out.Listeners = nil
+	for _, l := range v.Listeners {
+		l = *l.DeepCopy()
+		ls := state
+		if !slices.Contains(v.Serving, string(l.Name)) {
+			ls = Outcome{Reason: string(gwapiv1.ListenerReasonInvalid), Message: "the listener is not served; its other conditions say why"}
+		}
+		l.Conditions = append(l.Conditions, programmed(string(gwapiv1.ListenerConditionProgrammed), v.Generation, ls))
+		var before []metav1.Condition
+		if i := slices.IndexFunc(old.Listeners, func(x gwapiv1.ListenerStatus) bool { return x.Name == l.Name }); i >= 0 {
+			before = old.Listeners[i].Conditions
+		}
+		l.Conditions = keepTimes(l.Conditions, before)
+		out.Listeners = append(out.Listeners, l)
+	}
+	return out
+}
+
+// gatewayProgrammed puts Gateway API's reasons on the outcome: a Gateway without a proxy or an
+// address serves nobody, unlike a route without proxies.
+func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
+	switch {
+	case !apimeta.IsStatusConditionTrue(v.Conditions, string(gwapiv1.GatewayConditionAccepted)):
+		return Outcome{Reason: string(gwapiv1.GatewayReasonInvalid), Message: "the Gateway is not accepted; condition Accepted says why"}
+	case len(v.Serving) == 0:
+		return Outcome{Reason: string(gwapiv1.GatewayReasonInvalid), Message: "no listener is valid; the listeners' conditions say why"}
+	case len(v.Addresses) == 0:
+		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway's Service has no address yet: does the cluster assign addresses to Services of type LoadBalancer?"}
+	case o.Reason == ReasonNoProxies:
+		return Outcome{Reason: string(gwapiv1.GatewayReasonPending), Message: "no proxy of the Gateway is connected yet; condition tulle.dev/Deployed says how its pods are"}
+	case o.Programmed:
+		o.Reason = string(gwapiv1.GatewayReasonProgrammed)
+	case o.Reason == ReasonRejected:
+		o.Reason = string(gwapiv1.GatewayReasonInvalid)
+	default:
+		o.Reason = string(gwapiv1.GatewayReasonPending)
+	}
+	return o
+}
+
+// previous reads back the outcome that is written on a parent, so that a new leader neither forgets
+// nor flaps: what was programmed in this generation still is.
+func previous(cs []metav1.Condition, kind string, generation int64, config string) Outcome {
+	c := apimeta.FindStatusCondition(cs, kind)
+	if c == nil || c.ObservedGeneration != generation || c.Status != metav1.ConditionTrue {
+		return Outcome{}
+	}
+	return Outcome{Programmed: true, Reason: c.Reason, Message: c.Message, Settled: config}
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package status
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"sync"
+
+	"tulle.dev/tulle/internal/controlplane/xds"
+)
+
+// Acks is what the ledger asks of the xDS server. O(subscribers of the resource).
+type Acks interface {
+	Acks(key xds.Key) xds.AckSummary
+}
+
+// Requirement is what a Subject needs the proxies to have acknowledged.
+type Requirement struct {
+	// Config identifies the configuration; see Progress.Config.
+	Config string
+	// Lead are the listeners whose subscribers are the proxies that need the Subject.
+	Lead []xds.Key
+	// Follow holds, for each of Lead, the route configuration that a proxy asks for once it has the
+	// listener; none for a listener that needs none. It counts only when as many have acknowledged it.
+	Follow []xds.Key
+	// Rest are what these refer to, as far as each proxy has subscribed to it.
+	Rest []xds.Key
+}
+
+func (r Requirement) keys() []xds.Key { return slices.Concat(r.Lead, r.Follow, r.Rest) }
+
+// Ledger keeps the progress of every Subject on this replica. Safe for concurrent use.
+type Ledger struct {
+	acks Acks
+
+	mu       sync.Mutex // guards all below
+	needs    map[Subject]Requirement
+	byKey    map[xds.Key]map[Subject]struct{}
+	progress map[Subject]entry
+	seq      uint64
+	wake     chan struct{} // closed and replaced at every change
+}
+
+type entry struct {
+	Progress
+	seq  uint64
+	gone bool
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger(acks Acks) *Ledger {
+	return &Ledger{acks: acks, needs: map[Subject]Requirement{}, byKey: map[xds.Key]map[Subject]struct{}{},
+		progress: map[Subject]entry{}, wake: make(chan struct{})}
+}
+
+// Require sets what a Subject needs. The zero Requirement forgets the Subject.
+func (l *Ledger) Require(s Subject, r Requirement) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.needs[s].keys() {
+		delete(l.byKey[k], s)
+		if len(l.byKey[k]) == 0 {
+			delete(l.byKey, k)
+		}
+	}
+	if r.Config == "" {
+		delete(l.needs, s)
+		if _, ok := l.progress[s]; ok {
+			l.set(s, entry{gone: true})
+		}
+		return
+	}
+	l.needs[s] = r
+	for _, k := range r.keys() {
+		m := l.byKey[k]
+		if m == nil {
+			m = map[Subject]struct{}{}
+			l.byKey[k] = m
+		}
+		m[s] = struct{}{}
+	}
+	l.refresh(s)
+}
+
+// Touch says that acknowledgements of these resources changed.
+func (l *Ledger) Touch(keys []xds.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		for s := range l.byKey[k] {
+			l.refresh(s)
+		}
+	}
+}
+
+// refresh recomputes one Subject. A proxy is counted as pending if any resource is; as summaries
+// don't tell which proxies they are, the largest number pending for one resource stands for all.
+func (l *Ledger) refresh(s Subject) {
+	r := l.needs[s]
+	p := Progress{Config: r.Config}
+	pending := 0
+	take := func(k xds.Key) xds.AckSummary {
+		a := l.acks.Acks(k)
+		for _, n := range a.Nacks {
+			p.Rejections = append(p.Rejections, Rejection{n.Proxy, n.Message})
+		}
+		pending = max(pending, a.Needed-a.Acked)
+		return a
+	}
+	for i, k := range r.Lead {
+		lead := take(k)
+		p.Needed = max(p.Needed, lead.Needed)
+		if i < len(r.Follow) && r.Follow[i] != (xds.Key{}) {
+			pending = max(pending, lead.Needed-take(r.Follow[i]).Acked)
+		}
+	}
+	for _, k := range r.Rest {
+		take(k)
+	}
+	if p.Needed == 0 {
+		pending = 0
+	}
+	p.Acked = max(0, p.Needed-pending)
+	p.Rejections = trimRejections(p.Rejections)
+	if old, ok := l.progress[s]; ok && !old.gone && reflect.DeepEqual(old.Progress, p) {
+		return
+	}
+	l.set(s, entry{Progress: p})
+}
+
+func (l *Ledger) set(s Subject, e entry) {
+	l.seq++
+	e.seq = l.seq
+	l.progress[s] = e
+	close(l.wake)
+	l.wake = make(chan struct{})
+}
+
+// Report is what changed on a replica since a sequence number.
+type Report struct {
+	// Seq is the number to ask with next.
+	Seq  uint64 `json:"seq"`
+	Rows []Row  `json:"rows,omitempty"`
+}
+
+// Row is one Subject's progress; Gone means it is no longer there.
+type Row struct {
+	Subject  Subject  `json:"subject"`
+	Progress Progress `json:"progress"`
+	Gone     bool     `json:"gone,omitempty"`
+}
+
+// Since returns what changed after seq, waiting for a change until ctx ends. seq 0 returns everything at once.
+func (l *Ledger) Since(ctx context.Context, seq uint64) Report {
+	for {
+		l.mu.Lock()
+		if l.seq != seq || seq == 0 {
+			r := Report{Seq: l.seq}
+			for s, e := range l.progress {
+				if e.seq > seq || seq > l.seq {
+					r.Rows = append(r.Rows, Row{Subject: s, Progress: e.Progress, Gone: e.gone})
+				}
+			}
+			l.mu.Unlock()
+			return r
+		}
+		wake := l.wake
+		l.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return Report{Seq: seq}
+		case <-wake:
+		}
+	}
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package status
+
+import "tulle.dev/tulle/internal/controlplane/gatewayapi"
+
+// RouteVerdict is what is known of a route without the proxies: its status, and per parent what the
+// proxies must acknowledge.
+type RouteVerdict struct {
+	// Generation of the route that was judged.
+	Generation int64
+	Parents    []gatewayapi.RouteParent
+	// Needs has one requirement for each of Parents.
+	Needs []Requirement
+}
+
+// GatewayVerdict is the same for a Gateway.
+type GatewayVerdict struct {
+	Generation int64
+	gatewayapi.GatewayVerdict
+	// Addresses are those of the Service made for the Gateway, sorted.
+	Addresses []string
+	Need      Requirement
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package names
+
+// Labels of the objects that the operator makes.
+const (
+	// LabelManagedBy has the value Operator on everything the operator makes.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// LabelApp tells the control plane's pods from others; with LabelRevision it selects one revision's.
+	LabelApp = "app.kubernetes.io/name"
+	// Operator is the value of LabelManagedBy and the name of the operator's objects.
+	Operator = "tulle-operator"
+)
+
+// ContainerControlPlane is the one container of the control plane's pods.
+const ContainerControlPlane = "controlplane"
+
+// GatewaySecretsRole is the ClusterRole that lets the control plane read Secrets of type
+// kubernetes.io/tls for HTTPS listeners. It is installed with the operator, which may bind it to
+// the control plane but holds none of its rights. Without it, HTTPS listeners have no certificate
+// and all else works.
+const GatewaySecretsRole = "tulle-gateway-secrets"
+
+// Where a control plane's pod finds its files. All of them are directories that the kubelet keeps current.
+const (
+	// IntermediateDir is Secret IntermediateSecret: tls.crt, tls.key and ca.crt.
+	IntermediateDir = "/var/run/secrets/tulle.dev/intermediate"
+	// TrustDir is ConfigMap TrustConfigMap: TrustKey, every active root.
+	TrustDir = "/var/run/secrets/tulle.dev/trust"
+)
+
+// Environment of a control plane's pod.
+const (
+	EnvControlPlanePod = "TULLE_POD"
+	EnvControlPlaneIP  = "TULLE_POD_IP"
+)
+
+// Paths on the control plane's PortMonitor.
+const (
+	// PathLive answers 200 while the process makes progress.
+	PathLive = "/healthz"
+	// PathReady answers 200 once every input has synced and there is a certificate to serve with.
+	PathReady = "/readyz"
+	// PathProxies lists the connected proxies as JSON.
+	PathProxies = "/debug/proxies"
+)
+
+// InjectPath is where the injection webhook listens.
+const InjectPath = "/inject"
