@@ -135,6 +135,18 @@ func TestDroppedReadsCostNothing(t *testing.T) {
 	}
 }
 
+// What was once read, absent entries too, is forgotten with its last reader.
+func TestDroppedReadsAreForgotten(t *testing.T) {
+	m := newMesh()
+	for i := range 100 {
+		m.routes.Set("r", route{"g", fmt.Sprint("absent", i)})
+		m.eng.Commit(nil)
+	}
+	if n := len(m.services.readers); n != 1 {
+		t.Errorf("readers of %d services are kept, want 1", n)
+	}
+}
+
 func TestDeriveKeysJoinsItsSources(t *testing.T) {
 	m := newMesh()
 	m.slices.Set("orphan", endpoints{"a", "10.0.0.1"})
