@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// HTTPRouteBackends returns the Service ports a route sends or mirrors to, each once, sorted,
+// whether they exist or not; Lookup.Used is made from it.
+func HTTPRouteBackends(r *gwapiv1.HTTPRoute) []model.PortKey { return fromHTTP(r).uses() }
+
+// GRPCRouteBackends is HTTPRouteBackends for a GRPCRoute.
+func GRPCRouteBackends(r *gwapiv1.GRPCRoute) []model.PortKey { return fromGRPC(r).uses() }
+
+func (r *route) uses() []model.PortKey {
+	var out []model.PortKey
+	add := func(ref gwapiv1.BackendObjectReference) {
+		if key, ok := servicePort(r.source.Namespace, ref); ok {
+			out = append(out, key)
+		}
+	}
+	for _, u := range r.rules {
+		for _, m := range u.mirrors {
+			add(m.ref)
+		}
+		for _, b := range u.backends {
+			add(b.ref)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.PortKey) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(out)
+}
+
+// isCore tells whether a group is that of Service and Secret; "core" is an alias some documents use.
+func isCore(g gwapiv1.Group) bool { return g == "" || g == "core" }
+
+// servicePort reads a reference to a Service port; false for other kinds and without a port.
+func servicePort(namespace string, ref gwapiv1.BackendObjectReference) (model.PortKey, bool) {
+	port := or(ref.Port, 0)
+	if !isCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService || port < 1 || port > 65535 {
+		return model.PortKey{}, false
+	}
+	key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}
+	return model.PortKey{Service: key, Port: uint16(port)}, true
+}
+
+// site is where rules are carried out.
+type site struct {
+	l Lookup
+	// mesh: routes on a Service need no ReferenceGrant for their backends (GEP-1294).
+	mesh bool
+	// scheme and port of the listener, for redirections that don't say.
+	scheme string
+	port   uint16
+}
+
+// target is what a backend reference leads to.
+type target struct {
+	port     model.PortKey
+	affinity bool
+}
+
+// resolve follows a backend reference of r.
+func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference) (target, *problem) {
+	fail := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (target, *problem) {
+		p := problemf(reason, field, format, args...)
+		return target{}, &p
+	}
+	if !isCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService {
+		return fail(gwapiv1.RouteReasonInvalidKind, "%s/%s is not supported, only Service of the core group", or(ref.Group, ""), or(ref.Kind, KindService))
+	}
+	key, ok := servicePort(r.source.Namespace, ref)
+	if !ok {
+		return fail(gwapiv1.RouteReasonBackendNotFound, "needs a port from 1 to 65535")
+	}
+	to := key.Service
+	from := grantee{kind: r.source.Kind, namespace: r.source.Namespace}
+	if !s.mesh && to.Namespace != r.source.Namespace && !granted(s.l, from, KindService, to) {
+		return fail(gwapiv1.RouteReasonRefNotPermitted, "no ReferenceGrant in namespace %s lets a %s of namespace %s refer to Service %s",
+			to.Namespace, from.kind, from.namespace, to.Name)
+	}
+	svc, ok := s.l.Service(to)
+	if !ok {
+		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s does not exist", to)
+	}
+	if svc.ExternalName != "" {
+		return fail(gwapiv1.RouteReasonInvalidKind, "Service %s is of type ExternalName, which can't be a backend", to)
+	}
+	p, ok := portOf(svc, key.Port)
+	if !ok {
+		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
+	}
+	if why := refuses(s.l, p, key, r.source.Kind); why != "" {
+		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
+	}
+	return target{key, svc.AffinitySeconds > 0}, nil
+}
+
+// refuses tells why a route of a kind can't send to a port.
+func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string) string {
+	proto := p.Protocol
+	if !p.Declared {
+		proto, _ = PortProtocol(l, key)
+	}
+	switch {
+	case p.Protocol == model.UDP:
+		return "is not TCP"
+	case p.Declared && !p.Protocol.IsHTTP():
+		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http"
+	case kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2:
+		return "is not known to speak gRPC: set appProtocol: kubernetes.io/h2c"
+	}
+	return ""
+}
+
+// portOf finds a port by number. A number may stand for TCP and UDP: TCP is preferred.
+func portOf(svc model.Service, port uint16) (model.ServicePort, bool) {
+	var found model.ServicePort
+	ok := false
+	for _, p := range svc.Ports {
+		if p.Port == port && (!ok || p.Protocol != model.UDP) {
+			found, ok = p, true
+		}
+	}
+	return found, ok
+}
+
+func portList(svc model.Service) string {
+	var out []string
+	for _, p := range svc.Ports {
+		s := fmt.Sprint(p.Port)
+		if p.Name != "" {
+			s += " (" + p.Name + ")"
+		}
+		out = append(out, s)
+	}
+	return list(out)
+}
+
+// references returns what is wrong with the references of a route's rules, in their order.
+func (s site) references(r *route) []problem {
+	var ps []problem
+	for _, u := range r.rules {
+		for _, m := range u.mirrors {
+			if _, p := s.resolve(r, m.field, m.ref); p != nil {
+				ps = append(ps, *p)
+			}
+		}
+		for _, b := range u.backends {
+			if _, p := s.resolve(r, b.field, b.ref); p != nil {
+				ps = append(ps, *p)
+			}
+		}
+	}
+	return ps
+}
+
+// build makes the model's rule of one match. A rule with problems keeps only its match: it answers 500.
+func (s site) build(r *route, u rule, m match) model.Rule {
+	out := model.Rule{Name: u.name, Source: r.source, Match: m.Match}
+	if len(u.problems) > 0 {
+		return out
+	}
+	out.RequestHeaders, out.ResponseHeaders = u.requestHeaders, u.responseHeaders
+	out.Timeout, out.BackendTimeout, out.Retry = u.timeout, u.backendTimeout, u.retry
+	out.Rewrite = u.rewrite
+	if u.redirect != nil {
+		out.Redirect = s.redirect(*u.redirect)
+	}
+	for _, m := range u.mirrors {
+		if t, p := s.resolve(r, m.field, m.ref); p == nil && m.numerator > 0 {
+			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Numerator: m.numerator, Denominator: m.denominator})
+		}
+	}
+	usable := false
+	for _, b := range u.backends {
+		if b.weight == 0 {
+			continue
+		}
+		t, p := s.resolve(r, b.field, b.ref)
+		if p != nil {
+			out.Backends = append(out.Backends, model.WeightedBackend{Weight: b.weight, Invalid: true})
+			continue
+		}
+		usable = true
+		out.Affinity = out.Affinity || t.affinity
+		out.Backends = append(out.Backends, model.WeightedBackend{
+			Backend: t.port, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
+		})
+	}
+	if !usable {
+		out.Backends = nil
+	}
+	return out
+}
+
+// redirect settles the port of the Location (HTTPRequestRedirectFilter.port): the scheme's own where
+// a scheme is given, else the listener's; 0, none, where it is the well-known one of the scheme.
+func (s site) redirect(r model.Redirect) *model.Redirect {
+	scheme := r.Scheme
+	if scheme == "" {
+		scheme = s.scheme
+	}
+	known := uint16(80)
+	if scheme == "https" {
+		known = 443
+	}
+	if r.Port == 0 {
+		r.Port = s.port
+		if r.Scheme != "" {
+			r.Port = known
+		}
+	}
+	if r.Port == known {
+		r.Port = 0
+	}
+	return &r
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"slices"
+	"strings"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// MeshTable is the table of a Service port for clients of the namespace consumer, or for all others
+// where consumer is empty, and the protocol those clients are to be served with (GEP-1294). Without a
+// route all goes to the Service itself. The table is nil where proto is TCP. ok is false where the
+// port has no frontend: no such TCP port, or a Service that is headless or of type ExternalName.
+func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.RouteTable, proto model.Protocol, ok bool) {
+	svc, ok := l.Service(port.Service)
+	if !ok || noFrontend(svc) != "" {
+		return nil, "", false
+	}
+	sp, ok := portOf(svc, port.Port)
+	if !ok || sp.Protocol == model.UDP {
+		return nil, "", false
+	}
+	if consumer == svc.Namespace {
+		consumer = ""
+	}
+	proto, _ = PortProtocol(l, port)
+	routes := effective(l, svc, sp, svc.Namespace)
+	if consumer != "" {
+		// GEP-1294: a consumer's routes replace the producer's, they are not merged.
+		if own := effective(l, svc, sp, consumer); len(own) > 0 {
+			routes = own
+			if !proto.IsHTTP() {
+				proto = protocolOfKind(own[0].source.Kind)
+			}
+		}
+	}
+	if !proto.IsHTTP() {
+		return nil, proto, true
+	}
+	t := &model.RouteTable{Name: names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: port.Port, Consumer: consumer}.String()}
+	host := model.VirtualHost{Domains: []string{"*"}} // GEP-1294: hostnames have no effect in a mesh
+	if len(routes) > 0 {
+		s := site{l: l, mesh: true, scheme: "http", port: port.Port}
+		host.Rules = ordered(routes, s.build)
+	} else {
+		host.Rules = []model.Rule{{
+			Source:   model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name},
+			Backends: []model.WeightedBackend{{Backend: port, Weight: 1}},
+			Affinity: svc.AffinitySeconds > 0,
+		}}
+	}
+	t.Hosts = []model.VirtualHost{host}
+	return t, proto, true
+}
+
+func protocolOfKind(kind string) model.Protocol {
+	if kind == KindGRPCRoute {
+		return model.GRPC
+	}
+	return model.HTTP
+}
+
+// ForNode is the table of a port of a Service with internalTrafficPolicy Local for the clients on a
+// node: the Service itself is reached on that node only, other backends as ever. t is not changed.
+func ForNode(t model.RouteTable, port model.PortKey, node string) model.RouteTable {
+	out := model.RouteTable{
+		Name:  names.Out{Namespace: port.Service.Namespace, Service: port.Service.Name, Port: port.Port, Node: node}.String(),
+		Hosts: slices.Clone(t.Hosts),
+	}
+	for i := range out.Hosts {
+		rules := slices.Clone(out.Hosts[i].Rules)
+		for j := range rules {
+			rules[j].Backends = slices.Clone(rules[j].Backends)
+			for k := range rules[j].Backends {
+				if b := &rules[j].Backends[k]; !b.Invalid && b.Backend.Service == port.Service {
+					b.Node = node
+				}
+			}
+		}
+		out.Hosts[i].Rules = rules
+	}
+	return out
+}
+
+// MeshConsumers are the namespaces, other than the Service's, whose routes are in effect for their own
+// clients of at least one port of the Service; sorted.
+func MeshConsumers(l Lookup, service model.Key) []string {
+	svc, ok := l.Service(service)
+	if !ok || noFrontend(svc) != "" {
+		return nil
+	}
+	var out []string
+	for _, r := range routesOn(l, model.Object{Kind: KindService, Namespace: service.Namespace, Name: service.Name}) {
+		ns := r.source.Namespace
+		if ns == svc.Namespace || slices.Contains(out, ns) || !r.valid() {
+			continue
+		}
+		if slices.ContainsFunc(svc.Ports, func(p model.ServicePort) bool { return attaches(r, svc, p) }) {
+			out = append(out, ns)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// noFrontend tells why a Service can't be a parent: nothing tells traffic to it from other traffic.
+func noFrontend(svc model.Service) string {
+	switch {
+	case svc.ExternalName != "":
+		return "is of type ExternalName"
+	case svc.Headless:
+		return "is headless"
+	}
+	return ""
+}
+
+// routesOn are the routes of both kinds that name a parent.
+func routesOn(l Lookup, parent model.Object) []*route {
+	var out []*route
+	for _, g := range l.GRPCRoutes(parent) {
+		out = append(out, fromGRPC(g))
+	}
+	for _, h := range l.HTTPRoutes(parent) {
+		out = append(out, fromHTTP(h))
+	}
+	return out
+}
+
+// effective are the routes of a namespace that decide over a Service port: all of one kind, from old
+// to new. GEP-1294: of several kinds on the same port GRPCRoute comes before HTTPRoute.
+func effective(l Lookup, svc model.Service, p model.ServicePort, namespace string) []*route {
+	if noFrontend(svc) != "" {
+		return nil
+	}
+	parent := model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name}
+	var out []*route
+	keep := func(r *route) {
+		if r.source.Namespace == namespace && r.valid() && attaches(r, svc, p) {
+			out = append(out, r)
+		}
+	}
+	for _, g := range l.GRPCRoutes(parent) {
+		if g.Namespace == namespace {
+			keep(fromGRPC(g))
+		}
+	}
+	if len(out) == 0 {
+		for _, h := range l.HTTPRoutes(parent) {
+			if h.Namespace == namespace {
+				keep(fromHTTP(h))
+			}
+		}
+	}
+	slices.SortFunc(out, older)
+	return out
+}
+
+// attaches tells whether one of the route's parentRefs takes in the port.
+func attaches(r *route, svc model.Service, p model.ServicePort) bool {
+	return routable(p) && slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
+		to, ok := parentOf(r.source.Namespace, ref)
+		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p)
+	})
+}
+
+// routable ports are those that may carry HTTP.
+func routable(p model.ServicePort) bool {
+	return p.Protocol.IsHTTP() || p.Protocol == model.TCP && !p.Declared
+}
+
+// selects: port and sectionName must both fit where they are set (ParentReference).
+func selects(ref gwapiv1.ParentReference, p model.ServicePort) bool {
+	if p.Protocol == model.UDP {
+		return false
+	}
+	if n := or(ref.Port, 0); n != 0 && n != int32(p.Port) {
+		return false
+	}
+	s := or(ref.SectionName, "")
+	return s == "" || string(s) == p.Name
+}
+
+// parentOf reads a parentRef to a Service or a Gateway. Defaults are those of the CRD.
+func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool) {
+	group, kind := or(ref.Group, gwapiv1.GroupName), or(ref.Kind, KindGateway)
+	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && kind == KindGateway) {
+		return model.Object{}, false
+	}
+	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true
+}
+
+// Parents returns the Services and Gateways that the parentRefs of a route in a namespace name, each
+// once, sorted; Lookup.HTTPRoutes and GRPCRoutes are made from it.
+func Parents(namespace string, refs []gwapiv1.ParentReference) []model.Object {
+	var out []model.Object
+	for _, ref := range refs {
+		if p, ok := parentOf(namespace, ref); ok {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Object) int {
+		return strings.Compare(a.Kind+"/"+a.Namespace+"/"+a.Name, b.Kind+"/"+b.Namespace+"/"+b.Name)
+	})
+	return slices.Compact(out)
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// HTTPRouteParents is the status of an HTTPRoute on those of its parents that are ours, in the order
+// of its parentRefs.
+func HTTPRouteParents(l Lookup, r *gwapiv1.HTTPRoute) []RouteParent { return parents(l, fromHTTP(r)) }
+
+// GRPCRouteParents is HTTPRouteParents for a GRPCRoute.
+func GRPCRouteParents(l Lookup, r *gwapiv1.GRPCRoute) []RouteParent { return parents(l, fromGRPC(r)) }
+
+func parents(l Lookup, r *route) []RouteParent {
+	var out []RouteParent
+	for _, ref := range r.parents {
+		to, ok := parentOf(r.source.Namespace, ref)
+		switch {
+		case !ok:
+			if isMistakenService(ref) {
+				text := `there is no such kind: a Service is in the core group, write group: ""`
+				out = append(out, r.on(ref, finding{false, string(gwapiv1.RouteReasonNoMatchingParent), text}, nil, nil))
+			}
+		case to.Kind == KindService:
+			f, tables := onService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
+			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
+		default:
+			if gw, ours := gatewayOf(l, model.Key{Namespace: to.Namespace, Name: to.Name}); ours {
+				f, tables := onGateway(l, r, ref, gw)
+				out = append(out, r.on(ref, f, tables, site{l: l}.references(r)))
+			}
+		}
+	}
+	return out
+}
+
+// isMistakenService: a parentRef of kind Service without group. No controller will ever answer it,
+// since the CRD's default group has no such kind.
+func isMistakenService(ref gwapiv1.ParentReference) bool {
+	return or(ref.Kind, KindGateway) == KindService && or(ref.Group, gwapiv1.GroupName) == gwapiv1.GroupName
+}
+
+// on makes the status of a route on one parent.
+func (r *route) on(ref gwapiv1.ParentReference, accepted finding, tables []string, refs []problem) RouteParent {
+	resolved := finding{true, string(gwapiv1.RouteReasonResolvedRefs), "All references are resolved"}
+	if len(refs) > 0 {
+		resolved = finding{false, refs[0].reason, tell(refs)}
+	}
+	conditions := []metav1.Condition{
+		accepted.condition(string(gwapiv1.RouteConditionAccepted), r.generation),
+		resolved.condition(string(gwapiv1.RouteConditionResolvedRefs), r.generation),
+	}
+	if accepted.ok {
+		if p, ok := r.partial(); ok {
+			conditions = append(conditions, p.condition(string(gwapiv1.RouteConditionPartiallyInvalid), r.generation))
+		}
+	}
+	slices.Sort(tables)
+	return RouteParent{
+		RouteParentStatus: gwapiv1.RouteParentStatus{ParentRef: ref, ControllerName: names.ControllerName, Conditions: conditions},
+		Tables:            slices.Compact(tables),
+	}
+}
+
+// onService is the finding Accepted of a route on a Service, and the tables it goes into.
+func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (finding, []string) {
+	no := func(format string, args ...any) (finding, []string) {
+		return finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
+	}
+	svc, ok := l.Service(key)
+	if !ok {
+		return no("Service %s does not exist", key)
+	}
+	if why := noFrontend(svc); why != "" {
+		return no("Service %s %s: a route needs a Service with a cluster IP", key, why)
+	}
+	var selected, fit []model.ServicePort
+	for _, p := range svc.Ports {
+		if selects(ref, p) {
+			selected = append(selected, p)
+			if routable(p) {
+				fit = append(fit, p)
+			}
+		}
+	}
+	if len(selected) == 0 {
+		return no("Service %s has no such TCP port; it has %s", key, portList(svc))
+	}
+	if len(fit) == 0 {
+		return no("port %s of Service %s does not speak HTTP by its number, name or appProtocol: where it does, set appProtocol: http",
+			portList(model.Service{Ports: selected}), key)
+	}
+	if f := r.acceptance(); !f.ok {
+		return f, nil
+	}
+	consumer := ""
+	if r.source.Namespace != svc.Namespace {
+		consumer = r.source.Namespace
+	}
+	var tables []string
+	var winner *route
+	for _, p := range fit {
+		if w := effective(l, svc, p, r.source.Namespace); len(w) > 0 && w[0].source.Kind != r.source.Kind {
+			winner = w[0]
+			continue
+		}
+		tables = append(tables, names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}.String())
+	}
+	if len(tables) == 0 {
+		return conflicted(winner, fmt.Sprintf("Service %s", key)), nil
+	}
+	return r.acceptance(), tables
+}
+
+func conflicted(winner *route, where string) finding {
+	return finding{false, reasonConflicted, fmt.Sprintf("%s %s/%s decides over %s: routes of different kinds are not merged",
+		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
+}
+
+// onGateway is the finding Accepted of a route on a Gateway, and the tables it goes into.
+func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gateway) (finding, []string) {
+	name := gw.Namespace + "/" + gw.Name
+	ls := listenersOf(gw)
+	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string) {
+		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil
+	}
+	var all []string
+	var selected, allowed, fit []*listener
+	for i := range ls {
+		li := &ls[i]
+		all = append(all, fmt.Sprintf("%s (%d)", li.name, li.port))
+		if !li.selectedBy(ref) {
+			continue
+		}
+		selected = append(selected, li)
+		if !li.allows(l, gw, r) {
+			continue
+		}
+		allowed = append(allowed, li)
+		if len(li.hostsOf(r)) > 0 {
+			fit = append(fit, li)
+		}
+	}
+	switch {
+	case len(selected) == 0:
+		return no(gwapiv1.RouteReasonNoMatchingParent, "Gateway %s has no such listener; it has %s", name, list(all))
+	case len(allowed) == 0:
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of Gateway %s allows a %s from namespace %s: see allowedRoutes", name, r.source.Kind, r.source.Namespace)
+	case len(fit) == 0:
+		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of Gateway %s", name)
+	}
+	if f := r.acceptance(); !f.ok {
+		return f, nil
+	}
+	var tables []string
+	var winner *route
+	for _, li := range fit {
+		if w := li.loses(l, gw, r); w != nil {
+			winner = w
+			continue
+		}
+		tables = append(tables, li.table(gw))
+	}
+	if len(tables) == 0 {
+		return conflicted(winner, "the same hostname of Gateway "+name), nil
+	}
+	return r.acceptance(), tables
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// route is what HTTPRoute and GRPCRoute have in common, read from the object alone.
+type route struct {
+	source     model.Object
+	generation int64
+	created    time.Time
+	parents    []gwapiv1.ParentReference
+	hostnames  []string
+	rules      []rule
+}
+
+// rule is a rule of a route before its references are resolved.
+type rule struct {
+	name    string
+	field   string // "spec.rules[2]"
+	matches []match
+	// problems keep the rule from being carried out. Its readable matches are still there: they answer 500.
+	problems []problem
+
+	requestHeaders, responseHeaders model.HeaderMods
+	redirect                        *model.Redirect // Port 0: not given
+	rewrite                         *model.Rewrite
+	mirrors                         []mirror
+	backends                        []backend
+	timeout, backendTimeout         time.Duration
+	retry                           *model.Retry
+}
+
+// match is one match of a rule with its place in the order of precedence; larger ranks are tried first.
+type match struct {
+	model.Match
+	rank [5]int
+}
+
+type mirror struct {
+	field                  string
+	ref                    gwapiv1.BackendObjectReference
+	numerator, denominator uint32
+}
+
+type backend struct {
+	field                           string
+	ref                             gwapiv1.BackendObjectReference
+	weight                          uint32
+	requestHeaders, responseHeaders model.HeaderMods
+}
+
+func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpec, hostnames []gwapiv1.Hostname) *route {
+	r := &route{
+		source:     model.Object{Kind: kind, Namespace: meta.Namespace, Name: meta.Name},
+		generation: meta.Generation,
+		created:    meta.CreationTimestamp.Time,
+		parents:    spec.ParentRefs,
+	}
+	for _, h := range hostnames {
+		r.hostnames = append(r.hostnames, string(h))
+	}
+	return r
+}
+
+// valid tells whether at least one rule can be carried out; a route without is not accepted anywhere.
+// A route without any rule is valid: it takes its parent's traffic and answers 404.
+func (r *route) valid() bool {
+	return len(r.rules) == 0 || slices.ContainsFunc(r.rules, func(u rule) bool { return len(u.problems) == 0 })
+}
+
+// older orders routes as Gateway API's precedence does: by age, then by "namespace/name".
+func older(a, b *route) int {
+	if c := a.created.Compare(b.created); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.source.Namespace+"/"+a.source.Name, b.source.Namespace+"/"+b.source.Name); c != 0 {
+		return c
+	}
+	return strings.Compare(a.source.Kind, b.source.Kind)
+}
+
+// ordered returns the rules of routes in the order in which they are to be tried. The sort is stable
+// over routes from old to new and rules and matches as written, which settles ties.
+func ordered(routes []*route, build func(*route, rule, match) model.Rule) []model.Rule {
+	routes = slices.Clone(routes)
+	slices.SortFunc(routes, older)
+	type ranked struct {
+		rank [5]int
+		rule model.Rule
+	}
+	var all []ranked
+	for _, r := range routes {
+		for _, u := range r.rules {
+			for _, m := range u.matches {
+				all = append(all, ranked{m.rank, build(r, u, m)})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b ranked) int {
+		for i := range a.rank {
+			if c := cmp.Compare(b.rank[i], a.rank[i]); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	rules := make([]model.Rule, 0, len(all))
+	for _, x := range all {
+		rules = append(rules, x.rule)
+	}
+	return rules
+}
+
+// acceptance is the finding on a route's own content.
+func (r *route) acceptance() finding {
+	if r.valid() {
+		return finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted"}
+	}
+	var ps []problem
+	for _, u := range r.rules {
+		ps = append(ps, u.problems...)
+	}
+	return finding{false, ps[0].reason, tell(ps)}
+}
+
+// partial is the finding PartiallyInvalid; false where all rules are good or none is.
+func (r *route) partial() (finding, bool) {
+	var ps []problem
+	for _, u := range r.rules {
+		for _, p := range u.problems {
+			label := "Dropped Rule " + u.field
+			if u.name != "" {
+				label += " (" + u.name + ")"
+			}
+			ps = append(ps, problem{p.reason, label + ", whose requests are answered with 500: " + p.text})
+		}
+	}
+	if len(ps) == 0 || !r.valid() {
+		return finding{}, false
+	}
+	return finding{true, ps[0].reason, tell(ps)}, true
+}

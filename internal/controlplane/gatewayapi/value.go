@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"regexp/syntax"
+	"strings"
+	"time"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// maxRegexSize bounds a compiled expression. It is counted in instructions, a character class as
+// many as it has ranges, and stays far below what the proxies are told to accept.
+const maxRegexSize = 2000
+
+// checkRegex tells what is wrong with an expression, which the proxy compiles with RE2. Go's
+// syntax is RE2's. The empty string means that nothing is.
+func checkRegex(expr string) string {
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return "is not an RE2 expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return "is not an RE2 expression: " + err.Error()
+	}
+	size := 0
+	for _, in := range prog.Inst {
+		size += 1 + len(in.Rune)/2
+	}
+	if size > maxRegexSize {
+		return "is too large to match with: write a shorter expression, or several matches"
+	}
+	return ""
+}
+
+// checkText refuses what no header may carry (RFC 9110, 5.5); the API server lets it pass.
+func checkText(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "has a control character"
+		}
+	}
+	return ""
+}
+
+// checkPath refuses what is not an absolute path of RFC 3986 characters.
+func checkPath(s string) string {
+	if !strings.HasPrefix(s, "/") {
+		return "must begin with /"
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case strings.IndexByte("-._~!$&'()*+,;=:@/%", c) >= 0:
+		default:
+			return "may hold only the characters of a URL path"
+		}
+	}
+	return ""
+}
+
+// duration reads a GEP-2257 duration; nil is 0.
+func duration(d *gwapiv1.Duration, field string) (time.Duration, []problem) {
+	if d == nil {
+		return 0, nil
+	}
+	v, err := time.ParseDuration(string(*d))
+	if err != nil || v < 0 {
+		return 0, []problem{unsupported(field, "%q is not a duration such as 10s or 1m30s", *d)}
+	}
+	return v, nil
+}
+
+// or is what p points to, or the default.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
