@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// input is a golden case's in.yaml: pieces of the model, each translated by itself.
+type input struct {
+	// Common lists std/* in the output too; they are part of the world in any case.
+	Common       bool
+	Frontends    []model.Frontend
+	PodFrontends []model.PodFrontend
+	Tables       []model.RouteTable
+	Backends     []model.Backend
+	Endpoints    []model.Endpoints
+	Inbounds     []model.Inbound
+	GatewayPorts []model.GatewayPort
+	Peers        []model.Peers
+	Trust        *struct{ Roots, TrustDomain string }
+	TLSSecrets   []struct {
+		Gateway model.Key
+		Secret  model.TLSSecret
+	}
+	Scopes []model.Scope
+}
+
+func (in input) resources() []envoy.Resource {
+	var out []envoy.Resource
+	if in.Common {
+		out = envoy.Common(model.Settings{})
+	}
+	for _, b := range in.Backends {
+		out = append(out, envoy.Cluster(b))
+	}
+	for _, e := range in.Endpoints {
+		out = append(out, envoy.Endpoints(e))
+	}
+	for _, f := range in.Frontends {
+		out = append(out, envoy.Listener(f))
+	}
+	for _, f := range in.PodFrontends {
+		out = append(out, envoy.PodListener(f))
+	}
+	for _, i := range in.Inbounds {
+		out = append(out, envoy.Inbound(i))
+	}
+	for _, g := range in.GatewayPorts {
+		out = append(out, envoy.GatewayListener(g))
+	}
+	for _, t := range in.Tables {
+		out = append(out, envoy.Routes(t))
+	}
+	for _, p := range in.Peers {
+		out = append(out, envoy.PeerSecret(p))
+	}
+	if in.Trust != nil {
+		out = append(out, envoy.TrustSecret(in.Trust.Roots, in.Trust.TrustDomain))
+	}
+	for _, s := range in.TLSSecrets {
+		out = append(out, envoy.TLSSecret(s.Gateway, s.Secret))
+	}
+	for _, s := range in.Scopes {
+		out = append(out, envoy.Scope(s))
+	}
+	return out
+}
+
+// world adds what every proxy holds.
+func (in input) world() []envoy.Resource {
+	r := in.resources()
+	if !in.Common {
+		r = append(r, envoy.Common(model.Settings{})...)
+	}
+	return r
+}
+
+// decode reads in.yaml strictly; durations are written as Go does ("10s").
+func decode(t *testing.T, b []byte) input {
+	t.Helper()
+	var tree any
+	if err := yaml.UnmarshalStrict(b, &tree); err != nil {
+		t.Fatal(err)
+	}
+	durations(t, tree)
+	b, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in input
+	if err := yaml.UnmarshalStrict(b, &in); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func durations(t *testing.T, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			durations(t, e)
+		}
+	case map[string]any:
+		for k, e := range v {
+			s, ok := e.(string)
+			if ok && (k == "timeout" || k == "backendTimeout" || k == "backoff") {
+				d, err := time.ParseDuration(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				v[k] = d.Nanoseconds()
+				continue
+			}
+			durations(t, e)
+		}
+	}
+}
