@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// ourPort tells whether a TCP port of the pod is the proxy's.
+func ourPort(port int) bool {
+	switch port {
+	case names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS:
+		return true
+	}
+	return false
+}
+
+// enforceLabel is Pod Security admission's, https://kubernetes.io/docs/concepts/security/pod-security-admission/.
+const enforceLabel = "pod-security.kubernetes.io/enforce"
+
+// check returns all that keeps a pod from being injected, in the order of the pod's fields.
+func check(pod *corev1.Pod, ns NamespaceFacts, was injection) []string {
+	var out []string
+	if level := ns.Labels[enforceLabel]; level == "baseline" || level == "restricted" {
+		out = append(out, fmt.Sprintf("namespace %s enforces Pod Security %q, which forbids the capability NET_ADMIN that the init container %s needs: "+
+			"label the namespace %s=privileged (warn and audit may stay), or the pod %s=%s",
+			ns.Name, level, names.ContainerInit, enforceLabel, names.LabelInject, names.InjectDisabled))
+	}
+	if sc := pod.Spec.SecurityContext; sc != nil {
+		out = append(out, identityOfProxy("the pod", sc.RunAsUser, sc.RunAsGroup)...)
+	}
+	for _, c := range pod.Spec.InitContainers {
+		if ourContainer(c.Name) && was.done {
+			continue
+		}
+		out = append(out, checkContainer(c, was)...)
+	}
+	for _, c := range pod.Spec.Containers {
+		out = append(out, checkContainer(c, was)...)
+	}
+	for _, v := range pod.Spec.Volumes {
+		if ourVolume(v.Name) && !was.done {
+			out = append(out, fmt.Sprintf("volume %s has a name that Tulle uses for its own: rename it", v.Name))
+		}
+	}
+	return out
+}
+
+func checkContainer(c corev1.Container, was injection) []string {
+	var out []string
+	who := "container " + c.Name
+	if ourContainer(c.Name) {
+		out = append(out, who+" has a name that Tulle uses for its own: rename it")
+	}
+	if sc := c.SecurityContext; sc != nil {
+		out = append(out, identityOfProxy(who, sc.RunAsUser, sc.RunAsGroup)...)
+	}
+	for _, p := range c.Ports {
+		udp := p.Protocol == corev1.ProtocolUDP
+		if p.Protocol == corev1.ProtocolSCTP || !ourPort(int(p.ContainerPort)) || udp && p.ContainerPort != names.PortDNS {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s uses port %d, which is the proxy's: choose another than %d, %d, %d, %d and %d", who, p.ContainerPort,
+			names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS))
+	}
+	for _, a := range aims(&c) {
+		// Moving such a probe would make the agent ask itself.
+		if port, ok := portOf(&c, a.port()); ok && ourPort(int(port)) {
+			if _, moved := a.moved(c.Name, was.probes); !moved {
+				out = append(out, fmt.Sprintf("%s of %s asks port %d, which is the proxy's: name the application's", a.kind, who, port))
+			}
+		}
+	}
+	for _, m := range c.VolumeMounts {
+		if ourVolume(m.Name) {
+			out = append(out, fmt.Sprintf("%s mounts volume %s, which is for the proxy alone", who, m.Name))
+		}
+	}
+	return out
+}
+
+// identityOfProxy refuses the proxy's user and group: their traffic is not redirected.
+func identityOfProxy(who string, user, group *int64) []string {
+	var out []string
+	for _, id := range []struct {
+		field string
+		value *int64
+	}{{"runAsUser", user}, {"runAsGroup", group}} {
+		if id.value != nil && *id.value == names.ProxyUID {
+			out = append(out, fmt.Sprintf("%s sets securityContext.%s to %d, which is the proxy's and bypasses the mesh: choose another", who, id.field, names.ProxyUID))
+		}
+	}
+	return out
+}
+
+// bypassesOf are ways round the mesh that a pod without our containers has: rights with which a
+// container can change the redirection or become the proxy. They are allowed and shown.
+func bypassesOf(pod *corev1.Pod) []string {
+	var out []string
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		sc := c.SecurityContext
+		if sc == nil {
+			continue
+		}
+		if sc.Privileged != nil && *sc.Privileged {
+			out = append(out, fmt.Sprintf("container %s is privileged and can bypass the mesh", c.Name))
+			continue
+		}
+		if sc.Capabilities == nil {
+			continue
+		}
+		for _, capability := range sc.Capabilities.Add {
+			switch name := strings.TrimPrefix(strings.ToUpper(string(capability)), "CAP_"); name {
+			case "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "ALL":
+				out = append(out, fmt.Sprintf("container %s has capability %s and can bypass the mesh", c.Name, name))
+			}
+		}
+	}
+	if pod.Spec.HostPID {
+		out = append(out, "the pod shares the host's process namespace (hostPID) and can see the proxy's processes")
+	}
+	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
+		out = append(out, "the pod shares one process namespace (shareProcessNamespace): its containers can see the proxy's processes")
+	}
+	return out
+}

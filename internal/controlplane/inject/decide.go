@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// decision is whether a pod is to be injected.
+type decision struct {
+	inject bool
+	// warning tells the author of a pod that asked for a proxy why it gets none, or that a label means nothing.
+	warning string
+	// problem refuses the pod.
+	problem string
+}
+
+// decide asks the pod, then its namespace, then the Mesh's selector; the first that says something wins.
+func decide(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
+	if pod.Labels[names.LabelProxy] == names.KindGateway {
+		return decision{} // made by the operator, complete as it is
+	}
+	wanted := decision{}
+	switch v, set := pod.Labels[names.LabelInject]; {
+	case set && v == names.InjectDisabled:
+		return decision{}
+	case set && v == names.InjectEnabled:
+		wanted.inject = true
+	case set:
+		return decision{problem: fmt.Sprintf("label %s has value %q, allowed are %q and %q",
+			names.LabelInject, v, names.InjectEnabled, names.InjectDisabled)}
+	default:
+		wanted = ofNamespace(ns, s)
+	}
+	if !wanted.inject {
+		return wanted
+	}
+	if why := cannot(pod, ns, s); why != "" {
+		return decision{warning: "Tulle does not inject this pod: " + why}
+	}
+	return wanted
+}
+
+func ofNamespace(ns NamespaceFacts, s Settings) decision {
+	switch v, set := ns.Labels[names.LabelInject]; {
+	case set && v == names.InjectEnabled:
+		return decision{inject: true}
+	case set && v == names.InjectDisabled:
+		return decision{}
+	case set:
+		return decision{warning: fmt.Sprintf("namespace %s has label %s=%q, which means nothing to Tulle: allowed are %q and %q",
+			ns.Name, names.LabelInject, v, names.InjectEnabled, names.InjectDisabled)}
+	}
+	return decision{inject: s.Namespaces != nil && s.Namespaces.Matches(labels.Set(ns.Labels))}
+}
+
+// cannot says why a pod can have no proxy although somebody asked for one; "" if it can.
+func cannot(pod *corev1.Pod, ns NamespaceFacts, s Settings) string {
+	switch {
+	case ns.Name == s.SystemNamespace && s.SystemNamespace != "", ns.Name == "kube-system":
+		return fmt.Sprintf("namespace %s is never part of the mesh", ns.Name)
+	case pod.Spec.HostNetwork:
+		return "it uses the host's network (hostNetwork: true), whose traffic cannot be redirected for one pod"
+	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
+		return "it is a Windows pod, and the proxy runs on Linux"
+	case pod.Annotations[corev1.MirrorPodAnnotationKey] != "":
+		return "it mirrors a static pod, which the kubelet runs from a file"
+	}
+	return ""
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package inject
+
+import (
+	"encoding/json"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+	"tulle.dev/tulle/internal/slots"
+)
+
+// Result is what became of a pod that was let through.
+type Result struct {
+	// Pod is the injected pod, or nil if the pod stays as it is.
+	Pod *corev1.Pod
+	// Warnings are for whoever creates the pod; each is one short sentence.
+	Warnings []string
+}
+
+// Refusal is why a pod may not start: all that is wrong with it, in a stable order.
+type Refusal struct {
+	Problems []string
+}
+
+// Message is one text for the API server's answer.
+func (r *Refusal) Message() string {
+	return "Tulle cannot inject this pod: " + strings.Join(r.Problems, "; ")
+}
+
+// Pod decides whether a pod gets a proxy and puts it in. The argument is not changed. The init
+// containers come out as tulle-init, slot a, slot b, then the pod's own in their order: what runs
+// after a slot has a working network. A refusal excludes a result.
+func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
+	d := decide(pod, ns, s)
+	switch {
+	case d.problem != "":
+		return Result{}, &Refusal{Problems: []string{d.problem}}
+	case !d.inject && d.warning != "":
+		return Result{Warnings: []string{d.warning}}, nil
+	case !d.inject:
+		return Result{}, nil
+	}
+	was := earlier(pod)
+	a, problems := ParseAnnotations(pod.Annotations, s.Annotations)
+	resources, more := proxyResources(s.Resources, a)
+	problems = append(problems, more...)
+	problems = append(problems, check(pod, ns, was)...)
+	if len(problems) > 0 {
+		return Result{}, &Refusal{Problems: problems}
+	}
+
+	out := pod.DeepCopy()
+	strip(out)
+	bypasses := bypassesOf(out)
+	moved, warnings := moveProbes(out, was.probes)
+	scrape, warning := moveMetrics(out, was.metrics)
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
+	spec := slots.Spec{
+		Image: s.Image, Kind: names.KindSidecar, TrustDomain: s.TrustDomain, ControlPlaneHost: s.ControlPlaneHost,
+		Probes: moved, AppMetrics: scrape, Resources: resources,
+		ExcludeInboundPorts: a.ExcludeInboundPorts, ExcludeOutboundPorts: a.ExcludeOutboundPorts, ExcludeOutboundIPs: a.ExcludeOutboundIPs,
+	}
+	linger(out, s.LingerSeconds)
+	ours := append([]corev1.Container{slots.Init(spec)}, slots.Containers(spec)...)
+	for i := range ours {
+		ours[i] = was.keep(ours[i])
+	}
+	fitPodResources(out, ours, was)
+	out.Spec.InitContainers = append(ours, out.Spec.InitContainers...)
+	out.Spec.Volumes = append(out.Spec.Volumes, slots.Volumes(spec)...)
+	mark(out, s, a, bypasses)
+	return Result{Pod: out, Warnings: append(bypasses, warnings...)}, nil
+}
+
+// mark labels the pod as injected and records what was done.
+func mark(pod *corev1.Pod, s Settings, a Annotations, bypasses []string) {
+	if pod.Labels == nil {
+		pod.Labels = map[string]string{}
+	}
+	pod.Labels[names.LabelProxy] = names.KindSidecar
+	pod.Labels[names.LabelRevision] = s.Revision
+	pod.Labels[names.LabelVersion] = s.Version
+	record, err := json.Marshal(protocol.Injected{
+		Version: s.Version, Revision: s.Revision,
+		ExcludedInboundPorts: a.ExcludeInboundPorts, Warnings: bypasses,
+	})
+	if err != nil {
+		// Strings and numbers always encode.
+		panic("inject: " + err.Error())
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[names.AnnotationInjected] = string(record)
+}
