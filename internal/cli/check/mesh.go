@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package check
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/names"
+)
+
+// expiryMargin is how long before its end a root is worth a warning: it is renewed by the
+// operator long before that, so reaching it means that renewal does not work.
+const expiryMargin = 14 * 24 * time.Hour
+
+func operatorRuns(f facts.Facts) []Finding {
+	if missed, done := unread(f, SectionMesh, facts.UnreadSystem); done {
+		return missed
+	}
+	if len(f.Operator) == 0 {
+		return found(SectionMesh, Problem, "the kind Mesh is installed, but no operator runs in the system namespace",
+			"kubectl apply -k config/default, or name the namespace with --system-namespace")
+	}
+	for _, w := range f.Operator {
+		if w.Ready == 0 {
+			return found(SectionMesh, Problem, fmt.Sprintf("the operator %s/%s is not ready", w.Namespace, w.Name),
+				fmt.Sprintf("kubectl -n %s logs deploy/%s; running pods and traffic are not affected", w.Namespace, w.Name))
+		}
+	}
+	return ok(SectionMesh, "the operator runs")
+}
+
+func oneMesh(f facts.Facts) []Finding {
+	if missed, done := unread(f, SectionMesh, facts.UnreadMeshes); done {
+		return missed
+	}
+	active, there := f.ActiveMesh()
+	if !there {
+		return found(SectionMesh, Warning, "there is no Mesh yet", "kubectl apply -f config/samples/tulle_v1alpha1_mesh.yaml")
+	}
+	var others []string
+	for _, m := range f.Meshes {
+		if m.Name != active.Name {
+			others = append(others, m.Name)
+		}
+	}
+	if len(others) > 0 {
+		return found(SectionMesh, Problem, fmt.Sprintf("%s does nothing, because %s is older", few(others), active.Name),
+			"delete the Meshes that are not wanted; a cluster has one")
+	}
+	return nil
+}
+
+// meshConditions shows Ready, and each condition under it that is not True, in its own words.
+func meshConditions(f facts.Facts) []Finding {
+	m, there := f.ActiveMesh()
+	if !there {
+		return nil
+	}
+	if m.Status.ObservedGeneration < m.Generation {
+		return found(SectionMesh, Warning, fmt.Sprintf("Mesh %s has a change that the operator has not looked at yet", m.Name),
+			"wait a few seconds; if it stays, look at the operator's logs")
+	}
+	if meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReady) {
+		return ok(SectionMesh, "Mesh %s runs %s", m.Name, m.Status.Version)
+	}
+	var out []Finding
+	for _, name := range []string{
+		v1alpha1.ConditionValid, v1alpha1.ConditionCertificatesReady,
+		v1alpha1.ConditionControlPlaneReady, v1alpha1.ConditionInjectionReady,
+	} {
+		c := meta.FindStatusCondition(m.Status.Conditions, name)
+		if c != nil && c.Status != metav1.ConditionTrue {
+			out = append(out, found(SectionMesh, Problem, fmt.Sprintf("Mesh %s: %s is %s (%s)", m.Name, c.Type, c.Status, c.Reason), c.Message)...)
+		}
+	}
+	if len(out) == 0 {
+		return found(SectionMesh, Problem, fmt.Sprintf("Mesh %s is not ready and does not say why", m.Name),
+			"kubectl describe mesh "+m.Name+", and look at the operator's logs")
+	}
+	return out
+}
+
+func rootExpiry(f facts.Facts) []Finding {
+	m, there := f.ActiveMesh()
+	if !there || m.Status.RootCertificateExpiry == nil {
+		return nil
+	}
+	end := m.Status.RootCertificateExpiry.Time
+	if left := end.Sub(f.At); left < expiryMargin {
+		level := Warning
+		if left <= 0 {
+			level = Problem
+		}
+		return found(SectionMesh, level, "the root certificate ends on "+end.UTC().Format(time.DateOnly),
+			"kubectl -n "+names.SystemNamespace+" get certificates, and see why cert-manager does not renew it")
+	}
+	return ok(SectionMesh, "the root certificate is good until %s", end.UTC().Format(time.DateOnly))
+}
+
+func controlPlaneRuns(f facts.Facts) []Finding {
+	if _, missed := f.Missed(facts.UnreadSystem); missed {
+		return nil // said by operatorRuns
+	}
+	if _, there := f.ActiveMesh(); !there {
+		return nil
+	}
+	if len(f.ControlPlane) == 0 {
+		return found(SectionControlPlane, Problem, "no control plane is deployed", "kubectl describe mesh, which says what it waits for")
+	}
+	var out []Finding
+	for _, w := range f.ControlPlane {
+		where := fmt.Sprintf("%s: %d of %d replicas ready", w.Name, w.Ready, w.Wanted)
+		look := fmt.Sprintf("kubectl -n %s describe deploy/%s, then kubectl -n %s logs deploy/%s", w.Namespace, w.Name, w.Namespace, w.Name)
+		switch {
+		case w.Ready == 0:
+			out = append(out, found(SectionControlPlane, Problem, where+"; running pods go on, new ones can't start", look)...)
+		case w.Ready < w.Wanted:
+			out = append(out, found(SectionControlPlane, Warning, where, look)...)
+		default:
+			out = append(out, ok(SectionControlPlane, "%s", where)...)
+		}
+	}
+	return out
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Flags say which cluster, as kubectl's flags of the same names do. Zero values mean kubectl's defaults.
+type Flags struct {
+	Kubeconfig, Context, Namespace string
+	// SystemNamespace is where the operator and the control plane run.
+	SystemNamespace string
+}
+
+// Cluster is a connection. Safe for concurrent use.
+type Cluster struct {
+	// Namespace is that of the flags or of the kubeconfig's context.
+	Namespace string
+
+	system  string
+	config  *rest.Config
+	typed   kubernetes.Interface
+	dynamic dynamic.Interface
+}
+
+// requestTimeout bounds each request to the API server.
+const requestTimeout = 15 * time.Second
+
+// Connect reads the kubeconfig. It sends nothing yet.
+func Connect(f Flags) (*Cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.Kubeconfig
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.Context}
+	overrides.Context.Namespace = f.Namespace
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return New(config, namespace, f.SystemNamespace)
+}
+
+// New is Connect for those who have a configuration already.
+func New(config *rest.Config, namespace, system string) (*Cluster, error) {
+	config = rest.CopyConfig(config)
+	config.UserAgent = "tulle"
+	config.QPS, config.Burst = 50, 100
+	config.Timeout = requestTimeout
+	config.WarningHandler = rest.NoWarnings{}
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return &Cluster{Namespace: namespace, system: system, config: config, typed: typed, dynamic: dyn}, nil
+}

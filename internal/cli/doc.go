@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+// Package cli is the command line, tulle: check, status, proxy config,
+// inject, version.
+//
+//	cluster (reads) -> facts -> check, status (judge) -> output
+//	                -> dump (parses what a proxy says) -> output
+//
+// It only reads; nothing it does changes a cluster. Invariant: the exit code
+// is 0 when all is well, 1 when something was found, 2 when the command could
+// not do its work. Start reading at Main.
+package cli

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package dump
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config is what a proxy runs with.
+type Config struct {
+	Clusters  []Cluster  `json:"clusters"`
+	Listeners []Listener `json:"listeners"`
+	Routes    []Route    `json:"routes"`
+	Endpoints []Endpoint `json:"endpoints"`
+	// Rejected is what Envoy refused and runs an older version of, or none.
+	Rejected []Rejected `json:"rejected,omitempty"`
+}
+
+// Rejected is a resource that Envoy refused.
+type Rejected struct {
+	Name  string `json:"name"`
+	Error string `json:"error"`
+}
+
+// Path is what to ask Envoy's admin interface for.
+const Path = "/config_dump?include_eds"
+
+// Parse reads an answer to Path.
+func Parse(body []byte) (Config, error) {
+	var answer struct {
+		Configs []json.RawMessage `json:"configs"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return Config{}, fmt.Errorf("parse config dump: %w", err)
+	}
+	if len(answer.Configs) == 0 {
+		return Config{}, errors.New("parse config dump: it holds no configs")
+	}
+	var c Config
+	for _, raw := range answer.Configs {
+		if err := c.add(raw); err != nil {
+			return Config{}, fmt.Errorf("parse config dump: %w", err)
+		}
+	}
+	c.sort()
+	return c, nil
+}
+
+// versioned is the wrapper of every resource in a dump.
+type versioned struct {
+	Version     string          `json:"version_info"`
+	Cluster     json.RawMessage `json:"cluster"`
+	RouteConfig json.RawMessage `json:"route_config"`
+	Endpoints   json.RawMessage `json:"endpoint_config"`
+	Listener    json.RawMessage `json:"listener"`
+	Active      *versioned      `json:"active_state"` // of a listener
+	Name        string          `json:"name"`         // of a listener
+	Error       *struct {
+		Details string `json:"details"`
+		Failed  struct {
+			Name string `json:"name"`
+		} `json:"failed_configuration"`
+	} `json:"error_state"`
+}
+
+func (c *Config) add(raw json.RawMessage) error {
+	var part struct {
+		Type             string      `json:"@type"`
+		StaticClusters   []versioned `json:"static_clusters"`
+		DynamicClusters  []versioned `json:"dynamic_active_clusters"`
+		StaticListeners  []versioned `json:"static_listeners"`
+		DynamicListeners []versioned `json:"dynamic_listeners"`
+		StaticRoutes     []versioned `json:"static_route_configs"`
+		DynamicRoutes    []versioned `json:"dynamic_route_configs"`
+		StaticEndpoints  []versioned `json:"static_endpoint_configs"`
+		DynamicEndpoints []versioned `json:"dynamic_endpoint_configs"`
+	}
+	if err := json.Unmarshal(raw, &part); err != nil {
+		return err
+	}
+	kind := part.Type[strings.LastIndex(part.Type, ".")+1:]
+	switch kind {
+	case "ClustersConfigDump":
+		return each(c, append(part.StaticClusters, part.DynamicClusters...), (*Config).addCluster)
+	case "ListenersConfigDump":
+		return each(c, append(part.StaticListeners, part.DynamicListeners...), (*Config).addListener)
+	case "RoutesConfigDump":
+		return each(c, append(part.StaticRoutes, part.DynamicRoutes...), (*Config).addRoutes)
+	case "EndpointsConfigDump":
+		return each(c, append(part.StaticEndpoints, part.DynamicEndpoints...), (*Config).addEndpoints)
+	}
+	return nil
+}
+
+func each(c *Config, list []versioned, add func(*Config, versioned) error) error {
+	for _, v := range list {
+		if e := v.Error; e != nil {
+			name := v.Name
+			if name == "" {
+				name = e.Failed.Name
+			}
+			c.Rejected = append(c.Rejected, Rejected{Name: name, Error: e.Details})
+		}
+		if err := add(c, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read decodes one resource; absent ones (a listener that is only warming) are left as they are.
+func read(raw json.RawMessage, into any) (bool, error) {
+	if len(raw) == 0 {
+		return false, nil
+	}
+	return true, json.Unmarshal(raw, into)
+}
+
+// address is Envoy's Address as it appears in JSON.
+type address struct {
+	Socket *struct {
+		Address string `json:"address"`
+		Port    int    `json:"port_value"`
+	} `json:"socket_address"`
+	Pipe *struct {
+		Path string `json:"path"`
+	} `json:"pipe"`
+}
+
+func (a address) String() string {
+	switch {
+	case a.Socket != nil && strings.Contains(a.Socket.Address, ":"):
+		return fmt.Sprintf("[%s]:%d", a.Socket.Address, a.Socket.Port)
+	case a.Socket != nil:
+		return fmt.Sprintf("%s:%d", a.Socket.Address, a.Socket.Port)
+	case a.Pipe != nil:
+		return "unix:" + a.Pipe.Path
+	}
+	return "-"
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package facts
+
+import (
+	"time"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// Facts is one look at a cluster. The zero value knows nothing.
+type Facts struct {
+	// At is when the look was taken; ages and expiries count from it.
+	At time.Time
+	// Server is the API server's version.
+	Server Version
+	Nodes  []Node
+	// Kinds are the installed CRDs of Tulle, cert-manager and the Gateway API, by name ("meshes.tulle.dev").
+	Kinds map[string]Kind
+	// CertManager, Operator and ControlPlane are Deployments.
+	CertManager, Operator, ControlPlane []Workload
+	Meshes                              []v1alpha1.Mesh
+	Webhooks                            []Webhook
+	// Rights are what an installation needs and whether the user has it.
+	Rights []Right
+	// Namespaces are those that ask for injection.
+	Namespaces []Namespace
+	// Proxies are the pods that carry a proxy; Bare are those that should and do not.
+	Proxies, Bare []Pod
+	// Streams are the proxies that the control plane says are connected.
+	Streams []Stream
+	// Unread says what could not be read, and why.
+	Unread []Unread
+}
+
+// Version of a Kubernetes component.
+type Version struct {
+	Major, Minor int
+	Text         string // "v1.36.3"
+}
+
+// Before says whether v is older than major.minor.
+func (v Version) Before(major, minor int) bool {
+	return v.Major < major || v.Major == major && v.Minor < minor
+}
+
+// Node is a machine of the cluster.
+type Node struct {
+	Name    string
+	OS      string
+	Arch    string
+	Kubelet Version
+}
+
+// Kind is a CustomResourceDefinition.
+type Kind struct {
+	Name string
+	// Served are the versions that can be asked for.
+	Served []string
+	// Bundle and Channel are the Gateway API's own annotations; empty for other kinds.
+	Bundle, Channel string
+	Established     bool
+}
+
+// Workload is a Deployment.
+type Workload struct {
+	Namespace, Name string
+	Revision        string
+	Image           string
+	Ready, Wanted   int32
+}
+
+// Webhook is one webhook of a configuration that belongs to Tulle.
+type Webhook struct {
+	Configuration, Name string
+	// Service is namespace/name of what is called; Endpoints is how many of it are ready.
+	Service   string
+	Endpoints int
+	// RootsEnd is when the last of the certificates in the CA bundle ends; zero when there is none.
+	RootsEnd time.Time
+}
+
+// Right is something an installation does, and whether the user may.
+type Right struct {
+	Verb, Group, Resource string
+	Allowed               bool
+}
+
+// Namespace asks for injection.
+type Namespace struct {
+	Name string
+	// Enforce is the Pod Security level that is enforced: "", "privileged", "baseline" or "restricted".
+	Enforce string
+}
+
+// Pod carries a proxy, or should.
+type Pod struct {
+	Namespace, Name         string
+	Kind, Version, Revision string
+	Ready                   bool
+	// Message is why the pod is not ready, in the kubelet's words.
+	Message string
+	// Warnings are ways round the mesh that injection recorded.
+	Warnings []string
+	Created  time.Time
+}
+
+// Stream is a proxy's connection to the control plane, as /debug/proxies tells it.
+type Stream struct {
+	Namespace  string    `json:"namespace"`
+	Pod        string    `json:"pod"`
+	Kind       string    `json:"kind"`
+	Version    string    `json:"version"`
+	Since      time.Time `json:"connected_since"`
+	Subscribed int       `json:"subscribed"`
+	Acked      int       `json:"acked"`
+	Nacks      []Nack    `json:"nacks"`
+	// Replica is the control-plane pod that serves it.
+	Replica string `json:"-"`
+}
+
+// Nack is a resource that Envoy refused.
+type Nack struct {
+	Type    string `json:"type"`
+	Name    string `json:"name"`
+	Message string `json:"message"`
+}
+
+// What could be unread; the values of Unread.What.
+const (
+	UnreadNodes        = "nodes"
+	UnreadKinds        = "custom resource definitions"
+	UnreadCertManager  = "cert-manager's Deployments"
+	UnreadSystem       = "Deployments of the system namespace"
+	UnreadMeshes       = "Meshes"
+	UnreadWebhooks     = "webhook configurations"
+	UnreadRights       = "permissions"
+	UnreadNamespaces   = "namespaces"
+	UnreadPods         = "pods"
+	UnreadControlPlane = "the control plane's list of proxies"
+)
+
+// Unread is something that could not be read.
+type Unread struct{ What, Why string }
+
+// Missed says whether something could not be read, and why.
+func (f Facts) Missed(what string) (string, bool) {
+	for _, u := range f.Unread {
+		if u.What == what {
+			return u.Why, true
+		}
+	}
+	return "", false
+}
+
+// ActiveMesh is the Mesh that rules the cluster: the oldest, by name where they are equally old.
+func (f Facts) ActiveMesh() (v1alpha1.Mesh, bool) {
+	var best *v1alpha1.Mesh
+	for i := range f.Meshes {
+		m := &f.Meshes[i]
+		if best == nil || m.CreationTimestamp.Before(&best.CreationTimestamp) ||
+			m.CreationTimestamp.Equal(&best.CreationTimestamp) && m.Name < best.Name {
+			best = m
+		}
+	}
+	if best == nil {
+		return v1alpha1.Mesh{}, false
+	}
+	return *best, true
+}
