@@ -4,12 +4,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +28,7 @@ func loadCommand(o *options) *cobra.Command {
 				return err
 			}
 			for _, file := range args {
-				names, err := load(c.Context(), l, file)
+				names, err := host.Load(c.Context(), l, file)
 				if err != nil {
 					return err
 				}
@@ -40,43 +37,6 @@ func loadCommand(o *options) *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// load imports an archive into containerd, where the kubelet finds its images,
-// and returns their names.
-func load(ctx context.Context, l layout.Layout, file string) ([]string, error) {
-	snapshotter, err := host.Snapshotter(l)
-	if err != nil {
-		return nil, err
-	}
-	// containerd keeps what it has, so an unchanged layer costs little. --local
-	// reads the file here, not in the node, whose /run is another one.
-	out, err := ctr(ctx, l, "images", "import", "--local", "--snapshotter", snapshotter, file)
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w\n%s", file, err, out)
-	}
-	var names []string
-	for line := range strings.SplitSeq(out, "\n") {
-		if fields := strings.Fields(line); len(fields) > 0 && strings.Contains(fields[0], "/") {
-			names = append(names, fields[0])
-		}
-	}
-	return names, nil
-}
-
-// loaded tells whether the node has an image.
-func loaded(ctx context.Context, l layout.Layout, ref string) bool {
-	out, err := ctr(ctx, l, "images", "ls", "-q", "name=="+ref)
-	return err == nil && strings.TrimSpace(out) == ref
-}
-
-func ctr(ctx context.Context, l layout.Layout, args ...string) (string, error) {
-	all := append([]string{"--address", l.ContainerdSocket(), "-n", "k8s.io"}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(l.Bin(), "ctr"), all...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
 }
 
 // loadPart packs a part's binary as an image and loads it. Without a tag, the
@@ -91,7 +51,7 @@ func loadPart(ctx context.Context, b *parts.Builder, l layout.Layout, p parts.Pa
 		tag = built[p.Name][len(built[p.Name])-16:]
 	}
 	ref := "tulle.local/" + p.Name + ":" + tag
-	if loaded(ctx, l, ref) {
+	if host.Loaded(ctx, l, ref) {
 		return ref, nil
 	}
 	tmp, err := os.MkdirTemp(b.Cache, "pack-*")
@@ -112,7 +72,7 @@ func loadPart(ctx context.Context, b *parts.Builder, l layout.Layout, p parts.Pa
 	if err != nil {
 		return "", err
 	}
-	if _, err := load(ctx, l, file); err != nil {
+	if _, err := host.Load(ctx, l, file); err != nil {
 		return "", err
 	}
 	return ref, nil

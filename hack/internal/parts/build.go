@@ -6,6 +6,8 @@ package parts
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -64,7 +66,9 @@ func (b *Builder) Build(ctx context.Context, list []Part) (map[string]string, er
 
 func (b *Builder) path(p Part) (string, error) {
 	if p.Local {
-		return filepath.Join(b.Cache, "local", p.Name), nil
+		// By repository: several checkouts may share the cache.
+		sum := sha256.Sum256([]byte(b.Repo))
+		return filepath.Join(b.Cache, "local", hex.EncodeToString(sum[:6]), p.Name), nil
 	}
 	key, err := Key(b.Repo, p, b.goVersion)
 	if err != nil {
@@ -85,8 +89,11 @@ func (b *Builder) buildOne(ctx context.Context, p Part, path, count string) erro
 	if _, err := os.Stat(path); err == nil && !p.Local {
 		return nil // another process built it while this one waited
 	}
-	tmp := fmt.Sprintf("%s.new%d", path, os.Getpid())
-	defer os.Remove(tmp)
+	tmp := path
+	if !p.Local { // a local one is overwritten: go then links only if something changed
+		tmp = fmt.Sprintf("%s.new%d", path, os.Getpid())
+		defer os.Remove(tmp)
+	}
 	cmd := exec.CommandContext(ctx, "go", Args(p, tmp)...)
 	cmd.Dir = filepath.Join(b.Repo, p.Dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo(p), "GOFLAGS=", "GOWORK=off")
@@ -103,6 +110,12 @@ func (b *Builder) buildOne(ctx context.Context, p Part, path, count string) erro
 	stop()
 	if err != nil {
 		return fmt.Errorf("build %s in %s: %w\n%s", p.Title, p.Dir, err, lastLines(out.String(), 30))
+	}
+	if p.Local {
+		if took := time.Since(start); took > 2*time.Second {
+			b.say(fmt.Sprintf("built %s in %s", p.Title, took.Round(100*time.Millisecond)))
+		}
+		return nil
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("keep %s: %w", p.Title, err)

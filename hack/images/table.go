@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package main
+
+import (
+	"path"
+
+	"tulle.dev/tulle/hack/internal/parts"
+)
+
+// image is one line of the table.
+type image struct {
+	// name is the image's name below tulle.local/.
+	name string
+	// about says in a few words what it is.
+	about string
+	// user is the uid and gid it runs as; never root.
+	user int
+	// envoy adds Envoy and the C library's files that it needs.
+	envoy bool
+	// programs are its binaries; the first is the entrypoint.
+	programs []program
+}
+
+// program is a static Go binary of an image.
+type program struct {
+	// path is where it is in the image.
+	path string
+	// module is the folder of its module, relative to the repository.
+	module string
+	// pkg is its package, relative to the module's folder.
+	pkg string
+}
+
+const (
+	nonroot   = 65532
+	proxyUser = 1337 // the redirection lets this user's traffic through
+)
+
+func table() []image {
+	app := func(name, about string) image {
+		return image{name: name, about: about, user: nonroot, programs: []program{{name, ".", "./test/apps/" + name}}}
+	}
+	return []image{
+		{
+			name: "tulle", about: "the manager: operator and control plane", user: nonroot,
+			programs: []program{{"tulle", ".", "."}},
+		},
+		{
+			name: "tulle-proxy", about: "slot, agent, init and Envoy", user: proxyUser, envoy: true,
+			programs: []program{{"tulle-slot", ".", "./cmd/tulle-slot"}, {"tulle-proxy", ".", "./cmd/tulle-proxy"}},
+		},
+		app("shop", "the sample shop"),
+		app("echo", "a server that answers with what it got, for tests"),
+		app("load", "a bounded load client"),
+	}
+}
+
+func find(name string) (image, bool) {
+	for _, i := range table() {
+		if i.name == name {
+			return i, true
+		}
+	}
+	return image{}, false
+}
+
+func allNames() []string {
+	var names []string
+	for _, i := range table() {
+		names = append(names, i.name)
+	}
+	return names
+}
+
+// part is the program as something to build. Its version is stamped into
+// main.version, which a program need not have.
+func (p program) part(version string) parts.Part {
+	return parts.Part{
+		Name: path.Base(p.path), Title: p.path, Dir: p.module, Package: p.pkg,
+		LDFlags: "-X main.version=" + version, Local: true,
+	}
+}
