@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package relay
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Output is where a Core's messages go. Calls come from within its methods and must not block on the Core.
+type Output interface {
+	// Upstream sends to the control plane, on the stream that was last opened.
+	Upstream(*wire.Request)
+	// Envoy sends to Envoy, on the stream that was last opened.
+	Envoy(*wire.Response)
+	// Proxy tells how the proxy's scope wants Envoy to be run; called when first known and on change.
+	Proxy(protocol.Proxy)
+}
+
+// Core is the state of a relay. Its methods must not be called concurrently; each takes the time at
+// which it happens.
+type Core struct {
+	scopeName string // the proxy's own scope
+	node      []byte // encoded Node for the control plane
+	out       Output
+	log       *slog.Logger
+
+	now    time.Time
+	up     bool // a stream to the control plane is open
+	greets bool // nothing has been sent on it yet
+	envoy  bool // a stream from Envoy is open
+	since  time.Time
+	pruned bool
+	nonces uint64
+
+	scope  *table
+	tables []*table // the types that Envoy gets, in make-before-break order
+	scopes map[string]protocol.Scope
+	stale  bool      // scopes are not, or not completely, in the wanted names yet
+	known  bool      // the scope and all it includes have been read once
+	asked  time.Time // when scopes were last complete, or first not
+	proxy  *protocol.Proxy
+}
+
+// table is all about one type.
+type table struct {
+	url string
+	// wild: Envoy subscribes to everything, the names come from the scope; else Envoy names them.
+	wild    bool
+	entries map[string]*entry
+
+	// Upstream half.
+	wanted  map[string]bool // names to be subscribed to
+	told    map[string]bool // names that this stream is subscribed to
+	changed bool            // wanted and told may differ
+	pending []*pending      // responses not yet answered, oldest first
+
+	// Envoy's half; reset with each of its streams.
+	open     bool            // Envoy has asked for this type
+	greeted  bool            // and has got a response
+	asks     map[string]bool // names it subscribes to (not wild)
+	has      map[string]has
+	dirty    map[string]bool // names whose desired state may differ from what Envoy has
+	flight   *flight
+	halves   [][]string // what is left of a refused response, to be tried in parts
+	progress time.Time  // when the oldest unanswered name was asked for
+}
+
+// entry is what is known of one resource.
+type entry struct {
+	good *wire.Resource // the last one that Envoy took
+	next *wire.Resource // newer, and not yet judged by Envoy
+	// absent: the control plane says that there is none.
+	absent bool
+	local  bool // made by the agent, never asked for upstream
+	// bad is the version that Envoy refused, in its words.
+	bad, words string
+}
+
+// answered reports whether the control plane has said anything of the resource.
+func (e *entry) answered() bool {
+	return e != nil && (e.good != nil || e.next != nil || e.absent || e.bad != "")
+}
+
+// best is the resource that Envoy should have: the newest that it has not refused. nil: none.
+func (e *entry) best() *wire.Resource {
+	for _, r := range []*wire.Resource{e.next, e.good} {
+		if r != nil && (e.bad == "" || r.Version != e.bad) {
+			return r
+		}
+	}
+	return nil
+}
+
+// has is what Envoy has of a resource, or that it has been told there is none.
+type has struct {
+	version string
+	none    bool
+}
+
+// flight is a response that Envoy has not yet answered.
+type flight struct {
+	nonce    string
+	versions map[string]string // of the resources in it
+	removed  []string
+	again    map[string]bool // asked for once more in the meantime
+}
+
+// pending is a response of the control plane that it has no answer to yet.
+type pending struct {
+	nonce string
+	open  map[string]string // names that wait for Envoy, with the version (empty: removal)
+	words []string          // refusals
+}
+
+// Limits of waiting for answers that may never come.
+const (
+	// gate is how long listeners and routes wait for clusters and endpoints that were asked for.
+	gate = 5 * time.Second
+	// settling is how long a new Envoy may take to ask for what the former one had.
+	settling = 30 * time.Second
+)
+
+// NewCore makes the relay of a proxy: scope is the name of its own scope, node the encoded Node that
+// the control plane gets.
+func NewCore(scope string, node []byte, out Output, log *slog.Logger) *Core {
+	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}}
+	c.scope = newTable(protocol.ScopeType)
+	c.scope.wanted[scope] = true
+	for _, url := range []string{wire.ClusterType, wire.EndpointType, wire.ListenerType, wire.RouteType, wire.SecretType} {
+		t := newTable(url)
+		t.wild = url == wire.ClusterType || url == wire.ListenerType
+		c.tables = append(c.tables, t)
+	}
+	return c
+}
+
+func newTable(url string) *table {
+	t := &table{url: url, entries: map[string]*entry{}, wanted: map[string]bool{}}
+	t.forgetUpstream()
+	t.forgetEnvoy()
+	return t
+}
+
+// table finds the table of a type among those that Envoy gets; nil for others.
+func (c *Core) table(url string) *table {
+	for _, t := range c.tables {
+		if t.url == url {
+			return t
+		}
+	}
+	return nil
+}
+
+// entry finds or makes the entry of a name.
+func (t *table) entry(name string) *entry {
+	e := t.entries[name]
+	if e == nil {
+		e = &entry{}
+		t.entries[name] = e
+	}
+	return e
+}
+
+// Tick lets waiting end; call it about every second.
+func (c *Core) Tick(now time.Time) {
+	c.now = now
+	if c.envoy && c.up && !c.pruned && now.Sub(c.since) > settling && c.waiting() == "" {
+		c.prune()
+	}
+	if c.stale {
+		c.readScopes()
+	}
+	c.flush()
+}
+
+// SetLocal gives Envoy a resource of the agent's own, for instance the Secret names.Identity.
+func (c *Core) SetLocal(now time.Time, typeURL string, r wire.Resource) {
+	c.now = now
+	t := c.table(typeURL)
+	e := t.entry(r.Name)
+	e.local, e.next, e.absent = true, &r, false
+	t.dirty[r.Name] = true
+	c.flush()
+}
+
+// flush sends whatever can be sent, to both sides.
+func (c *Core) flush() {
+	for _, t := range c.tables {
+		c.flushEnvoy(t)
+	}
+	c.flushUpstream(c.scope)
+	for _, t := range c.tables {
+		c.flushUpstream(t)
+	}
+}
+
+func (c *Core) nonce() string {
+	c.nonces++
+	return strconv.FormatUint(c.nonces, 10)
+}
+
+// Status is how far the relay is.
+type Status struct {
+	// Connected: the stream to the control plane is open.
+	Connected bool
+	// Waiting says in words what is missing before Envoy has all that its scope names; empty: nothing.
+	Waiting string
+	// Rejected are resources whose newest version Envoy refused, by name, in Envoy's words.
+	Rejected map[string]string
+	// Resources counts what Envoy should have, by type URL.
+	Resources map[string]int
+}
+
+// Status reads how far the relay is. It costs time in proportion to the configuration.
+func (c *Core) Status() Status {
+	s := Status{Connected: c.up, Rejected: map[string]string{}, Resources: map[string]int{}}
+	for _, t := range c.tables {
+		for name, e := range t.entries {
+			if e.bad != "" {
+				s.Rejected[name] = e.words
+			}
+			if e.best() != nil {
+				s.Resources[t.url]++
+			}
+		}
+	}
+	s.Waiting = c.waiting()
+	return s
+}
+
+// waiting says what Envoy does not have yet of the scope's clusters and listeners.
+func (c *Core) waiting() string {
+	if !c.known {
+		if !c.up {
+			return "no connection to the control plane"
+		}
+		return "the control plane has not yet said what this proxy's scope is"
+	}
+	if !c.envoy {
+		return "Envoy has not connected to the agent"
+	}
+	for _, t := range c.tables {
+		if !t.wild {
+			continue
+		}
+		kind := "clusters"
+		if t.url == wire.ListenerType {
+			kind = "listeners"
+		}
+		if n, first := t.unanswered(); n > 0 && c.up {
+			return strconv.Itoa(n) + " " + kind + " have not come from the control plane, " + first + " among them"
+		}
+		if !t.open || !t.greeted || t.flight != nil || len(t.dirty) > 0 || len(t.halves) > 0 {
+			return "Envoy has not yet taken all " + kind
+		}
+	}
+	return ""
+}
+
+// unanswered counts the wanted names that the control plane has said nothing of, and gives the first.
+func (t *table) unanswered() (n int, first string) {
+	for name := range t.wanted {
+		if t.entries[name].answered() {
+			continue
+		}
+		n++
+		if first == "" || name < first {
+			first = name
+		}
+	}
+	return n, first
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package relay
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/wire"
+)
+
+// EnvoyOpen begins a new stream from Envoy, which may be a new process or the same one again.
+func (c *Core) EnvoyOpen(now time.Time) {
+	c.now, c.since = now, now
+	c.envoy, c.pruned = true, false
+	for _, t := range c.tables {
+		t.forgetEnvoy()
+	}
+}
+
+// EnvoyClosed ends Envoy's stream.
+func (c *Core) EnvoyClosed(now time.Time) {
+	c.now = now
+	c.envoy = false
+	for _, t := range c.tables {
+		t.forgetEnvoy()
+	}
+}
+
+// EnvoyReplaced says that another Envoy process will come: it may take what the former refused.
+func (c *Core) EnvoyReplaced() {
+	for _, t := range c.tables {
+		for _, e := range t.entries {
+			e.bad, e.words = "", ""
+		}
+	}
+}
+
+func (t *table) forgetEnvoy() {
+	t.open, t.greeted, t.flight, t.halves = false, false, nil, nil
+	t.asks, t.has, t.dirty = map[string]bool{}, map[string]has{}, map[string]bool{}
+	for name := range t.entries {
+		t.dirty[name] = true
+	}
+}
+
+// EnvoyRequest takes a request of Envoy.
+func (c *Core) EnvoyRequest(now time.Time, r *wire.Request) {
+	c.now = now
+	t := c.table(r.TypeURL)
+	if t == nil {
+		c.log.Warn("Envoy asked for a type that the agent does not relay", "type", r.TypeURL)
+		return
+	}
+	if !t.open {
+		t.open = true
+		for name, version := range r.Versions {
+			t.has[name] = has{version: version}
+			t.dirty[name] = true
+		}
+		for name := range t.wanted {
+			t.dirty[name] = true
+		}
+	}
+	if !t.wild {
+		c.subscribe(t, r)
+	}
+	if t.flight != nil && r.Nonce == t.flight.nonce {
+		c.land(t, r.Error)
+	}
+	c.flush()
+}
+
+// subscribe follows which names Envoy wants of a type.
+func (c *Core) subscribe(t *table, r *wire.Request) {
+	for _, name := range r.Subscribe {
+		if name == "*" {
+			continue // an old form of "nothing by name"
+		}
+		t.asks[name] = true
+		t.dirty[name] = true
+		if _, ok := r.Versions[name]; !ok {
+			// Asked for anew, it is to be answered even with the version that Envoy had before.
+			delete(t.has, name)
+			if t.flight != nil {
+				t.flight.again[name] = true
+			}
+		}
+		if e := t.entries[name]; e == nil || !e.local {
+			if !t.wanted[name] {
+				t.wanted[name], t.changed = true, true
+				t.progress = c.now
+			}
+		}
+	}
+	for _, name := range r.Unsubscribe {
+		delete(t.asks, name)
+		delete(t.has, name)
+		delete(t.wanted, name)
+		t.changed = true
+		t.settle(name, "")
+	}
+}
+
+// land ends the flight with Envoy's answer.
+func (c *Core) land(t *table, refusal *wire.Status) {
+	f := t.flight
+	t.flight = nil
+	for _, name := range f.removed {
+		t.has[name] = has{none: true}
+		t.settle(name, "")
+	}
+	switch {
+	case refusal == nil:
+		for name, version := range f.versions {
+			c.accepted(t, name, version)
+		}
+	case len(f.versions) == 1:
+		for name, version := range f.versions {
+			c.refused(t, name, version, refusal.Message)
+		}
+	case len(f.versions) > 1:
+		// One bad resource must not cost the others their way: find it by halves.
+		all := slices.Sorted(maps.Keys(f.versions))
+		t.halves = append([][]string{all[:len(all)/2], all[len(all)/2:]}, t.halves...)
+	}
+	for name := range f.again {
+		delete(t.has, name)
+		t.dirty[name] = true
+	}
+	c.answer(t)
+}
+
+func (c *Core) accepted(t *table, name, version string) {
+	t.has[name] = has{version: version}
+	e := t.entries[name]
+	if e == nil {
+		return
+	}
+	if e.next != nil && e.next.Version == version {
+		e.good, e.next = e.next, nil
+	}
+	if e.next == nil {
+		e.bad, e.words = "", ""
+		t.settle(name, "")
+	}
+	if t.url == wire.ClusterType {
+		// A cluster that was sent waits for its endpoints even if they have not changed
+		// (https://github.com/envoyproxy/envoy/issues/13009).
+		endpoints := c.table(wire.EndpointType)
+		if endpoints.asks[name] {
+			delete(endpoints.has, name)
+			endpoints.dirty[name] = true
+		}
+	}
+}
+
+func (c *Core) refused(t *table, name, version, words string) {
+	if !strings.Contains(words, name) {
+		words = name + ": " + words
+	}
+	c.log.Error("Envoy refused a resource", "type", t.url, "name", name, "version", version, "error", words)
+	e := t.entries[name]
+	if e == nil {
+		return
+	}
+	e.bad, e.words = version, words
+	if e.next != nil && e.next.Version == version {
+		e.next = nil
+	}
+	if e.next == nil {
+		t.settle(name, words)
+	}
+	t.dirty[name] = true // the good one, if Envoy does not have it
+}
+
+// flushEnvoy sends Envoy the next response of the type if there is one to send.
+func (c *Core) flushEnvoy(t *table) {
+	if !c.envoy || !t.open || t.flight != nil || t.wild && !c.known {
+		return
+	}
+	defer c.answer(t)
+	for len(t.halves) > 0 {
+		half := t.halves[0]
+		t.halves = t.halves[1:]
+		if c.fly(t, half, nil) {
+			return
+		}
+	}
+	var send, remove []string
+	for name := range t.dirty {
+		switch c.desire(t, name) {
+		case sendIt:
+			send = append(send, name)
+		case removeIt:
+			remove = append(remove, name)
+		case waitForIt: // the control plane's answer makes it dirty again
+			delete(t.dirty, name)
+		case leaveIt:
+			delete(t.dirty, name)
+			t.entries[name].promote()
+			t.settle(name, "")
+		}
+	}
+	if len(send) > 0 {
+		if !c.blocked(t) {
+			c.fly(t, send, nil)
+		}
+		return
+	}
+	if len(remove) > 0 {
+		if t.url != wire.ClusterType || c.listenersLanded() {
+			c.fly(t, nil, remove)
+		}
+		return
+	}
+	// Envoy waits for a first answer even where there is nothing.
+	if n, _ := t.unanswered(); t.wild && !t.greeted && (n == 0 || c.now.Sub(t.progress) >= gate) {
+		c.fly(t, nil, nil)
+	}
+}
+
+// promote makes the newest resource the good one: Envoy has it, or has no use for it.
+func (e *entry) promote() {
+	if e != nil && e.next != nil {
+		e.good, e.next = e.next, nil
+	}
+}
+
+// desire is what is to be done about a name.
+type desire int
+
+const (
+	leaveIt desire = iota
+	waitForIt
+	sendIt
+	removeIt
+)
+
+func (c *Core) desire(t *table, name string) desire {
+	e, h := t.entries[name], t.has[name]
+	_, present := t.has[name]
+	present = present && !h.none
+	needed := t.asks[name]
+	if t.wild {
+		needed = t.wanted[name]
+	}
+	if !needed {
+		if t.wild && present {
+			return removeIt
+		}
+		return leaveIt
+	}
+	if !e.answered() {
+		return waitForIt
+	}
+	if r := e.best(); r != nil {
+		if present && h.version == r.Version {
+			return leaveIt
+		}
+		return sendIt
+	}
+	if e.absent && (present || !t.wild && !h.none) {
+		return removeIt
+	}
+	return leaveIt
+}
+
+// fly sends one response; false if nothing of it is to be sent any more.
+func (c *Core) fly(t *table, send, remove []string) bool {
+	f := &flight{versions: map[string]string{}, removed: remove, again: map[string]bool{}}
+	r := &wire.Response{TypeURL: t.url, Removed: remove}
+	slices.Sort(send)
+	slices.Sort(remove)
+	for _, name := range send {
+		if c.desire(t, name) != sendIt {
+			continue
+		}
+		best := t.entries[name].best()
+		f.versions[name] = best.Version
+		r.Resources = append(r.Resources, *best)
+		delete(t.dirty, name)
+	}
+	if len(send) > 0 && len(r.Resources) == 0 {
+		return false
+	}
+	for _, name := range remove {
+		delete(t.dirty, name)
+	}
+	f.nonce = c.nonce()
+	r.Nonce = f.nonce
+	t.flight, t.greeted = f, true
+	c.out.Envoy(r)
+	return true
+}
+
+// blocked keeps listeners and routes back while clusters or endpoints that they may need are on their way.
+func (c *Core) blocked(t *table) bool {
+	if t.url != wire.ListenerType && t.url != wire.RouteType || !c.up {
+		return false
+	}
+	clusters, endpoints := c.tables[0], c.table(wire.EndpointType)
+	for _, needed := range []*table{clusters, endpoints} {
+		if n, _ := needed.unanswered(); n > 0 && c.now.Sub(needed.progress) < gate {
+			return true
+		}
+	}
+	if !clusters.open {
+		return false
+	}
+	if clusters.flight != nil {
+		return true
+	}
+	for name := range clusters.dirty {
+		if c.desire(clusters, name) == sendIt {
+			return true
+		}
+	}
+	return false
+}
+
+// listenersLanded reports whether Envoy has got rid of all listeners that are to go; their clusters may go then.
+func (c *Core) listenersLanded() bool {
+	t := c.table(wire.ListenerType)
+	if !t.open {
+		return true
+	}
+	if t.flight != nil {
+		return false
+	}
+	for name := range t.dirty {
+		if d := c.desire(t, name); d == removeIt || d == sendIt {
+			return false
+		}
+	}
+	return true
+}
+
+// prune unsubscribes from what the former Envoy wanted and this one has not asked for.
+func (c *Core) prune() {
+	c.pruned = true
+	for _, t := range c.tables {
+		if t.wild {
+			continue
+		}
+		for name := range t.wanted {
+			if !t.asks[name] {
+				delete(t.wanted, name)
+				t.changed = true
+			}
+		}
+	}
+}

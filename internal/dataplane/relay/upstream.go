@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package relay
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// invalidArgument is the gRPC code of a refusal that the agent itself makes.
+const invalidArgument = 3
+
+// UpstreamOpen begins a new stream to the control plane: everything wanted is subscribed to, with the
+// versions that are here already.
+func (c *Core) UpstreamOpen(now time.Time) {
+	c.now = now
+	c.up, c.greets = true, true
+	for _, t := range append([]*table{c.scope}, c.tables...) {
+		t.forgetUpstream()
+	}
+	c.flush()
+}
+
+// UpstreamClosed ends the stream. Envoy keeps what it has; what it has not judged yet is judged all the same.
+func (c *Core) UpstreamClosed(now time.Time) {
+	c.now = now
+	c.up = false
+	for _, t := range append([]*table{c.scope}, c.tables...) {
+		t.forgetUpstream()
+	}
+	c.flush()
+}
+
+func (t *table) forgetUpstream() {
+	t.told, t.changed, t.pending = map[string]bool{}, true, nil
+}
+
+// UpstreamResponse takes a response of the control plane.
+func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
+	c.now = now
+	if r.TypeURL == protocol.ScopeType {
+		c.takeScopes(r)
+		return
+	}
+	t := c.table(r.TypeURL)
+	if t == nil {
+		c.request(&wire.Request{TypeURL: r.TypeURL, Nonce: r.Nonce, Error: &wire.Status{Code: invalidArgument, Message: "the agent did not ask for this type"}})
+		return
+	}
+	p := &pending{nonce: r.Nonce, open: map[string]string{}}
+	for i := range r.Resources {
+		c.take(t, p, &r.Resources[i])
+	}
+	for _, name := range r.Removed {
+		e := t.entry(name)
+		if !t.wanted[name] || e.local {
+			continue
+		}
+		t.supersede(name)
+		*e = entry{absent: true}
+		p.open[name] = ""
+		t.dirty[name] = true
+	}
+	t.pending = append(t.pending, p)
+	c.answer(t)
+	c.flush()
+}
+
+// take takes one resource of a response.
+func (c *Core) take(t *table, p *pending, r *wire.Resource) {
+	e := t.entry(r.Name)
+	if !t.wanted[r.Name] || e.local {
+		return // asked for no more while it was on its way
+	}
+	t.supersede(r.Name)
+	e.absent = false
+	switch {
+	case e.bad != "" && e.bad == r.Version:
+		// Sent again, perhaps by another replica. Envoy has said what it thinks of it.
+		e.next = nil
+		p.words = append(p.words, e.words)
+		return
+	case e.good != nil && e.good.Version == r.Version:
+		e.next = nil
+	default:
+		e.next = r
+	}
+	p.open[r.Name] = r.Version
+	t.dirty[r.Name] = true
+}
+
+// supersede ends the waiting for an older version of the name: a newer one has come.
+func (t *table) supersede(name string) {
+	for _, p := range t.pending {
+		delete(p.open, name)
+	}
+}
+
+// settle notes that nothing of the name waits for Envoy any more; words are Envoy's if it refused.
+func (t *table) settle(name, words string) {
+	for _, p := range t.pending {
+		if _, ok := p.open[name]; !ok {
+			continue
+		}
+		delete(p.open, name)
+		if words != "" {
+			p.words = append(p.words, words)
+		}
+	}
+}
+
+// answer answers the responses of which nothing waits any more.
+func (c *Core) answer(t *table) {
+	t.pending = slices.DeleteFunc(t.pending, func(p *pending) bool {
+		if len(p.open) > 0 {
+			return false
+		}
+		r := &wire.Request{TypeURL: t.url, Nonce: p.nonce}
+		if len(p.words) > 0 {
+			slices.Sort(p.words)
+			r.Error = &wire.Status{Code: invalidArgument, Message: strings.Join(slices.Compact(p.words), "; ")}
+		}
+		c.request(r)
+		return true
+	})
+}
+
+// flushUpstream subscribes to what is wanted and unsubscribes from what is not.
+func (c *Core) flushUpstream(t *table) {
+	if !t.changed {
+		return
+	}
+	t.changed = false
+	r := &wire.Request{TypeURL: t.url}
+	for name := range t.wanted {
+		if !t.told[name] {
+			r.Subscribe = append(r.Subscribe, name)
+		}
+	}
+	first := len(t.told) == 0
+	for name := range t.told {
+		if !t.wanted[name] {
+			r.Unsubscribe = append(r.Unsubscribe, name)
+		}
+	}
+	// What is wanted no more is forgotten: asked for again, it comes anew.
+	for name, e := range t.entries {
+		if !t.wanted[name] && !e.local {
+			t.settle(name, "")
+			delete(t.entries, name)
+		}
+	}
+	c.answer(t)
+	// An empty first subscription would mean "everything".
+	if !c.up || len(r.Subscribe)+len(r.Unsubscribe) == 0 {
+		return
+	}
+	slices.Sort(r.Subscribe)
+	slices.Sort(r.Unsubscribe)
+	if first {
+		for _, name := range r.Subscribe {
+			if e := t.entries[name]; e != nil && e.good != nil {
+				if r.Versions == nil {
+					r.Versions = map[string]string{}
+				}
+				r.Versions[name] = e.good.Version
+			}
+		}
+	}
+	t.told = maps.Clone(t.wanted)
+	c.request(r)
+}
+
+// request sends upstream; the first one of a stream says who asks.
+func (c *Core) request(r *wire.Request) {
+	if !c.up {
+		return
+	}
+	if c.greets {
+		c.greets = false
+		r.Node = c.node
+	}
+	c.out.Upstream(r)
+}
