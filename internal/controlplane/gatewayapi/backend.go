@@ -57,9 +57,8 @@ type site struct {
 	l Lookup
 	// mesh: routes on a Service need no ReferenceGrant for their backends (GEP-1294).
 	mesh bool
-	// scheme and port of the listener, for redirections that don't say.
-	scheme string
-	port   uint16
+	// port of the listener, for redirections that don't say.
+	port uint16
 }
 
 // target is what a backend reference leads to.
@@ -202,25 +201,18 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	return out
 }
 
-// redirect settles the port of the Location (HTTPRequestRedirectFilter.port): the scheme's own where
-// a scheme is given, else the listener's; 0, none, where it is the well-known one of the scheme.
+// redirect settles the port of the Location (HTTPRequestRedirectFilter.port): the one given, else the
+// scheme's own where a scheme is given, else the listener's. Leaving out a scheme's own port is the
+// translation's.
 func (s site) redirect(r model.Redirect) *model.Redirect {
-	scheme := r.Scheme
-	if scheme == "" {
-		scheme = s.scheme
-	}
-	known := uint16(80)
-	if scheme == "https" {
-		known = 443
-	}
-	if r.Port == 0 {
+	switch {
+	case r.Port != 0:
+	case r.Scheme == "http":
+		r.Port = 80
+	case r.Scheme == "https":
+		r.Port = 443
+	default:
 		r.Port = s.port
-		if r.Scheme != "" {
-			r.Port = known
-		}
-	}
-	if r.Port == known {
-		r.Port = 0
 	}
 	return &r
 }

@@ -11,7 +11,6 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
-	"tulle.dev/tulle/internal/names"
 )
 
 // gatewayOf returns a Gateway of one of our classes.
@@ -130,13 +129,8 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 	} else if section != "" || len(all) == 0 || all[0].tls {
 		return t, false
 	}
-	s := site{l: l, scheme: "http", port: port}
-	t.Name = names.GatewayPort(gateway.Namespace, gateway.Name, port)
-	if own[0].tls {
-		s.scheme = "https"
-		t.Name = own[0].table(gw)
-	}
-	t.Hosts = s.hosts(gw, own, all)
+	t.Name = own[0].table(gw)
+	t.Hosts = site{l: l, port: port}.hosts(gw, own, all)
 	return t, true
 }
 

@@ -82,7 +82,7 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 			no(gwapiv1.ListenerReasonUnsupportedValue, "", "the validation of client certificates in spec.tls.frontend is not supported")
 		}
 	}
-	if li.accepted.ok { // else no route may attach: it would find nothing that serves it
+	if !unknownProtocol(&li) {
 		li.readKinds()
 	}
 	if problem := li.readNamespaces(); problem != "" {

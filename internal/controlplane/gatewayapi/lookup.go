@@ -50,8 +50,9 @@ const (
 // of one of our classes. Times are zero and Programmed is left to the status writer.
 type RouteParent struct {
 	gwapiv1.RouteParentStatus
-	// Tables are the names of the RouteTables that carry the route's rules for this parent, sorted;
-	// none where the route is not accepted.
+	// Tables are the names of the RouteTables that carry the route's rules for this parent, sorted:
+	// none where the route is not accepted, or is, but on a listener that is not valid. A table of an
+	// HTTPS listener without usable certificate is named but in no GatewayPort.
 	Tables []string
 }
 

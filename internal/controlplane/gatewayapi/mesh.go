@@ -46,7 +46,7 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	t := &model.RouteTable{Name: names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: port.Port, Consumer: consumer}.String()}
 	host := model.VirtualHost{Domains: []string{"*"}} // GEP-1294: hostnames have no effect in a mesh
 	if len(routes) > 0 {
-		s := site{l: l, mesh: true, scheme: "http", port: port.Port}
+		s := site{l: l, mesh: true, port: port.Port}
 		host.Rules = ordered(routes, s.build)
 	} else {
 		host.Rules = []model.Rule{{

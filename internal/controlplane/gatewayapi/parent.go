@@ -164,14 +164,18 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 	}
 	var tables []string
 	var winner *route
+	won := false
 	for _, li := range fit {
 		if w := li.loses(l, gw, r); w != nil {
 			winner = w
 			continue
 		}
-		tables = append(tables, li.table(gw))
+		won = true
+		if li.usable() && refusal(gw) == nil {
+			tables = append(tables, li.table(gw))
+		}
 	}
-	if len(tables) == 0 {
+	if !won {
 		return conflicted(winner, "the same hostname of Gateway "+name), nil
 	}
 	return r.acceptance(), tables

@@ -37,3 +37,8 @@ type TLS struct {
 	model.TLSSecret
 	Problem string
 }
+
+// Kinds are all kinds in the order in which the first batch holds them.
+func Kinds() []Kind {
+	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}
+}

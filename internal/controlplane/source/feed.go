@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwapiv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// feed is how one kind is watched.
+type feed struct {
+	kind   Kind
+	object client.Object
+	list   func() client.ObjectList
+	fields fields.Selector // nil: all
+	// crd and version are set where the kind may be missing: the name of its CRD and the version watched.
+	crd, version string
+	// convert makes what Event.Object holds; nil leaves the object out.
+	convert func(client.Object) any
+}
+
+func feeds() []feed {
+	return []feed{
+		{kind: Mesh, object: &v1alpha1.Mesh{}, list: func() client.ObjectList { return &v1alpha1.MeshList{} },
+			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{} })},
+		{kind: Namespace, object: &corev1.Namespace{}, list: func() client.ObjectList { return &corev1.NamespaceList{} },
+			convert: as(func(n *corev1.Namespace) any { return NamespaceFrom(n, Selection{}) })},
+		{kind: Service, object: &corev1.Service{}, list: func() client.ObjectList { return &corev1.ServiceList{} },
+			convert: as(func(s *corev1.Service) any { return ServiceFrom(s) })},
+		{kind: EndpointSlice, object: &discoveryv1.EndpointSlice{}, list: func() client.ObjectList { return &discoveryv1.EndpointSliceList{} },
+			convert: as(slice)},
+		{kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
+			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) })},
+		{kind: TLSSecret, object: &corev1.Secret{}, list: func() client.ObjectList { return &corev1.SecretList{} },
+			fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) })},
+		{kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
+			crd: gatewayCRD("gatewayclasses"), version: "v1", convert: keep(func(c *gwapiv1.GatewayClass) { c.Status = gwapiv1.GatewayClassStatus{} })},
+		{kind: Gateway, object: &gwapiv1.Gateway{}, list: func() client.ObjectList { return &gwapiv1.GatewayList{} },
+			crd: gatewayCRD("gateways"), version: "v1", convert: keep(func(g *gwapiv1.Gateway) { g.Status = gwapiv1.GatewayStatus{} })},
+		{kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
+			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} })},
+		{kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
+			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} })},
+		// v1beta1 is the stored version and the one that older releases serve as well; the types are the same.
+		{kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
+			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant)},
+	}
+}
+
+func gatewayCRD(plural string) string { return plural + "." + gwapiv1.GroupName }
+
+func slice(s *discoveryv1.EndpointSlice) any {
+	if v, ok := SliceFrom(s); ok {
+		return v
+	}
+	return nil
+}
+
+func grant(g *gwapiv1beta1.ReferenceGrant) any {
+	trim(g)
+	return (*gwapiv1.ReferenceGrant)(g)
+}
+
+// as adapts a conversion of one type.
+func as[T client.Object](convert func(T) any) func(client.Object) any {
+	return func(o client.Object) any { return convert(o.(T)) }
+}
+
+// keep keeps the object itself, without its status: what we write must not come back as a change.
+func keep[T client.Object](strip func(T)) func(client.Object) any {
+	return func(o client.Object) any {
+		t := o.(T)
+		strip(t)
+		trim(t)
+		return t
+	}
+}
+
+// trim drops what changes with every write or repeats the rest. The object is the caller's own.
+func trim(o client.Object) {
+	o.SetManagedFields(nil)
+	o.SetResourceVersion("")
+	if a := o.GetAnnotations(); a != nil {
+		delete(a, corev1.LastAppliedConfigAnnotation)
+		if len(a) == 0 {
+			o.SetAnnotations(nil)
+		}
+	}
+}

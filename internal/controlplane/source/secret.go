@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import (
+	"crypto/rsa"
+	"crypto/tls"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// TLSSecretFrom reads a Secret of type kubernetes.io/tls and checks that its certificate and key
+// belong together. What is wrong stands in Problem, which never quotes the Secret; nothing but the
+// name is kept then. Whether the certificate is in date is not looked at: a proxy may serve one that
+// has expired, and whoever watches over certificates renews it.
+func TLSSecretFrom(s *corev1.Secret) TLS {
+	out := TLS{TLSSecret: model.TLSSecret{Key: model.Key{Namespace: s.Namespace, Name: s.Name}}}
+	cert, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	switch {
+	case len(cert) == 0:
+		out.Problem = "tls.crt is missing"
+	case len(key) == 0:
+		out.Problem = "tls.key is missing"
+	default:
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			out.Problem = "tls.crt and tls.key are not usable together: " + strings.TrimPrefix(err.Error(), "tls: ")
+			return out
+		}
+		// Envoy refuses shorter ones, and with them the whole listener.
+		if rsaKey, ok := pair.PrivateKey.(*rsa.PrivateKey); ok && rsaKey.N.BitLen() < 2048 {
+			out.Problem = "tls.key is an RSA key of fewer than 2048 bits"
+			return out
+		}
+		out.Certificate, out.PrivateKey = string(cert), model.Redacted(key)
+	}
+	return out
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// ServiceFrom trims a Service to what the mesh uses. Ports keep their order; all that are not TCP
+// become model.UDP, which the mesh leaves alone.
+func ServiceFrom(s *corev1.Service) model.Service {
+	out := model.Service{
+		Key:          model.Key{Namespace: s.Namespace, Name: s.Name},
+		Headless:     s.Spec.ClusterIP == corev1.ClusterIPNone,
+		LocalTraffic: s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		LoadBalancer: loadBalancer(s),
+	}
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		// Whatever else such a Service says has no effect: it is a name in the DNS.
+		return model.Service{Key: out.Key, ExternalName: s.Spec.ExternalName}
+	}
+	ips := s.Spec.ClusterIPs
+	if len(ips) == 0 {
+		ips = []string{s.Spec.ClusterIP}
+	}
+	out.VIPs = addresses(ips)
+	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		out.AffinitySeconds = corev1.DefaultClientIPServiceAffinitySeconds
+		if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+			out.AffinitySeconds = *c.ClientIP.TimeoutSeconds
+		}
+	}
+	for _, p := range s.Spec.Ports {
+		out.Ports = append(out.Ports, servicePort(p))
+	}
+	return out
+}
+
+func servicePort(p corev1.ServicePort) model.ServicePort {
+	out := model.ServicePort{Name: p.Name, Port: uint16(p.Port)}
+	if p.Protocol != corev1.ProtocolTCP && p.Protocol != "" {
+		out.Protocol, out.Declared = model.UDP, true
+		return out
+	}
+	app := ""
+	if p.AppProtocol != nil {
+		app = *p.AppProtocol
+	}
+	out.Protocol, out.Declared = model.ProtocolOf(app, p.Name, out.Port)
+	return out
+}
+
+func loadBalancer(s *corev1.Service) []string {
+	var out []string
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if in.IP != "" {
+			out = append(out, in.IP)
+		} else if in.Hostname != "" {
+			out = append(out, in.Hostname)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// addresses parses IPs in their order and leaves out what is none, such as "None" and "".
+func addresses(ips []string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range ips {
+		if a, err := netip.ParseAddr(s); err == nil {
+			out = append(out, a.Unmap())
+		}
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// SliceFrom trims an EndpointSlice; ok is false for one that belongs to no Service or holds no
+// addresses but names. Of an endpoint with several addresses the first counts, as for kube-proxy;
+// publishNotReadyAddresses has already made its endpoints ready.
+func SliceFrom(s *discoveryv1.EndpointSlice) (out model.Slice, ok bool) {
+	service := s.Labels[discoveryv1.LabelServiceName]
+	if service == "" || s.AddressType == discoveryv1.AddressTypeFQDN {
+		return model.Slice{}, false
+	}
+	out = model.Slice{Key: model.Key{Namespace: s.Namespace, Name: s.Name}, Service: model.Key{Namespace: s.Namespace, Name: service}}
+	for _, p := range s.Ports {
+		if p.Port == nil || p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP {
+			continue
+		}
+		out.Ports = append(out.Ports, model.SlicePort{Name: or(p.Name, ""), Port: uint16(*p.Port)})
+	}
+	for _, e := range s.Endpoints {
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		addr, err := netip.ParseAddr(e.Addresses[0])
+		if err != nil {
+			continue
+		}
+		out.Endpoints = append(out.Endpoints, endpoint(s.Namespace, addr.Unmap(), e))
+	}
+	return out, true
+}
+
+// endpoint reads the conditions as EndpointConditions says: unknown is ready, and serving is as ready.
+func endpoint(namespace string, addr netip.Addr, e discoveryv1.Endpoint) model.SliceEndpoint {
+	out := model.SliceEndpoint{Addr: addr, Node: or(e.NodeName, ""), Zone: or(e.Zone, "")}
+	out.Ready = or(e.Conditions.Ready, true)
+	out.Serving = or(e.Conditions.Serving, out.Ready)
+	out.Terminating = or(e.Conditions.Terminating, false)
+	if t := e.TargetRef; t != nil && t.Kind == "Pod" && t.Name != "" {
+		out.Pod = model.Key{Namespace: t.Namespace, Name: t.Name}
+		if t.Namespace == "" {
+			out.Pod.Namespace = namespace
+		}
+	}
+	return out
+}
+
+// or is what p points to, or the default.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

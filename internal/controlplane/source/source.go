@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package source
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwapiv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// Options are the settings of a Source.
+type Options struct {
+	// SystemNamespace, where the control plane runs, is never meshed.
+	SystemNamespace string
+	Log             logr.Logger
+}
+
+// Source watches the cluster. Make it with New and call Run once.
+type Source struct {
+	options Options
+	watcher func(feed) cache.ListerWatcher
+	served  func(context.Context, feed) (bool, error)
+	queue   *queue
+	synced  atomic.Bool
+
+	// Used by Run's goroutine alone.
+	meshes     map[string]*v1alpha1.Mesh
+	namespaces map[string]model.Namespace
+}
+
+// New prepares to watch the cluster that cfg leads to. Nothing is read before Run.
+func New(cfg *rest.Config, o Options) (*Source, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, discoveryv1.AddToScheme, gwapiv1.Install, gwapiv1beta1.Install, v1alpha1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("register API types: %w", err)
+		}
+	}
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("make a client to watch the cluster: %w", err)
+	}
+	s := newSource(o)
+	s.watcher = func(f feed) cache.ListerWatcher { return listWatch(c, f) }
+	s.served = func(ctx context.Context, f feed) (bool, error) { return served(ctx, c, f) }
+	return s, nil
+}
+
+func newSource(o Options) *Source {
+	return &Source{options: o, queue: newQueue(Kinds()), meshes: map[string]*v1alpha1.Mesh{}, namespaces: map[string]model.Namespace{}}
+}
+
+func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			l := f.list()
+			err := c.List(ctx, l, &client.ListOptions{Raw: &o, FieldSelector: f.fields, Limit: o.Limit, Continue: o.Continue})
+			return l, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o, FieldSelector: f.fields})
+		},
+	}
+}
+
+// Run watches until ctx ends and calls deliver with one batch after the other, never two at a time.
+// The first batch, which may be empty, holds everything. While deliver works, events gather.
+func (s *Source) Run(ctx context.Context, deliver func([]Event)) error {
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop()
+	for _, f := range feeds() {
+		watching.Go(func() { s.watch(ctx, f) })
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.queue.wake:
+		}
+		batch, ok := s.queue.take()
+		if !ok {
+			continue
+		}
+		deliver(s.settle(batch))
+		s.synced.Store(true)
+	}
+}
+
+// Synced tells whether the first batch has been delivered and taken in. It may be called from any goroutine.
+func (s *Source) Synced() bool { return s.synced.Load() }
+
+// Waiting are the kinds whose objects are not all known yet. It may be called from any goroutine.
+func (s *Source) Waiting() []Kind { return s.queue.missing() }
+
+// watch keeps one kind up to date until ctx ends.
+func (s *Source) watch(ctx context.Context, f feed) {
+	shelf := &shelf{feed: f, out: s.queue, held: map[model.Key]any{}}
+	log := s.options.Log.WithValues("kind", string(f.kind))
+	r := cache.NewReflectorWithOptions(s.watcher(f), f.object, shelf, cache.ReflectorOptions{Name: "source/" + string(f.kind), Logger: &log})
+	absent := false
+	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 8}
+	// The error is only ctx's.
+	_ = backoff.DelayWithReset(clock.RealClock{}, time.Minute).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		err := r.ListAndWatchWithContext(ctx)
+		if err == nil || ctx.Err() != nil {
+			return false, nil
+		}
+		if !s.isAbsent(ctx, f, err, log) {
+			absent = false
+			log.Info("Watching again after an error", "error", err.Error())
+			return false, nil
+		}
+		if !absent {
+			log.Info("Going on without a kind that the cluster does not have", "crd", f.crd, "version", f.version)
+		}
+		absent = true
+		return false, shelf.Replace(nil, "")
+	})
+}
+
+// settle decides anew which namespaces are meshed: that depends on the Mesh as well.
+func (s *Source) settle(batch []Event) []Event {
+	touched := map[string]int{}
+	changed := false
+	for i, e := range batch {
+		switch e.Kind {
+		case Mesh:
+			changed = true
+			if e.Object == nil {
+				delete(s.meshes, e.Key.Name)
+			} else {
+				s.meshes[e.Key.Name] = e.Object.(*v1alpha1.Mesh)
+			}
+		case Namespace:
+			touched[e.Key.Name] = i
+			if e.Object == nil {
+				delete(s.namespaces, e.Key.Name)
+			} else {
+				s.namespaces[e.Key.Name] = e.Object.(model.Namespace)
+			}
+		}
+	}
+	if !changed && len(touched) == 0 {
+		return batch
+	}
+	selection := s.selection()
+	var more []Event
+	for name, ns := range s.namespaces {
+		i, isTouched := touched[name]
+		if !changed && !isTouched {
+			continue
+		}
+		judged := selection.judge(ns)
+		e := Event{Kind: Namespace, Key: model.Key{Name: name}, Object: judged}
+		switch {
+		case isTouched:
+			batch[i] = e
+		case judged.Meshed != ns.Meshed:
+			more = append(more, e)
+		}
+		s.namespaces[name] = judged
+	}
+	slices.SortFunc(more, func(a, b Event) int { return strings.Compare(a.Key.Name, b.Key.Name) })
+	return append(batch, more...)
+}
+
+func (s *Source) selection() Selection {
+	meshes := make([]*v1alpha1.Mesh, 0, len(s.meshes))
+	for _, m := range s.meshes {
+		meshes = append(meshes, m)
+	}
+	return SelectionFrom(Active(meshes), s.options.SystemNamespace)
+}
