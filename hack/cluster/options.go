@@ -62,9 +62,11 @@ func addons(list string) ([]addon.Addon, error) {
 // target is the cluster as add-ons see it.
 func target(b *parts.Builder, l layout.Layout) addon.Cluster {
 	return addon.Cluster{
-		Repo:    b.Repo,
-		Kubectl: []string{filepath.Join(l.Bin(), "kk"), "kubectl", "--kubeconfig", l.Kubeconfig()},
-		DNSIP:   l.DNSIP().String(),
+		Repo:       b.Repo,
+		Kubeconfig: l.Kubeconfig(),
+		Records:    l.Path("addons"),
+		Kubectl:    []string{filepath.Join(l.Bin(), "kk"), "kubectl", "--kubeconfig", l.Kubeconfig()},
+		DNSIP:      l.DNSIP().String(),
 		Load: func(ctx context.Context, p parts.Part) (string, error) {
 			return loadPart(ctx, b, l, p, "")
 		},

@@ -5,8 +5,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,6 @@ import (
 	"tulle.dev/tulle/hack/cluster/host"
 	"tulle.dev/tulle/hack/cluster/layout"
 	"tulle.dev/tulle/hack/cluster/node"
-	"tulle.dev/tulle/hack/cluster/render"
 	"tulle.dev/tulle/hack/internal/parts"
 )
 
@@ -139,6 +140,10 @@ func await(ctx context.Context, l layout.Layout, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	begin := time.Now()
+	before, err := node.ReadReport(l.NodeFile())
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -149,7 +154,7 @@ func await(ctx context.Context, l layout.Layout, timeout time.Duration) error {
 		if report.Failed != "" {
 			return fmt.Errorf("the node could not be made: %s", report.Failed)
 		}
-		if name := hopeless(report); name != "" {
+		if name := hopeless(before, report); name != "" {
 			return componentError(l, report, name)
 		}
 		slow := laggard(report)
@@ -165,7 +170,9 @@ func await(ctx context.Context, l layout.Layout, timeout time.Duration) error {
 	if err := awaitAPI(ctx, l); err != nil {
 		return err
 	}
-	say(fmt.Sprintf("the node is ready after %s", time.Since(begin).Round(100*time.Millisecond)))
+	if took := time.Since(begin); took > 500*time.Millisecond {
+		say(fmt.Sprintf("the node is ready after %s", took.Round(100*time.Millisecond)))
+	}
 	return nil
 }
 
@@ -179,11 +186,16 @@ func laggard(r node.Report) string {
 	return ""
 }
 
-// hopeless names a component that has ended so often that waiting is no use.
-func hopeless(r node.Report) string {
+// hopeless names a component that has ended so often since before that waiting
+// is no use.
+func hopeless(before, now node.Report) string {
 	const patience = 5
-	for _, c := range r.Components {
-		if c.State == node.BackOff && c.Restarts >= patience && time.Since(c.Since) < time.Minute {
+	restarts := map[string]int{}
+	for _, c := range before.Components {
+		restarts[c.Name] = c.Restarts
+	}
+	for _, c := range now.Components {
+		if c.State == node.BackOff && c.Restarts-restarts[c.Name] >= patience {
 			return c.Name
 		}
 	}
@@ -201,7 +213,7 @@ func componentError(l layout.Layout, r node.Report, name string) error {
 				c.Name, c.State, time.Since(c.Since).Round(time.Second), c.Restarts, orNone(c.LastExit), l.Log(name), tail(l.Log(name), 20))
 		}
 	}
-	return fmt.Errorf("%s is not ready (%s)", name, render.Components(l)[0].Name)
+	return fmt.Errorf("%s is not ready", name)
 }
 
 func orNone(s string) string {
@@ -211,18 +223,28 @@ func orNone(s string) string {
 	return s
 }
 
-// ensureAddons installs the add-ons in order. The pause image comes first:
-// without it no pod can start.
+// ensureAddons installs those add-ons that are not installed or do not work.
+// The pause image comes first: without it no pod can start.
 func ensureAddons(ctx context.Context, b *parts.Builder, l layout.Layout, chosen []addon.Addon) error {
 	if _, err := loadPart(ctx, b, l, parts.Pause(), "1"); err != nil {
 		return err
 	}
-	for _, a := range chosen {
-		begin := time.Now()
-		if err := addon.Install(ctx, target(b, l), a); err != nil {
+	t := target(b, l)
+	var wait sync.WaitGroup
+	errs := make([]error, len(chosen))
+	for i, a := range chosen {
+		// Packing one after the other, waiting for all together.
+		install, err := addon.Prepare(ctx, t, a)
+		if err != nil {
 			return err
 		}
-		say(fmt.Sprintf("%s works after %s", a.Name, time.Since(begin).Round(100*time.Millisecond)))
+		wait.Go(func() {
+			begin := time.Now()
+			if errs[i] = install(ctx); errs[i] == nil && time.Since(begin) > time.Second {
+				say(fmt.Sprintf("%s works after %s", a.Name, time.Since(begin).Round(100*time.Millisecond)))
+			}
+		})
 	}
-	return nil
+	wait.Wait()
+	return errors.Join(errs...)
 }

@@ -42,6 +42,10 @@ type Cluster struct {
 	Repo string
 	// Kubectl is the command line of kubectl with its kubeconfig.
 	Kubectl []string
+	// Kubeconfig is the administrator's kubeconfig.
+	Kubeconfig string
+	// Records is the folder where what was installed is noted.
+	Records string
 	// DNSIP is the address that pods ask for names.
 	DNSIP string
 	// Load packs the part's binary as an image, loads it into the node and
@@ -111,21 +115,39 @@ func Find(name string) (Addon, error) {
 
 // Install applies an add-on and waits until it works, or ctx ends.
 func Install(ctx context.Context, c Cluster, a Addon) error {
+	install, err := Prepare(ctx, c, a)
+	if err != nil {
+		return err
+	}
+	return install(ctx)
+}
+
+// Prepare loads an add-on's image and renders its manifests. What it returns
+// installs it, unless just that is installed already and works; installs of
+// several add-ons may run at once.
+func Prepare(ctx context.Context, c Cluster, a Addon) (install func(context.Context) error, err error) {
 	image := ""
 	if a.Part.Name != "" {
-		var err error
 		if image, err = c.Load(ctx, a.Part); err != nil {
-			return fmt.Errorf("load image of %s: %w", a.Name, err)
+			return nil, fmt.Errorf("load image of %s: %w", a.Name, err)
 		}
 	}
 	manifests, err := a.manifests(ctx, c, image)
 	if err != nil {
-		return fmt.Errorf("render %s: %w", a.Name, err)
+		return nil, fmt.Errorf("render %s: %w", a.Name, err)
 	}
-	if out, err := kubectl(ctx, c, manifests, "apply", "--server-side", "--force-conflicts", "--field-manager=cluster", "-f", "-"); err != nil {
-		return fmt.Errorf("apply %s: %w\n%s", a.Name, err, out)
-	}
-	return wait(ctx, c, a)
+	return func(ctx context.Context) error {
+		if installed(ctx, c, a, manifests) {
+			return nil
+		}
+		if out, err := kubectl(ctx, c, manifests, "apply", "--server-side", "--force-conflicts", "--field-manager=cluster", "-f", "-"); err != nil {
+			return fmt.Errorf("apply %s: %w\n%s", a.Name, err, out)
+		}
+		if err := wait(ctx, c, a); err != nil {
+			return err
+		}
+		return note(c, a, manifests)
+	}, nil
 }
 
 func wait(ctx context.Context, c Cluster, a Addon) error {

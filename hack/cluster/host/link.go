@@ -51,16 +51,24 @@ func fenceRoute() *netlink.Route {
 	return &netlink.Route{Dst: ipnet(layout.Everything()), Type: unix.RTN_UNREACHABLE, Priority: lastResort}
 }
 
+// freeLink makes sure that the link's name, and with it the range, is free.
+func freeLink(l layout.Layout) error {
+	existing, err := netlink.LinkByName(l.HostLink())
+	if err != nil {
+		return nil // there is none
+	}
+	if existing.Attrs().Alias != "" {
+		return fmt.Errorf("range %d is in use by %s; choose another with --range", l.Range, existing.Attrs().Alias)
+	}
+	// Half-made: a command ended between making and marking it.
+	if err := netlink.LinkDel(existing); err != nil {
+		return fmt.Errorf("remove half-made interface %s: %w", l.HostLink(), err)
+	}
+	return nil
+}
+
 // makeLink connects the host with the node's network namespace.
 func makeLink(l layout.Layout, pid int) error {
-	if existing, err := netlink.LinkByName(l.HostLink()); err == nil && existing.Attrs().Alias == "" {
-		// Half-made: a command ended between making and marking it.
-		if err := netlink.LinkDel(existing); err != nil {
-			return fmt.Errorf("remove half-made interface %s: %w", l.HostLink(), err)
-		}
-	} else if err == nil {
-		return fmt.Errorf("range %d is in use by %q; choose another with --range", l.Range, existing.Attrs().Alias)
-	}
 	veth := &netlink.Veth{
 		LinkAttrs:     netlink.LinkAttrs{Name: l.HostLink()},
 		PeerName:      l.NodeLink(),

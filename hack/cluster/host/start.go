@@ -34,6 +34,22 @@ func Start(l layout.Layout, binaries map[string]string, now time.Time) error {
 	if err := fence(); err != nil {
 		return err
 	}
+	if err := freeLink(l); err != nil {
+		return err
+	}
+	if err := bear(l, now); err != nil {
+		// Nothing half-made stays behind.
+		if cerr := Clear(l); cerr != nil {
+			return fmt.Errorf("%w (and clearing up: %w)", err, cerr)
+		}
+		return err
+	}
+	return nil
+}
+
+// bear starts the first process, records it, links it to the host and tells it
+// to begin.
+func bear(l layout.Layout, now time.Time) error {
 	pid, spec, err := spawn(l)
 	if err != nil {
 		return err

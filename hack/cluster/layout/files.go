@@ -45,6 +45,6 @@ func (l Layout) LockFile() string { return l.State + ".lock" }
 func (l Layout) Owned() []string {
 	return []string{
 		"pki", "kubeconfig", "bin", "etc", "log", "containerd", "containerd.sock", "containerd.sock.ttrpc",
-		"cluster.json", "node.json", "etcd", "kubelet", "kubelet-pki", "podlogs", "addons.json", "resolv.conf",
+		"cluster.json", "node.json", "etcd", "kubelet", "kubelet-pki", "podlogs", "addons", "resolv.conf",
 	}
 }
