@@ -187,7 +187,13 @@ func number(v string, least, most int) (int, bool) {
 	return int(n), true
 }
 
+// positive reads a quantity without an exponent and of few digits: "1e999999999" is one too, and
+// comparing it would keep a core busy for minutes.
 func positive(into **resource.Quantity, v string) bool {
+	digits := strings.TrimRight(v, "mkMGTi")
+	if len(digits) > 15 || len(v)-len(digits) > 2 || strings.Trim(digits, "0123456789.") != "" {
+		return false
+	}
 	q, err := resource.ParseQuantity(v)
 	if err != nil || q.Sign() <= 0 {
 		return false

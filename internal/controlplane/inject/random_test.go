@@ -218,6 +218,20 @@ func answered(t *testing.T, pod *corev1.Pod) {
 	}
 }
 
+// TestHugeQuantity: a quantity that would take minutes to compare is refused at once.
+func TestHugeQuantity(t *testing.T) {
+	for _, v := range []string{"1e999999999", "1E999999999", "1e-999999999", "9999999999999999Ti", "1Ei", "1u", "0", "-1", "", "mm", "1mm"} {
+		if _, problems := ParseAnnotations(map[string]string{names.AnnotationProxyMemoryLimit: v}, nil); len(problems) != 1 {
+			t.Errorf("%q was taken", v)
+		}
+	}
+	for _, v := range []string{"1", "0.5", "100m", "128Mi", "1Gi", "2k", "1.5G", "3T"} {
+		if _, problems := ParseAnnotations(map[string]string{names.AnnotationProxyMemoryLimit: v}, nil); len(problems) != 0 {
+			t.Errorf("%q: %v", v, problems)
+		}
+	}
+}
+
 // FuzzPod: whatever a pod and its namespace hold, nothing panics, a second pass changes nothing and
 // the patch can be applied.
 func FuzzPod(f *testing.F) {
