@@ -2,7 +2,7 @@
 // Copyright The Tulle Authors.
 
 // Package xdsyaml writes xDS resources as YAML for people and golden files, and
-// reads them back: a list of {type, name, refs, body}, extensions unpacked.
+// reads them back: a list of {name, refs, type, xds}, extensions unpacked.
 //
 // It knows Envoy's protobuf types and nothing of how resources are made.
 // Invariant: Decode(Encode(x)) equals x. To print or read an extension it must

@@ -20,7 +20,7 @@ type entry struct {
 	Type string          `json:"type"`
 	Name string          `json:"name"`
 	Refs []string        `json:"refs,omitempty"`
-	Body json.RawMessage `json:"body"`
+	Body json.RawMessage `json:"xds"`
 }
 
 const prefix = "type.googleapis.com/"
