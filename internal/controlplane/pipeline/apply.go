@@ -41,9 +41,9 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 		for _, c := range g.resources {
 			for _, ch := range c.Changes() {
 				if ch.Deleted {
-					out.Resources = append(out.Resources, xds.Change{Key: ch.Key})
+					out.Resources = append(out.Resources, xds.Remove(ch.Key))
 				} else {
-					out.Resources = append(out.Resources, xds.Change{Key: ch.Key, Resource: &ch.New})
+					out.Resources = append(out.Resources, xds.Set(ch.New))
 				}
 			}
 		}

@@ -57,7 +57,7 @@ func resource(e envoy.Resource, from any) xds.Resource {
 	}
 	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(envoy.Revision, from), Body: body}
 	for _, ref := range e.Refs {
-		r.Refs = append(r.Refs, xds.Key{TypeURL: ref.TypeURL, Name: ref.Name})
+		r.Needs = append(r.Needs, xds.Key{TypeURL: ref.TypeURL, Name: ref.Name})
 	}
 	if e.TypeURL == envoy.ClusterType {
 		r.Companion = xds.Key{TypeURL: envoy.EndpointsType, Name: e.Name}

@@ -5,6 +5,7 @@ package status
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -14,7 +15,7 @@ import (
 
 // Acks is what the ledger asks of the xDS server. O(subscribers of the resource).
 type Acks interface {
-	Acks(key xds.Key) xds.AckSummary
+	Acks(key xds.Key) (needed, acked int, nacks []xds.Nack)
 }
 
 // Requirement is what a Subject needs the proxies to have acknowledged.
@@ -41,6 +42,8 @@ type Ledger struct {
 	byKey    map[xds.Key]map[Subject]struct{}
 	progress map[Subject]entry
 	seq      uint64
+	gone     int           // entries of progress that are only a notice of removal
+	floor    uint64        // notices up to this number have been dropped
 	wake     chan struct{} // closed and replaced at every change
 }
 
@@ -68,8 +71,9 @@ func (l *Ledger) Require(s Subject, r Requirement) {
 	}
 	if r.Config == "" {
 		delete(l.needs, s)
-		if _, ok := l.progress[s]; ok {
+		if e, ok := l.progress[s]; ok && !e.gone {
 			l.set(s, entry{gone: true})
+			l.prune()
 		}
 		return
 	}
@@ -102,19 +106,20 @@ func (l *Ledger) refresh(s Subject) {
 	r := l.needs[s]
 	p := Progress{Config: r.Config}
 	pending := 0
-	take := func(k xds.Key) xds.AckSummary {
-		a := l.acks.Acks(k)
-		for _, n := range a.Nacks {
-			p.Rejections = append(p.Rejections, Rejection{n.Proxy, n.Message})
+	take := func(k xds.Key) (needed, acked int) {
+		needed, acked, nacks := l.acks.Acks(k)
+		for _, n := range nacks {
+			p.Rejections = append(p.Rejections, Rejection{fmt.Sprint(n.Principal), n.Err})
 		}
-		pending = max(pending, a.Needed-a.Acked)
-		return a
+		pending = max(pending, needed-acked)
+		return needed, acked
 	}
 	for i, k := range r.Lead {
-		lead := take(k)
-		p.Needed = max(p.Needed, lead.Needed)
+		needed, _ := take(k)
+		p.Needed = max(p.Needed, needed)
 		if i < len(r.Follow) && r.Follow[i] != (xds.Key{}) {
-			pending = max(pending, lead.Needed-take(r.Follow[i]).Acked)
+			_, acked := take(r.Follow[i])
+			pending = max(pending, needed-acked)
 		}
 	}
 	for _, k := range r.Rest {
@@ -131,7 +136,29 @@ func (l *Ledger) refresh(s Subject) {
 	l.set(s, entry{Progress: p})
 }
 
+// maxGone is how many notices of removal are kept for those that ask with a number.
+const maxGone = 1000
+
+// prune drops the notices of removal once they are many; who asks with an older number starts afresh.
+func (l *Ledger) prune() {
+	if l.gone <= maxGone {
+		return
+	}
+	for s, e := range l.progress {
+		if e.gone {
+			delete(l.progress, s)
+		}
+	}
+	l.gone, l.floor = 0, l.seq
+}
+
 func (l *Ledger) set(s Subject, e entry) {
+	if l.progress[s].gone {
+		l.gone--
+	}
+	if e.gone {
+		l.gone++
+	}
 	l.seq++
 	e.seq = l.seq
 	l.progress[s] = e
@@ -142,8 +169,10 @@ func (l *Ledger) set(s Subject, e entry) {
 // Report is what changed on a replica since a sequence number.
 type Report struct {
 	// Seq is the number to ask with next.
-	Seq  uint64 `json:"seq"`
-	Rows []Row  `json:"rows,omitempty"`
+	Seq uint64 `json:"seq"`
+	// All means that Rows are everything there is, not only what changed.
+	All  bool  `json:"all,omitempty"`
+	Rows []Row `json:"rows,omitempty"`
 }
 
 // Row is one Subject's progress; Gone means it is no longer there.
@@ -153,14 +182,15 @@ type Row struct {
 	Gone     bool     `json:"gone,omitempty"`
 }
 
-// Since returns what changed after seq, waiting for a change until ctx ends. seq 0 returns everything at once.
+// Since returns what changed after seq, waiting for a change until ctx ends. seq 0, and a number that
+// this ledger can't know any more or never gave, returns everything at once.
 func (l *Ledger) Since(ctx context.Context, seq uint64) Report {
 	for {
 		l.mu.Lock()
 		if l.seq != seq || seq == 0 {
-			r := Report{Seq: l.seq}
+			r := Report{Seq: l.seq, All: seq == 0 || seq < l.floor || seq > l.seq}
 			for s, e := range l.progress {
-				if e.seq > seq || seq > l.seq {
+				if r.All && !e.gone || !r.All && e.seq > seq {
 					r.Rows = append(r.Rows, Row{Subject: s, Progress: e.Progress, Gone: e.gone})
 				}
 			}

@@ -70,12 +70,12 @@ func (w *Writer) Gateway(k model.Key, v *GatewayVerdict) {
 	w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
 }
 
-// Progress takes in what a replica reports. fresh replaces all that is known of it.
-func (w *Writer) Progress(replica string, r Report, fresh bool) {
+// Progress takes in what a replica reports.
+func (w *Writer) Progress(replica string, r Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	known := w.progress[replica]
-	if known == nil || fresh {
+	if known == nil || r.All {
 		for s := range known {
 			w.touch(object(s), pace)
 		}

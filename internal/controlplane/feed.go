@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/go-logr/logr"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/pipeline"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/controlplane/status"
+	"tulle.dev/tulle/internal/controlplane/xds"
+)
+
+// feed takes batches of events through the graph and hands on what they change. apply is called by
+// one goroutine; the look-ups below it by any.
+type feed struct {
+	log     logr.Logger
+	graph   *pipeline.Graph
+	store   *xds.Store
+	ledger  *status.Ledger
+	writer  *status.Writer
+	mesh    string
+	version string
+	trust   string
+	peersOf model.Key // the control plane's own Service
+	synced  chan struct{}
+
+	mu        sync.RWMutex // guards all below: what other goroutines ask for
+	workloads map[model.Key]model.Workload
+	active    *v1alpha1.Mesh
+	namespace map[string]model.Namespace
+	peers     map[model.Key][]string // addresses of replicas, by slice
+	failures  int
+}
+
+// apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
+func (f *feed) apply(events []source.Event, roots *string) error {
+	more := pipeline.Inputs{Roots: roots}
+	f.mu.Lock()
+	for _, e := range events {
+		f.note(e, &more)
+	}
+	f.mu.Unlock()
+
+	out := f.graph.Apply(events, more)
+	if _, err := f.store.Commit(out.Resources...); err != nil {
+		return err
+	}
+	for _, ch := range out.Routes {
+		id, v := ch.Key, ch.New
+		if ch.Deleted {
+			f.forget(id.Kind, id.Namespace, id.Name, len(ch.Old.Parents))
+			f.writer.Route(id, nil)
+			continue
+		}
+		f.writer.Route(id, &v)
+		for i := range v.Parents {
+			f.ledger.Require(status.Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: i}, v.Needs[i])
+		}
+		for i := len(v.Parents); i < len(ch.Old.Parents); i++ {
+			f.ledger.Require(status.Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: i}, status.Requirement{})
+		}
+	}
+	for _, ch := range out.Gateways {
+		k, v := ch.Key, ch.New
+		if ch.Deleted {
+			f.forget(gatewayapi.KindGateway, k.Namespace, k.Name, 1)
+			f.writer.Gateway(k, nil)
+			continue
+		}
+		f.writer.Gateway(k, &v)
+		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
+	}
+	f.mu.Lock()
+	f.failures = len(f.graph.Failures())
+	f.mu.Unlock()
+	select {
+	case <-f.synced:
+	default:
+		if roots == nil {
+			close(f.synced)
+		}
+	}
+	return nil
+}
+
+func (f *feed) forget(kind, namespace, name string, parents int) {
+	for i := range parents {
+		f.ledger.Require(status.Subject{Kind: kind, Namespace: namespace, Name: name, Parent: i}, status.Requirement{})
+	}
+}
+
+// note keeps what is asked for by other parts of the control plane.
+func (f *feed) note(e source.Event, more *pipeline.Inputs) {
+	switch e.Kind {
+	case source.Mesh:
+		if e.Key.Name != f.mesh {
+			return
+		}
+		f.active, _ = e.Object.(*v1alpha1.Mesh)
+		if f.active != nil {
+			s := settingsFrom(f.active, f.version, f.trust)
+			more.Settings = &s
+		}
+	case source.Pod:
+		if w, ok := e.Object.(model.Workload); ok {
+			f.workloads[e.Key] = w
+		} else {
+			delete(f.workloads, e.Key)
+		}
+	case source.Namespace:
+		if n, ok := e.Object.(model.Namespace); ok {
+			f.namespace[e.Key.Name] = n
+		} else {
+			delete(f.namespace, e.Key.Name)
+		}
+	case source.EndpointSlice:
+		delete(f.peers, e.Key)
+		if s, ok := e.Object.(model.Slice); ok && s.Service == f.peersOf {
+			for _, ep := range s.Endpoints {
+				if ep.Ready {
+					f.peers[e.Key] = append(f.peers[e.Key], ep.Addr.String())
+				}
+			}
+		}
+	case source.HTTPRoute, source.GRPCRoute:
+		f.refresh(e, gatewayapi.KindHTTPRoute)
+	case source.Gateway:
+		f.refresh(e, gatewayapi.KindGateway)
+	}
+}
+
+// refresh looks at an object's status again: the event may be somebody else's writing to it.
+func (f *feed) refresh(e source.Event, kind string) {
+	if e.Object == nil {
+		return
+	}
+	if _, ok := e.Object.(*gwapiv1.GRPCRoute); ok {
+		kind = gatewayapi.KindGRPCRoute
+	}
+	f.writer.Refresh(model.Object{Kind: kind, Namespace: e.Key.Namespace, Name: e.Key.Name})
+}
+
+// workload finds a pod by namespace and name.
+func (f *feed) workload(k model.Key) (model.Workload, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	w, ok := f.workloads[k]
+	return w, ok
+}
+
+// meshNow is the Mesh as last seen; nil if there is none.
+func (f *feed) meshNow() *v1alpha1.Mesh {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.active
+}
+
+// replicas are the addresses of all ready replicas, sorted.
+func (f *feed) replicas() []string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var out []string
+	for _, as := range f.peers {
+		out = append(out, as...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// serve waits for the first batch, which everything that answers requests must.
+func (f *feed) serve(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-f.synced:
+		return true
+	}
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"tulle.dev/tulle/internal/controlplane/ca"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/rights"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
+)
+
+// connected is the xDS principal: a proxy whose pod is known and alive.
+type connected struct {
+	rights.Proxy
+	uid string
+}
+
+// String names the proxy for people.
+func (c connected) String() string { return c.Namespace + "/" + c.Pod }
+
+// authenticate names the client of a stream: the pod in its certificate must be the live pod of that
+// UID, and a Gateway's proxy must run as the account the operator made for that Gateway.
+func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, errors.New("no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return nil, errors.New("a client certificate of the mesh is needed")
+	}
+	who, err := ca.PrincipalFromCert(info.State.PeerCertificates[0], f.trust)
+	if err != nil {
+		return nil, err
+	}
+	k := model.Key{Namespace: who.Namespace, Name: who.Pod}
+	w, ok := f.workload(k)
+	switch {
+	case !ok || w.UID != who.PodUID:
+		return nil, fmt.Errorf("pod %s with UID %s is not known", k, who.PodUID)
+	case w.Ended:
+		return nil, fmt.Errorf("pod %s has ended", k)
+	case w.ServiceAccount != who.ServiceAccount || w.Kind != who.Kind:
+		return nil, fmt.Errorf("the certificate of pod %s is not for its account and kind", k)
+	}
+	c := connected{Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node}, uid: who.PodUID}
+	if who.Kind == names.KindGateway {
+		if who.ServiceAccount != names.GatewayResource(w.Gateway) {
+			return nil, fmt.Errorf("pod %s claims Gateway %s, but does not run as its account %s", k, w.Gateway, names.GatewayResource(w.Gateway))
+		}
+		c.Gateway = w.Gateway
+	}
+	return c, nil
+}
+
+func authorize(p xds.Principal, k xds.Key) bool {
+	c, ok := p.(connected)
+	return ok && rights.Allow(c.Proxy, k.Name)
+}
+
+func keyOf(c connected) model.Key { return model.Key{Namespace: c.Namespace, Name: c.Pod} }
