@@ -31,9 +31,26 @@ type MeshStatus struct {
 	// Proxies counts the pods that carry a proxy.
 	// +optional
 	Proxies *ProxiesStatus `json:"proxies,omitempty"`
+	// Roots are the roots that every proxy trusts. A root that is no longer active stays until it
+	// ends, because certificates that hang from it may still be in use.
+	// +optional
+	// +listType=map
+	// +listMapKey=sha256
+	// +kubebuilder:validation:MaxItems=16
+	Roots []RootStatus `json:"roots,omitempty"`
 	// RootCertificateExpiry is when the first of the roots that new certificates hang from ends.
 	// +optional
 	RootCertificateExpiry *metav1.Time `json:"rootCertificateExpiry,omitempty"`
+}
+
+// RootStatus is a root certificate that every proxy trusts.
+type RootStatus struct {
+	// SHA256 is the fingerprint of the certificate, in lower-case hex.
+	SHA256 string `json:"sha256"`
+	// NotAfter is when it ends.
+	NotAfter metav1.Time `json:"notAfter"`
+	// Active tells whether new certificates hang from it.
+	Active bool `json:"active"`
 }
 
 // ControlPlaneStatus counts replicas.

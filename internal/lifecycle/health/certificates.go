@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package health
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// CertificateFacts is what is seen of the mesh's certificates.
+type CertificateFacts struct {
+	// Issuer is what is seen of the issuer that the Mesh names; nil when it names none, or an
+	// external one, which can't be looked at.
+	Issuer *IssuerFacts
+	// Root is the self-made root's Certificate, Intermediate the intermediate's; nil: not there.
+	Root, Intermediate *cmv1.Certificate
+	// TLSCrt and CACrt are from the intermediate's Secret; empty: not there.
+	TLSCrt, CACrt []byte
+}
+
+// IssuerFacts is what is seen of an Issuer or ClusterIssuer.
+type IssuerFacts struct {
+	Found  bool
+	Spec   cmv1.IssuerSpec
+	Status cmv1.IssuerStatus
+}
+
+// CertificateHealth is the judgement on the certificates.
+type CertificateHealth struct {
+	Verdict
+	// Authority is the intermediate in use; nil: there is none that can be used. It may be there
+	// while the verdict is bad, when the certificates of an earlier spec go on working.
+	Authority *Authority
+	// Hopeless means that asking the issuer can't give anything that can be used.
+	Hopeless bool
+}
+
+// Certificates judges them.
+func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) CertificateHealth {
+	name := "the self-made root"
+	if ref := m.Spec.Certificates.IssuerRef; ref != nil {
+		name = ref.Kind + " " + ref.Name
+	}
+	var out CertificateHealth
+	var broken *Verdict
+	if len(f.TLSCrt) > 0 {
+		a, v := readAuthority(f.TLSCrt, f.CACrt, m.Spec.TrustDomain, name, now)
+		if broken = v; v == nil {
+			out.Authority = &a
+		}
+	}
+	if v, hopeless := judgeIssuer(f.Issuer, name); v != nil {
+		out.Verdict, out.Hopeless = *v, hopeless
+		return out
+	}
+	if v := judgeIssuing("Certificate tulle-root", f.Root); v != nil && m.Spec.Certificates.IssuerRef == nil {
+		out.Verdict = *v
+		return out
+	}
+	// What was issued says more than what is being done about it.
+	if broken != nil {
+		out.Verdict = *broken
+		return out
+	}
+	if v := judgeIssuing("Certificate tulle-intermediate", f.Intermediate); v != nil {
+		out.Verdict = *v
+		return out
+	}
+	if out.Authority == nil {
+		out.Verdict = *bad(v1alpha1.ReasonWaitingForCertManager, "waiting for cert-manager to write the Secret tulle-intermediate")
+		return out
+	}
+	out.Verdict = Verdict{Good: true, Reason: v1alpha1.ReasonIssued, Message: "the intermediate certificate is issued by " + name + " and its roots are spread"}
+	return out
+}
+
+// judgeIssuer says what is wrong with the issuer that the Mesh names, and whether asking it is in vain.
+func judgeIssuer(f *IssuerFacts, name string) (v *Verdict, hopeless bool) {
+	if f == nil {
+		return nil, false
+	}
+	if !f.Found {
+		return bad(v1alpha1.ReasonIssuerNotFound, "there is no %s; create it, or correct spec.certificates.issuerRef (an Issuer is looked for in the operator's namespace)", name), false
+	}
+	if f.Spec.ACME != nil {
+		return bad(v1alpha1.ReasonIssuerCannotSignCA, "%s is an ACME issuer, which never issues authorities; name one of type CA, Vault or Venafi, or leave issuerRef out", name), true
+	}
+	if f.Spec.SelfSigned != nil {
+		return bad(v1alpha1.ReasonIssuerCannotSignCA, "%s signs every certificate with its own key, so it can't keep a root; leave issuerRef out and Tulle makes a self-signed root and keeps it", name), true
+	}
+	for _, c := range f.Status.Conditions {
+		if c.Type == cmv1.IssuerConditionReady && c.Status == cmmeta.ConditionFalse {
+			return bad(v1alpha1.ReasonIssuerNotReady, "%s can't issue: %s", name, sentence(c.Message)), false
+		}
+	}
+	return nil, false
+}
+
+// judgeIssuing says why a Certificate is not issued, or nil if it is.
+func judgeIssuing(name string, c *cmv1.Certificate) *Verdict {
+	waiting := bad(v1alpha1.ReasonWaitingForCertManager, "waiting for cert-manager to issue %s; if this lasts, see whether cert-manager runs: kubectl get pods -n cert-manager", name)
+	if c == nil {
+		return waiting
+	}
+	for _, cond := range c.Status.Conditions {
+		if cond.Type == cmv1.CertificateConditionReady && cond.Status == cmmeta.ConditionTrue && cond.ObservedGeneration >= c.Generation {
+			return nil
+		}
+	}
+	for _, cond := range c.Status.Conditions {
+		failed := cond.Type == cmv1.CertificateConditionIssuing && cond.Status == cmmeta.ConditionFalse && cond.Message != ""
+		if failed && c.Status.FailedIssuanceAttempts != nil {
+			return bad(v1alpha1.ReasonIssuingFailed, "cert-manager could not issue %s: %s", name, sentence(cond.Message))
+		}
+	}
+	return waiting
+}
+
+// sentence keeps somebody else's message to one line of bearable length.
+func sentence(s string) string {
+	s = strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".")
+	if r := []rune(s); len(r) > 400 {
+		return string(r[:400]) + "…"
+	}
+	return s
+}
+
+func bad(reason, format string, args ...any) *Verdict {
+	return &Verdict{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+func timeOf(t time.Time) metav1.Time { return metav1.NewTime(t.UTC()) }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package plan
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tulle.dev/tulle/internal/lifecycle/health"
+)
+
+// Observed is what is seen of a Mesh in the cluster.
+type Observed struct {
+	// Namespace is where the control plane lives.
+	Namespace string
+	// OlderMesh is the name of an older Mesh, which is the active one; empty: this one is.
+	OlderMesh string
+	// CertManager and GatewayAPI tell whether the kinds of these are installed; XMeshKind that one kind.
+	CertManager, GatewayAPI, XMeshKind bool
+	// XMesh tells whether the XMesh resource is there; XMeshOurs whether Tulle alone made it.
+	XMesh, XMeshOurs bool
+	// Certificates are what is seen of cert-manager's work.
+	Certificates health.CertificateFacts
+	// SpreadRoots is the bundle in the system namespace's trust ConfigMap.
+	SpreadRoots string
+	// ServingRevision is the revision that the control plane's Service leads to; empty: no Service.
+	ServingRevision string
+	// Deployments of the control plane by revision, and their pods.
+	Deployments map[string]*appsv1.Deployment
+	Pods        map[string][]corev1.Pod
+	// Owned are the objects that carry this Mesh's label.
+	Owned []Ref
+	// Leftovers are further objects to take down with the Mesh: what was made for Gateways, the
+	// trust ConfigMaps of all namespaces, the certificates' Secrets.
+	Leftovers []Ref
+	// Proxies counts pods that carry a proxy.
+	Proxies Proxies
+	// Usage is looked at when the Mesh is being deleted.
+	Usage Usage
+}
+
+// Proxies counts pods that carry a proxy.
+type Proxies struct {
+	Total int32
+	// ByVersion counts them by the release they carry.
+	ByVersion map[string]int32
+	// Connected to the control plane; nil: it could not be asked.
+	Connected *int32
+}
+
+// Usage is who still uses the Mesh: "NAMESPACE/NAME", sorted.
+type Usage struct{ Pods, Routes []string }
+
+// Ref names an object to delete. UID guards against deleting its successor; empty: whichever.
+type Ref struct {
+	schema.GroupVersionKind
+	types.NamespacedName
+	UID types.UID
+	// Deleting tells that it has been deleted already and waits for somebody's finalizer.
+	Deleting bool
+}
+
+// same tells whether two Refs name the same object, whatever its UID and the version of its kind.
+func (r Ref) same(o Ref) bool {
+	return r.GroupKind() == o.GroupKind() && r.NamespacedName == o.NamespacedName
+}

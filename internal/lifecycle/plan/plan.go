@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package plan
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Plan is what to do now, in this order, and what to say.
+type Plan struct {
+	// Steps are done one after the other; an error ends the round.
+	Steps []Step
+	// Status is the whole status of the Mesh, but for the times of its conditions.
+	Status v1alpha1.MeshStatus
+	// Finalize asks for the finalizer to be there, Done for it to go once all steps are done.
+	Finalize, Done bool
+	// Again is when to look again even if nothing is seen to change; 0: not.
+	Again time.Duration
+}
+
+// Step is a few objects to bring about.
+type Step struct {
+	// Name says what for, for logs and tests.
+	Name string
+	// Apply are applied, Create made if they are not there, Delete deleted.
+	Apply, Create []render.Object
+	Delete        []Ref
+}
+
+// Next decides.
+func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Plan {
+	if !m.DeletionTimestamp.IsZero() {
+		return remove(m, o)
+	}
+	if o.OlderMesh != "" {
+		return conflicted(m, o)
+	}
+	d := decide(m, o, known, now)
+	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps()}
+	if !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0 {
+		p.Again = 15 * time.Second
+	}
+	return p
+}
+
+// decision is everything that both the steps and the status follow from.
+type decision struct {
+	mesh *v1alpha1.Mesh
+	seen Observed
+	// wanted is the release of spec.version; unknown: there is none.
+	wanted  release.Release
+	unknown bool
+	// serving is the release that serves, or that will; none: there is neither.
+	serving release.Release
+	none    bool
+
+	valid        health.Verdict
+	certs        health.CertificateHealth
+	controlPlane health.DeploymentHealth
+
+	roots      string
+	rootStatus []v1alpha1.RootStatus
+	now        time.Time
+}
+
+func decide(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) decision {
+	d := decision{mesh: m, seen: o, now: now}
+	wanted, ok := known.Find(m.Spec.Version)
+	d.wanted, d.unknown = wanted, !ok
+	d.valid = validate(m, o, known)
+	d.certs = health.Certificates(m, o.Certificates, now)
+	var active = d.certs.Authority
+	if active != nil {
+		d.roots, d.rootStatus = health.Bundle(active.Roots, o.SpreadRoots, m.Status.Roots, now)
+	} else if o.SpreadRoots != "" {
+		d.roots, d.rootStatus = health.Bundle(nil, o.SpreadRoots, m.Status.Roots, now)
+	}
+	d.serving, d.none = choose(d.wanted, d.unknown, o, known)
+	if !d.unknown {
+		rev := d.wanted.Revision()
+		d.controlPlane = health.Deployment(o.Deployments[rev], o.Pods[rev], "the control plane")
+	} else if !d.none {
+		rev := d.serving.Revision()
+		d.controlPlane = health.Deployment(o.Deployments[rev], o.Pods[rev], "the control plane")
+	}
+	return d
+}
+
+// choose says which revision the Service leads to: the wanted one as soon as it has a ready
+// replica, until then the one it leads to already.
+func choose(wanted release.Release, unknown bool, o Observed, known release.Catalog) (r release.Release, none bool) {
+	current, ok := known.FindRevision(o.ServingRevision)
+	if unknown {
+		return current, !ok
+	}
+	if !ok || current.Version == wanted.Version {
+		return wanted, false
+	}
+	if h := health.Deployment(o.Deployments[wanted.Revision()], nil, ""); h.ReadyReplicas > 0 {
+		return wanted, false
+	}
+	return current, false
+}
+
+// steps in the order in which they are safe.
+func (d decision) steps() []Step {
+	var out []Step
+	add := func(name string, objects ...render.Object) { out = append(out, Step{Name: name, Apply: objects}) }
+	if d.seen.CertManager && !d.certs.Hopeless && (!d.unknown || !d.none) {
+		add("certificates", render.Certificates(d.input(d.wanted))...)
+	}
+	if d.roots != "" {
+		add("trust", render.Trust(d.mesh.Name, d.seen.Namespace, d.roots))
+	}
+	if d.seen.GatewayAPI && (!d.unknown || !d.none) {
+		out = append(out, d.gatewayAPI())
+	}
+	// Without roots and something to sign with there is nothing for a control plane to do yet.
+	if d.roots == "" || d.none || d.certs.Authority == nil && d.seen.ServingRevision == "" {
+		return out
+	}
+	for _, r := range d.revisions() {
+		add("control plane "+r.Version, render.ControlPlane(d.input(r))...)
+	}
+	add("service", render.Service(d.input(d.serving)))
+	add("webhook", render.Webhook(d.input(d.serving)))
+	if prune := d.prune(); len(prune) > 0 {
+		out = append(out, Step{Name: "prune", Delete: prune})
+	}
+	return out
+}
+
+// revisions are those whose control plane is kept: the one that serves and the one that will.
+func (d decision) revisions() []release.Release {
+	if d.unknown || d.wanted.Version == d.serving.Version {
+		return []release.Release{d.serving}
+	}
+	return []release.Release{d.serving, d.wanted}
+}
+
+func (d decision) gatewayAPI() Step {
+	s := Step{Name: "gateway api", Apply: []render.Object{render.GatewayClass(d.input(d.wanted))}}
+	if d.seen.XMeshKind && !d.seen.XMesh {
+		s.Create = []render.Object{render.XMesh()}
+	}
+	return s
+}
+
+func (d decision) input(r release.Release) render.Input {
+	return render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots}
+}
+
+// prune lists what carries the Mesh's label and belongs to nothing any more, once what is wanted
+// serves. Certificates in particular stay until their successors are issued.
+func (d decision) prune() []Ref {
+	if d.unknown || d.serving.Version != d.wanted.Version || !d.controlPlane.Good || !d.certs.Good {
+		return nil
+	}
+	in := d.input(d.wanted)
+	keep := slices.Concat(render.Certificates(in), render.ControlPlane(in), []render.Object{
+		render.Service(in), render.Webhook(in), render.GatewayClass(in),
+		render.Trust(d.mesh.Name, d.seen.Namespace, d.roots),
+	})
+	return slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
+		// A Secret is cert-manager's to write; a ConfigMap elsewhere is the trust controller's.
+		if r.Kind == "Secret" || r.Kind == "ConfigMap" && r.Namespace != d.seen.Namespace {
+			return true
+		}
+		return slices.ContainsFunc(keep, func(o render.Object) bool { return r.same(refOf(o)) })
+	})
+}
+
+func refOf(o render.Object) Ref {
+	return Ref{
+		GroupVersionKind: o.GroupVersionKind(),
+		NamespacedName:   types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()},
+	}
+}
+
+// conflicted leaves everything to the older Mesh.
+func conflicted(m *v1alpha1.Mesh, o Observed) Plan {
+	message := "Mesh " + o.OlderMesh + " is older and is the active one, and a cluster has one mesh; delete this Mesh, or the other one"
+	c := conditions{generation: m.Generation}
+	c.add(v1alpha1.ConditionConflicted, health.Verdict{Good: true, Reason: v1alpha1.ReasonOlderMesh, Message: message})
+	c.add(v1alpha1.ConditionReady, health.Verdict{Reason: v1alpha1.ReasonOlderMesh, Message: message})
+	return Plan{
+		Status: v1alpha1.MeshStatus{ObservedGeneration: m.Generation, Conditions: c.list},
+		// It has made nothing, or has handed over: there is nothing to guard.
+		Done: slices.Contains(m.Finalizers, names.Finalizer),
+	}
+}
+
+// conditions collects them in order.
+type conditions struct {
+	generation int64
+	list       []metav1.Condition
+}
+
+func (c *conditions) add(kind string, v health.Verdict) {
+	status := metav1.ConditionFalse
+	if v.Good {
+		status = metav1.ConditionTrue
+	}
+	c.list = append(c.list, metav1.Condition{
+		Type: kind, Status: status, Reason: v.Reason, Message: v.Message, ObservedGeneration: c.generation,
+	})
+}

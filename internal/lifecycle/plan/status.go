@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Commands that install what the mesh stands on.
+const (
+	InstallCertManager = "kubectl apply --server-side -f https://github.com/cert-manager/cert-manager/releases/download/v1.21.2/cert-manager.yaml"
+	InstallGatewayAPI  = "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.6.3/experimental-install.yaml"
+)
+
+// validate judges the spec against this cluster and this operator.
+func validate(m *v1alpha1.Mesh, o Observed, known release.Catalog) health.Verdict {
+	if _, ok := known.Find(m.Spec.Version); !ok {
+		return health.Verdict{Reason: v1alpha1.ReasonUnknownVersion, Message: fmt.Sprintf(
+			"this operator does not know version %s; write one of: %s", m.Spec.Version, known.Versions())}
+	}
+	if _, err := metav1.LabelSelectorAsSelector(m.Spec.Injection.NamespaceSelector); err != nil {
+		return health.Verdict{Reason: v1alpha1.ReasonInvalidSelector, Message: fmt.Sprintf(
+			"spec.injection.namespaceSelector can't be used: %v", err)}
+	}
+	if !o.CertManager {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonCertManagerMissing,
+			Message: "cert-manager is not installed, and makes the mesh's certificates; install it and this goes on by itself: " + InstallCertManager,
+		}
+	}
+	if !o.GatewayAPI {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonGatewayAPIMissing,
+			Message: "the Gateway API is not installed, and is how the mesh's traffic is directed; install it and this goes on by itself: " + InstallGatewayAPI,
+		}
+	}
+	return health.Verdict{Good: true, Reason: v1alpha1.ReasonValid, Message: "the spec can be done"}
+}
+
+func (d decision) status() v1alpha1.MeshStatus {
+	s := v1alpha1.MeshStatus{
+		ObservedGeneration: d.mesh.Generation,
+		Conditions:         d.conditions(),
+		Roots:              d.rootStatus,
+		Proxies:            d.proxies(),
+	}
+	for _, r := range d.rootStatus {
+		if r.Active && (s.RootCertificateExpiry == nil || r.NotAfter.Before(s.RootCertificateExpiry)) {
+			s.RootCertificateExpiry = r.NotAfter.DeepCopy()
+		}
+	}
+	if d.seen.ServingRevision != "" && !d.none {
+		s.Version, s.Revision = d.serving.Version, d.serving.Revision()
+		h := health.Deployment(d.seen.Deployments[s.Revision], nil, "")
+		s.ControlPlane = &v1alpha1.ControlPlaneStatus{Replicas: h.Replicas, ReadyReplicas: h.ReadyReplicas}
+	}
+	return s
+}
+
+func (d decision) proxies() *v1alpha1.ProxiesStatus {
+	seen := d.seen.Proxies
+	upToDate := seen.ByVersion[d.mesh.Spec.Version]
+	return &v1alpha1.ProxiesStatus{
+		Total: seen.Total, UpToDate: upToDate, Connected: seen.Connected,
+		Summary: fmt.Sprintf("%d/%d", upToDate, seen.Total),
+	}
+}
+
+// conditions are those of the Mesh, each from its own facts; a condition that has to wait for
+// another says so and adds nothing of its own. Ready is the first of them that is not True.
+func (d decision) conditions() []metav1.Condition {
+	c := conditions{generation: d.mesh.Generation}
+	c.add(v1alpha1.ConditionValid, d.valid)
+	c.add(v1alpha1.ConditionCertificatesReady, d.judgeCertificates())
+	c.add(v1alpha1.ConditionControlPlaneReady, d.judgeControlPlane())
+	c.add(v1alpha1.ConditionInjectionReady, d.judgeInjection())
+	ready := health.Verdict{Good: true, Reason: v1alpha1.ReasonReady, Message: "the mesh works"}
+	if i := slices.IndexFunc(c.list, func(x metav1.Condition) bool { return x.Status != metav1.ConditionTrue }); i >= 0 {
+		ready = health.Verdict{Reason: c.list[i].Reason, Message: c.list[i].Message}
+	}
+	c.add(v1alpha1.ConditionReady, ready)
+	return c.list
+}
+
+func (d decision) judgeCertificates() health.Verdict {
+	if !d.seen.CertManager {
+		return blocked("cert-manager must be installed first, see the condition Valid")
+	}
+	if d.unknown && d.none {
+		return blocked("a known version must be asked for first, see the condition Valid")
+	}
+	return d.certs.Verdict
+}
+
+func (d decision) judgeControlPlane() health.Verdict {
+	if d.unknown && d.none {
+		return blocked("a known version must be asked for first, see the condition Valid")
+	}
+	if d.certs.Authority == nil && d.seen.ServingRevision == "" {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonWaitingForCertificates,
+			Message: "the control plane is deployed once there are certificates, see the condition CertificatesReady",
+		}
+	}
+	return d.controlPlane.Verdict
+}
+
+func (d decision) judgeInjection() health.Verdict {
+	if d.none {
+		return blocked("a known version must be asked for first, see the condition Valid")
+	}
+	if d.roots == "" {
+		return blocked("there must be certificates first, see the condition CertificatesReady")
+	}
+	rev := d.serving.Revision()
+	configured := slices.ContainsFunc(d.seen.Owned, func(r Ref) bool {
+		return r.Kind == "MutatingWebhookConfiguration" && r.Name == names.ControlPlaneDeployment(rev)
+	})
+	if h := health.Deployment(d.seen.Deployments[rev], nil, ""); !configured || h.ReadyReplicas == 0 {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonWaitingForControlPlane,
+			Message: "no replica of the control plane serves the webhook: new pods that ask for a proxy wait, all others start; see the condition ControlPlaneReady",
+		}
+	}
+	return health.Verdict{Good: true, Reason: v1alpha1.ReasonInjecting, Message: "new pods that ask for a proxy get one"}
+}
+
+func blocked(message string) health.Verdict {
+	return health.Verdict{Reason: v1alpha1.ReasonBlocked, Message: message}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package render
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/slots"
+)
+
+// drainMargin is what a gateway pod gets to end beyond the drain time of its proxy, in seconds.
+const drainMargin = 15
+
+// MaxGatewayName is the longest name a Gateway can have, so that its Service and its labels can be named.
+const MaxGatewayName = 63 - len("-"+names.GatewayClass)
+
+// Gateway are the objects that serve a Gateway: in its namespace, and owned by it, so that they
+// go when it goes. A Gateway without a port to serve has no Service.
+func Gateway(in Input, gw *gwapiv1.Gateway) []Object {
+	g := gateway{Input: in, gw: gw}
+	out := []Object{
+		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: g.meta(), AutomountServiceAccountToken: ptr(false)}),
+		g.deployment(),
+	}
+	if ports := GatewayPorts(gw); len(ports) > 0 {
+		out = append(out, g.service(ports))
+	}
+	if g.replicas() > 1 {
+		out = append(out, g.disruptionBudget())
+	}
+	return out
+}
+
+type gateway struct {
+	Input
+	gw *gwapiv1.Gateway
+}
+
+func (g gateway) replicas() int32 {
+	if r := g.Mesh.Spec.Gateway.Replicas; r != nil {
+		return *r
+	}
+	return 2
+}
+
+func (g gateway) selector() map[string]string {
+	return map[string]string{names.LabelGateway: g.gw.Name, names.LabelProxy: names.KindGateway}
+}
+
+// meta carries the labels and annotations that the Gateway wants on what is made for it
+// (GEP-1762); Tulle's own win.
+func (g gateway) meta() metav1.ObjectMeta {
+	labels, annotations := g.infrastructure()
+	return metav1.ObjectMeta{
+		Name:        names.GatewayResource(g.gw.Name),
+		Namespace:   g.gw.Namespace,
+		Labels:      merged(labels, map[string]string{names.LabelManagedBy: names.Operator, names.LabelGateway: g.gw.Name}),
+		Annotations: annotations,
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: gwapiv1.GroupVersion.String(), Kind: "Gateway",
+			Name: g.gw.Name, UID: g.gw.UID, Controller: ptr(true),
+		}},
+	}
+}
+
+func (g gateway) infrastructure() (labels, annotations map[string]string) {
+	in := g.gw.Spec.Infrastructure
+	if in == nil {
+		return nil, nil
+	}
+	labels, annotations = map[string]string{}, map[string]string{}
+	for k, v := range in.Labels {
+		if !own(string(k)) {
+			labels[string(k)] = string(v)
+		}
+	}
+	for k, v := range in.Annotations {
+		if !own(string(k)) {
+			annotations[string(k)] = string(v)
+		}
+	}
+	return labels, annotations
+}
+
+// own tells whether a label or annotation is Tulle's to set.
+func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
+
+// GatewayPorts are the ports of a Gateway's Service: the TCP ports of its listeners, each once, by number.
+func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
+	var out []corev1.ServicePort
+	for _, l := range gw.Spec.Listeners {
+		if l.Protocol == gwapiv1.UDPProtocolType || slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == int32(l.Port) }) {
+			continue
+		}
+		out = append(out, corev1.ServicePort{
+			Name:       portName(l),
+			Port:       int32(l.Port),
+			TargetPort: intstr.FromInt32(int32(l.Port)),
+			Protocol:   corev1.ProtocolTCP,
+		})
+	}
+	slices.SortFunc(out, func(a, b corev1.ServicePort) int { return cmp.Compare(a.Port, b.Port) })
+	return out
+}
+
+// portName is "https-443"; protocols outside the Gateway API's own may not be port names.
+func portName(l gwapiv1.Listener) string {
+	switch l.Protocol {
+	case gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType:
+		return strings.ToLower(string(l.Protocol)) + "-" + strconv.Itoa(int(l.Port))
+	}
+	return "port-" + strconv.Itoa(int(l.Port))
+}
+
+func (g gateway) service(ports []corev1.ServicePort) Object {
+	s := &corev1.Service{
+		ObjectMeta: g.meta(),
+		Spec: corev1.ServiceSpec{
+			Type:     corev1.ServiceType(cmp.Or(string(g.Mesh.Spec.Gateway.ServiceType), string(corev1.ServiceTypeLoadBalancer))),
+			Selector: g.selector(),
+			Ports:    ports,
+		},
+	}
+	// One wanted address can be asked for; what to do with more of them is the cluster's to know.
+	if a := g.gw.Spec.Addresses; len(a) == 1 && a[0].Value != "" && (a[0].Type == nil || *a[0].Type == gwapiv1.IPAddressType) &&
+		s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		s.Spec.LoadBalancerIP = a[0].Value
+	}
+	return object("v1", "Service", s)
+}
+
+func (g gateway) disruptionBudget() Object {
+	return object("policy/v1", "PodDisruptionBudget", &policyv1.PodDisruptionBudget{
+		ObjectMeta: g.meta(),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable:             ptr(intstr.FromInt32(1)),
+			Selector:                   &metav1.LabelSelector{MatchLabels: g.selector()},
+			UnhealthyPodEvictionPolicy: ptr(policyv1.AlwaysAllow),
+		},
+	})
+}
+
+func (g gateway) deployment() Object {
+	meta := g.meta()
+	template := metav1.ObjectMeta{
+		Labels: merged(meta.Labels, g.selector(), map[string]string{
+			names.LabelRevision: g.Release.Revision(),
+			names.LabelVersion:  g.Release.Version,
+			// It is a proxy and gets none.
+			names.LabelInject: names.InjectDisabled,
+		}),
+		Annotations: meta.Annotations,
+	}
+	return object("apps/v1", "Deployment", &appsv1.Deployment{
+		ObjectMeta: meta,
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr(g.replicas()),
+			Selector: &metav1.LabelSelector{MatchLabels: g.selector()},
+			Strategy: appsv1.DeploymentStrategy{
+				Type: appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{
+					MaxUnavailable: ptr(intstr.FromInt32(0)),
+					MaxSurge:       ptr(intstr.FromInt32(1)),
+				},
+			},
+			ProgressDeadlineSeconds: ptr(int32(120)),
+			RevisionHistoryLimit:    ptr(int32(2)),
+			Template:                corev1.PodTemplateSpec{ObjectMeta: template, Spec: g.podSpec()},
+		},
+	})
+}
+
+func (g gateway) podSpec() corev1.PodSpec {
+	s := slots.Spec{
+		Image:            g.Release.ProxyImage,
+		Kind:             names.KindGateway,
+		Gateway:          g.gw.Name,
+		TrustDomain:      g.Mesh.Spec.TrustDomain,
+		ControlPlaneHost: slots.ControlPlaneHost(names.ControlPlaneService, g.Namespace),
+		Resources:        g.Mesh.Spec.Gateway.Resources,
+	}
+	if len(s.Resources.Requests) == 0 && len(s.Resources.Limits) == 0 {
+		s.Resources = g.Mesh.Spec.Proxy.Resources
+	}
+	drain := int64(g.Mesh.Spec.Proxy.DrainTime.Seconds())
+	p := corev1.PodSpec{
+		ServiceAccountName:            names.GatewayResource(g.gw.Name),
+		AutomountServiceAccountToken:  ptr(false),
+		TerminationGracePeriodSeconds: ptr(drain + drainMargin),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   ptr(true),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			// A listener's port is the port that Envoy binds, without any capability for it.
+			Sysctls: []corev1.Sysctl{{Name: "net.ipv4.ip_unprivileged_port_start", Value: "0"}},
+		},
+		InitContainers: slots.Containers(s),
+		Containers:     []corev1.Container{slots.Hold(s)},
+		Volumes:        slots.Volumes(s),
+	}
+	place(&p, g.Mesh.Spec.Gateway.Placement, g.selector())
+	return p
+}

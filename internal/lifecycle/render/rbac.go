@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package render
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+const rbacAPI = "rbac.authorization.k8s.io/v1"
+
+// rights are the control plane's service account and what it may do. The operator can only grant
+// what it holds itself, so a rule added here must be added to config/rbac too.
+func rights(in Input) []Object {
+	cluster := in.meta()
+	cluster.Namespace = ""
+	secrets := cluster
+	secrets.Name += "-gateway-secrets"
+	account := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: in.meta().Name, Namespace: in.Namespace}}
+	role := func(kind, name string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
+	}
+	return []Object{
+		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: in.meta()}),
+		object(rbacAPI, "ClusterRole", &rbacv1.ClusterRole{ObjectMeta: cluster, Rules: ClusterRules()}),
+		object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
+			ObjectMeta: cluster, RoleRef: role("ClusterRole", cluster.Name), Subjects: account,
+		}),
+		object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
+			ObjectMeta: secrets, RoleRef: role("ClusterRole", names.GatewaySecretsRole), Subjects: account,
+		}),
+		object(rbacAPI, "Role", &rbacv1.Role{ObjectMeta: in.meta(), Rules: NamespaceRules()}),
+		object(rbacAPI, "RoleBinding", &rbacv1.RoleBinding{
+			ObjectMeta: in.meta(), RoleRef: role("Role", in.meta().Name), Subjects: account,
+		}),
+	}
+}
+
+// ClusterRules is what the control plane may do in the whole cluster: read what it translates,
+// check tokens, and write the status of routes and Gateways. It reads no Secret by these.
+func ClusterRules() []rbacv1.PolicyRule {
+	read := []string{"get", "list", "watch"}
+	return []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"services", "pods", "namespaces", "serviceaccounts"}, Verbs: read},
+		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: read},
+		{APIGroups: []string{"apiextensions.k8s.io"}, Resources: []string{"customresourcedefinitions"}, Verbs: read},
+		{APIGroups: []string{"tulle.dev"}, Resources: []string{"meshes"}, Verbs: read},
+		{
+			APIGroups: []string{"gateway.networking.k8s.io"},
+			Resources: []string{"gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants"},
+			Verbs:     read,
+		},
+		{
+			APIGroups: []string{"gateway.networking.k8s.io"},
+			Resources: []string{"gateways/status", "grpcroutes/status", "httproutes/status"},
+			Verbs:     []string{"patch", "update"},
+		},
+		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
+	}
+}
+
+// NamespaceRules is what the control plane may do in its own namespace: elect a leader among its replicas.
+func NamespaceRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		{
+			APIGroups: []string{"coordination.k8s.io"},
+			Resources: []string{"leases"},
+			Verbs:     []string{"create", "get", "list", "patch", "update", "watch"},
+		},
+		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+	}
+}
