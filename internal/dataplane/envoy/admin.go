@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Admin talks to Envoy's admin interface on a unix socket. Safe for concurrent use.
+type Admin struct{ client *http.Client }
+
+// NewAdmin makes a client for the socket. Nothing is sent yet.
+func NewAdmin(socket string) *Admin {
+	return &Admin{client: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		MaxIdleConns:    1,
+		IdleConnTimeout: 10 * time.Second,
+		ReadBufferSize:  4096,
+	}}}
+}
+
+// do sends a request; the caller closes the body.
+func (a *Admin) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://envoy"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := a.client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask Envoy: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		resp.Body.Close()
+		return nil, fmt.Errorf("ask Envoy for %s: %d %s", path, resp.StatusCode, strings.TrimSpace(string(b)))
+	}
+	return resp.Body, nil
+}
+
+// call sends a request whose answer does not matter.
+func (a *Admin) call(ctx context.Context, method, path string) error {
+	body, err := a.do(ctx, method, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(io.Discard, body)
+	return err
+}
+
+// Prometheus copies Envoy's statistics in the Prometheus text format.
+func (a *Admin) Prometheus(ctx context.Context, w io.Writer) error {
+	body, err := a.do(ctx, http.MethodGet, "/stats/prometheus?usedonly")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if _, err := io.Copy(w, body); err != nil {
+		return fmt.Errorf("read Envoy's statistics: %w", err)
+	}
+	return nil
+}
+
+// SetLogLevel changes the level of all of Envoy's loggers.
+func (a *Admin) SetLogLevel(ctx context.Context, level string) error {
+	return a.call(ctx, http.MethodPost, "/logging?level="+url.QueryEscape(level))
+}
+
+// Drain says which listeners stop, and how.
+type Drain string
+
+// Drains.
+const (
+	// DrainGracefully tells clients to go (Connection: close, GOAWAY) and closes the listeners after
+	// the drain time.
+	DrainGracefully Drain = "/drain_listeners?graceful"
+	// DrainInboundOpen tells the clients of the application to go, and goes on accepting.
+	DrainInboundOpen Drain = "/drain_listeners?graceful&skip_exit&inboundonly"
+	// DrainAllOpen tells all clients to go, and goes on accepting.
+	DrainAllOpen Drain = "/drain_listeners?graceful&skip_exit"
+	// CloseInbound closes the inbound listeners at once; connections stay.
+	CloseInbound Drain = "/drain_listeners?inboundonly"
+	// CloseAll closes all listeners at once; connections stay.
+	CloseAll Drain = "/drain_listeners"
+)
+
+// Drain begins a drain. It does not wait for its end.
+func (a *Admin) Drain(ctx context.Context, d Drain) error {
+	return a.call(ctx, http.MethodPost, string(d))
+}
+
+// values reads the statistics whose names match the regular expression.
+func (a *Admin) values(ctx context.Context, filter string) (map[string]uint64, error) {
+	body, err := a.do(ctx, http.MethodGet, "/stats?type=All&filter="+url.QueryEscape(filter))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	out := map[string]uint64{}
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		// Names have no spaces, and some have colons: the value is what follows the last ": ".
+		line := lines.Text()
+		i := strings.LastIndex(line, ": ")
+		if i < 0 {
+			continue
+		}
+		if n, err := strconv.ParseUint(line[i+2:], 10, 64); err == nil {
+			out[line[:i]] = n
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read Envoy's statistics: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Node says who an Envoy is, in logs and metrics; rights come from the agent's certificate.
+type Node struct {
+	ID, Cluster string
+	Metadata    map[string]string
+}
+
+// Settings are all that a bootstrap depends on.
+type Settings struct {
+	Node        Node
+	AdminSocket string
+	XDSSocket   string
+}
+
+// xdsCluster is the name of the one static cluster: the agent.
+const xdsCluster = "xds"
+
+// maxConnections is how many downstream connections an Envoy holds before it refuses new ones: above
+// what a pod serves, below what takes its memory limit.
+const maxConnections = 50000
+
+// stats are the statistics that Envoy keeps, as regular expressions over their whole names. Each
+// costs memory per cluster or listener, so this is what people look at, plus what the agent needs
+// (marked *).
+var stats = [...]string{
+	`(listener_manager|cluster_manager)\..*`, // * readiness
+	`server\.(live|state|uptime|version|memory_allocated|memory_heap_size|concurrency|total_connections|days_until_first_cert_expiring|watchdog_(mega_)?miss)`,
+	`overload\..*`,
+	`control_plane\.connected_state`,
+	`http\..*\.(downstream_rq_(total|active|completed|[1-5]xx|time|timeout|overload_close)|downstream_cx_(total|active|destroy_remote_active_rq)|no_route|rq_total)`, // *
+	`tcp\..*\.(downstream_cx_(total|no_route|tx_bytes_total|rx_bytes_total)|upstream_flush_active)`,                                                                  // *
+	`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                    // *
+	`cluster\..*\.(upstream_cx_(total|active|connect_fail|connect_timeout|overflow|destroy_local_with_active_rq|destroy_remote_with_active_rq)|upstream_rq_(total|active|[1-5]xx|timeout|per_try_timeout|retry|retry_success|retry_overflow|pending_overflow|pending_failure_eject|rx_reset)|membership_(healthy|total)|ssl\.(handshake|connection_error|fail_verify.*))`, // *
+	`sds\..*\.update_(success|rejected)`,
+}
+
+// object is a JSON object.
+type object = map[string]any
+
+// Bootstrap makes the bootstrap configuration of an Envoy, as JSON. Everything else comes over ADS.
+func Bootstrap(s Settings) ([]byte, error) {
+	pipe := func(path string, extra object) object {
+		p := object{"path": path}
+		for k, v := range extra {
+			p[k] = v
+		}
+		return object{"pipe": p}
+	}
+	ads := func() object {
+		// Without a timeout Envoy waits for its configuration however long it takes, and is not ready till then.
+		return object{"ads": object{}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+	}
+	patterns := make([]object, 0, len(stats))
+	for _, p := range stats {
+		patterns = append(patterns, object{"safe_regex": object{"regex": p}})
+	}
+	b, err := json.MarshalIndent(object{
+		"node":  object{"id": s.Node.ID, "cluster": s.Node.Cluster, "metadata": s.Node.Metadata},
+		"admin": object{"address": pipe(s.AdminSocket, object{"mode": 0o600})},
+		"dynamic_resources": object{
+			"ads_config": object{
+				"api_type": "DELTA_GRPC", "transport_api_version": "V3", "set_node_on_first_message_only": true,
+				"grpc_services": []object{{"envoy_grpc": object{"cluster_name": xdsCluster}}},
+			},
+			"cds_config": ads(),
+			"lds_config": ads(),
+		},
+		"static_resources": object{"clusters": []object{{
+			"name": xdsCluster, "type": "STATIC", "connect_timeout": "1s",
+			"typed_extension_protocol_options": object{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
+				"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+				"explicit_http_config": object{"http2_protocol_options": object{}},
+			}},
+			"load_assignment": object{"cluster_name": xdsCluster, "endpoints": []object{{
+				"lb_endpoints": []object{{"endpoint": object{"address": pipe(s.XDSSocket, nil)}}},
+			}}},
+		}}},
+		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}},
+		// Statistics of a cluster come into being with its first request.
+		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
+		"overload_manager": object{
+			"refresh_interval": "0.25s",
+			"resource_monitors": []object{{
+				"name": "envoy.resource_monitors.global_downstream_max_connections",
+				"typed_config": object{
+					"@type":                             "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+					"max_active_downstream_connections": maxConnections,
+				},
+			}},
+		},
+	}, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("encode bootstrap: %w", err)
+	}
+	return b, nil
+}

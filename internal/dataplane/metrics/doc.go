@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+// Package metrics merges what Prometheus is told about a pod: the
+// application's metrics, Envoy's, and the agent's own, in the text format.
+//
+// It knows none of the metrics' meanings. Invariant: an application that is
+// slow or broken costs its own metrics only.
+package metrics
