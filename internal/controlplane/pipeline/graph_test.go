@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+func testSettings() Inputs {
+	roots := "PEM"
+	return Inputs{Settings: &model.Settings{TrustDomain: "cluster.local", Version: "0.1.0"}, Roots: &roots}
+}
+
+func class() source.Event {
+	return source.Event{Kind: source.GatewayClass, Key: model.Key{Name: "tulle"}, Object: &gwapiv1.GatewayClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "tulle", UID: "class", Generation: 1}, Spec: gwapiv1.GatewayClassSpec{ControllerName: names.ControllerName}}}
+}
+
+// state replays what a graph published: by key, version and body.
+type state map[xds.Key]string
+
+func (s state) apply(t *testing.T, r Result) {
+	t.Helper()
+	for _, c := range r.Resources {
+		if c.Remove {
+			if _, ok := s[c.Resource.Key]; !ok {
+				t.Errorf("%s is removed, but was never published", c.Resource.Key)
+			}
+			delete(s, c.Resource.Key)
+			continue
+		}
+		s[c.Resource.Key] = c.Resource.Version + " " + string(c.Resource.Body)
+	}
+}
+
+// TestIncrementalIsRebuild: whatever the history, what is published is what a new graph makes of the
+// same objects, and a batch that changes nothing evaluates nothing.
+func TestIncrementalIsRebuild(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for round := range 20 {
+		w := &world{rnd: rand.New(rand.NewPCG(seed, uint64(round)))}
+		fail := func(f incr.Failure) { t.Errorf("%s %v: %s\n%s", f.Collection, f.Key, f.Problem, f.Stack) }
+		g := New(fail)
+		got := state{}
+		got.apply(t, g.Apply([]source.Event{class()}, testSettings()))
+		now := map[string]source.Event{}
+		for range 60 {
+			batch := make([]source.Event, 1+w.rnd.IntN(4))
+			for i := range batch {
+				batch[i] = w.event()
+				now[fmt.Sprint(batch[i].Kind, batch[i].Key)] = batch[i]
+			}
+			got.apply(t, g.Apply(batch, Inputs{}))
+			g.Apply(batch, Inputs{})
+			if n := g.engine.TotalEvals(); n != 0 {
+				t.Fatalf("the same batch again ran %d functions: %v", n, g.Evals())
+			}
+		}
+		all := []source.Event{class()}
+		for _, e := range now {
+			if e.Object != nil {
+				all = append(all, e)
+			}
+		}
+		want := state{}
+		want.apply(t, New(fail).Apply(all, testSettings()))
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("round %d: a rebuild (-) and the incremental result (+) differ:\n%s", round, d)
+		}
+	}
+}
+
+// TestPublishedReferences: in every state of a random history, whatever a resource needs that a scope
+// of the same proxy lists is there, and no two listeners of one proxy have the same address.
+func TestPublishedReferences(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1))}
+	g := New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) })
+	all := map[xds.Key]xds.Resource{}
+	take := func(r Result) {
+		for _, c := range r.Resources {
+			if c.Remove {
+				delete(all, c.Resource.Key)
+			} else {
+				all[c.Resource.Key] = c.Resource
+			}
+		}
+	}
+	take(g.Apply([]source.Event{class()}, testSettings()))
+	for range 300 {
+		take(g.Apply([]source.Event{w.event(), w.event()}, Inputs{}))
+		for k, r := range all {
+			for _, n := range r.Needs {
+				if n.TypeURL == envoy.RoutesType {
+					if _, ok := all[n]; !ok {
+						t.Fatalf("%s needs %s, which is not published", k, n)
+					}
+				}
+			}
+			if r.Companion != (xds.Key{}) {
+				if _, ok := all[r.Companion]; !ok && k.TypeURL == envoy.ClusterType && k.Name[:3] == "out" {
+					t.Fatalf("%s has no endpoints resource", k)
+				}
+			}
+		}
+		for _, c := range g.scopes.all {
+			for name, sc := range c.All() {
+				for _, l := range sc.Listeners {
+					if _, ok := all[xds.Key{TypeURL: envoy.ListenerType, Name: l}]; !ok {
+						t.Fatalf("scope %s lists listener %s, which is not published", name, l)
+					}
+				}
+				for _, cl := range sc.Clusters {
+					if _, ok := all[xds.Key{TypeURL: envoy.ClusterType, Name: cl}]; !ok {
+						t.Fatalf("scope %s lists cluster %s, which is not published", name, cl)
+					}
+				}
+				for _, inc := range sc.Include {
+					if _, ok := all[xds.Key{TypeURL: protocol.ScopeType, Name: inc}]; !ok {
+						t.Fatalf("scope %s includes %s, which is not published", name, inc)
+					}
+				}
+			}
+		}
+	}
+}

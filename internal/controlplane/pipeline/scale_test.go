@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/names"
+)
+
+// bigService is Service n of a mesh of many, with ten pods behind it; step moves one of their addresses.
+func bigService(n, step int) []source.Event {
+	ns := fmt.Sprintf("ns-%03d", n%100)
+	k := model.Key{Namespace: ns, Name: fmt.Sprintf("svc-%05d", n)}
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), byte(i)}) }
+	events := []source.Event{{Kind: source.Service, Key: k, Object: model.Service{
+		Key: k, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{11, byte(n >> 16), byte(n >> 8), byte(n)})},
+		Ports: []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}},
+	}}}
+	slice := model.Slice{Key: k, Service: k, Ports: []model.SlicePort{{Name: "http", Port: 8080}}}
+	for i := range 10 {
+		a := addr(i)
+		if i == 0 {
+			a = addr(100 + step)
+		}
+		slice.Endpoints = append(slice.Endpoints, model.SliceEndpoint{Addr: a, Ready: true, Serving: true})
+	}
+	return append(events, source.Event{Kind: source.EndpointSlice, Key: k, Object: slice})
+}
+
+func bigRoute(n int, generation int64) source.Event {
+	ns := fmt.Sprintf("ns-%03d", n%100)
+	svc := gwapiv1.ObjectName(fmt.Sprintf("svc-%05d", n))
+	kind, group, port, weight := gwapiv1.Kind("Service"), gwapiv1.Group(""), gwapiv1.PortNumber(80), int32(generation)
+	k := model.Key{Namespace: ns, Name: "route-" + string(svc)}
+	return source.Event{Kind: source.HTTPRoute, Key: k, Object: &gwapiv1.HTTPRoute{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: k.Name, UID: types.UID(k.String()), Generation: generation},
+		Spec: gwapiv1.HTTPRouteSpec{
+			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Name: svc}}},
+			Rules: []gwapiv1.HTTPRouteRule{{BackendRefs: []gwapiv1.HTTPBackendRef{
+				{BackendRef: gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: svc, Port: &port}, Weight: &weight}},
+				{BackendRef: gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: svc, Port: &port}}},
+			}}},
+		},
+	}}
+}
+
+func bigMesh(services int) *Graph {
+	g := New(nil)
+	var all []source.Event
+	for n := range 100 {
+		ns := fmt.Sprintf("ns-%03d", n)
+		all = append(all, source.Event{Kind: source.Namespace, Key: model.Key{Name: ns}, Object: model.Namespace{Name: ns, Meshed: true}})
+		pod := model.Key{Namespace: ns, Name: "client"}
+		all = append(all, source.Event{Kind: source.Pod, Key: pod, Object: model.Workload{Key: pod, UID: ns, Kind: names.KindSidecar, Node: "n", ServiceAccount: "default"}})
+	}
+	for n := range services {
+		all = append(all, bigService(n, 0)...)
+		if n%10 == 0 {
+			all = append(all, bigRoute(n, 1))
+		}
+	}
+	g.Apply(all, testSettings())
+	return g
+}
+
+// TestWorkDoesNotGrow is the promise that the cost of a change is what it touches: one endpoint and
+// one route cost the same functions among 1,000 Services as among 20,000, and publish one resource.
+func TestWorkDoesNotGrow(t *testing.T) {
+	type work struct {
+		Evals     map[string]int
+		Published []string
+	}
+	measure := func(services int) map[string]work {
+		g := bigMesh(services)
+		out := map[string]work{}
+		for name, event := range map[string]source.Event{"endpoint": bigService(500, 1)[1], "route": bigRoute(500, 2)} {
+			start := time.Now()
+			r := g.Apply([]source.Event{event}, Inputs{})
+			t.Logf("%d services, one %s: %v, %d functions", services, name, time.Since(start), g.engine.TotalEvals())
+			w := work{Evals: g.Evals()}
+			for _, c := range r.Resources {
+				w.Published = append(w.Published, c.Resource.Key.String())
+			}
+			out[name] = w
+		}
+		return out
+	}
+	small, large := measure(1000), measure(20000)
+	if d := cmp.Diff(small, large); d != "" {
+		t.Errorf("work at 1,000 services (-) and at 20,000 (+):\n%s", d)
+	}
+	for name, w := range large {
+		if len(w.Published) != 1 {
+			t.Errorf("one %s published %v, want exactly its own resource", name, w.Published)
+		}
+	}
+}
+
+// BenchmarkChange measures one change among many Services.
+func BenchmarkChange(b *testing.B) {
+	for _, services := range []int{1000, 20000} {
+		g := bigMesh(services)
+		b.Run(fmt.Sprintf("endpoint/services=%d", services), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				g.Apply([]source.Event{bigService(500, 1+i%100)[1]}, Inputs{})
+			}
+			b.ReportMetric(float64(g.engine.TotalEvals()), "evals/op")
+		})
+		b.Run(fmt.Sprintf("route/services=%d", services), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				g.Apply([]source.Event{bigRoute(500, int64(2+i))}, Inputs{})
+			}
+			b.ReportMetric(float64(g.engine.TotalEvals()), "evals/op")
+		})
+	}
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package pipeline
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/names"
+)
+
+// world makes objects of a small cluster at random, with few names, so that they refer to each other.
+type world struct {
+	rnd *rand.Rand
+	gen int64
+}
+
+func (w *world) pick(ss ...string) string { return ss[w.rnd.IntN(len(ss))] }
+func (w *world) ns() string               { return w.pick("a", "b") }
+func (w *world) svc() string              { return w.pick("web", "api", "db") }
+func (w *world) pod() string              { return w.pick("p0", "p1", "p2", "p3") }
+
+// event is one object that appears, changes or goes.
+func (w *world) event() source.Event {
+	key := model.Key{Namespace: w.ns()}
+	gone := w.rnd.IntN(4) == 0
+	e := source.Event{}
+	switch w.rnd.IntN(8) {
+	case 0:
+		key = model.Key{Name: w.ns()}
+		e = source.Event{Kind: source.Namespace, Object: model.Namespace{Name: key.Name, Meshed: w.rnd.IntN(3) > 0}}
+	case 1, 2:
+		key.Name = w.svc()
+		e = source.Event{Kind: source.Service, Object: w.service(key)}
+	case 3:
+		key.Name = w.svc() + "-" + w.pick("1", "2")
+		e = source.Event{Kind: source.EndpointSlice, Object: w.slice(key)}
+	case 4:
+		key.Name = w.pod()
+		e = source.Event{Kind: source.Pod, Object: w.workload(key)}
+	case 5:
+		key.Name = w.pick("r1", "r2")
+		e = source.Event{Kind: source.HTTPRoute, Object: w.httpRoute(key)}
+	case 6:
+		key.Name = "g1"
+		e = source.Event{Kind: source.GRPCRoute, Object: w.grpcRoute(key)}
+	case 7:
+		key.Name = "gw"
+		e = source.Event{Kind: source.Gateway, Object: w.gateway(key)}
+	}
+	e.Key = key
+	if gone {
+		e.Object = nil
+	}
+	return e
+}
+
+func (w *world) meta(k model.Key) metav1.ObjectMeta {
+	w.gen++
+	return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(k.String()), Generation: w.gen}
+}
+
+func (w *world) service(k model.Key) model.Service {
+	s := model.Service{Key: k, VIPs: []netip.Addr{netip.MustParseAddr("10.1.0." + fmt.Sprint(1+w.rnd.IntN(3)+3*int(k.Name[0]%3)+9*int(k.Namespace[0]%2)))}, LocalTraffic: w.rnd.IntN(5) == 0}
+	if w.rnd.IntN(4) == 0 {
+		s.Headless, s.VIPs = true, nil
+	}
+	for _, p := range []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "x", Port: 81, Protocol: model.TCP}, {Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}} {
+		if w.rnd.IntN(3) > 0 {
+			s.Ports = append(s.Ports, p)
+		}
+	}
+	return s
+}
+
+func (w *world) slice(k model.Key) model.Slice {
+	s := model.Slice{Key: k, Service: model.Key{Namespace: k.Namespace, Name: k.Name[:len(k.Name)-2]}, Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "x", Port: 8081}}}
+	for range w.rnd.IntN(3) {
+		n := w.rnd.IntN(4)
+		e := model.SliceEndpoint{Addr: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n+1)), Node: w.pick("n1", "n2"), Ready: w.rnd.IntN(3) > 0, Serving: true, Terminating: w.rnd.IntN(4) == 0}
+		if w.rnd.IntN(4) > 0 {
+			e.Pod = model.Key{Namespace: k.Namespace, Name: fmt.Sprintf("p%d", n)}
+		}
+		s.Endpoints = append(s.Endpoints, e)
+	}
+	return s
+}
+
+func (w *world) workload(k model.Key) model.Workload {
+	n := int(k.Name[1]-'0') + 1
+	return model.Workload{Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
+		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, ""), Ready: w.rnd.IntN(2) == 0}
+}
+
+func (w *world) parents(k model.Key) []gwapiv1.ParentReference {
+	kind, group := gwapiv1.Kind("Service"), gwapiv1.Group("")
+	ns := gwapiv1.Namespace(w.ns())
+	out := []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Namespace: &ns, Name: gwapiv1.ObjectName(w.svc())}}
+	if w.rnd.IntN(2) == 0 {
+		out = append(out, gwapiv1.ParentReference{Name: "gw"})
+	}
+	return out
+}
+
+func (w *world) backend() gwapiv1.BackendRef {
+	port := gwapiv1.PortNumber(80 + w.rnd.IntN(3))
+	weight := int32(w.rnd.IntN(3))
+	return gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: gwapiv1.ObjectName(w.svc()), Port: &port}, Weight: &weight}
+}
+
+func (w *world) httpRoute(k model.Key) *gwapiv1.HTTPRoute {
+	path, kind := w.pick("/", "/a", "/b"), gwapiv1.PathMatchPathPrefix
+	return &gwapiv1.HTTPRoute{ObjectMeta: w.meta(k), Spec: gwapiv1.HTTPRouteSpec{
+		CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: w.parents(k)},
+		Rules: []gwapiv1.HTTPRouteRule{{
+			Matches:     []gwapiv1.HTTPRouteMatch{{Path: &gwapiv1.HTTPPathMatch{Type: &kind, Value: &path}}},
+			BackendRefs: []gwapiv1.HTTPBackendRef{{BackendRef: w.backend()}, {BackendRef: w.backend()}},
+		}},
+	}}
+}
+
+func (w *world) grpcRoute(k model.Key) *gwapiv1.GRPCRoute {
+	return &gwapiv1.GRPCRoute{ObjectMeta: w.meta(k), Spec: gwapiv1.GRPCRouteSpec{
+		CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: w.parents(k)},
+		Rules:           []gwapiv1.GRPCRouteRule{{BackendRefs: []gwapiv1.GRPCBackendRef{{BackendRef: w.backend()}}}},
+	}}
+}
+
+func (w *world) gateway(k model.Key) *gwapiv1.Gateway {
+	return &gwapiv1.Gateway{ObjectMeta: w.meta(k), Spec: gwapiv1.GatewaySpec{
+		GatewayClassName: "tulle",
+		Listeners:        []gwapiv1.Listener{{Name: "http", Port: gwapiv1.PortNumber(80 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.HTTPProtocolType}},
+	}}
+}
