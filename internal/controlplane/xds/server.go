@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// Principal is who is at the other end of a stream: whatever Authenticate
+// returns, immutable, and of no meaning to this package.
+type Principal any
+
+// Options of a Server. Authenticate and Authorize are required.
+type Options struct {
+	// Authenticate names the client of a new stream; its error ends the stream.
+	Authenticate func(context.Context) (Principal, error)
+	// Authorize says whether a client may have a resource. It must be pure and
+	// quick: it is called once for each name of each subscription.
+	Authorize func(Principal, Key) bool
+	// OnAck, if set, hears of every resource that a client accepts or rejects.
+	OnAck func(Ack)
+	// OnProgress, if set, hears of keys whose Acks may have changed, gathered
+	// over ProgressDelay, one call at a time.
+	OnProgress func([]Key)
+	// ProgressDelay defaults to 100 ms.
+	ProgressDelay time.Duration
+	// Logger defaults to none.
+	Logger logr.Logger
+	// Metrics, if set, is where tulle_xds_* are registered.
+	Metrics prometheus.Registerer
+	// MaxNames that a stream may subscribe to; defaults to 100,000.
+	MaxNames int
+	// MaxRequestBytes of a request; defaults to 8 MiB: names and versions of MaxNames.
+	MaxRequestBytes int
+	// MaxResponseBytes after which a response takes no more resources; defaults
+	// to 1 MiB, for clients that accept 4 MiB, gRPC's default.
+	MaxResponseBytes int
+	// MaxAge of a stream, more or less by half; 0 means no limit. Ended clients
+	// come back, to another replica maybe.
+	MaxAge time.Duration
+	// MaxWindow for which commits are gathered while proxies have a backlog;
+	// defaults to 200 ms.
+	MaxWindow time.Duration
+	// ResumeGrace is how long a client that comes back with resources gets to
+	// tell all that it holds, before any of it is removed; defaults to 1 s.
+	ResumeGrace time.Duration
+}
+
+// Server serves a Store over delta ADS. It may be used from anywhere.
+type Server struct {
+	store    *Store
+	opts     Options
+	metrics  *metrics
+	now      func() time.Time
+	progress progress
+
+	backlog atomic.Int64 // sessions that were woken and have not looked yet
+	streams atomic.Int64
+
+	// Guarded by store.mu.
+	gathering      bool
+	window, waited time.Duration
+
+	mu       sync.Mutex // guards the rest; a leaf
+	sessions map[*session]struct{}
+	lastID   uint64
+	stopping bool
+	stop     chan struct{} // closed when stopping
+	lines    logLimit
+}
+
+// NewServer returns the one server of a store.
+func NewServer(store *Store, opts Options) (*Server, error) {
+	if opts.Authenticate == nil || opts.Authorize == nil {
+		return nil, errors.New("xds server: Authenticate and Authorize are required")
+	}
+	setDefault(&opts.ProgressDelay, 100*time.Millisecond)
+	setDefault(&opts.MaxNames, 100_000)
+	setDefault(&opts.MaxRequestBytes, 8<<20)
+	setDefault(&opts.MaxResponseBytes, 1<<20)
+	setDefault(&opts.MaxWindow, 200*time.Millisecond)
+	setDefault(&opts.ResumeGrace, time.Second)
+	s := &Server{
+		store: store, opts: opts, metrics: newMetrics(store.kinds), now: time.Now,
+		progress: progress{call: opts.OnProgress, delay: opts.ProgressDelay},
+		sessions: map[*session]struct{}{}, stop: make(chan struct{}),
+	}
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if store.told != nil {
+		return nil, errors.New("xds server: the store has a server already")
+	}
+	if opts.Metrics != nil {
+		if err := s.metrics.register(opts.Metrics); err != nil {
+			return nil, err
+		}
+	}
+	store.told = s.tell
+	return s, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Serve accepts connections until ctx ends, then tells the clients to go
+// elsewhere and returns. opts must hold the transport credentials.
+func (s *Server) Serve(ctx context.Context, l net.Listener, opts ...grpc.ServerOption) error {
+	g := s.NewGRPC(opts...)
+	done := make(chan struct{})
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		select {
+		case <-done:
+		case <-ctx.Done():
+			s.Stop()
+			hard := time.AfterFunc(5*time.Second, g.Stop)
+			g.GracefulStop()
+			hard.Stop()
+		}
+	}()
+	err := g.Serve(l)
+	close(done)
+	<-finished
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve ADS: %w", err)
+	}
+	return nil
+}
+
+// NewGRPC returns a gRPC server with the ADS service and with the options that
+// it needs: its codec, small buffers (most streams are idle), limits and keepalive.
+func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
+	params := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
+	if s.opts.MaxAge > 0 {
+		// Sent away before its stream ends, so that it comes back on a new connection.
+		params.MaxConnectionAge = s.opts.MaxAge * 2 / 5
+	}
+	g := grpc.NewServer(append([]grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.ReadBufferSize(0), grpc.WriteBufferSize(4 << 10), grpc.SharedWriteBuffer(true),
+		grpc.MaxRecvMsgSize(s.opts.MaxRequestBytes), grpc.MaxConcurrentStreams(16),
+		grpc.KeepaliveParams(params),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}, opts...)...)
+	g.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName: "DeltaAggregatedResources", ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, stream grpc.ServerStream) error { return s.stream(stream) },
+		}},
+	}, nil)
+	return g
+}
+
+// Stop ends all streams, and those to come, with Unavailable. It may be called again.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.stopping = true
+		close(s.stop)
+	}
+}
+
+// stream serves one stream. This goroutine sends, another one receives.
+func (s *Server) stream(stream grpc.ServerStream) error {
+	if s.store.Seq() == 0 {
+		return status.Error(codes.Unavailable, "this control plane has not read the cluster yet")
+	}
+	principal, err := s.opts.Authenticate(stream.Context())
+	if err != nil {
+		s.metrics.refused.WithLabelValues("unauthenticated").Inc()
+		s.log(func() {
+			s.opts.Logger.Info("Refused a stream", "peer", address(stream.Context()), "reason", err.Error())
+		})
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	ss := s.open(principal)
+	defer s.end(ss)
+	var old <-chan time.Time
+	if s.opts.MaxAge > 0 {
+		timer := time.NewTimer(s.opts.MaxAge/2 + rand.N(s.opts.MaxAge)) //nolint:gosec // spreads load only
+		defer timer.Stop()
+		old = timer.C
+	}
+	received := make(chan error, 1)
+	go func() { received <- s.receive(ss, stream) }()
+	for {
+		select {
+		case err := <-received:
+			return err
+		case <-ss.wakeup:
+			ss.awake()
+			if err := s.send(ss, stream); err != nil {
+				return err
+			}
+		case <-old:
+			return status.Error(codes.Unavailable, "the stream has reached its age; connect again")
+		case <-s.stop:
+			return status.Error(codes.Unavailable, "this control plane goes away; connect again")
+		}
+	}
+}
+
+// receive returns nil when the client ends the stream.
+func (s *Server) receive(ss *session, stream grpc.ServerStream) error {
+	var m raw
+	var req discoveryv3.DeltaDiscoveryRequest
+	for {
+		err := stream.RecvMsg(&m)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case status.Code(err) == codes.ResourceExhausted:
+			return s.malformed(ss, err)
+		case err != nil:
+			return err
+		}
+		if err := proto.Unmarshal(m.bytes, &req); err != nil {
+			return s.malformed(ss, status.Errorf(codes.InvalidArgument, "the request is not a DeltaDiscoveryRequest: %v", err))
+		}
+		if err := ss.handle(&req); err != nil {
+			return s.malformed(ss, err)
+		}
+		// The next one may be long in coming; the first one was large.
+		m.bytes = nil
+		req.Reset()
+	}
+}
+
+func (s *Server) malformed(ss *session, err error) error {
+	s.metrics.malformed.Inc()
+	s.log(func() {
+		s.opts.Logger.Info("Ended a stream", "principal", ss.principal, "stream", ss.id, "reason", err.Error())
+	})
+	return err
+}
+
+// send sends all that may be sent now.
+func (s *Server) send(ss *session, stream grpc.ServerStream) error {
+	for {
+		r := ss.next(s.now())
+		if r == nil {
+			return nil
+		}
+		m := s.metrics.of(r.kind)
+		m.responses.Inc()
+		m.resources.Add(float64(len(r.frames)))
+		m.removals.Add(float64(r.removed))
+		m.bytes.Add(float64(r.size))
+		if err := stream.SendMsg(r); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) open(p Principal) *session {
+	ss := &session{srv: s, principal: p, since: s.now(), wakeup: make(chan struct{}, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastID++
+	ss.id = s.lastID
+	s.sessions[ss] = struct{}{}
+	s.streams.Add(1)
+	s.metrics.streams.Inc()
+	return ss
+}
+
+func (s *Server) end(ss *session) {
+	touched := ss.close()
+	ss.sleep()
+	s.mu.Lock()
+	delete(s.sessions, ss)
+	s.mu.Unlock()
+	s.streams.Add(-1)
+	s.metrics.streams.Dec()
+	s.progress.note(touched)
+}
+
+// answered passes on an ACK or a NACK. No lock is held.
+func (s *Server) answered(ss *session, w *watch, text string, sentAt int64, entries []*entry, acks []Ack) {
+	m := s.metrics.of(w.kind)
+	if text == "" {
+		m.acks.Inc()
+		if sentAt != 0 {
+			s.metrics.latency.Observe(time.Duration(s.now().UnixNano() - sentAt).Seconds())
+		}
+	} else {
+		m.nacks.Inc()
+		s.log(func() {
+			names := make([]string, 0, len(entries))
+			for _, e := range entries {
+				names = append(names, e.key.String())
+			}
+			s.opts.Logger.Info("A proxy rejected a resource", "principal", ss.principal, "stream", ss.id, "resources", names, "reason", text)
+		})
+	}
+	s.progress.note(entries)
+	for _, a := range acks {
+		s.opts.OnAck(a)
+	}
+}
+
+// refuse counts and logs a name that is answered as if it did not exist.
+func (s *Server) refuse(ss *session, k Key, reason string) {
+	s.metrics.refused.WithLabelValues(reason).Inc()
+	s.log(func() {
+		s.opts.Logger.Info("Refused a name", "principal", ss.principal, "stream", ss.id, "resource", k.String(), "reason", reason)
+	})
+}
+
+// logLimit lets through ten lines a second: what clients cause must not fill a disk.
+type logLimit struct {
+	second int64
+	lines  int
+}
+
+func (s *Server) log(line func()) {
+	s.mu.Lock()
+	if now := s.now().Unix(); s.lines.second != now {
+		s.lines = logLimit{second: now}
+	}
+	s.lines.lines++
+	ok := s.lines.lines <= 10
+	s.mu.Unlock()
+	if ok {
+		line()
+	}
+}
+
+func address(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
