@@ -157,19 +157,6 @@ type Retry struct {
 	Backoff  time.Duration
 }
 
-// Routes returns the routes that rules of the table come from, each once, in the order of their first rule.
-func (t RouteTable) Routes() []Object {
-	var out []Object
-	for _, h := range t.Hosts {
-		for _, r := range h.Rules {
-			if r.Source != (Object{}) && !slices.Contains(out, r.Source) {
-				out = append(out, r.Source)
-			}
-		}
-	}
-	return out
-}
-
 // Backends returns the backends that the table's rules name, sorted, each once, without invalid ones.
 // With from set, only those of rules that come from that route.
 func (t RouteTable) Backends(from Object) []BackendName {

@@ -58,8 +58,8 @@ func (g *Graph) buildGateways() {
 				emit(t.Name, t)
 			}
 		}, keys)
-	gw.tablesByRoute = incr.NewIndex(gw.tables, strings.Compare, func(_ string, t model.RouteTable) []model.Object { return t.Routes() })
-	gw.tablesByGateway = incr.NewIndex(gw.tables, strings.Compare, func(name string, _ model.RouteTable) []model.Key {
+	gw.reach = g.buildReach("gateway reach", gw.tables)
+	gw.tablesByGateway = incr.NewIndex(gw.reach, strings.Compare, func(name string, _ []string) []model.Key {
 		if seg := strings.Split(name, "/"); len(seg) > 2 {
 			return []model.Key{{Namespace: seg[1], Name: seg[2]}}
 		}

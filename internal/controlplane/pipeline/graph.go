@@ -33,6 +33,8 @@ type services struct {
 	tables    *incr.Collection[string, model.RouteTable] // by xDS name
 	pods      *incr.Collection[podPort, model.PodFrontend]
 	backends  *incr.Collection[string, model.Backend]   // by xDS name
+	present   *incr.Collection[string, one]             // which backends there are
+	reach     *incr.Collection[string, []string]        // table -> clusters
 	endpoints *incr.Collection[string, model.Endpoints] // by xDS name
 	peers     *incr.Collection[model.Key, model.Peers]
 
@@ -41,18 +43,17 @@ type services struct {
 	frontendsByConsumer  *incr.Index[string, string, model.Frontend]
 	podsByNamespace      *incr.Index[string, podPort, model.PodFrontend]
 	targetsByPod         *incr.Index[model.Key, target, model.ServicePort]
-	tablesByRoute        *incr.Index[model.Object, string, model.RouteTable]
 }
 
 // gateways is what becomes of Gateways.
 type gateways struct {
 	ports     *incr.Collection[portOf, model.GatewayPort]
 	tables    *incr.Collection[string, model.RouteTable]
+	reach     *incr.Collection[string, []string] // table -> clusters
 	secrets   *incr.Collection[secretOf, model.TLSSecret]
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
-	tablesByGateway *incr.Index[model.Key, string, model.RouteTable]
-	tablesByRoute   *incr.Index[model.Object, string, model.RouteTable]
+	tablesByGateway *incr.Index[model.Key, string, []string]
 }
 
 // proxies is what each proxy gets for itself.

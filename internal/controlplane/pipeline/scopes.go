@@ -85,7 +85,7 @@ func (g *Graph) buildScopes() {
 			incr.Lookup(r, g.gateways.byGateway, k, func(p portOf, _ model.GatewayPort) {
 				sc.Listeners = append(sc.Listeners, names.GatewayPort(k.Namespace, k.Name, p.port))
 			})
-			incr.Lookup(r, g.gateways.tablesByGateway, k, func(_ string, t model.RouteTable) { g.addTable(r, &sc, t) })
+			incr.Lookup(r, g.gateways.tablesByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
 			emit(sc.Name, tidy(sc))
 		})
 	g.scopes.all = []*incr.Collection[string, model.Scope]{byNamespace, ofMesh, ofConsumers, ofSidecars, ofGateways}
@@ -128,18 +128,30 @@ func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f mode
 	for _, b := range f.Backends {
 		sc.Clusters = append(sc.Clusters, clusterOf(b.Backend, b.Node))
 	}
-	if t, ok := incr.Get(r, g.services.tables, name); ok {
-		g.addTable(r, sc, t)
+	g.addReach(r, sc, name)
+}
+
+func (g *Graph) addReach(r *incr.Reader, sc *model.Scope, table string) {
+	for _, c := range []*incr.Collection[string, []string]{g.services.reach, g.gateways.reach} {
+		clusters, _ := incr.Get(r, c, table)
+		sc.Clusters = append(sc.Clusters, clusters...)
 	}
 }
 
-func (g *Graph) addTable(r *incr.Reader, sc *model.Scope, t model.RouteTable) {
-	for _, b := range t.Backends(model.Object{}) {
-		name := clusterOf(b.Key, b.Node)
-		if _, ok := incr.Get(r, g.services.backends, name); ok {
-			sc.Clusters = append(sc.Clusters, name)
-		}
-	}
+// buildReach lists the clusters that each table names, as far as they exist. Scopes read this and not
+// the tables: a new weight must not cost a look at all Services of a namespace.
+func (g *Graph) buildReach(name string, tables *incr.Collection[string, model.RouteTable]) *incr.Collection[string, []string] {
+	return incr.Derive(&g.engine, name, tables, same[[]string],
+		func(r *incr.Reader, k string, t model.RouteTable, emit func(string, []string)) {
+			var out []string
+			for _, b := range t.Backends(model.Object{}) {
+				c := clusterOf(b.Key, b.Node)
+				if _, ok := incr.Get(r, g.services.present, c); ok {
+					out = append(out, c)
+				}
+			}
+			emit(k, out)
+		})
 }
 
 func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySettings {

@@ -144,7 +144,6 @@ func (g *Graph) buildFrontends() {
 	s.frontendsByConsumer = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
 		return some(f.Consumer)
 	})
-	s.tablesByRoute = incr.NewIndex(s.tables, strings.Compare, func(_ string, t model.RouteTable) []model.Object { return t.Routes() })
 }
 
 func (g *Graph) frontend(r *incr.Reader, svc model.Service, p model.ServicePort, consumer string) frontend {
@@ -212,6 +211,9 @@ func (g *Graph) buildBackends() {
 				}
 			}
 		})
+	s.present = incr.Derive(e, "present backends", s.backends, same[one],
+		func(_ *incr.Reader, k string, _ model.Backend, emit func(string, one)) { emit(k, one{}) })
+	s.reach = g.buildReach("mesh reach", s.tables)
 	s.peers = incr.Derive(e, "peers", s.resolved, same[model.Peers],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(model.Key, model.Peers)) {
 			settings, _ := incr.Get(r, g.in.settings, one{})

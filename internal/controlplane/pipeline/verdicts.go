@@ -82,7 +82,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			rules = append(rules, t.From(id)...)
 			for _, b := range t.Backends(id) {
 				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.backends, c); ok {
+				if _, ok := incr.Get(r, g.services.present, c); ok {
 					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
 				}
 			}
