@@ -112,7 +112,7 @@ func injectOptions(ctx context.Context, g *global, f injectFlags) (render.Option
 		return render.Options{}, fmt.Errorf("%w (with --mesh FILE no cluster is needed)", err)
 	}
 	meshes, err := c.Meshes(ctx)
-	if err != nil {
+	if err != nil && !cluster.IsNotFound(err) { // not found: not even the kind
 		return render.Options{}, fmt.Errorf("list Meshes: %w", err)
 	}
 	mesh, there := facts.Facts{Meshes: meshes}.ActiveMesh()

@@ -64,11 +64,26 @@ const MeshKind = "meshes.tulle.dev"
 // All asks every question that makes sense: permissions only before an installation, health only after.
 func All(f facts.Facts) []Finding {
 	rules := fitness()
-	if _, installed := f.Kinds[MeshKind]; installed {
-		rules = append(rules, health()...)
-	} else {
+	if !installed(f) {
 		rules = append(rules, permissions)
 	}
+	return append(ask(rules, f), Health(f)...)
+}
+
+// Health asks only whether what is installed works; nothing installed, nothing found.
+func Health(f facts.Facts) []Finding {
+	if !installed(f) {
+		return nil
+	}
+	return ask(health(), f)
+}
+
+func installed(f facts.Facts) bool {
+	_, kind := f.Kinds[MeshKind]
+	return kind || len(f.Meshes) > 0
+}
+
+func ask(rules []rule, f facts.Facts) []Finding {
 	var out []Finding
 	for _, r := range rules {
 		out = append(out, r(f)...)

@@ -76,6 +76,10 @@ func proxiesConnected(f facts.Facts) []Finding {
 func rejections(f facts.Facts) []Finding {
 	var out []Finding
 	for _, s := range f.Streams {
+		if s.Rejected > 0 && len(s.Nacks) == 0 {
+			out = append(out, found(SectionProxies, Problem, fmt.Sprintf("%s/%s refuses %s", s.Namespace, s.Pod, count(s.Rejected, "resource", "resources")),
+				fmt.Sprintf("tulle proxy config %s/%s shows Envoy's words; so does the status of the route", s.Namespace, s.Pod))...)
+		}
 		for _, n := range s.Nacks {
 			out = append(out, found(SectionProxies, Problem, fmt.Sprintf("%s/%s refuses %s: %s", s.Namespace, s.Pod, n.Name, n.Message),
 				"look at the status of the route or Service it was made from; the proxy keeps the last version it took")...)

@@ -58,6 +58,7 @@ func New(config *rest.Config, namespace, system string) (*Cluster, error) {
 	config.UserAgent = "tulle"
 	config.QPS, config.Burst = 50, 100
 	config.Timeout = requestTimeout
+	config.ContentType = "application/json" // a person may want to read along with -v or a proxy
 	config.WarningHandler = rest.NoWarnings{}
 	typed, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -26,9 +26,6 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
-// debugPath is where a control-plane replica tells which proxies it serves.
-const debugPath = "debug/proxies"
-
 // warningsOf reads what injection recorded; an annotation that can't be read warns of nothing.
 func warningsOf(annotation string) []string {
 	var in protocol.Injected
@@ -69,7 +66,7 @@ func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 }
 
 func (c *Cluster) replica(ctx context.Context, pod string) ([]facts.Stream, error) {
-	body, err := c.typed.CoreV1().Pods(c.system).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), debugPath, nil).DoRaw(ctx)
+	body, err := c.typed.CoreV1().Pods(c.system).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathProxies, nil).DoRaw(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +78,7 @@ func parseStreams(body []byte, replica string) ([]facts.Stream, error) {
 		Proxies []facts.Stream `json:"proxies"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("parse %s: %w", debugPath, err)
+		return nil, fmt.Errorf("parse %s: %w", names.PathProxies, err)
 	}
 	for i := range answer.Proxies {
 		answer.Proxies[i].Replica = replica

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -103,7 +104,10 @@ func each(c *Config, list []versioned, add func(*Config, versioned) error) error
 			if name == "" {
 				name = e.Failed.Name
 			}
-			c.Rejected = append(c.Rejected, Rejected{Name: name, Error: e.Details})
+			// Envoy lists a refused listener beside the one it keeps, and each says why.
+			if r := (Rejected{Name: name, Error: e.Details}); !slices.Contains(c.Rejected, r) {
+				c.Rejected = append(c.Rejected, r)
+			}
 		}
 		if err := add(c, v); err != nil {
 			return err

@@ -156,8 +156,8 @@ type routeConfig struct {
 
 func (c *Config) addRoutes(v versioned) error {
 	var in routeConfig
-	if there, err := read(v.RouteConfig, &in); err != nil || !there {
-		return err
+	if there, err := read(v.RouteConfig, &in); err != nil || !there || in.Name == "" {
+		return err // nameless: inline in a listener, which shows it
 	}
 	for _, h := range in.Hosts {
 		for _, r := range h.Routes {

@@ -106,16 +106,19 @@ type Pod struct {
 	Created  time.Time
 }
 
-// Stream is a proxy's connection to the control plane, as /debug/proxies tells it.
+// Stream is a proxy's connection to the control plane, as names.PathProxies tells it.
 type Stream struct {
-	Namespace  string    `json:"namespace"`
-	Pod        string    `json:"pod"`
-	Kind       string    `json:"kind"`
-	Version    string    `json:"version"`
-	Since      time.Time `json:"connected_since"`
-	Subscribed int       `json:"subscribed"`
-	Acked      int       `json:"acked"`
-	Nacks      []Nack    `json:"nacks"`
+	Namespace string    `json:"namespace"`
+	Pod       string    `json:"pod"`
+	Kind      string    `json:"kind"`
+	Version   string    `json:"version"`
+	Since     time.Time `json:"since"`
+	// Names it subscribes to, those whose current version it does not have yet, and those it rejected.
+	Names    int `json:"names"`
+	Pending  int `json:"pending"`
+	Rejected int `json:"rejected"`
+	// Nacks are the rejections in Envoy's words, where the control plane tells them.
+	Nacks []Nack `json:"nacks"`
 	// Replica is the control-plane pod that serves it.
 	Replica string `json:"-"`
 }

@@ -73,7 +73,7 @@ func Of(f facts.Facts) Report {
 	for _, w := range f.ControlPlane {
 		r.ControlPlane = append(r.ControlPlane, Replicas{Name: w.Name, Revision: w.Revision, Ready: w.Ready, Wanted: w.Wanted})
 	}
-	for _, finding := range check.All(f) {
+	for _, finding := range check.Health(f) {
 		if finding.Level != check.OK {
 			r.Findings = append(r.Findings, finding)
 		}
@@ -107,7 +107,7 @@ func groups(f facts.Facts) []Group {
 		if connected && g.Connected != nil {
 			*g.Connected++
 		}
-		if len(s.Nacks) > 0 {
+		if s.Rejected > 0 || len(s.Nacks) > 0 {
 			g.Rejecting++
 		}
 	}

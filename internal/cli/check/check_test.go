@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package check
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/cli/facts"
+)
+
+func now() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
+
+// bare is a cluster that is fit for Tulle and has none.
+func bare() facts.Facts {
+	f := facts.Facts{
+		At: now(), Server: facts.Version{Major: 1, Minor: 36, Text: "v1.36.3"},
+		Nodes:       []facts.Node{{Name: "n", OS: "linux", Arch: "amd64", Kubelet: facts.Version{Major: 1, Minor: 36, Text: "v1.36.3"}}},
+		Kinds:       map[string]facts.Kind{},
+		CertManager: []facts.Workload{{Namespace: "cert-manager", Name: "cert-manager", Ready: 1, Wanted: 1}},
+		Rights:      []facts.Right{{Verb: "create", Resource: "namespaces", Allowed: true}},
+	}
+	for _, need := range gatewayNeeds() {
+		f.Kinds[need[0]] = facts.Kind{Name: need[0], Served: []string{need[1]}, Bundle: GatewayAPIVersion, Channel: "experimental", Established: true}
+	}
+	for _, name := range []string{"certificates.cert-manager.io", "issuers.cert-manager.io", "clusterissuers.cert-manager.io"} {
+		f.Kinds[name] = facts.Kind{Name: name, Established: true}
+	}
+	return f
+}
+
+// healthy is a cluster with a mesh in which everything works.
+func healthy() facts.Facts {
+	f := bare()
+	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
+	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Ready: 1, Wanted: 1}}
+	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-1-0", Ready: 2, Wanted: 2}}
+	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
+	f.Meshes = []v1alpha1.Mesh{{
+		ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1, CreationTimestamp: metav1.NewTime(now().Add(-time.Hour))},
+		Spec:       v1alpha1.MeshSpec{Version: "0.1.0"},
+		Status: v1alpha1.MeshStatus{
+			ObservedGeneration: 1, Version: "0.1.0", RootCertificateExpiry: &expiry,
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}},
+		},
+	}}
+	f.Webhooks = []facts.Webhook{{Configuration: "tulle", Name: "inject", Service: "tulle-system/tulle-controlplane", Endpoints: 2, RootsEnd: expiry.Time}}
+	f.Namespaces = []facts.Namespace{{Name: "shop"}}
+	f.Proxies = []facts.Pod{{Namespace: "shop", Name: "web", Kind: "sidecar", Version: "0.1.0", Ready: true, Created: now().Add(-time.Hour)}}
+	f.Streams = []facts.Stream{{Namespace: "shop", Pod: "web"}}
+	return f
+}
+
+// TestAllIsWell: neither a fit cluster nor a healthy mesh has anything to say but ok.
+func TestAllIsWell(t *testing.T) {
+	for name, f := range map[string]facts.Facts{"bare": bare(), "healthy": healthy()} {
+		findings := All(f)
+		if len(findings) < 5 || Worst(findings) != OK {
+			t.Errorf("%s: %+v", name, findings)
+		}
+	}
+}
+
+// TestFindings: each fault is found, at its level, in words that name it, with a fix; and nothing else is.
+func TestFindings(t *testing.T) {
+	for name, c := range map[string]struct {
+		healthy bool
+		spoil   func(*facts.Facts)
+		level   Level
+		says    string
+	}{
+		"old Kubernetes":   {false, func(f *facts.Facts) { f.Server = facts.Version{Major: 1, Minor: 28, Text: "v1.28.0"} }, Problem, "v1.28.0 is too old"},
+		"no in-place":      {false, func(f *facts.Facts) { f.Server = facts.Version{Major: 1, Minor: 31, Text: "v1.31.9"} }, Warning, "can't replace a proxy"},
+		"old kubelet":      {false, func(f *facts.Facts) { f.Nodes[0].Kubelet = facts.Version{Major: 1, Minor: 27, Text: "v1.27.1"} }, Problem, "n (v1.27.1)"},
+		"kubelet lags":     {false, func(f *facts.Facts) { f.Nodes[0].Kubelet.Minor = 31 }, Warning, "kubelet can't replace"},
+		"arm":              {false, func(f *facts.Facts) { f.Nodes[0].Arch = "arm64" }, Warning, "n (linux/arm64)"},
+		"no gateway API":   {false, func(f *facts.Facts) { delete(f.Kinds, "httproutes.gateway.networking.k8s.io") }, Problem, "httproutes"},
+		"standard channel": {false, func(f *facts.Facts) { delete(f.Kinds, "xmeshes.gateway.networking.x-k8s.io") }, Problem, "xmeshes"},
+		"other gateway API": {false, func(f *facts.Facts) {
+			for name, k := range f.Kinds {
+				k.Bundle = "v1.4.0"
+				f.Kinds[name] = k
+			}
+		}, Warning, "v1.4.0"},
+		"no cert-manager":      {false, func(f *facts.Facts) { delete(f.Kinds, "issuers.cert-manager.io") }, Problem, "issuers.cert-manager.io"},
+		"cert-manager down":    {false, func(f *facts.Facts) { f.CertManager[0].Ready = 0 }, Problem, "cert-manager/cert-manager (0 of 1 ready)"},
+		"cert-manager unnamed": {false, func(f *facts.Facts) { f.CertManager = nil }, Warning, "label"},
+		"no rights":            {false, func(f *facts.Facts) { f.Rights[0].Allowed = false }, Problem, "create namespaces"},
+		"no operator":          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
+		"operator down":        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
+		"second Mesh": {true, func(f *facts.Facts) {
+			f.Meshes = append(f.Meshes, v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "another", CreationTimestamp: metav1.NewTime(now())}})
+		}, Problem, "another does nothing, because default is older"},
+		"not ready": {true, func(f *facts.Facts) {
+			f.Meshes[0].Status.Conditions = []metav1.Condition{
+				{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse},
+				{Type: v1alpha1.ConditionValid, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnknownVersion, Message: "write 0.1.0"},
+			}
+		}, Problem, "Valid is False (UnknownVersion)"},
+		"not ready, silent": {true, func(f *facts.Facts) { f.Meshes[0].Status.Conditions = nil }, Problem, "does not say why"},
+		"not observed":      {true, func(f *facts.Facts) { f.Meshes[0].Generation = 2 }, Warning, "not looked at yet"},
+		"root ends soon": {true, func(f *facts.Facts) {
+			f.Meshes[0].Status.RootCertificateExpiry.Time = now().Add(24 * time.Hour)
+		}, Warning, "2026-11-22"},
+		"root ended":         {true, func(f *facts.Facts) { f.Meshes[0].Status.RootCertificateExpiry.Time = now() }, Problem, "2026-11-21"},
+		"no control plane":   {true, func(f *facts.Facts) { f.ControlPlane = nil }, Problem, "no control plane"},
+		"control plane down": {true, func(f *facts.Facts) { f.ControlPlane[0].Ready = 0 }, Problem, "0 of 2 replicas ready"},
+		"one replica":        {true, func(f *facts.Facts) { f.ControlPlane[0].Ready = 1 }, Warning, "1 of 2 replicas ready"},
+		"no webhook":         {true, func(f *facts.Facts) { f.Webhooks = nil }, Problem, "no injection webhook"},
+		"webhook's roots":    {true, func(f *facts.Facts) { f.Webhooks[0].RootsEnd = time.Time{} }, Problem, "no certificate that is still good"},
+		"nobody serves":      {true, func(f *facts.Facts) { f.Webhooks[0].Endpoints = 0 }, Problem, "tulle-system/tulle-controlplane"},
+		"restricted":         {true, func(f *facts.Facts) { f.Namespaces[0].Enforce = "restricted" }, Problem, "namespace shop enforces Pod Security restricted"},
+		"bare pod": {true, func(f *facts.Facts) {
+			f.Bare = []facts.Pod{{Namespace: "shop", Name: "old", Created: now().Add(-time.Hour)}}
+		}, Warning, "shop/old"},
+		"bypass":             {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
+		"unready":            {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
+		"old proxy":          {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
+		"alone":              {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
+		"wordless rejection": {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
+		"rejection": {true, func(f *facts.Facts) {
+			f.Streams[0].Nacks = []facts.Nack{{Name: "out/shop/web/80", Message: "no such filter"}}
+		}, Problem, "shop/web refuses out/shop/web/80: no such filter"},
+	} {
+		f := bare()
+		if c.healthy {
+			f = healthy()
+		}
+		c.spoil(&f)
+		var bad []Finding
+		for _, finding := range All(f) {
+			if finding.Level != OK {
+				bad = append(bad, finding)
+			}
+		}
+		if len(bad) != 1 || bad[0].Level != c.level || !strings.Contains(bad[0].Message, c.says) || bad[0].Fix == "" {
+			t.Errorf("%s: %+v", name, bad)
+		}
+	}
+}
+
+// TestYoungPods: what was made a moment ago gets time before it is a finding.
+func TestYoungPods(t *testing.T) {
+	f := healthy()
+	young := facts.Pod{Namespace: "shop", Name: "young", Version: "0.1.0", Created: now().Add(-time.Second)}
+	f.Proxies = append(f.Proxies, young)
+	f.Bare = append(f.Bare, young)
+	if findings := All(f); Worst(findings) != OK {
+		t.Errorf("%+v", findings)
+	}
+}
+
+// TestUnread: what could not be read is never taken for good, and is said once.
+func TestUnread(t *testing.T) {
+	for _, what := range []string{
+		facts.UnreadNodes, facts.UnreadKinds, facts.UnreadCertManager, facts.UnreadSystem, facts.UnreadMeshes,
+		facts.UnreadWebhooks, facts.UnreadNamespaces, facts.UnreadPods, facts.UnreadControlPlane,
+	} {
+		f := healthy()
+		f.Unread = []facts.Unread{{What: what, Why: "forbidden"}}
+		said := 0
+		for _, finding := range All(f) {
+			if finding.Level == Unknown && strings.Contains(finding.Message, what) && finding.Fix != "" {
+				said++
+			}
+		}
+		if said != 1 {
+			t.Errorf("%s: said %d times: %+v", what, said, All(f))
+		}
+	}
+}
+
+// TestFew: long lists are cut, in a stable order.
+func TestFew(t *testing.T) {
+	if got := few([]string{"d", "b", "a", "c", "e"}); got != "a, b, c and 2 more" {
+		t.Error(got)
+	}
+	if got := few([]string{"b", "a"}); got != "a, b" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tulle.dev/tulle/internal/cli/check"
+)
+
+// call runs the command line as a user would.
+func call(t *testing.T, in string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = Main(t.Context(), args, Streams{In: strings.NewReader(in), Out: &o, Err: &e})
+	return code, o.String(), e.String()
+}
+
+// TestCheckFit: a cluster recorded before Tulle was installed is fit, but this user may not install.
+func TestCheckFit(t *testing.T) {
+	config := api(t, "fit")
+	code, out, errs := call(t, "", "check", "--kubeconfig", config)
+	for _, want := range []string{
+		"[ok] Kubernetes v1.36.3", "[ok] v1.6.3, experimental channel", "[ok] 3 Deployments are ready",
+		"[problem] you may not create clusterroles.rbac.authorization.k8s.io", "-> let a cluster administrator", "1 problems",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if code != exitFound || errs != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+
+	code, out, _ = call(t, "", "check", "--kubeconfig", config, "-o", "json")
+	var findings []check.Finding
+	if err := json.Unmarshal([]byte(out), &findings); err != nil || code != exitFound || check.Worst(findings) != check.Problem {
+		t.Errorf("exit %d, %v\n%s", code, err, out)
+	}
+}
+
+// TestEmpty: without a Mesh, status and version say so and find nothing.
+func TestEmpty(t *testing.T) {
+	config := api(t, "fit")
+	if code, out, errs := call(t, "", "version", "--kubeconfig", config); code != exitOK || !strings.Contains(out, "no Mesh") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if code, out, _ := call(t, "", "status", "--kubeconfig", config); !strings.Contains(out, "no Mesh") || code != exitOK {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if code, _, errs := call(t, "", "inject", "-f", "-", "--kubeconfig", config); code != exitError || !strings.Contains(errs, "--mesh") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+// TestErrors: what can't be done exits with 2, says why and prints no usage.
+func TestErrors(t *testing.T) {
+	nowhere := filepath.Join(t.TempDir(), "none")
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"kubeconfig", []string{"check", "--kubeconfig", nowhere}},
+		{"--client", []string{"version", "--kubeconfig", nowhere}},
+		{"xml", []string{"check", "-o", "xml"}},
+		{"unknown command", []string{"chekc"}},
+		{"weather", []string{"proxy", "config", "a", "weather"}},
+		{"filename", []string{"inject"}},
+		{"not recorded", []string{"proxy", "config", "a", "--kubeconfig", api(t, "fit")}},
+	} {
+		code, out, errs := call(t, "", c.args...)
+		if code != exitError || !strings.Contains(errs, c.says) || strings.Contains(errs+out, "Usage:") {
+			t.Errorf("%v: exit %d: %s%s", c.args, code, out, errs)
+		}
+	}
+}
+
+// TestClientVersion needs no cluster.
+func TestClientVersion(t *testing.T) {
+	if code, out, errs := call(t, "", "version", "--client", "--kubeconfig", "none"); code != exitOK || !strings.HasPrefix(out, "tulle "+Version) {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+// TestCompletion: every shell gets a script, and the parts of a proxy are offered.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out, errs := call(t, "", "completion", shell); code != exitOK || len(out) < 1000 {
+			t.Errorf("%s: exit %d: %s", shell, code, errs)
+		}
+	}
+	if _, out, _ := call(t, "", "__complete", "proxy", "config", "pod", ""); !strings.Contains(out, "listeners\n") {
+		t.Error(out)
+	}
+}
+
+const mesh = `
+apiVersion: tulle.dev/v1alpha1
+kind: Mesh
+metadata:
+  name: default
+spec:
+  version: 0.1.0
+`
+
+const workloads = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: web}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {a: b}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: refused, namespace: shop, annotations: {tulle.dev/proxy-image: mine}}
+spec: {containers: [{name: web, image: web}]}
+---
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: batch/v1
+    kind: CronJob
+    metadata: {name: nightly, namespace: shop}
+    spec:
+      schedule: "0 0 * * *"
+      jobTemplate: {spec: {template: {metadata: {labels: {tulle.dev/inject: disabled}}, spec: {restartPolicy: Never, containers: [{name: j, image: j}]}}}}
+`
+
+// TestInject: each pod is injected, refused or left, as the webhook would do; the rest passes.
+func TestInject(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mesh.yaml")
+	if err := os.WriteFile(file, []byte(mesh), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := call(t, workloads, "inject", "-f", "-", "--mesh", file, "--image", "proxy:1")
+	for _, want := range []string{
+		"Deployment shop/web: injected\n", "Pod shop/refused: REFUSED: ", "tulle.dev/proxy-image", "CronJob shop/nightly: not injected\n",
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in %s", want, errs)
+		}
+	}
+	if code != exitFound || strings.Count(out, "image: proxy:1") != 3 || !strings.Contains(out, "kind: ConfigMap") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	// Injecting twice changes nothing.
+	_, again, _ := call(t, out, "inject", "-f", "-", "--mesh", file, "--image", "proxy:1")
+	if again != out {
+		t.Errorf("a second injection differs:\n%s", again)
+	}
+
+	code, out, _ = call(t, workloads, "inject", "-f", "-", "--mesh", file, "-o", "json")
+	var notes []struct {
+		Injected bool
+		Refused  string
+	}
+	if err := json.Unmarshal([]byte(out), &notes); err != nil || code != exitFound || len(notes) != 3 || !notes[0].Injected || notes[1].Refused == "" {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+	if code, _, errs := call(t, "kind: [", "inject", "-f", "-", "--mesh", file); code != exitError {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}

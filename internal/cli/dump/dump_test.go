@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package dump
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// recorded reads the answer of an Envoy 1.40.0 to Path. Its resources came from files, so that they
+// are dynamic as in a mesh, and the second version of a listener had an unknown filter.
+func recorded(t *testing.T) Config {
+	t.Helper()
+	body, err := os.ReadFile("testdata/config_dump.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestParse: everything that a table shows is read from a real dump.
+func TestParse(t *testing.T) {
+	want := Config{
+		Clusters: []Cluster{
+			{"out/shop/reviews-v1/80", "EDS", "by endpoint", "v-cds"},
+			{"std/passthrough", "ORIGINAL_DST", "never", "v-cds"},
+			{"xds", "STATIC", "never", ""},
+		},
+		Listeners: []Listener{
+			{"in/shop/web-1", "127.0.0.1:19006", "port 8080, SNI *.mesh.tulle.internal, ALPN h2, tls", "inline: std/passthrough", "v-lds"},
+			{"in/shop/web-1", "127.0.0.1:19006", "any", "cluster std/passthrough", "v-lds"},
+			{"out/shop/reviews/80", "198.19.0.9:80", "any", "route out/shop/reviews/80", "v-lds"},
+		},
+		Routes: []Route{
+			{"out/shop/reviews/80", "*", "/old/*, header x-a=b, query q~[0-9]+", "redirect https new.example.com", "v-rds"},
+			{"out/shop/reviews/80", "*", "/gone", "answer 500", "v-rds"},
+			{"out/shop/reviews/80", "*", "~/v[0-9]/.*", "std/passthrough", "v-rds"},
+			{"out/shop/reviews/80", "*", "/*", "out/shop/reviews-v1/80 90 %, std/no-backend 10 %", "v-rds"},
+		},
+		Endpoints: []Endpoint{
+			{"out/shop/reviews-v1/80", "198.18.0.7:8080", "HEALTHY", true, 2, ""},
+			{"out/shop/reviews-v1/80", "[fd00::7]:8080", "UNHEALTHY", false, 1, ""},
+		},
+		Rejected: []Rejected{{
+			"in/shop/web-1",
+			"Didn't find a registered implementation for 'nonsense' with type URL: ''",
+		}},
+	}
+	got := recorded(t)
+	for i, e := range got.Endpoints {
+		if e.Cluster == "xds" {
+			got.Endpoints = got.Endpoints[:i]
+			break
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestMatching: a filter by name applies to every part.
+func TestMatching(t *testing.T) {
+	got := recorded(t).Matching("reviews")
+	if len(got.Clusters) != 1 || len(got.Listeners) != 1 || len(got.Routes) != 4 || len(got.Endpoints) != 2 || len(got.Rejected) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if all := recorded(t); !cmp.Equal(all, all.Matching("")) {
+		t.Error("an empty filter drops something")
+	}
+}
+
+// TestNotADump: anything else than a dump is an error, and a listener that only warms is none.
+func TestNotADump(t *testing.T) {
+	for _, bad := range []string{"", "404 not found", "{}", `{"configs":[]}`, `{"configs":[{"@type":"x.ClustersConfigDump","dynamic_active_clusters":[{"cluster":{"name":1}}]}]}`} {
+		if c, err := Parse([]byte(bad)); err == nil {
+			t.Errorf("%q was read as %+v", bad, c)
+		}
+	}
+	c, err := Parse([]byte(`{"configs":[{"@type":"x.ListenersConfigDump","dynamic_listeners":[{"name":"a","warming_state":{}}]},{"@type":"x.NewDump"}]}`))
+	if err != nil || len(c.Listeners) != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// FuzzParse: no answer makes it panic.
+func FuzzParse(f *testing.F) {
+	body, err := os.ReadFile("testdata/config_dump.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
+	f.Add([]byte(strings.ReplaceAll(string(body), `"listener"`, `"nothing"`)))
+	f.Add([]byte(`{"configs":[{"@type":"RoutesConfigDump","dynamic_route_configs":[{"route_config":{"virtual_hosts":[{"routes":[{}]}]}}]}]}`))
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		if c, err := Parse(body); err == nil {
+			c.Matching("a")
+		}
+	})
+}
