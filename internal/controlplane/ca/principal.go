@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"tulle.dev/tulle/internal/names"
 )
@@ -54,6 +55,9 @@ func PrincipalFromCert(cert *x509.Certificate, trustDomain string) (Principal, e
 	id, err := names.ParseSPIFFE(cert.URIs[0].String())
 	if err != nil {
 		return Principal{}, fmt.Errorf("read identity: %w", err)
+	}
+	if strings.ContainsAny(id.Namespace+id.ServiceAccount, "?#%@:") {
+		return Principal{}, fmt.Errorf("%s is not an identity of this mesh", id)
 	}
 	if id.TrustDomain != trustDomain {
 		return Principal{}, fmt.Errorf("%s is not of trust domain %s", id, trustDomain)
