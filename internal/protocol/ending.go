@@ -24,8 +24,7 @@ type Listeners struct {
 	Names []string `json:"names"`
 }
 
-// HoldPath, on names.PortAgent, answers an HTTP GET when the application may get its SIGTERM: the
-// proxy then has told clients to go elsewhere and no new request has come for a while. Injection puts
-// it as preStop hook (httpGet) on application containers that have none. Query "max" is the longest
-// wait in seconds, 1..60; without it 10.
+// HoldPath, on names.PortAgent and only from inside the pod, answers an HTTP GET when what the proxy
+// stands before may end: the proxy has told clients to go elsewhere and no new request has come for a
+// while. Query "max" is the longest wait in seconds, 1..60; without it 10.
 const HoldPath = "/hold"

@@ -63,13 +63,21 @@ func (a *Admin) call(ctx context.Context, method, path string) error {
 
 // Prometheus copies Envoy's statistics in the Prometheus text format.
 func (a *Admin) Prometheus(ctx context.Context, w io.Writer) error {
-	body, err := a.do(ctx, http.MethodGet, "/stats/prometheus?usedonly")
+	return a.Raw(ctx, http.MethodGet, "/stats/prometheus?usedonly", w)
+}
+
+// Live reports whether Envoy has begun to serve and has not been told to fail its health check. It costs next to nothing.
+func (a *Admin) Live(ctx context.Context) error { return a.call(ctx, http.MethodGet, "/ready") }
+
+// Raw asks for any path and copies the answer.
+func (a *Admin) Raw(ctx context.Context, method, path string, w io.Writer) error {
+	body, err := a.do(ctx, method, path)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	if _, err := io.Copy(w, body); err != nil {
-		return fmt.Errorf("read Envoy's statistics: %w", err)
+		return fmt.Errorf("read Envoy's answer: %w", err)
 	}
 	return nil
 }

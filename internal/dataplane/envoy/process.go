@@ -45,11 +45,8 @@ type Process struct {
 // pidFile holds the pid and the start time of the Envoy of this slot.
 const pidFile = "envoy.pid"
 
-// Start adopts the Envoy that a former agent left running, or starts one.
+// Start starts an Envoy. There must be none in the slot already, see Adopt.
 func Start(o Options) (*Process, error) {
-	if p := adopt(o); p != nil {
-		return p, nil
-	}
 	config := filepath.Join(o.Dir, "bootstrap.json")
 	if err := os.WriteFile(config, o.Bootstrap, 0o600); err != nil {
 		return nil, fmt.Errorf("write bootstrap: %w", err)
@@ -92,9 +89,9 @@ func Start(o Options) (*Process, error) {
 	return p, nil
 }
 
-// adopt finds the running Envoy of this slot; nil if there is none.
-func adopt(o Options) *Process {
-	b, err := os.ReadFile(filepath.Join(o.Dir, pidFile))
+// Adopt finds the Envoy that a former agent left running in the slot's directory; nil if there is none.
+func Adopt(dir string) *Process {
+	b, err := os.ReadFile(filepath.Join(dir, pidFile))
 	if err != nil {
 		return nil
 	}

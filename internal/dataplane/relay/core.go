@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -137,6 +138,8 @@ func NewCore(scope string, node []byte, out Output, log *slog.Logger) *Core {
 		t.wild = url == wire.ClusterType || url == wire.ListenerType
 		c.tables = append(c.tables, t)
 	}
+	// Known as the agent's own before there is one, so that it is never asked for upstream.
+	c.table(wire.SecretType).entry(names.Identity).local = true
 	return c
 }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/metrics"
+	"tulle.dev/tulle/internal/dataplane/probes"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// open opens the agent's ports and offers them to the agent that will come after it.
+func (a *agent) open() error {
+	l, err := openListeners(a.PeerListeners)
+	if err != nil {
+		return err
+	}
+	a.listeners = l
+	if a.unoffer, err = offerListeners(a.ListenersSocket, l); err != nil {
+		// The next agent then opens the ports itself, a moment after this one has closed them.
+		a.log.Warn("Offering the listening sockets failed", "error", err)
+	}
+	for name, h := range map[string]http.Handler{agentListener: a.agentPort(), readyListener: a.readyPort()} {
+		s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second}
+		go s.Serve(l[name]) //nolint:errcheck // ends when the listener is closed; the requests in it are answered
+	}
+	return nil
+}
+
+// closeListeners stops accepting. Requests that are being answered go on.
+func (a *agent) closeListeners() {
+	if a.unoffer != nil {
+		a.unoffer()
+	}
+	for _, l := range a.listeners {
+		l.Close()
+	}
+}
+
+// readyPort answers on names.PortReady.
+func (a *agent) readyPort() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		h := a.health.Load()
+		if !h.Serving {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintln(w, strings.TrimSuffix(fmt.Sprintf("%s: %s", h.Phase, h.Message), ": "))
+	})
+	return mux
+}
+
+// agentPort answers on names.PortAgent.
+func (a *agent) agentPort() http.Handler {
+	pod := probes.Pod{IPs: a.PodIPs}
+	order := []string{"envoy"}
+	sources := map[string]metrics.Source{"envoy": a.admin.Prometheus}
+	if m := a.AppMetrics; m != nil {
+		path := m.Path
+		if !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+		client := &http.Client{Transport: &http.Transport{DialContext: pod.DialContext, MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second}}
+		sources["app"] = metrics.HTTP(client, "http://"+pod.Addr("", m.Port)+path)
+		order = append([]string{"app"}, order...)
+	}
+	merged := metrics.Handler(a.metrics, sources, order...)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		a.measure()
+		merged.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone
+	})
+	mux.Handle("/probe/", probes.NewHandler(a.Probes, pod))
+	mux.HandleFunc("GET "+protocol.HoldPath, a.hold)
+	return mux
+}
+
+// measure brings the agent's own gauges up to date.
+func (a *agent) measure() {
+	s := a.relay.Status()
+	connected := 0.0
+	if s.Connected {
+		connected = 1
+	}
+	a.metrics.Set("tulle_agent_control_plane_connected", "1 while there is a stream to the control plane.", connected)
+	a.metrics.Set("tulle_agent_rejected_resources", "Resources whose newest version Envoy refused.", float64(len(s.Rejected)))
+	n := 0
+	for _, c := range s.Resources {
+		n += c
+	}
+	a.metrics.Set("tulle_agent_resources", "Resources that Envoy should have.", float64(n))
+	serving := 0.0
+	if a.health.Load().Serving {
+		serving = 1
+	}
+	a.metrics.Set("tulle_agent_serving", "1 while the proxy serves and the pod is not ending.", serving)
+}
+
+// Times of a hold. The shortest lets the word get round that the pod is ending even where no request
+// comes by which to notice; the pause is how long none must have come.
+const (
+	holdLeast   = 2 * time.Second
+	holdPause   = time.Second
+	holdDefault = 10 * time.Second
+	holdMost    = 60 * time.Second
+)
+
+// hold answers when what the proxy stands before may end, see protocol.HoldPath.
+func (a *agent) hold(w http.ResponseWriter, r *http.Request) {
+	// Whoever else could ask would be able to end the pod's service.
+	if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+		http.Error(w, "only from inside the pod", http.StatusForbidden)
+		return
+	}
+	most := holdDefault
+	if v := r.URL.Query().Get("max"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || time.Duration(n)*time.Second > holdMost {
+			http.Error(w, "max must be 1 to 60 (seconds)", http.StatusBadRequest)
+			return
+		}
+		most = time.Duration(n) * time.Second
+	}
+	select {
+	case a.endings <- struct{}{}:
+	default:
+	}
+	began := time.Now()
+	why := a.quiet(r.Context(), began, most)
+	io.WriteString(w, why+" after "+time.Since(began).Round(100*time.Millisecond).String()+"\n") //nolint:errcheck // the asker has gone
+}
+
+// quiet waits until no new request has come for a while.
+func (a *agent) quiet(ctx context.Context, began time.Time, most time.Duration) string {
+	clock := time.NewTicker(200 * time.Millisecond)
+	defer clock.Stop()
+	last, lastBegun := began, uint64(0)
+	for time.Since(began) < most {
+		if now, err := a.activity(ctx); err != nil {
+			return "no word from Envoy"
+		} else if now.Begun != lastBegun {
+			last, lastBegun = time.Now(), now.Begun
+		}
+		if time.Since(began) >= holdLeast && time.Since(last) >= holdPause {
+			return "quiet"
+		}
+		select {
+		case <-ctx.Done():
+			return "given up"
+		case <-clock.C:
+		}
+	}
+	return "time is up"
+}
+
