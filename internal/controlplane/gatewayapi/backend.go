@@ -83,7 +83,7 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	to := key.Service
 	from := grantee{kind: r.source.Kind, namespace: r.source.Namespace}
 	if !s.mesh && to.Namespace != r.source.Namespace && !granted(s.l, from, KindService, to) {
-		return fail(gwapiv1.RouteReasonRefNotPermitted, "no ReferenceGrant in namespace %s lets a %s of namespace %s refer to Service %s",
+		return fail(gwapiv1.RouteReasonRefNotPermitted, "no ReferenceGrant in namespace %s lets objects of kind %s in namespace %s refer to Service %s",
 			to.Namespace, from.kind, from.namespace, to.Name)
 	}
 	svc, ok := s.l.Service(to)

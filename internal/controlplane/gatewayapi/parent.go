@@ -107,14 +107,24 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	if r.source.Namespace != svc.Namespace {
 		consumer = r.source.Namespace
 	}
-	var tables []string
+	var tables, others []string
 	var winner *route
+	if consumer == "" {
+		others = MeshConsumers(l, key)
+	}
 	for _, p := range fit {
 		if w := effective(l, svc, p, r.source.Namespace); len(w) > 0 && w[0].source.Kind != r.source.Kind {
 			winner = w[0]
 			continue
 		}
-		tables = append(tables, names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}.String())
+		out := names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}
+		tables = append(tables, out.String())
+		for _, ns := range others { // consumers with routes for other ports only keep the producer's here
+			if len(effective(l, svc, p, ns)) == 0 {
+				out.Consumer = ns
+				tables = append(tables, out.String())
+			}
+		}
 	}
 	if len(tables) == 0 {
 		return conflicted(winner, fmt.Sprintf("Service %s", key)), nil
@@ -155,7 +165,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 	case len(selected) == 0:
 		return no(gwapiv1.RouteReasonNoMatchingParent, "Gateway %s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
-		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of Gateway %s allows a %s from namespace %s: see allowedRoutes", name, r.source.Kind, r.source.Namespace)
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of Gateway %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
 	case len(fit) == 0:
 		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of Gateway %s", name)
 	}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestMeet has the examples of Gateway API's HTTPRouteSpec.hostnames.
+func TestMeet(t *testing.T) {
+	for _, c := range []struct {
+		a, b, want string
+		ok         bool
+	}{
+		{"", "", "", true},
+		{"", "a.b", "a.b", true},
+		{"a.b", "", "a.b", true},
+		{"test.example.com", "*.example.com", "test.example.com", true},
+		{"*.example.com", "test.example.com", "test.example.com", true},
+		{"*.example.com", "foo.test.example.com", "foo.test.example.com", true},
+		{"*.example.com", "*.test.example.com", "*.test.example.com", true},
+		{"*.example.com", "*.example.com", "*.example.com", true},
+		{"*.example.com", "example.com", "", false},
+		{"*.example.com", "test.example.net", "", false},
+		{"*.example.com", "badexample.com", "", false},
+		{"*.a.com", "*.b.com", "", false},
+		{"a.com", "b.com", "", false},
+	} {
+		if got, ok := meet(c.a, c.b); got != c.want || ok != c.ok {
+			t.Errorf("meet(%q, %q) = %q, %v", c.a, c.b, got, ok)
+		}
+	}
+}
+
+// TestNarrower: exact names, then longer wildcards, then shorter ones, then any.
+func TestNarrower(t *testing.T) {
+	want := []string{"a.b", "zz.b", "*.long.example.com", "*.com", "*.org", ""}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, narrower)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestCheckRegex: RE2 has neither look-around nor back references, and no expression may be huge.
+func TestCheckRegex(t *testing.T) {
+	for expr, good := range map[string]bool{
+		"": true, "a+": true, "(?i)/a/[0-9]{1,3}": true, "a{1000}": true, `\pL+`: true,
+		"(": false, "a(?=b)": false, `(a)\1`: false, "a{1001}": false, "a{1000}b{1000}": false, `[\pL\pN]{900}`: false, "\xff": false,
+	} {
+		if got := checkRegex(expr); (got == "") != good {
+			t.Errorf("%q: %s", expr, got)
+		}
+	}
+}

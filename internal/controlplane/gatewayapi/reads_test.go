@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi_test
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+func load(t testing.TB, name string) *world {
+	t.Helper()
+	in, err := os.ReadFile("testdata/" + name + "/in.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := readWorld(in, strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// reads returns what a call asked the Lookup for, sorted.
+func reads(w *world, call func()) []string {
+	clear(w.asked)
+	call()
+	return slices.Sorted(maps.Keys(w.asked))
+}
+
+// TestReads pins what each output depends on: whatever it reads, a change of that evaluates it again.
+func TestReads(t *testing.T) {
+	edge := model.Key{Namespace: "infra", Name: "edge"}
+	web := model.PortKey{Service: model.Key{Namespace: "shop", Name: "web"}, Port: 80}
+	https, split := load(t, "gateway-https"), load(t, "mesh-split")
+	for name, c := range map[string]struct {
+		w    *world
+		call func(*world)
+		want []string
+	}{
+		"the ports of a Gateway: itself and its class": {
+			https, func(w *world) { gatewayapi.GatewayPortNumbers(w, edge) },
+			[]string{"Class tulle", "Gateway infra/edge"},
+		},
+		"a port of a Gateway: its certificates and no routes": {
+			https, func(w *world) { gatewayapi.GatewayPort(w, edge, 443) },
+			[]string{"Class tulle", "Gateway infra/edge", "Grants vault", "Secret infra/cert", "Secret vault/cert"},
+		},
+		"a table of a Gateway: its routes and no certificates": {
+			https, func(w *world) { gatewayapi.GatewayTable(w, edge, 443, "a") },
+			[]string{"Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "HTTPRoutes Gateway infra/edge", "Service shop/web"},
+		},
+		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes": {
+			https, func(w *world) { gatewayapi.HTTPRouteParents(w, w.http[0]) },
+			[]string{"Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Service shop/web"},
+		},
+		"a table of a Service: its routes, and the Services these send to": {
+			split, func(w *world) { gatewayapi.MeshTable(w, web, "") },
+			[]string{"GRPCRoutes Service shop/web", "HTTPRoutes Service shop/web", "Service shop/web", "Service shop/web-v1", "Service shop/web-v2"},
+		},
+		"the table of another Service: not the routes that send to it, since its port says what it speaks": {
+			split, func(w *world) {
+				gatewayapi.MeshTable(w, model.PortKey{Service: model.Key{Namespace: "shop", Name: "web-v1"}, Port: 80}, "")
+			},
+			[]string{"GRPCRoutes Service shop/web-v1", "HTTPRoutes Service shop/web-v1", "Service shop/web-v1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(c.want, reads(c.w, func() { c.call(c.w) })); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// TestForNode: only the Service's own endpoints are bound to the node, and the shared table stays as it is.
+func TestForNode(t *testing.T) {
+	w := load(t, "service-local")
+	port := model.PortKey{Service: model.Key{Namespace: "shop", Name: "web"}, Port: 80}
+	shared, _, ok := gatewayapi.MeshTable(w, port, "")
+	if !ok || shared == nil {
+		t.Fatal("no table")
+	}
+	before := string(render(t, shared))
+	local := gatewayapi.ForNode(*shared, port, "node-1")
+	if after := string(render(t, shared)); after != before {
+		t.Errorf("the shared table changed: %s", cmp.Diff(before, after))
+	}
+	if local.Name != "out/shop/web/80/node/node-1" {
+		t.Errorf("name %s", local.Name)
+	}
+	bs := local.Hosts[0].Rules[0].Backends
+	if len(bs) != 2 || bs[0].Node != "node-1" || bs[0].Backend != port || bs[1].Node != "" {
+		t.Errorf("backends %+v", bs)
+	}
+}
+
+// TestMissing: what does not exist has no output, and asking for it is no error.
+func TestMissing(t *testing.T) {
+	w := load(t, "gateway-https")
+	nobody := model.Key{Namespace: "shop", Name: "nobody"}
+	if _, ok := gatewayapi.PortProtocol(w, model.PortKey{Service: nobody, Port: 80}); ok {
+		t.Error("protocol of a missing Service")
+	}
+	if _, ok := gatewayapi.PortProtocol(w, model.PortKey{Service: model.Key{Namespace: "shop", Name: "web"}, Port: 81}); ok {
+		t.Error("protocol of a missing port")
+	}
+	if _, _, ok := gatewayapi.MeshTable(w, model.PortKey{Service: nobody, Port: 80}, ""); ok {
+		t.Error("table of a missing Service")
+	}
+	if got := gatewayapi.MeshConsumers(w, nobody); got != nil {
+		t.Errorf("consumers %v", got)
+	}
+	edge := model.Key{Namespace: "infra", Name: "edge"}
+	for _, port := range []uint16{0, 80} {
+		if _, ok := gatewayapi.GatewayPort(w, edge, port); ok {
+			t.Errorf("port %d", port)
+		}
+	}
+	for _, section := range []string{"", "c"} {
+		if _, ok := gatewayapi.GatewayTable(w, edge, 443, section); ok {
+			t.Errorf("table of section %q", section)
+		}
+	}
+	if _, ok := gatewayapi.GatewayStatus(w, nobody); ok {
+		t.Error("status of a missing Gateway")
+	}
+}
+
+// TestBackends: references are listed whether they resolve or not, without others and without doubles.
+func TestBackends(t *testing.T) {
+	var got []string
+	for _, k := range gatewayapi.HTTPRouteBackends(load(t, "backend-invalid").http[0]) {
+		got = append(got, k.String())
+	}
+	if d := cmp.Diff("shop/external:80 shop/nobody:80 shop/web:443 shop/web:53 shop/web:80 shop/web:81", strings.Join(got, " ")); d != "" {
+		t.Error(d)
+	}
+	got = nil
+	for _, k := range gatewayapi.GRPCRouteBackends(load(t, "filter-grpc").grpc[0]) {
+		got = append(got, k.String())
+	}
+	if d := cmp.Diff("shop/copy:9000 shop/rpc:9000", strings.Join(got, " ")); d != "" {
+		t.Error(d)
+	}
+}

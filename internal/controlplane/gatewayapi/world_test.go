@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/names"
+)
+
+// world is a cluster in memory. It answers a Lookup and records what it was asked.
+type world struct {
+	services   []model.Service
+	namespaces []model.Namespace
+	secrets    []source.TLS
+	classes    []*gwapiv1.GatewayClass
+	gateways   []*gwapiv1.Gateway
+	http       []*gwapiv1.HTTPRoute
+	grpc       []*gwapiv1.GRPCRoute
+	grants     []*gwapiv1.ReferenceGrant
+
+	asked map[string]bool // "Service shop/web"
+}
+
+// decoder reads one document into a pointer.
+type decoder func([]byte, any) error
+
+func strict(b []byte, into any) error { return yaml.UnmarshalStrict(b, into) }
+func loose(b []byte, into any) error  { return yaml.Unmarshal(b, into) }
+
+// readWorld reads the documents of a YAML stream.
+func readWorld(in []byte, decode decoder) (*world, error) {
+	w := &world{asked: map[string]bool{}}
+	docs := utilyaml.NewYAMLReader(newLines(in))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			return w, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := w.add(doc, decode); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *world) add(doc []byte, decode decoder) error {
+	var head struct {
+		Kind string `json:"kind"`
+	}
+	if err := yaml.Unmarshal(doc, &head); err != nil {
+		return err
+	}
+	switch head.Kind {
+	case "Service":
+		return one(doc, decode, func(s *corev1.Service) { w.services = append(w.services, source.ServiceFrom(s)) })
+	case "Namespace":
+		return one(doc, decode, func(n *corev1.Namespace) {
+			w.namespaces = append(w.namespaces, source.NamespaceFrom(n, source.Selection{}))
+		})
+	case "Secret":
+		return one(doc, decode, func(s *corev1.Secret) {
+			if s.Type != corev1.SecretTypeTLS { // the source's field selector
+				return
+			}
+			if s.Data == nil {
+				s.Data = map[string][]byte{}
+			}
+			for k, v := range s.StringData { // as the API server does
+				s.Data[k] = []byte(v)
+			}
+			w.secrets = append(w.secrets, source.TLSSecretFrom(s))
+		})
+	case "GatewayClass":
+		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })
+	case "Gateway":
+		return one(doc, decode, func(g *gwapiv1.Gateway) { w.gateways = append(w.gateways, g) })
+	case "HTTPRoute":
+		return one(doc, decode, func(r *gwapiv1.HTTPRoute) { w.http = append(w.http, r) })
+	case "GRPCRoute":
+		return one(doc, decode, func(r *gwapiv1.GRPCRoute) { w.grpc = append(w.grpc, r) })
+	case "ReferenceGrant":
+		return one(doc, decode, func(g *gwapiv1.ReferenceGrant) { w.grants = append(w.grants, g) })
+	}
+	return fmt.Errorf("kind %q is not one that routing reads", head.Kind)
+}
+
+func one[T any](doc []byte, decode decoder, keep func(*T)) error {
+	v := new(T)
+	if err := decode(doc, v); err != nil {
+		return fmt.Errorf("decode %T: %w", v, err)
+	}
+	keep(v)
+	return nil
+}
+
+// shuffled is the same cluster with its lists in another order.
+func (w *world) shuffled(seed uint64) *world {
+	r := rand.New(rand.NewPCG(seed, 0))
+	out := *w
+	out.asked = map[string]bool{}
+	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
+	return &out
+}
+
+func mix[T any](r *rand.Rand, in []T) []T {
+	out := slices.Clone(in)
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+func find[T any](list []T, is func(T) bool) (v T, ok bool) {
+	if i := slices.IndexFunc(list, is); i >= 0 {
+		return list[i], true
+	}
+	return v, false
+}
+
+func (w *world) Service(k model.Key) (model.Service, bool) {
+	w.asked["Service "+k.String()] = true
+	return find(w.services, func(s model.Service) bool { return s.Key == k })
+}
+
+func (w *world) Namespace(name string) (model.Namespace, bool) {
+	w.asked["Namespace "+name] = true
+	return find(w.namespaces, func(n model.Namespace) bool { return n.Name == name })
+}
+
+func (w *world) TLSSecret(k model.Key) (string, bool) {
+	w.asked["Secret "+k.String()] = true
+	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
+	return s.Problem, ok
+}
+
+func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
+	w.asked["Grants "+ns] = true
+	return slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool { return g.Namespace != ns })
+}
+
+func (w *world) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
+	w.asked["Gateway "+k.String()] = true
+	return find(w.gateways, func(g *gwapiv1.Gateway) bool { return g.Namespace == k.Namespace && g.Name == k.Name })
+}
+
+func (w *world) OurClass(name string) bool {
+	w.asked["Class "+name] = true
+	c, ok := find(w.classes, func(c *gwapiv1.GatewayClass) bool { return c.Name == name })
+	return ok && c.Spec.ControllerName == names.ControllerName
+}
+
+func (w *world) HTTPRoutes(p model.Object) []*gwapiv1.HTTPRoute {
+	w.asked["HTTPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.http), func(r *gwapiv1.HTTPRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) GRPCRoutes(p model.Object) []*gwapiv1.GRPCRoute {
+	w.asked["GRPCRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.grpc), func(r *gwapiv1.GRPCRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) Used(k model.PortKey) (out gatewayapi.RouteKinds) {
+	w.asked["Used "+k.String()] = true
+	for _, r := range w.http {
+		out.HTTP = out.HTTP || r.Namespace == k.Service.Namespace && slices.Contains(gatewayapi.HTTPRouteBackends(r), k)
+	}
+	for _, r := range w.grpc {
+		out.GRPC = out.GRPC || r.Namespace == k.Service.Namespace && slices.Contains(gatewayapi.GRPCRouteBackends(r), k)
+	}
+	return out
+}
+
+var _ gatewayapi.Lookup = (*world)(nil)
+
+// frontend is what golden files show of a Service port.
+type frontend struct {
+	Port     string
+	Protocol model.Protocol
+	Consumer string
+	Table    *model.RouteTable
+}
+
+type gatewayPort struct {
+	model.GatewayPort
+	Tables []model.RouteTable
+}
+
+// output is everything that is made for proxies.
+type output struct {
+	Frontends []frontend
+	Gateways  []gatewayPort
+}
+
+type routeStatus struct {
+	Route   string
+	Parents []gatewayapi.RouteParent
+}
+
+type gatewayStatus struct {
+	Gateway string
+	gatewayapi.GatewayVerdict
+}
+
+// verdicts is everything that is told to users.
+type verdicts struct {
+	Routes   []routeStatus
+	Gateways []gatewayStatus
+}
+
+// evaluate calls every function of the package for every key. Its order is that of names.
+func (w *world) evaluate() (out output, told verdicts) {
+	for _, s := range sorted(w.services, func(s model.Service) string { return s.Key.String() }) {
+		for _, consumer := range append([]string{""}, gatewayapi.MeshConsumers(w, s.Key)...) {
+			for _, p := range s.Ports {
+				k := model.PortKey{Service: s.Key, Port: p.Port}
+				if t, proto, ok := gatewayapi.MeshTable(w, k, consumer); ok && p.Protocol != model.UDP {
+					out.Frontends = append(out.Frontends, frontend{k.String(), proto, consumer, t})
+				}
+			}
+		}
+	}
+	for _, g := range sorted(w.gateways, func(g *gwapiv1.Gateway) string { return g.Namespace + "/" + g.Name }) {
+		k := model.Key{Namespace: g.Namespace, Name: g.Name}
+		for _, n := range gatewayapi.GatewayPortNumbers(w, k) {
+			if p, ok := gatewayapi.GatewayPort(w, k, n); ok {
+				gp := gatewayPort{GatewayPort: p}
+				for _, s := range p.Sections {
+					t, _ := gatewayapi.GatewayTable(w, k, n, s.Name)
+					gp.Tables = append(gp.Tables, t)
+				}
+				out.Gateways = append(out.Gateways, gp)
+			}
+		}
+		if v, ok := gatewayapi.GatewayStatus(w, k); ok {
+			told.Gateways = append(told.Gateways, gatewayStatus{k.String(), v})
+		}
+	}
+	for _, r := range sorted(w.http, func(r *gwapiv1.HTTPRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"HTTPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.HTTPRouteParents(w, r)})
+	}
+	for _, r := range sorted(w.grpc, func(r *gwapiv1.GRPCRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"GRPCRoute/" + r.Namespace + "/" + r.Name, gatewayapi.GRPCRouteParents(w, r)})
+	}
+	return out, told
+}
+
+func sorted[T any](in []T, name func(T) string) []T {
+	out := slices.Clone(in)
+	slices.SortStableFunc(out, func(a, b T) int { return bytes.Compare([]byte(name(a)), []byte(name(b))) })
+	return out
+}
+
+// distinct drops objects with the name of another, and what no API server stores: names are unique
+// and not empty, and so are the names of a Gateway's listeners and the ports of a Service.
+func (w *world) distinct() {
+	w.services = unique(w.services, func(s model.Service) string { return id(s.Namespace, s.Name) })
+	for i := range w.services {
+		w.services[i].Ports = unique(w.services[i].Ports, func(p model.ServicePort) string { return fmt.Sprint(p.Port) })
+	}
+	w.gateways = unique(w.gateways, func(g *gwapiv1.Gateway) string { return id(g.Namespace, g.Name) })
+	for _, g := range w.gateways {
+		g.Spec.Listeners = unique(g.Spec.Listeners, func(l gwapiv1.Listener) string { return string(l.Name) })
+	}
+	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
+	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })
+}
+
+func id(namespace, name string) string {
+	if namespace == "" || name == "" {
+		return ""
+	}
+	return namespace + "/" + name
+}
+
+func unique[T any](in []T, name func(T) string) []T {
+	seen := map[string]bool{"": true}
+	var out []T
+	for _, v := range in {
+		if n := name(v); !seen[n] {
+			seen[n] = true
+			out = append(out, v)
+		}
+	}
+	return out
+}
