@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/controllers/kinds"
+	"tulle.dev/tulle/internal/lifecycle/apply"
+	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Reconciler reconciles Mesh. All fields are read-only after Setup.
+type Reconciler struct {
+	// Namespace is where the control plane lives: the operator's own.
+	Namespace string
+	Known     release.Catalog
+	Kinds     *kinds.Catalog
+	Apply     *apply.Applier
+	Client    client.Client
+	// Live reads from the API server, Cache what is watched: metadata, for the most part.
+	Live, Cache client.Reader
+	// Proxies asks the control plane how many proxies are connected.
+	Proxies ProxyCounter
+	Now     func() time.Time
+}
+
+// Reconcile does one round for one Mesh.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	m := &v1alpha1.Mesh{}
+	if err := r.Live.Get(ctx, req.NamespacedName, m); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	seen, err := r.observe(ctx, m)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	next := plan.Next(m, seen, r.Known, r.Now())
+	if next.Finalize {
+		if err := r.finalizer(ctx, m, controllerutil.AddFinalizer); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	stepErr := r.Apply.Steps(ctx, next.Steps)
+	// The status is true also when a step failed: it follows from what was seen.
+	statusErr := r.status(ctx, m, next.Status)
+	if err := errors.Join(stepErr, statusErr); err != nil {
+		return reconcile.Result{}, err
+	}
+	if next.Done {
+		if err := r.finalizer(ctx, m, controllerutil.RemoveFinalizer); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if len(next.Steps) > 0 {
+		ctrl.LoggerFrom(ctx).V(1).Info("Reconciled", "steps", len(next.Steps))
+	}
+	return reconcile.Result{RequeueAfter: next.Again}, nil
+}
+
+// finalizer adds or removes Tulle's finalizer.
+func (r *Reconciler) finalizer(ctx context.Context, m *v1alpha1.Mesh, change func(client.Object, string) bool) error {
+	before := m.DeepCopy()
+	if !change(m, names.Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, m, patch, client.FieldOwner(names.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("patch finalizers of Mesh %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// status writes the status if it says anything new. The times of conditions change only with their status.
+func (r *Reconciler) status(ctx context.Context, m *v1alpha1.Mesh, want v1alpha1.MeshStatus) error {
+	before := m.DeepCopy()
+	conditions := m.Status.Conditions
+	m.Status = want
+	m.Status.Conditions = nil
+	for _, c := range want.Conditions {
+		if old := meta.FindStatusCondition(conditions, c.Type); old != nil && old.Status == c.Status {
+			c.LastTransitionTime = old.LastTransitionTime
+		} else {
+			c.LastTransitionTime = metav1.NewTime(r.Now())
+		}
+		m.Status.Conditions = append(m.Status.Conditions, c)
+	}
+	if equality.Semantic.DeepEqual(before.Status, m.Status) {
+		return nil
+	}
+	err := r.Client.Status().Patch(ctx, m, client.MergeFrom(before), client.FieldOwner(names.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("patch status of Mesh %s: %w", m.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/controllers/gateway"
+	"tulle.dev/tulle/controllers/gatewayclass"
+	"tulle.dev/tulle/controllers/kinds"
+	"tulle.dev/tulle/controllers/mesh"
+	"tulle.dev/tulle/controllers/trust"
+	"tulle.dev/tulle/internal/lifecycle/apply"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Options of the operator.
+type Options struct {
+	// Namespace is the operator's own, where control planes go.
+	Namespace string
+	// Image and ProxyImage are the images of the current release, see release.Known.
+	Image, ProxyImage string
+	// Now is the clock; nil: the real one.
+	Now func() time.Time
+}
+
+// Scheme knows every kind that the operator reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, v1alpha1.AddToScheme, cmv1.AddToScheme, gwapiv1.Install, gwapixv1.Install,
+	} {
+		if err := add(s); err != nil {
+			return nil, fmt.Errorf("make scheme: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Cache limits what the operator holds in memory, and may list: of built-in kinds what it made
+// itself, of pods those that carry a proxy and have not ended, of Secrets and ConfigMaps one name.
+// It works with metadata nearly everywhere.
+func Cache(namespace string) cache.Options {
+	made := labels.SelectorFromSet(labels.Set{names.LabelManagedBy: names.Operator})
+	here := map[string]cache.Config{namespace: {}}
+	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:    {Namespaces: here, Field: named(names.IntermediateSecret)},
+			&corev1.ConfigMap{}: {Field: named(names.TrustConfigMap)},
+			&corev1.Pod{}: {
+				Label: labels.NewSelector().Add(exists(names.LabelProxy)),
+				Field: fields.AndSelectors(
+					fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+					fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+				),
+			},
+			&corev1.ServiceAccount{}:        {Label: made},
+			&corev1.Service{}:               {Label: made},
+			&appsv1.Deployment{}:            {Label: made},
+			&policyv1.PodDisruptionBudget{}: {Label: made},
+			&rbacv1.Role{}:                  {Label: made, Namespaces: here},
+			&rbacv1.RoleBinding{}:           {Label: made, Namespaces: here},
+			&rbacv1.ClusterRole{}:           {Label: made},
+			&rbacv1.ClusterRoleBinding{}:    {Label: made},
+			&cmv1.Certificate{}:             {Namespaces: here},
+			&cmv1.Issuer{}:                  {Namespaces: here},
+		},
+	}
+}
+
+func exists(label string) labels.Requirement {
+	r, err := labels.NewRequirement(label, "exists", nil)
+	if err != nil {
+		// The label is a constant.
+		panic("controllers: " + err.Error())
+	}
+	return *r
+}
+
+// Setup has the manager run all controllers. The manager must have been made with Scheme and Cache.
+func Setup(mgr ctrl.Manager, o Options) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	known := release.Known(o.Image, o.ProxyImage)
+	catalog := kinds.NewCatalog(mgr.GetCache(), mgr.GetRESTMapper())
+	gate := kinds.NewGate(catalog)
+	applier := apply.New(mgr.GetClient(), mgr.GetCache())
+
+	meshes := &mesh.Reconciler{
+		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: mgr.GetCache(),
+		Proxies: mesh.NewDebug(), Now: o.Now,
+	}
+	if err := meshes.Setup(mgr, gate); err != nil {
+		return err
+	}
+	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: mgr.GetAPIReader(), Cache: mgr.GetCache()}
+	if err := spread.Setup(mgr); err != nil {
+		return err
+	}
+	gateways := &gateway.Reconciler{
+		Namespace: o.Namespace, Known: known, Apply: applier,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Now: o.Now,
+	}
+	if err := gateways.Setup(mgr, gate); err != nil {
+		return err
+	}
+	classes := &gatewayclass.Reconciler{Known: known, Kinds: catalog, Client: mgr.GetClient(), Cache: mgr.GetCache()}
+	if err := classes.Setup(mgr, gate); err != nil {
+		return err
+	}
+	return gate.Setup(mgr)
+}
