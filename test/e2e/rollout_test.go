@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/testing/cluster"
+)
+
+// enough is the number of requests a zero-failure test must see.
+const enough = 20000
+
+// rolling is a load that no request of may fail: POST, which no client repeats by itself.
+func rolling(url string) []string {
+	return []string{"-url", url, "-method", "POST", "-rate", "450", "-duration", "50s", "-workers", "32"}
+}
+
+// TestRollingRestart: pods come and go under load and no request fails, with an application that
+// exits at once on SIGTERM and with one that closes idle connections after a second.
+func TestRollingRestart(t *testing.T) {
+	c := cluster.Connect(t)
+	for name, args := range map[string][]string{"exits at once": {"-exit-at-once"}, "closes idle connections": {"-idle-timeout", "1s"}} {
+		t.Run(name, func(t *testing.T) {
+			ns := c.Namespace(t, "rolling", meshed)
+			c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3, Args: args})
+			c.Ready(t, ns, "server")
+			run := c.Load(t, ns, true, rolling("http://server/")...)
+			run.Sent(t, 500)
+			for i := range 2 {
+				restart(t, c, ns, "server", i)
+				c.Ready(t, ns, "server")
+			}
+			for _, p := range c.Pods(t, ns, "app=server")[:1] {
+				if err := c.Delete(t.Context(), &p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			noFailure(t, run.Wait(t, 2*time.Minute), enough)
+		})
+	}
+}
+
+func restart(t *testing.T, c *cluster.Cluster, ns, name string, n int) {
+	t.Helper()
+	d := &appsv1.Deployment{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, d); err != nil {
+		t.Fatal(err)
+	}
+	old := client.MergeFrom(d.DeepCopy())
+	d.Spec.Template.Annotations["e2e-restart"] = fmt.Sprint(n)
+	if err := c.Patch(t.Context(), d, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewAccount: a rollout to another service account under load loses nothing: the new identity is
+// known to clients before the pods that have it.
+func TestNewAccount(t *testing.T) {
+	c := cluster.Connect(t)
+	ns := c.Namespace(t, "account", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
+	c.Ready(t, ns, "server")
+	run := c.Load(t, ns, true, rolling("http://server/")...)
+	run.Sent(t, 500)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2, Account: "other"})
+	c.Ready(t, ns, "server")
+	s := run.Wait(t, 2*time.Minute)
+	noFailure(t, s, enough)
+}
