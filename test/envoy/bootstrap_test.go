@@ -10,9 +10,9 @@ import (
 
 type jsonRaw = json.RawMessage
 
-// runtime is the part of the agent's bootstrap that decides what config Envoy accepts: the size of
+// runtimeLayer is the part of the agent's bootstrap that decides what config Envoy accepts: the size of
 // regular expressions is limited by the control plane, in a way users can see.
-func runtime() map[string]any {
+func runtimeLayer() map[string]any {
 	return map[string]any{"layers": []any{map[string]any{
 		"name":         "static",
 		"static_layer": map[string]any{"re2.max_program_size.error_level": 1 << 16, "re2.max_program_size.warn_level": 1 << 16},

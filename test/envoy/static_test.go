@@ -89,7 +89,7 @@ func (s *static) bootstrap(t *testing.T, pki *authority) []byte {
 	return encode(t, map[string]any{
 		"node":             map[string]any{"id": "validate", "cluster": "validate"},
 		"static_resources": map[string]any{"listeners": listeners, "clusters": clusters, "secrets": secrets},
-		"layered_runtime":  runtime(),
+		"layered_runtime":  runtimeLayer(),
 	})
 }
 

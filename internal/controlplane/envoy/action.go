@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -48,7 +49,7 @@ func action(r model.Rule, refs refSet) *routev3.RouteAction {
 // backend goes to a cluster that never exists, which Envoy answers with the status set here.
 func destinations(a *routev3.RouteAction, r model.Rule, refs refSet) {
 	var shares []*routev3.WeightedCluster_ClusterWeight
-	plain := true // nothing that only a weighted cluster can carry
+	own := slices.ContainsFunc(r.Backends, modified) // only shares can carry that
 	for _, b := range r.Backends {
 		if b.Weight == 0 {
 			continue
@@ -62,12 +63,13 @@ func destinations(a *routev3.RouteAction, r model.Rule, refs refSet) {
 			}
 		} else {
 			c.Name = refs.cluster(backendName(b))
-			setShareHeaders(c, b)
-			plain = plain && !modified(b)
+			if own {
+				setShareHeaders(c, r, b)
+			}
 		}
 		shares = append(shares, c)
 	}
-	if len(shares) == 1 && plain {
+	if len(shares) == 1 && !own {
 		a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: shares[0].GetName()}
 		return
 	}

@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -71,13 +72,33 @@ func setHeaders(r *routev3.Route, request, response model.HeaderMods) {
 	r.ResponseHeadersToAdd, r.ResponseHeadersToRemove = resp.add, resp.remove
 }
 
-func setShareHeaders(c *routev3.WeightedCluster_ClusterWeight, b model.WeightedBackend) {
-	req, resp := mutate(b.RequestHeaders), mutate(b.ResponseHeaders)
+// setShareHeaders does what the rule asks for and then what the backend does, so that the backend
+// wins. Both stand in the share: Envoy would apply what stands in the route last.
+func setShareHeaders(c *routev3.WeightedCluster_ClusterWeight, r model.Rule, b model.WeightedBackend) {
+	req, resp := then(r.RequestHeaders, b.RequestHeaders), then(r.ResponseHeaders, b.ResponseHeaders)
 	c.RequestHeadersToAdd, c.RequestHeadersToRemove = req.add, req.remove
 	c.ResponseHeadersToAdd, c.ResponseHeadersToRemove = resp.add, resp.remove
 	if req.host != "" {
 		c.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: req.host}
 	}
+}
+
+// then composes modifications. What the second removes, the first need not set.
+func then(first, second model.HeaderMods) mutation {
+	a, b := mutate(first), mutate(second)
+	out := mutation{remove: slices.Clone(a.remove), host: cmp.Or(b.host, a.host)}
+	for _, h := range a.add {
+		if !slices.Contains(b.remove, h.GetHeader().GetKey()) {
+			out.add = append(out.add, h)
+		}
+	}
+	out.add = append(out.add, b.add...)
+	for _, name := range b.remove {
+		if !slices.Contains(out.remove, name) {
+			out.remove = append(out.remove, name)
+		}
+	}
+	return out
 }
 
 // modified tells whether a backend has modifications of its own.

@@ -48,9 +48,9 @@ func pathMatch(p model.PathMatch) *routev3.RouteMatch {
 	return anyPath()
 }
 
-// anyPath matches every request, also "OPTIONS *".
+// anyPath matches every request that Envoy routes at all ("OPTIONS *" it answers with 404).
 func anyPath() *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: ""}}
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 }
 
 // trimSlash brings a prefix to the form without a trailing slash: "/" becomes "", and "/abc/" means

@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -20,8 +21,6 @@ func Routes(t model.RouteTable) Resource {
 		Name: t.Name,
 		// A host name matches whatever port the client wrote after it (Gateway API, Hostname).
 		IgnorePortInHostMatching: true,
-		// What a backend asks for wins over what its rule asks for.
-		MostSpecificHeaderMutationsWins: true,
 		// The word of the server's proxy to this one; not for the client.
 		ResponseHeadersToRemove: []string{unreached},
 		// A share whose backend is invalid names a cluster that never exists.
@@ -44,17 +43,18 @@ func Routes(t model.RouteTable) Resource {
 // rule makes one route, or two where a redirection's port depends on whether the client wrote one.
 func rule(r model.Rule, refs refSet) []*routev3.Route {
 	route := &routev3.Route{Name: ruleName(r), Match: routeMatch(r.Match)}
-	request, response := r.RequestHeaders, r.ResponseHeaders
 	switch {
 	case r.Redirect != nil:
-		setHeaders(route, model.HeaderMods{}, response)
+		setHeaders(route, model.HeaderMods{}, r.ResponseHeaders)
 		return redirect(route, *r.Redirect)
 	case !anyValid(r.Backends):
-		setHeaders(route, model.HeaderMods{}, response)
+		setHeaders(route, model.HeaderMods{}, r.ResponseHeaders)
 		route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: brokenStatus(r)}}
 		return []*routev3.Route{route}
 	}
-	setHeaders(route, request, response)
+	if !slices.ContainsFunc(r.Backends, modified) {
+		setHeaders(route, r.RequestHeaders, r.ResponseHeaders)
+	}
 	route.Action = &routev3.Route_Route{Route: action(r, refs)}
 	return []*routev3.Route{route}
 }

@@ -54,7 +54,7 @@ func (w World) http(h *hcmv3.HttpConnectionManager, c Connection, out *Outcome) 
 // Route says what a RouteConfiguration does with a request.
 func (w World) Route(rc *routev3.RouteConfiguration, req Request, out *Outcome) error {
 	vh := host(rc, req.Host)
-	if vh == nil {
+	if vh == nil || req.Path[0] != '/' { // Envoy routes nothing that is no path
 		out.Status = 404
 		return nil
 	}
