@@ -25,6 +25,9 @@ func Start(l layout.Layout, binaries map[string]string, now time.Time) error {
 	if err := Clear(l); err != nil {
 		return err
 	}
+	if err := freeLink(l); err != nil {
+		return err
+	}
 	if err := files(l, binaries, now); err != nil {
 		return err
 	}
@@ -32,9 +35,6 @@ func Start(l layout.Layout, binaries map[string]string, now time.Time) error {
 		return err
 	}
 	if err := fence(); err != nil {
-		return err
-	}
-	if err := freeLink(l); err != nil {
 		return err
 	}
 	if err := bear(l, now); err != nil {

@@ -25,16 +25,22 @@ func Stop(l layout.Layout, keep bool) error {
 	if keep {
 		return nil
 	}
+	return removeState(l)
+}
+
+// removeState removes the cluster's own files, and the folder if that leaves it
+// empty: somebody may have put files of theirs in it.
+func removeState(l layout.Layout) error {
 	for _, name := range l.Owned() {
 		if err := os.RemoveAll(l.Path(name)); err != nil {
 			return fmt.Errorf("remove state: %w", err)
 		}
 	}
-	// Only if nothing of somebody else's is in it.
-	if err := os.Remove(l.State); err != nil && !os.IsNotExist(err) {
-		if left, _ := os.ReadDir(l.State); len(left) == 0 {
-			return fmt.Errorf("remove state folder: %w", err)
-		}
+	if left, err := os.ReadDir(l.State); err != nil || len(left) > 0 {
+		return nil
+	}
+	if err := os.Remove(l.State); err != nil {
+		return fmt.Errorf("remove state folder: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tulle.dev/tulle/hack/internal/parts"
+)
+
+func TestTable(t *testing.T) {
+	repo, err := parts.FindRepo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, programs := map[string]bool{}, map[string]string{}
+	for _, i := range table() {
+		if names[i.name] {
+			t.Errorf("%s is there twice", i.name)
+		}
+		names[i.name] = true
+		if i.user == 0 {
+			t.Errorf("%s runs as root", i.name)
+		}
+		for _, p := range i.programs {
+			// Binaries are found by their base name.
+			base := filepath.Base(p.path)
+			if other, ok := programs[base]; ok && other != p.pkg {
+				t.Errorf("%s and %s are both called %s", other, p.pkg, base)
+			}
+			programs[base] = p.pkg
+			if info, err := os.Stat(filepath.Join(repo, p.module, p.pkg)); err != nil || !info.IsDir() {
+				t.Errorf("%s: no package %s in %s", i.name, p.pkg, p.module)
+			}
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	if all, err := choose(nil); err != nil || len(all) != len(table()) {
+		t.Errorf("no names choose %d images, %v", len(all), err)
+	}
+	if one, err := choose([]string{"shop"}); err != nil || len(one) != 1 || one[0].name != "shop" {
+		t.Errorf("chose %+v, %v", one, err)
+	}
+	if _, err := choose([]string{"nonsense"}); err == nil || !strings.Contains(err.Error(), "tulle-proxy") {
+		t.Errorf("an unknown image: %v", err)
+	}
+}
+
+// A dynamic program's files are its loader and all its libraries; one that
+// cannot be found is named.
+func TestNeededLibraries(t *testing.T) {
+	got, err := neededLibraries("/bin/sh", libraryDirs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	libc, loader := false, false
+	for path := range got {
+		libc = libc || strings.HasSuffix(path, "/libc.so.6")
+		loader = loader || strings.Contains(path, "/ld-linux")
+	}
+	if !libc || !loader {
+		t.Errorf("needed: %v", got)
+	}
+	if _, err := neededLibraries("/bin/sh", []string{"/nowhere"}); err == nil || !strings.Contains(err.Error(), "libc.so.6") {
+		t.Errorf("a missing library: %v", err)
+	}
+}
