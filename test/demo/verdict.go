@@ -132,8 +132,8 @@ func (d *demo) conclude() error {
 		d.say.line("%-8s <- %s", service, strings.Join(ids, ", "))
 	}
 	d.say.heading("What to look at next")
-	d.say.line("tulle status                                  the mesh, its control plane, its proxies")
-	d.say.line("tulle proxy config -n shop POD routes         what a proxy really has (kubectl -n shop get pods)")
+	d.say.line("bin/tulle status                              the mesh, its control plane, its proxies")
+	d.say.line("bin/tulle proxy config -n shop POD routes     what a proxy really has (kubectl -n shop get pods)")
 	d.say.line("kubectl -n shop get httproute reviews -o yaml which proxies have the route: condition tulle.dev/Programmed")
 	d.say.line("config/samples/shop/split-50.yaml             change the weights, apply, and watch")
 	if d.address != "" {

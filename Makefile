@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Tulle Authors.
+#
+# `make help` lists the targets. Two matter most: `make demo` and `make test`.
+# Both bring up a real Kubernetes on this machine (hack/cluster), or use yours:
+# KUBECONFIG=... make demo. Then the images must be where your nodes find them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export GOFLAGS ?= -mod=readonly
+
+# The cluster: the user's own where KUBECONFIG is set, else the embedded one.
+EMBEDDED := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/tulle/tulle/kubeconfig
+KUBECONFIG := $(or $(KUBECONFIG),$(EMBEDDED))
+ifeq ($(KUBECONFIG),$(EMBEDDED))
+KUBECTL ?= $(CURDIR)/bin/cluster kubectl
+else
+OWN_CLUSTER := 1
+KUBECTL ?= kubectl
+endif
+export KUBECONFIG KUBECTL
+IMAGES := tulle tulle-proxy shop echo load
+TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
+GOTEST := bin/gotest -log out
+
+# Packages whose tests need more than Go: Envoy, root or a cluster.
+NEEDS_MORE := /test/(api|cli|dataplane|e2e|envoy)$$
+UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
+# Packages with goroutines of their own.
+RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
+	./internal/dataplane/relay ./internal/dataplane/slot
+
+##@ Main
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: check-cluster tools ## Bring up a cluster with a mesh and a shop, split its traffic, and tell what happened
+	@$(MAKE) --no-print-directory cluster images
+	@go build -o bin/ ./cmd/tulle
+	@go run ./test/demo
+
+.PHONY: demo-down
+demo-down: ## Remove everything that the demo made
+ifdef OWN_CLUSTER
+	-$(KUBECTL) delete --ignore-not-found -k config/samples/shop
+	-$(KUBECTL) delete --ignore-not-found -n default job/visitor serviceaccount/visitor
+	-$(KUBECTL) delete --ignore-not-found -f config/samples/tulle_v1alpha1_mesh.yaml
+	-$(KUBECTL) delete --ignore-not-found -k config/default
+else
+	@$(MAKE) --no-print-directory bin/cluster
+	bin/cluster down
+endif
+
+STAGES := verify lint unit race cluster images envoy dataplane api install e2e
+
+.PHONY: test
+test: check-cluster tools ## Run every test, stage by stage, on a real cluster
+	@hack/run-stages $(STAGES)
+
+##@ Stages of test, each a target of its own
+
+.PHONY: verify
+verify: ## Generated files are up to date
+	@$(MAKE) --no-print-directory generate
+	@git diff --exit-code --stat -- api config || { echo 'run "make generate" and commit what it changes'; exit 1; }
+
+.PHONY: lint
+lint: ## gofumpt, go vet and golangci-lint are content
+	@bad=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make fmt):"; echo "$$bad"; exit 1; }
+	go vet ./...
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: unit
+unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
+	@$(GOTEST) -name unit -min 300 -- $(UNIT)
+	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
+
+.PHONY: race
+race: bin/gotest ## The packages with goroutines of their own, under the race detector
+	@$(GOTEST) -name race -min 40 -- -race $(RACE)
+
+.PHONY: envoy
+envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and does what it says
+	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name envoy -min 20 -- ./test/envoy
+
+.PHONY: dataplane
+dataplane: bin/gotest bin/images ## Agent, slots and redirection with the real Envoy in network namespaces (root)
+	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name dataplane -min 5 -- ./test/dataplane
+
+.PHONY: api
+api: bin/gotest ## The operator and the CRD against the real API server
+	@$(GOTEST) -name api -min 20 -- -count=1 -timeout 15m ./test/api
+
+.PHONY: e2e
+e2e: bin/gotest ## The promises, on the cluster, under load
+	@$(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/e2e ./test/cli
+
+##@ Cluster
+
+.PHONY: cluster
+cluster: ## Bring up the embedded cluster with cert-manager and the Gateway API (or look at your own)
+ifdef OWN_CLUSTER
+	@$(KUBECTL) version
+	@echo "using the cluster of KUBECONFIG=$(KUBECONFIG)"
+else
+	@$(MAKE) --no-print-directory bin/cluster
+	bin/cluster up
+endif
+
+.PHONY: cluster-down
+cluster-down: bin/cluster ## Remove the embedded cluster
+	bin/cluster down
+
+.PHONY: images
+images: ## Pack the images and load them into the embedded cluster
+ifdef OWN_CLUSTER
+	@echo "your nodes must find the images tulle.local/{$(IMAGES)}:dev (make pack, or the Dockerfiles)"
+else
+	@$(MAKE) --no-print-directory bin/images
+	bin/images load $(IMAGES)
+endif
+
+.PHONY: pack
+pack: bin/images ## Pack the images into files, without a docker daemon
+	bin/images build $(IMAGES)
+
+.PHONY: install
+install: ## Install the operator and a mesh on the cluster, and wait until it is Ready
+	$(KUBECTL) apply --server-side --force-conflicts -k config/default
+	$(KUBECTL) -n tulle-system rollout status deployment --timeout=180s
+	$(KUBECTL) apply -f config/samples/tulle_v1alpha1_mesh.yaml
+	$(KUBECTL) wait --for=condition=Ready --timeout=180s meshes.tulle.dev/default
+
+##@ Work
+
+.PHONY: build
+build: ## Build the programs into bin/
+	go build -o bin/ . ./cmd/...
+
+.PHONY: fmt
+fmt: ## Format the Go files
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+.PHONY: generate
+generate: ## Write the CRD and the deep copies from api/
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+
+.PHONY: golden-update
+golden-update: ## Rewrite the golden files from what the code does now; read the diff
+	go test ./internal/... -run Golden -update
+
+.PHONY: check-cluster
+check-cluster:
+	@hack/check-machine $(if $(OWN_CLUSTER),,cluster)
+
+.PHONY: tools
+tools: bin/cluster bin/images bin/gotest
+
+# Always asked; the go command knows what has changed.
+.PHONY: bin/cluster bin/images bin/gotest
+bin/cluster bin/images bin/gotest:
+	@go build -C hack -o ../$@ ./$(notdir $@)
