@@ -17,6 +17,7 @@ import (
 
 	"tulle.dev/tulle/internal/dataplane/agent"
 	"tulle.dev/tulle/internal/dataplane/slot"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 func runAgent() error {
@@ -30,7 +31,7 @@ func runAgent() error {
 	}
 	s, err := agent.FromEnv(os.Getenv)
 	if err != nil {
-		report(slot.Report{Phase: "Failed", Message: err.Error()})
+		report(slot.Report{Phase: protocol.PhaseFailed, Message: err.Error()})
 		return err
 	}
 	s.Version, s.EnvoyVersion = version, envoyVersion

@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,11 +34,18 @@ func openListeners(peer string) (map[string]net.Listener, error) {
 	if err != nil {
 		got = map[string]net.Listener{}
 	}
+	// Should the other agent still have the port and not give it away, both listen for a while.
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); e != nil { //nolint:gosec // a descriptor
+			return e
+		}
+		return err
+	}}
 	for name, port := range map[string]int{agentListener: names.PortAgent, readyListener: names.PortReady} {
 		if got[name] != nil {
 			continue
 		}
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		l, err := shared.Listen(context.Background(), "tcp", ":"+strconv.Itoa(port))
 		if err != nil {
 			for _, l := range got {
 				l.Close()

@@ -167,4 +167,3 @@ func (a *agent) quiet(ctx context.Context, began time.Time, most time.Duration) 
 	}
 	return "time is up"
 }
-

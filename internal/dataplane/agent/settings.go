@@ -126,4 +126,3 @@ func (s Settings) node() envoy.Node {
 
 // at is an address of the control plane.
 func (s Settings) at(port int) string { return net.JoinHostPort(s.ControlPlane, strconv.Itoa(port)) }
-
