@@ -20,7 +20,7 @@ const usage = `usage: tulle-proxy COMMAND
              --exclude-inbound-ports=PORTS   --exclude-outbound-ports=PORTS
              --exclude-outbound-ips=ADDRESSES-OR-NETWORKS   (comma-separated)
   agent    run beside Envoy in the active slot; started by tulle-slot
-  admin    METHOD PATH: ask the admin interface of the pod's Envoy
+  admin    GET PATH: ask the admin interface of the active Envoy; it can only read
   version  print the release`
 
 func main() {
