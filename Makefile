@@ -96,7 +96,7 @@ api: bin/gotest ## The operator and the CRD against the real API server
 
 .PHONY: e2e
 e2e: bin/gotest ## The promises, on the cluster, under load
-	@$(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/e2e ./test/cli
+	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/e2e ./test/cli
 
 ##@ Cluster
 
@@ -132,7 +132,7 @@ install: ## Install the operator and a mesh on the cluster, and wait until it is
 	$(KUBECTL) apply --server-side --force-conflicts -k config/default
 	$(KUBECTL) -n tulle-system rollout status deployment --timeout=180s
 	$(KUBECTL) apply -f config/samples/tulle_v1alpha1_mesh.yaml
-	$(KUBECTL) wait --for=condition=Ready --timeout=180s meshes.tulle.dev/default
+	$(KUBECTL) wait --for=condition=Ready --timeout=180s meshes.tulle.dev/tulle
 
 ##@ Work
 
@@ -147,7 +147,7 @@ fmt: ## Format the Go files
 .PHONY: generate
 generate: ## Write the CRD and the deep copies from api/
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
-	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	$(TOOL) controller-gen crd:maxDescLen=320 paths=./api/... output:crd:dir=config/crd/bases
 
 .PHONY: golden-update
 golden-update: ## Rewrite the golden files from what the code does now; read the diff

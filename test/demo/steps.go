@@ -21,7 +21,7 @@ import (
 
 // Names in config/samples.
 const (
-	meshName  = "default"
+	meshName  = "tulle"
 	namespace = "shop"
 	gateway   = "shop"
 	route     = "reviews"
