@@ -5,8 +5,8 @@ package source
 
 import (
 	"fmt"
+	"reflect"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -83,7 +83,7 @@ func (s *shelf) event(obj any) (e Event, ok bool, err error) {
 		e, ok = s.gone(k)
 		return e, ok, nil
 	}
-	if old, has := s.held[k]; has && equality.Semantic.DeepEqual(old, v) {
+	if old, has := s.held[k]; has && reflect.DeepEqual(old, v) {
 		return Event{}, false, nil
 	}
 	s.held[k] = v
