@@ -143,7 +143,7 @@ func TestForgedRecord(t *testing.T) {
 		{Name: protocol.EnvProbes, Value: `{"/probe/app/liveness":{"tcp":{"host":"192.0.2.1","port":22}}}`},
 		{Name: protocol.EnvMetrics, Value: `{"port":22,"path":"/"}`},
 	}}}
-	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: names.VolumeToken})
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: names.VolumeRun}, corev1.Volume{Name: names.VolumeRun})
 	got, refusal := Pod(pod, ns, s)
 	if refusal != nil {
 		t.Fatal(refusal.Message())

@@ -65,10 +65,31 @@ func earlier(pod *corev1.Pod) injection {
 	return was
 }
 
-// strip removes what an earlier pass added; check has refused pods where it might be somebody else's.
+// strip removes the containers that an earlier pass added; check has refused pods where they might
+// be somebody else's.
 func strip(pod *corev1.Pod) {
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return ourContainer(c.Name) })
-	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return ourVolume(v.Name) })
+}
+
+// putVolumes adds our volumes, or sets those of an earlier pass right where they are.
+func putVolumes(pod *corev1.Pod, ours []corev1.Volume) {
+	kept := pod.Spec.Volumes[:0]
+	done := map[string]bool{}
+	for _, v := range pod.Spec.Volumes {
+		if i := slices.IndexFunc(ours, func(o corev1.Volume) bool { return o.Name == v.Name }); i >= 0 {
+			if done[v.Name] {
+				continue
+			}
+			done[v.Name], v = true, ours[i]
+		}
+		kept = append(kept, v)
+	}
+	for _, v := range ours {
+		if !done[v.Name] {
+			kept = append(kept, v)
+		}
+	}
+	pod.Spec.Volumes = kept
 }
 
 // apiTokenPath is where the API server's ServiceAccount admission mounts a token into every container.

@@ -74,7 +74,7 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	}
 	fitPodResources(out, ours, was)
 	out.Spec.InitContainers = append(ours, out.Spec.InitContainers...)
-	out.Spec.Volumes = append(out.Spec.Volumes, slots.Volumes(spec)...)
+	putVolumes(out, slots.Volumes(spec))
 	mark(out, s, a, bypasses)
 	return Result{Pod: out, Warnings: append(bypasses, warnings...)}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,6 +120,7 @@ func (d drawer) pod() *corev1.Pod {
 func bare(pod *corev1.Pod) *corev1.Pod {
 	out := pod.DeepCopy()
 	strip(out)
+	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return ourVolume(v.Name) })
 	for _, list := range [][]corev1.Container{out.Spec.InitContainers, out.Spec.Containers} {
 		for i := range list {
 			c := &list[i]

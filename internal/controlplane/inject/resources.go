@@ -83,5 +83,8 @@ func fitPodResources(pod *corev1.Pod, ours []corev1.Container, was injection) {
 		for name := range whole.Limits {
 			delete(ours[i].Resources.Limits, name)
 		}
+		if len(ours[i].Resources.Limits) == 0 {
+			ours[i].Resources.Limits = nil
+		}
 	}
 }
