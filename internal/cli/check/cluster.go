@@ -181,10 +181,10 @@ func permissions(f facts.Facts) []Finding {
 	return ok(SectionPermissions, "you may install the operator")
 }
 
-// few lists the first things and counts the rest, sorted: "a, b, c and 4 more".
+// few lists the first things and counts the rest, sorted, each once: "a, b, c and 4 more".
 func few(list []string) string {
 	const most = 3
-	list = slices.Sorted(slices.Values(list))
+	list = slices.Compact(slices.Sorted(slices.Values(list)))
 	if len(list) <= most {
 		return strings.Join(list, ", ")
 	}

@@ -77,7 +77,8 @@ func meshConditions(f facts.Facts) []Finding {
 	} {
 		c := meta.FindStatusCondition(m.Status.Conditions, name)
 		if c != nil && c.Status != metav1.ConditionTrue {
-			out = append(out, found(SectionMesh, Problem, fmt.Sprintf("Mesh %s: %s is %s (%s)", m.Name, c.Type, c.Status, c.Reason), c.Message)...)
+			out = append(out, found(SectionMesh, Problem, fmt.Sprintf("Mesh %s: %s is %s (%s): %s", m.Name, c.Type, c.Status, c.Reason, c.Message),
+				"do what the message says; kubectl describe mesh "+m.Name+" has all of them")...)
 		}
 	}
 	if len(out) == 0 {
