@@ -33,7 +33,8 @@ type client struct {
 
 	ss        *session
 	requests  []*discoveryv3.DeltaDiscoveryRequest // on their way to the server
-	responses [][]byte                             // on their way to the client
+	responses []sent                               // on their way to the client
+	asked     map[Key]int                          // how often the server was asked for a name, in requests that arrived
 	unacked   map[string]bool                      // types with a response that was not answered, as the server must see it
 
 	subscribed map[string]map[string]bool
@@ -41,12 +42,19 @@ type client struct {
 	told       map[Key]string    // versions that it ACKed, as the server may know them
 	taken      map[Key]string    // versions of held
 	rejected   map[Key]string    // versions that it NACKed alone
+	rejectedAs map[Key]int       // asked, of the responses with those
 	refused    map[string]bool   // clusters that it never had because it rejected them
 	warm       map[string]bool   // clusters that work
 	active     map[string]string // listeners that work and the route each uses
 	got        map[Key]int       // how often the current version came without being asked for
 	lastNonce  map[string]string
 	kept       int // resources that are removed but can't be missed, at the end
+}
+
+// sent is a response, and what had been asked for when it was sent.
+type sent struct {
+	bytes []byte
+	asked map[Key]int
 }
 
 func newClient(t *testing.T, srv *Server, rng *rand.Rand, name string) *client {
@@ -64,6 +72,7 @@ func (c *client) open() {
 	c.ss = c.srv.open(c.name)
 	c.requests, c.responses, c.unacked = nil, nil, map[string]bool{}
 	c.rejected, c.lastNonce = map[Key]string{}, map[string]string{}
+	c.asked, c.rejectedAs = map[Key]int{}, map[Key]int{}
 	if c.subscribed[scopes] == nil {
 		c.subscribed[scopes] = map[string]bool{"all": true, "none": true}
 		c.subscribed[secrets] = map[string]bool{"hidden": true}
@@ -126,7 +135,7 @@ func (c *client) sendOne() bool {
 	if len(b) != r.size {
 		c.t.Errorf("%s: a response of %d bytes says it has %d", c.name, len(b), r.size)
 	}
-	c.responses = append(c.responses, b)
+	c.responses = append(c.responses, sent{b, maps.Clone(c.asked)})
 	var m discoveryv3.DeltaDiscoveryResponse
 	if err := proto.Unmarshal(b, &m); err != nil {
 		c.t.Fatalf("%s: %v", c.name, err)
@@ -147,6 +156,9 @@ func (c *client) deliverRequest() bool {
 	if n := r.GetResponseNonce(); n != "" && n != "stale" {
 		c.unacked[r.GetTypeUrl()] = false
 	}
+	for _, n := range r.GetResourceNamesSubscribe() {
+		c.asked[Key{r.GetTypeUrl(), n}]++
+	}
 	if err := c.ss.handle(r); err != nil {
 		c.t.Errorf("%s: %v", c.name, err)
 	}
@@ -158,16 +170,17 @@ func (c *client) deliverResponse() bool {
 		return false
 	}
 	var m discoveryv3.DeltaDiscoveryResponse
-	if err := proto.Unmarshal(c.responses[0], &m); err != nil {
+	if err := proto.Unmarshal(c.responses[0].bytes, &m); err != nil {
 		c.t.Fatalf("%s: %v", c.name, err)
 	}
+	asked := c.responses[0].asked
 	c.responses = c.responses[1:]
-	c.receive(&m)
+	c.receive(&m, asked)
 	c.check()
 	return true
 }
 
-func (c *client) receive(m *discoveryv3.DeltaDiscoveryResponse) {
+func (c *client) receive(m *discoveryv3.DeltaDiscoveryResponse, asked map[Key]int) {
 	ty := m.GetTypeUrl()
 	c.Responses++
 	c.Resources += len(m.GetResources())
@@ -186,7 +199,7 @@ func (c *client) receive(m *discoveryv3.DeltaDiscoveryResponse) {
 		if !c.subscribed[ty][r.GetName()] {
 			continue // sent before the server heard of it
 		}
-		if v, ok := c.rejected[k]; ok && v == r.GetVersion() {
+		if v, ok := c.rejected[k]; ok && v == r.GetVersion() && c.rejectedAs[k] == asked[k] {
 			c.t.Errorf("%s: %s was rejected at this version and comes again", c.name, k)
 		}
 		delete(c.rejected, k)
@@ -215,7 +228,8 @@ func (c *client) receive(m *discoveryv3.DeltaDiscoveryResponse) {
 		c.Nacks++
 		ack.ErrorDetail = &statuspb.Status{Message: "bad: " + bad[0]}
 		if len(m.GetResources())+len(m.GetRemovedResources()) == 1 {
-			c.rejected[Key{ty, bad[0]}] = m.GetResources()[0].GetVersion()
+			k := Key{ty, bad[0]}
+			c.rejected[k], c.rejectedAs[k] = m.GetResources()[0].GetVersion(), asked[k]
 		} else {
 			c.Splits++
 		}
@@ -334,7 +348,6 @@ func (c *client) change(ty string, add, drop []string) {
 	}
 	for _, n := range add {
 		c.subscribed[ty][n] = true
-		delete(c.rejected, Key{ty, n})
 	}
 	for _, n := range drop {
 		delete(c.subscribed[ty], n)
@@ -396,6 +409,12 @@ func (c *client) mayKeep(k Key) bool {
 	return false
 }
 
+// withheld says whether the server keeps a removal to itself, with good reason.
+func (c *client) withheld(k Key) bool {
+	s := c.ss.find(c.srv.store.kinds[k.TypeURL].entries[k.Name])
+	return !s.is(absent) && c.mayKeep(k)
+}
+
 // compare looks at the end whether it has what there is.
 func (c *client) compare(w *world) {
 	for _, ty := range []string{scopes, clusters, endpoints, routes, listeners} {
@@ -407,7 +426,7 @@ func (c *client) compare(w *world) {
 			case exists && c.rejected[k] == cur.Version:
 			case exists && (!ok || has != cur.Version):
 				c.t.Errorf("%s: has %s at version %q, there is %q", c.name, k, has, cur.Version)
-			case !exists && ok && c.mayKeep(k):
+			case !exists && c.withheld(k):
 				c.kept++
 			case !exists && ok:
 				c.t.Errorf("%s: has %s, which does not exist", c.name, k)

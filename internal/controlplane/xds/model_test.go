@@ -358,7 +358,7 @@ func checkAcks(t *testing.T, seed int64, w *world, srv *Server, all []*client) {
 				}
 				needed++
 				switch h, has := c.told[k]; {
-				case exists && has && h == cur.Version, !exists && !has:
+				case exists && has && h == cur.Version, !exists && !has && !c.withheld(k):
 					acked++
 				case exists && c.rejected[k] == cur.Version:
 					nacked++

@@ -30,7 +30,7 @@ func (t *turn) decide(s *sub) verdict {
 		switch {
 		case s.is(absent) && !s.is(again):
 			return clean
-		case s.held != nil && t.removalWaits(s):
+		case (s.held != nil || s.is(offered)) && t.removalWaits(s):
 			return wait
 		}
 		return remove
@@ -125,9 +125,17 @@ func (t *turn) removalWaits(s *sub) bool {
 			}
 		}
 	}
+	return t.isReferred(s, map[*sub]bool{})
+}
+
+// isReferred looks for a reason to keep a removed resource. In a cycle of
+// removals one has to be the first: if all wait for one another, the referrers
+// that are to be removed themselves are reasons only as far as they are
+// referred to by something that stays.
+func (t *turn) isReferred(s *sub, seen map[*sub]bool) bool {
+	seen[s] = true
 	for _, r := range t.referrers(s.entry) {
-		// In a cycle of removals one has to be the first.
-		if r != s && (!t.forced || r.entry.cur != nil) {
+		if !seen[r] && (!t.forced || r.entry.cur != nil || t.isReferred(r, seen)) {
 			return true
 		}
 	}
@@ -142,17 +150,23 @@ func (t *turn) referrers(e *entry) []*sub {
 		t.refs = map[*entry][]*sub{}
 		for _, w := range t.ss.watches {
 			for _, s := range w.subs {
-				for _, m := range [...]*meta{s.held, s.sent} {
-					for _, n := range m.references() {
-						if n = n.live(); n != nil && n.cur == nil {
-							t.refs[n] = append(t.refs[n], s)
-						}
-					}
+				t.refer(s, s.held)
+				t.refer(s, s.sent)
+				for _, m := range t.ss.maybe[s] {
+					t.refer(s, m)
 				}
 			}
 		}
 	}
 	return t.refs[e]
+}
+
+func (t *turn) refer(s *sub, m *meta) {
+	for _, n := range m.references() {
+		if n = n.live(); n != nil && n.cur == nil {
+			t.refs[n] = append(t.refs[n], s)
+		}
+	}
 }
 
 // wakeAt wakes the session once, later.

@@ -4,6 +4,7 @@
 package xds
 
 import (
+	"slices"
 	"strings"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -15,6 +16,7 @@ const (
 	maxNameBytes    = 2048 // of one name or type URL
 	maxUnknownTypes = 16   // types that are not served, per stream
 	maxErrorBytes   = 4096 // of a client's NACK that are kept
+	maxMaybe        = 8    // versions of a resource that a client may have taken
 )
 
 // Ack is one resource that a client accepted or rejected.
@@ -98,8 +100,8 @@ func (ss *session) answer(url, nonce string, req *discoveryv3.DeltaDiscoveryRequ
 	if text != "" && len(items) > 1 {
 		// One of several is bad and the others may be good: halve them until it stands alone.
 		half := len(items) / 2
-		w.retry(items[:half])
-		w.retry(items[half:])
+		ss.retry(w, items[:half])
+		ss.retry(w, items[half:])
 		ss.mu.Unlock()
 		ss.srv.metrics.of(w.kind).nacks.Inc()
 		return
@@ -122,14 +124,25 @@ func (ss *session) answer(url, nonce string, req *discoveryv3.DeltaDiscoveryRequ
 	ss.srv.answered(ss, w, text, sentAt, entries, acks)
 }
 
-// retry has a part of a rejected response sent again, on its own.
-func (w *watch) retry(items []*sub) {
+// retry has a part of a rejected response sent again, on its own. The client
+// may have taken the good ones nevertheless (Envoy does, of clusters and
+// listeners), and what those refer to must stay until it is known.
+func (ss *session) retry(w *watch, items []*sub) {
 	group := make([]*sub, 0, len(items))
 	for _, s := range items {
-		if !s.is(gone) {
-			s.state = s.state&^(sending|removing|owed) | trying
-			group = append(group, s)
+		if s.is(gone) {
+			continue
 		}
+		if s.sent != nil && !slices.Contains(ss.maybe[s], s.sent) {
+			if ss.maybe == nil {
+				ss.maybe = map[*sub][]*meta{}
+			}
+			l := append(ss.maybe[s], s.sent)
+			ss.maybe[s] = l[max(0, len(l)-maxMaybe):]
+		}
+		s.sent = nil
+		s.state = s.state&^(sending|removing|owed) | trying
+		group = append(group, s)
 	}
 	if len(group) > 0 {
 		w.trials = append(w.trials, group)
@@ -156,10 +169,12 @@ func (ss *session) settle(s *sub, text string) {
 	switch {
 	case removed: // a client can't keep by a NACK what does not exist
 		s.hold(nil)
-		s.state |= absent
+		s.state = s.state&^offered | absent
+		delete(ss.maybe, s)
 	case text == "":
 		s.hold(sent)
 		s.state &^= absent
+		delete(ss.maybe, s)
 	}
 }
 

@@ -110,7 +110,7 @@ func (c *composer) visit(s *sub) bool {
 		}
 		return false
 	case clean:
-		s.state &^= queued
+		s.state &^= queued | paired // what it was to accompany has gone, too
 	case send:
 		cur := s.entry.cur
 		s.sent = cur.meta
@@ -128,7 +128,7 @@ func (c *composer) visit(s *sub) bool {
 		if s.is(paired) {
 			s.state |= owed
 		}
-		s.state = s.state&^(queued|again|paired) | sending
+		s.state = s.state&^(queued|again|paired) | sending | offered
 		c.items = append(c.items, s)
 	case remove:
 		c.removed = append(c.removed, s.entry.key.Name)

@@ -31,8 +31,9 @@ type session struct {
 	names    int // subscribed, of all types
 	closed   bool
 	rejected map[*sub]rejection
-	resumed  bool      // the client brought resources with it
-	graceEnd time.Time // until then nothing that a resumed client holds is removed
+	maybe    map[*sub][]*meta // what the client may have taken of responses that it rejected as a whole
+	resumed  bool             // the client brought resources with it
+	graceEnd time.Time        // until then nothing that a resumed client holds is removed
 	timer    *time.Timer
 }
 
@@ -61,7 +62,7 @@ type sub struct {
 	entry *entry
 	watch *watch
 	held  *meta  // what the client has, as far as it ACKed or told; nil: nothing
-	sent  *meta  // what it may have besides: sent last, and not ACKed
+	sent  *meta  // what is in watch.items, if sending and not removing
 	place uint32 // in entry.subs; guarded by Store.mu
 	state state
 }
@@ -76,6 +77,7 @@ const (
 	sending                    // in watch.items: on its way, or not answered yet
 	removing                   // the same, and it is a removal
 	trying                     // in watch.trials: the client may or may not have taken it
+	offered                    // sent once: the client may have some version of it, ACK or not
 	absent                     // the client knows that there is no such resource
 	gone                       // unsubscribed; only stale lists still have it
 )
@@ -282,6 +284,7 @@ func (ss *session) drop(s *sub) {
 	s.sent = nil
 	s.state = gone
 	delete(ss.rejected, s)
+	delete(ss.maybe, s)
 }
 
 // close ends all subscriptions and returns their entries.
