@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Applier applies and deletes. Safe for concurrent use.
+type Applier struct {
+	client client.Client
+	// seen looks up the metadata of objects, from a cache.
+	seen client.Reader
+
+	mu   sync.Mutex
+	left map[string]trace // guarded by mu
+}
+
+// trace is how an object was left: what was applied, and the resource version that came of it.
+type trace struct {
+	sum     [sha256.Size]byte
+	version string
+}
+
+// New makes an Applier. seen may be a cache that lags: at worst, an object is applied once more.
+func New(c client.Client, seen client.Reader) *Applier {
+	return &Applier{client: c, seen: seen, left: map[string]trace{}}
+}
+
+// Steps does the steps of a plan in order and stops at the first error.
+func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
+	for _, s := range steps {
+		for _, o := range s.Apply {
+			if err := a.Apply(ctx, o); err != nil {
+				return fmt.Errorf("step %q: %w", s.Name, err)
+			}
+		}
+		for _, o := range s.Create {
+			if err := a.create(ctx, o); err != nil {
+				return fmt.Errorf("step %q: %w", s.Name, err)
+			}
+		}
+		for _, r := range s.Delete {
+			if err := a.Delete(ctx, r); err != nil {
+				return fmt.Errorf("step %q: %w", s.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Apply makes the object as given, unless it was left just so and nobody has touched it since.
+func (a *Applier) Apply(ctx context.Context, o render.Object) error {
+	fields, err := json.Marshal(o.Object)
+	if err != nil {
+		return fmt.Errorf("marshal %s: %w", title(o), err)
+	}
+	sum := sha256.Sum256(fields)
+	if a.untouched(ctx, o, sum) {
+		return nil
+	}
+	sent := o.DeepCopy()
+	err = a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(sent), client.FieldOwner(names.FieldManager), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", title(o), err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left[key(o)] = trace{sum: sum, version: sent.GetResourceVersion()}
+	return nil
+}
+
+func (a *Applier) untouched(ctx context.Context, o render.Object, sum [sha256.Size]byte) bool {
+	a.mu.Lock()
+	last, ok := a.left[key(o)]
+	a.mu.Unlock()
+	if !ok || last.sum != sum {
+		return false
+	}
+	now := &metav1.PartialObjectMetadata{}
+	now.SetGroupVersionKind(o.GroupVersionKind())
+	if err := a.seen.Get(ctx, client.ObjectKeyFromObject(o), now); err != nil {
+		// Gone, or not to be seen: apply and find out.
+		return false
+	}
+	return now.ResourceVersion == last.version && now.DeletionTimestamp.IsZero()
+}
+
+// create makes an object that is not there and leaves one that is.
+func (a *Applier) create(ctx context.Context, o render.Object) error {
+	err := a.client.Create(ctx, o.DeepCopy(), client.FieldOwner(names.FieldManager))
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create %s: %w", title(o), err)
+	}
+	return nil
+}
+
+// Delete deletes an object, if it is there and still the one that was seen. A kind that is not
+// installed any more has no objects.
+func (a *Applier) Delete(ctx context.Context, r plan.Ref) error {
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(r.GroupVersionKind)
+	o.Namespace, o.Name = r.Namespace, r.Name
+	opts := []client.DeleteOption{client.PropagationPolicy(metav1.DeletePropagationBackground)}
+	if r.UID != "" {
+		opts = append(opts, client.Preconditions{UID: &r.UID})
+	}
+	err := a.client.Delete(ctx, o, opts...)
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || meta.IsNoMatchError(err) {
+		return nil
+	}
+	return fmt.Errorf("delete %s: %w", title(o), err)
+}
+
+func key(o client.Object) string {
+	return o.GetObjectKind().GroupVersionKind().GroupKind().String() + " " + o.GetNamespace() + "/" + o.GetName()
+}
+
+// title is how errors call an object, "Deployment tulle-system/tulle-controlplane-0-1-0".
+func title(o client.Object) string {
+	kind := o.GetObjectKind().GroupVersionKind().Kind
+	if o.GetNamespace() == "" {
+		return kind + " " + o.GetName()
+	}
+	return kind + " " + o.GetNamespace() + "/" + o.GetName()
+}
