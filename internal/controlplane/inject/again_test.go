@@ -78,14 +78,14 @@ func TestSecondPassSeesNewcomers(t *testing.T) {
 }
 
 // TestSecondPassKeepsAdmission: what the API server's own admission plugins added to Tulle's
-// containers must survive, because they check it again later; all else in them is Tulle's.
+// containers must survive where they check it again later; all else in them is Tulle's, and the application's
+// API token is not for the proxy.
 func TestSecondPassKeepsAdmission(t *testing.T) {
 	pod, ns, s := injected(t, "plain")
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		c.ImagePullPolicy = corev1.PullAlways                                                                    // AlwaysPullImages
-		c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1")                                         // LimitRanger
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "kube-api-x", MountPath: apiTokenPath}) // ServiceAccount
+		c.ImagePullPolicy = corev1.PullAlways                            // AlwaysPullImages
+		c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1") // LimitRanger
 		c.TerminationMessagePolicy = corev1.TerminationMessageReadFile
 	}
 	again(t, pod, ns, s)
@@ -97,7 +97,7 @@ func TestSecondPassKeepsAdmission(t *testing.T) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/evil.so"})
 		c.EnvFrom = []corev1.EnvFromSource{{}}
 		c.SecurityContext = &corev1.SecurityContext{}
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: "/evil"})
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "kube-api-x", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"})
 		c.RestartPolicy = nil
 		c.Lifecycle = nil
 	}

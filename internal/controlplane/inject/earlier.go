@@ -92,12 +92,10 @@ func putVolumes(pod *corev1.Pod, ours []corev1.Volume) {
 	pod.Spec.Volumes = kept
 }
 
-// apiTokenPath is where the API server's ServiceAccount admission mounts a token into every container.
-const apiTokenPath = "/var/run/secrets/kubernetes.io/serviceaccount"
-
 // keep returns one of our containers with what the API server's own admission has added to the
-// earlier one: the pull policy of AlwaysPullImages, the defaults of a LimitRange, the token mount.
-// Those are validated later, so taking them away would get the pod refused. All else is ours.
+// earlier one and checks again later: the pull policy of AlwaysPullImages, the defaults of a
+// LimitRange. All else is ours. The mount of the application's API token, which it adds to every
+// container, goes: the proxy has no business with the API server.
 func (was injection) keep(c corev1.Container) corev1.Container {
 	old, ok := was.init[c.Name]
 	if !ok {
@@ -109,11 +107,6 @@ func (was injection) keep(c corev1.Container) corev1.Container {
 	c.TerminationMessagePath, c.TerminationMessagePolicy = old.TerminationMessagePath, old.TerminationMessagePolicy
 	c.Resources.Requests = withMissing(c.Resources.Requests, old.Resources.Requests)
 	c.Resources.Limits = withMissing(c.Resources.Limits, old.Resources.Limits)
-	for _, m := range old.VolumeMounts {
-		if m.MountPath == apiTokenPath {
-			c.VolumeMounts = append(c.VolumeMounts, m)
-		}
-	}
 	return c
 }
 

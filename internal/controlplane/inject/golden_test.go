@@ -5,6 +5,7 @@ package inject
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func again(t *testing.T, injected *corev1.Pod, ns NamespaceFacts, s Settings) {
 	if refusal != nil {
 		t.Fatalf("an injected pod is refused: %s", refusal.Message())
 	}
-	if d := cmp.Diff(injected, twice.Pod); d != "" {
-		t.Errorf("a second pass changes the pod: %s", d)
+	if !reflect.DeepEqual(injected, twice.Pod) {
+		t.Errorf("a second pass changes the pod: %s", cmp.Diff(injected, twice.Pod))
 	}
 }

@@ -4,6 +4,7 @@
 package inject
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/rand/v2"
 	"testing"
@@ -49,8 +50,8 @@ func applied(t testing.TB, from, to *corev1.Pod) {
 	if err := json.Unmarshal(apply(t, marshal(t, from), ops), &got); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(string(marshal(t, to)), string(marshal(t, got))); d != "" {
-		t.Errorf("the patch leads elsewhere: %s", d)
+	if want, got := marshal(t, to), marshal(t, got); !bytes.Equal(want, got) {
+		t.Errorf("the patch leads elsewhere: %s", cmp.Diff(string(want), string(got)))
 	}
 }
 
@@ -103,7 +104,7 @@ func TestPatchKeepsUnknownFields(t *testing.T) {
 func TestPatchBetweenAnything(t *testing.T) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, 0))
-	for i := range 3000 {
+	for i := range 1000 {
 		from, to := map[string]any{"root": value(r, 3)}, map[string]any{"root": value(r, 3)}
 		ops, err := patch(from, to)
 		if err != nil {
