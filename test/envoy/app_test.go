@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,10 +29,12 @@ type echo struct {
 }
 
 // app is an HTTP server that answers with an echo. Query parameters change the answer: status=N,
-// sleep=DURATION, trailer=1, header=NAME:VALUE.
+// sleep=DURATION, trailer=1, header=NAME:VALUE,
+// flaky=N with id=ANY (the first N requests with that id are answered with 503).
 type app struct {
 	name   string
 	asked  atomic.Int64
+	flaky  sync.Map // id -> *atomic.Int64: how often it was asked
 	server *http.Server
 }
 
@@ -69,6 +72,12 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.Trailers[strings.ToLower(k)] = strings.Join(v, ",")
 	}
 	q := r.URL.Query()
+	if n, err := strconv.Atoi(q.Get("flaky")); err == nil {
+		if seen, _ := a.flaky.LoadOrStore(q.Get("id"), new(atomic.Int64)); seen.(*atomic.Int64).Add(1) <= int64(n) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+	}
 	if d, err := time.ParseDuration(q.Get("sleep")); err == nil {
 		select {
 		case <-time.After(d):

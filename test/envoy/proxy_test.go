@@ -197,7 +197,10 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 			return "a cluster is warming"
 		}
 		for _, l := range c.Listeners {
-			if l.Warming != nil || l.Active == nil {
+			if l.Warming == nil && l.Active == nil {
+				continue // draining: it takes no connections any more
+			}
+			if l.Warming != nil {
 				return "listener " + l.Name + " is warming"
 			}
 			got[envoy.Ref{TypeURL: envoy.ListenerType, Name: l.Name}] = l.Active.Version

@@ -36,6 +36,8 @@ func TestValidate(t *testing.T) {
 			}
 			if out, err := validate(t, bin, newStatic(withCommon(resources)).bootstrap(t, pki)); err != nil {
 				t.Errorf("Envoy refuses it: %v\n%s", err, out)
+			} else if strings.Contains(strings.ToLower(out), "deprecat") {
+				t.Errorf("Envoy accepts it, but not for long:\n%s", out)
 			}
 		})
 	}

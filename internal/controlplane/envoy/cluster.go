@@ -38,10 +38,16 @@ func Cluster(b model.Backend) Resource {
 	c := base(clusterName(b.Key, b.Node))
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: c.GetName()}
-	c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
-	if b.Affinity {
+	switch {
+	case b.Affinity:
 		// A ring, not Maglev: a small Service needs a small table.
 		c.LbPolicy = clusterv3.Cluster_RING_HASH
+	case b.Protocol.IsHTTP():
+		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	default:
+		// In turn, so that another attempt to connect goes to another endpoint: a dead one has the fewest
+		// connections, and TCP retries, unlike HTTP's, can't be told to avoid it.
+		c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
 	}
 	if b.Direct {
 		c.Name = names.Direct(b.Key.Service.Namespace, b.Key.Service.Name, b.Key.Port)

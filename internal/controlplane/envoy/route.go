@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,10 +27,15 @@ func Routes(t model.RouteTable) Resource {
 		// A share whose backend is invalid names a cluster that never exists.
 		ValidateClusters: wrapperspb.Bool(false),
 	}
+	taken := map[string]bool{}
 	for _, h := range t.Hosts {
+		domains := free(h.Domains, taken)
+		if len(domains) == 0 {
+			continue
+		}
 		vh := &routev3.VirtualHost{
-			Name:        strings.Join(h.Domains, ","),
-			Domains:     h.Domains,
+			Name:        strings.Join(domains, ","),
+			Domains:     domains,
 			RetryPolicy: defaultRetry(),
 		}
 		for _, r := range h.Rules {
@@ -40,16 +46,60 @@ func Routes(t model.RouteTable) Resource {
 	return routes(rc, refs)
 }
 
-// rule makes one route, or two where a redirection's port depends on whether the client wrote one.
+// free returns the domains that no earlier virtual host has, and takes them: Envoy would reject the
+// whole table for a domain that stands twice.
+func free(domains []string, taken map[string]bool) []string {
+	var out []string
+	for _, d := range domains {
+		if d = strings.ToLower(d); d != "" && !taken[d] {
+			taken[d] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// rule makes the routes of a rule. One that breaks a constraint of Envoy's API would take the whole
+// table with it; it answers with an error instead, if its match can be said at all.
 func rule(r model.Rule, refs refSet) []*routev3.Route {
+	own := refSet{}
+	made := translate(r, own)
+	for _, route := range made {
+		if route.ValidateAll() != nil {
+			return broken(r)
+		}
+	}
+	maps.Copy(refs, own)
+	return made
+}
+
+func broken(r model.Rule) []*routev3.Route {
+	route := direct(r)
+	if route.ValidateAll() != nil {
+		return nil // what can't be matched matches nothing
+	}
+	return []*routev3.Route{route}
+}
+
+// direct is a route that is answered here, with the status of invalid backends.
+func direct(r model.Rule) *routev3.Route {
+	return &routev3.Route{
+		Name:   ruleName(r),
+		Match:  routeMatch(r.Match),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: brokenStatus(r)}},
+	}
+}
+
+// translate makes one route, or two where a redirection's port depends on whether the client wrote one.
+func translate(r model.Rule, refs refSet) []*routev3.Route {
 	route := &routev3.Route{Name: ruleName(r), Match: routeMatch(r.Match)}
 	switch {
 	case r.Redirect != nil:
 		setHeaders(route, model.HeaderMods{}, r.ResponseHeaders)
 		return redirect(route, *r.Redirect)
 	case !anyValid(r.Backends):
+		route = direct(r)
 		setHeaders(route, model.HeaderMods{}, r.ResponseHeaders)
-		route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: brokenStatus(r)}}
 		return []*routev3.Route{route}
 	}
 	if !slices.ContainsFunc(r.Backends, modified) {

@@ -55,8 +55,9 @@ func TLSSecret(gateway model.Key, s model.TLSSecret) Resource {
 	return secret(&tlsv3.Secret{
 		Name: names.GatewayTLS(gateway.Namespace, gateway.Name, s.Namespace, s.Name),
 		Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
-			CertificateChain: inline(s.Certificate),
-			PrivateKey:       inline(string(s.PrivateKey)),
+			// Bytes, because a user's Secret may hold anything.
+			CertificateChain: &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: []byte(s.Certificate)}},
+			PrivateKey:       &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: []byte(s.PrivateKey)}},
 		}},
 	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // connectAttempts to different endpoints before a TCP connection is given up. Nothing was sent before it stands.
-const connectAttempts = 3
+const connectAttempts = 5
 
 // bytesTo is the network filter that passes bytes on to a cluster.
 func bytesTo(stat, cluster string, refs refSet) *listenerv3.Filter {

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// two is a client and two servers behind one Service.
+func two(t *testing.T, protocol model.Protocol) (m *mesh, from, a, b *pod, s service) {
+	t.Helper()
+	m = newMesh(t)
+	in := model.Inbound{Ports: []model.InboundPort{{Port: 8080, Protocol: protocol}}}
+	a = m.sidecar(t, "a", "198.18.9.11", in, nil)
+	b = m.sidecar(t, "b", "198.18.9.12", in, nil)
+	s = service{
+		name: "cart", vip: "198.19.9.1", protocol: protocol, accounts: []string{"a", "b"},
+		endpoints: []model.Endpoint{meshed(a.ip, 8080), meshed(b.ip, 8080)},
+	}
+	from = m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, s.all(m))
+	return m, from, a, b, s
+}
+
+// TestEndedApplication: the application of one pod has ended, its proxy and its endpoint are still
+// there. Requests that reach that proxy come back and go to the other pod: none fails.
+func TestEndedApplication(t *testing.T) {
+	_, from, a, b, _ := two(t, model.HTTP)
+	serve(t, b.listen(t, ":8080"), "b")
+	c := client(from.netns)
+	for i := range 300 {
+		got, err := ask(t.Context(), c, http.MethodPost, fmt.Sprintf("http://198.19.9.1/%d", i), nil)
+		if err != nil || got.status != 200 || got.echo.Pod != "b" {
+			t.Fatalf("request %d: %d from %q, %v: %s", i, got.status, got.echo.Pod, err, got.body)
+		}
+		for k := range got.headers {
+			if k == "X-Tulle-Unreached" {
+				t.Errorf("the client gets %s", k)
+			}
+		}
+	}
+	// The seeded fault: the refusals happened, and were what was retried.
+	if n := a.stat(t, "cluster.std/in-http1.upstream_cx_connect_fail"); n < 50 {
+		t.Errorf("only %d requests met the ended application", n)
+	}
+	if n := from.stat(t, "cluster.out/shop/cart/80.upstream_rq_retry$"); n < 50 {
+		t.Errorf("only %d retries", n)
+	}
+}
+
+// TestNobodyLeft: without any application the client is told so, in the client's terms.
+func TestNobodyLeft(t *testing.T) {
+	_, from, _, _, _ := two(t, model.HTTP)
+	got := get(t, client(from.netns), "http://198.19.9.1/", nil)
+	if got.status != 503 || got.headers.Get("X-Tulle-Unreached") != "" {
+		t.Errorf("status %d, headers %v", got.status, got.headers)
+	}
+	if n := from.stat(t, "cluster.out/shop/cart/80.upstream_rq_retry$"); n != 2 {
+		t.Errorf("%d retries, want 2", n)
+	}
+}
+
+// TestLeavingEndpoint takes an endpoint away while requests are on their way there: they end, and new ones go elsewhere.
+func TestLeavingEndpoint(t *testing.T) {
+	m, from, a, b, s := two(t, model.HTTP)
+	appA := serve(t, a.listen(t, ":8080"), "a")
+	appB := serve(t, b.listen(t, ":8080"), "b")
+	c := client(from.netns)
+	results := make(chan error, 40)
+	for range 40 {
+		go func() {
+			got, err := ask(t.Context(), c, http.MethodGet, "http://198.19.9.1/slow?sleep=2s", nil)
+			if err == nil && got.status != 200 {
+				err = fmt.Errorf("status %d: %s", got.status, got.body)
+			}
+			results <- err
+		}()
+	}
+	eventually(t, 10*time.Second, func() error {
+		if n := appA.asked.Load() + appB.asked.Load(); n != 40 || appA.asked.Load() == 0 {
+			return fmt.Errorf("%d requests have arrived, %d at a", n, appA.asked.Load())
+		}
+		return nil
+	})
+	s.endpoints = s.endpoints[1:]
+	from.hold(t, s.all(m))
+	before := appA.asked.Load()
+	for range 40 {
+		if got := get(t, c, "http://198.19.9.1/", nil); got.echo.Pod != "b" {
+			t.Fatalf("answered with %d by %q", got.status, got.echo.Pod)
+		}
+	}
+	if n := appA.asked.Load(); n != before {
+		t.Errorf("the endpoint that has left got %d requests", n-before)
+	}
+	for range 40 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestDeadEndpointTCP: connections go to the endpoint that is there.
+func TestDeadEndpointTCP(t *testing.T) {
+	m := newMesh(t)
+	alive := m.wire.plug(t, "198.18.9.20", false)
+	banner(t, alive.listen(t, ":3306"), "server")
+	s := service{name: "db", vip: "198.19.9.4", protocol: model.TCP, transport: model.Plain, endpoints: []model.Endpoint{
+		plain("198.18.9.20", 3306), plain("198.18.9.20", 3307), // nobody listens on 3307
+	}}
+	from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, s.all(m))
+	for range 10 {
+		greeted(t, from.netns, "198.19.9.4:80")
+	}
+	if n := from.stat(t, "cluster.out/shop/db/80.upstream_cx_connect_fail$"); n == 0 {
+		t.Error("no connection met the dead endpoint")
+	}
+}
+
+// TestIdleApplication: an application closes idle connections after 1 s, and clients ask about once a second.
+func TestIdleApplication(t *testing.T) {
+	_, from, a, b, _ := two(t, model.HTTP)
+	serve(t, a.listen(t, ":8080"), "a").server.IdleTimeout = time.Second
+	serve(t, b.listen(t, ":8080"), "b").server.IdleTimeout = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			c, rnd := client(from.netns), rand.New(rand.NewPCG(1, uint64(i)))
+			for range 4 {
+				got, err := ask(ctx, c, http.MethodPost, "http://198.19.9.1/", nil)
+				if err != nil || got.status != 200 {
+					t.Errorf("%d, %v: %s", got.status, err, got.body)
+				}
+				// Around the moment at which the application closes.
+				time.Sleep(990*time.Millisecond + time.Duration(rnd.IntN(20))*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestTimeoutsAndRetries: what rules say about time and codes happens.
+func TestTimeoutsAndRetries(t *testing.T) {
+	m, from, a, b, s := two(t, model.HTTP)
+	serve(t, a.listen(t, ":8080"), "a")
+	serve(t, b.listen(t, ":8080"), "b")
+	both := []model.WeightedBackend{s.to(1)}
+	from.hold(t, s.all(m,
+		model.Rule{Match: prefix("/request"), Timeout: 300 * time.Millisecond, Backends: both},
+		model.Rule{Match: prefix("/backend"), BackendTimeout: 300 * time.Millisecond, Backends: both},
+		model.Rule{Match: prefix("/codes"), Retry: &model.Retry{Attempts: 5, Codes: []uint32{503}, Backoff: time.Millisecond}, Backends: both},
+		model.Rule{Backends: both},
+	))
+	c := client(from.netns)
+	for path, want := range map[string]int{
+		"/request?sleep=3s": 504, "/backend?sleep=3s": 504, "/request": 200, "/other?sleep=1s": 200,
+		"/codes?flaky=2&id=x": 200, "/other?flaky=1&id=y": 503,
+	} {
+		start := time.Now()
+		if got := get(t, c, "http://198.19.9.1"+path, nil); got.status != want {
+			t.Errorf("%s: status %d, want %d", path, got.status, want)
+		}
+		if want == 504 && time.Since(start) > 2*time.Second {
+			t.Errorf("%s took %v", path, time.Since(start))
+		}
+	}
+}
+
+// TestAffinity: one client keeps to one endpoint, and to the same after another has joined or left often enough to matter.
+func TestAffinity(t *testing.T) {
+	m := newMesh(t)
+	s := service{name: "cart", vip: "198.19.9.1", protocol: model.HTTP, transport: model.Plain, affinity: true}
+	apps := m.wire.plug(t, "198.18.9.20", false)
+	for i := range 5 {
+		port := uint16(8001 + i)
+		serve(t, apps.listen(t, fmt.Sprintf(":%d", port)), fmt.Sprint(port))
+		s.endpoints = append(s.endpoints, plain("198.18.9.20", port))
+	}
+	from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, s.all(m))
+	seen := map[string]int{}
+	for range 50 { // new connections each time
+		c := client(from.netns)
+		seen[get(t, c, "http://198.19.9.1/", nil).echo.Pod]++
+		c.CloseIdleConnections()
+	}
+	if len(seen) != 1 || seen[""] != 0 {
+		t.Errorf("one client went to %v", seen)
+	}
+}
