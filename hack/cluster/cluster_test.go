@@ -63,6 +63,25 @@ func TestComponentError(t *testing.T) {
 	}
 }
 
+func TestOutdated(t *testing.T) {
+	l, err := layout.New("a", 0, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(l.Bin(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"kk", "runc"} {
+		if err := os.Symlink("/cache/"+name+"-1", filepath.Join(l.Bin(), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := outdated(l, map[string]string{"kk": "/cache/kk-2", "runc": "/cache/runc-1"})
+	if len(got) != 1 || got[0] != "kk" {
+		t.Errorf("outdated: %v, want [kk]", got)
+	}
+}
+
 func TestTail(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	if err := os.WriteFile(file, []byte("a\nb\nc\n"), 0o644); err != nil {

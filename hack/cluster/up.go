@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,6 +117,9 @@ func ensureNode(ctx context.Context, l layout.Layout, binaries map[string]string
 			why = err.Error()
 		}
 		if why == "" {
+			if old := outdated(l, binaries); len(old) > 0 {
+				say("it runs other builds than these sources make: " + strings.Join(old, ", ") + "; `down --keep` and `up` change that")
+			}
 			return nil
 		}
 		say("starting the node again: " + why)
@@ -132,6 +137,17 @@ func ensureNode(ctx context.Context, l layout.Layout, binaries map[string]string
 		return err
 	}
 	return await(ctx, l, timeout)
+}
+
+// outdated names the node's programs that are not the ones given.
+func outdated(l layout.Layout, binaries map[string]string) []string {
+	var names []string
+	for _, p := range parts.Node() {
+		if runs, err := os.Readlink(filepath.Join(l.Bin(), p.Name)); err == nil && runs != binaries[p.Name] {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // await waits until all components are ready and the API answers through the

@@ -9,6 +9,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"text/template"
 	"time"
 
+	"tulle.dev/tulle/hack/cluster/layout"
 	"tulle.dev/tulle/hack/internal/parts"
 )
 
@@ -31,9 +33,8 @@ type Addon struct {
 	deployments []string
 	// definitions must be established afterwards; a label selector or "".
 	definitions []string
-	// works is a manifest that the server must accept in a dry run; "" if
-	// nothing is to be tried.
-	works string
+	// works tries whether it does its work; nil if there is nothing to try.
+	works func(context.Context, Cluster) error
 }
 
 // Cluster is what an add-on needs of the cluster that it goes into.
@@ -65,7 +66,7 @@ var certManagerProbe string
 // DNS is CoreDNS. Every cluster has it.
 func DNS() Addon {
 	return Addon{
-		Name: "dns", Part: parts.CoreDNS(), deployments: []string{"kube-system/coredns"},
+		Name: "dns", Part: parts.CoreDNS(), deployments: []string{"kube-system/coredns"}, works: answers,
 		manifests: func(_ context.Context, c Cluster, image string) ([]byte, error) {
 			return fill(dnsManifest, map[string]string{"CoreDNS": image, "DNSIP": c.DNSIP})
 		},
@@ -78,7 +79,7 @@ func CertManager() Addon {
 		Name: "cert-manager", Part: parts.CertManager(),
 		deployments: []string{"cert-manager/cert-manager", "cert-manager/cert-manager-cainjector", "cert-manager/cert-manager-webhook"},
 		definitions: []string{"certificates.cert-manager.io", "clusterissuers.cert-manager.io"},
-		works:       certManagerProbe,
+		works:       admits,
 		manifests: func(ctx context.Context, c Cluster, image string) ([]byte, error) {
 			own, err := fill(certManagerManifest, map[string]string{"CertManager": image, "CertManagerVersion": parts.CertManagerVersion})
 			if err != nil {
@@ -163,22 +164,45 @@ func wait(ctx context.Context, c Cluster, a Addon) error {
 			return fmt.Errorf("wait for Deployment %s: %w\n%s%s", d, err, out, pods)
 		}
 	}
-	if a.works == "" {
+	if a.works == nil {
 		return nil
 	}
-	// A webhook is available before its certificate has reached the API
-	// server: only a request that passes it shows that it works.
+	// A Deployment is available before kube-proxy knows its pods, and a webhook
+	// before its certificate has reached the API server: only trying shows that
+	// it works.
 	deadline := time.Now().Add(time.Minute)
 	for {
-		out, err := kubectl(ctx, c, []byte(a.works), "apply", "--dry-run=server", "-f", "-")
+		err := a.works(ctx, c)
 		if err == nil {
 			return nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("wait for %s to admit a resource: %w\n%s", a.Name, err, out)
+			return fmt.Errorf("%s is installed, but does not work: %w", a.Name, err)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
+}
+
+// answers asks the cluster's DNS server, by its cluster IP, for a name that
+// every cluster has.
+func answers(ctx context.Context, c Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, net.JoinHostPort(c.DNSIP, "53"))
+	}}
+	_, err := r.LookupHost(ctx, "kubernetes.default.svc."+layout.Domain+".")
+	return err
+}
+
+// admits tries to make an Issuer, without making it, which passes the webhook.
+func admits(ctx context.Context, c Cluster) error {
+	out, err := kubectl(ctx, c, []byte(certManagerProbe), "apply", "--dry-run=server", "-f", "-")
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 func kubectl(ctx context.Context, c Cluster, stdin []byte, args ...string) (string, error) {
