@@ -51,17 +51,17 @@ func TestParity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := 0
+	asked, ran := 0, 0
 	for _, f := range files {
 		t.Run(filepath.Base(filepath.Dir(f)), func(t *testing.T) {
 			n := pr.run(t, filepath.Dir(f), beside)
 			if n == 0 {
 				t.Log("nothing in this case can be asked here; inbound_test.go asks it")
 			}
-			asked += n
+			asked, ran = asked+n, ran+1
 		})
 	}
-	if asked < 80 {
+	if ran == len(files) && asked < 80 {
 		t.Errorf("only %d questions were asked", asked)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/testing/xdsyaml"
@@ -45,14 +47,14 @@ func TestValidate(t *testing.T) {
 
 // TestValidateRefuses shows that a refusal is seen: the same way with one thing wrong.
 func TestValidateRefuses(t *testing.T) {
-	table := model.RouteTable{Name: "out/a/b/80", Hosts: []model.VirtualHost{
-		{Domains: []string{"a.example"}}, {Domains: []string{"A.example"}},
-	}}
 	frontend := model.Frontend{
 		Key:       model.PortKey{Service: model.Key{Namespace: "a", Name: "b"}, Port: 80},
 		Addresses: []string{"198.19.0.1"}, Protocol: model.HTTP,
 	}
-	resources := withCommon([]envoy.Resource{envoy.Listener(frontend), envoy.Routes(table)})
+	table := envoy.Routes(model.RouteTable{Name: "out/a/b/80", Hosts: []model.VirtualHost{{Domains: []string{"a.example"}}}})
+	rc := table.Message.(*routev3.RouteConfiguration)
+	rc.VirtualHosts = append(rc.VirtualHosts, &routev3.VirtualHost{Name: "again", Domains: []string{"a.example"}})
+	resources := withCommon([]envoy.Resource{envoy.Listener(frontend), table})
 	out, err := validate(t, binary(t), newStatic(resources).bootstrap(t, newAuthority(t)))
 	if err == nil || !strings.Contains(out, "a.example") {
 		t.Errorf("a domain that stands twice: %v\n%s", err, out)
