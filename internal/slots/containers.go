@@ -45,11 +45,23 @@ func slot(s Spec, name, id string) corev1.Container {
 			{Name: names.VolumeTrust, MountPath: path.Dir(protocol.TrustFile), ReadOnly: true},
 			{Name: names.VolumePod, MountPath: protocol.PodDir, ReadOnly: true},
 		},
-		Lifecycle: &corev1.Lifecycle{
-			PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "wait"}}},
-			PreStop:   &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "drain"}}},
-		},
+		Lifecycle: lifecycle(s.Kind),
 	}
+}
+
+// lifecycle holds the application's start until the proxy works, and the proxy's end until its
+// connections have ended. A gateway has no application to hold, and must not hold: the kubelet
+// reports a pod's address only once no hook is running, and the proxy gets no certificate before
+// the control plane knows the address. (In an application's pod Init has run by then, after which
+// the address is reported.)
+func lifecycle(kind string) *corev1.Lifecycle {
+	l := &corev1.Lifecycle{
+		PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "drain"}}},
+	}
+	if kind != names.KindGateway {
+		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "wait"}}}
+	}
+	return l
 }
 
 // env is the environment of a slot, in a fixed order. Empty values are left out.

@@ -72,6 +72,23 @@ func TestNoProbeOnSlots(t *testing.T) {
 	}
 }
 
+// TestGatewayDoesNotWait: a hook that waits for the proxy keeps the kubelet from reporting the address
+// without which the proxy gets no certificate; only tulle-init before it breaks the circle.
+func TestGatewayDoesNotWait(t *testing.T) {
+	s := sidecar()
+	for _, kind := range []string{names.KindSidecar, names.KindGateway} {
+		s.Kind = kind
+		for _, c := range Containers(s) {
+			if got, want := c.Lifecycle.PostStart != nil, kind == names.KindSidecar; got != want {
+				t.Errorf("%s of a %s waits: %v", c.Name, kind, got)
+			}
+			if c.Lifecycle.PreStop == nil {
+				t.Errorf("%s of a %s does not drain", c.Name, kind)
+			}
+		}
+	}
+}
+
 // TestOnlyInitIsPrivileged: every container drops all capabilities, and init alone adds NET_ADMIN back.
 func TestOnlyInitIsPrivileged(t *testing.T) {
 	s := sidecar()
