@@ -20,8 +20,8 @@ type Certificates struct {
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration such as 24h or 1h30m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,9}(h|m|s))+$') || (duration(self) >= duration('10m') && duration(self) <= duration('168h'))",message="write a lifetime between 10m and 168h: shorter ones load the control plane, longer ones outlive a stolen key"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(h|m|s))+$')",message="write a duration such as 24h or 1h30m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(h|m|s))+$') || (duration(self) >= duration('10m') && duration(self) <= duration('168h'))",message="write a lifetime between 10m and 168h: shorter ones load the control plane, longer ones outlive a stolen key"
 	WorkloadLifetime metav1.Duration `json:"workloadLifetime,omitempty,omitzero"`
 
 	// KeyAlgorithm is the kind of the root's and the intermediate's keys. Workloads always use ECDSA P-256.
@@ -119,8 +119,8 @@ type Proxy struct {
 	// +kubebuilder:default="30s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration such as 30s or 2m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,9}(h|m|s))+$') || duration(self) <= duration('1h')",message="write a drain time of at most 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(h|m|s))+$')",message="write a duration such as 30s or 2m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(h|m|s))+$') || duration(self) <= duration('1h')",message="write a drain time of at most 1h"
 	DrainTime metav1.Duration `json:"drainTime,omitempty,omitzero"`
 }
 
