@@ -51,6 +51,8 @@ func run(verb string) error {
 	case "wait":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
+		ctx, cancel := context.WithTimeout(ctx, slot.WaitLimit)
+		defer cancel()
 		return slot.Wait(ctx, l, os.Stderr)
 	case "drain":
 		return slot.Drain(l, me)

@@ -15,8 +15,12 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
+// WaitLimit ends Wait. While a postStart hook runs the kubelet can't even delete the pod; when it
+// fails, the kubelet shows the reason in an event, restarts the slot and tries again.
+const WaitLimit = time.Minute
+
 // Wait returns once a slot of the pod is Ready; it is the postStart hook that holds the application's
-// start. It has no time limit of its own: the kubelet shows the pod as starting, and log says why.
+// start. The caller bounds ctx by WaitLimit; log says why it waits.
 func Wait(ctx context.Context, l Layout, log io.Writer) error {
 	said := ""
 	for {
