@@ -24,7 +24,7 @@ func meshName() string {
 	if n := os.Getenv("TULLE_MESH"); n != "" {
 		return n
 	}
-	return "default"
+	return "tulle"
 }
 
 // TestControlPlaneAway: with no replica of the control plane, traffic goes on, pods outside the mesh
