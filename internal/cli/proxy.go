@@ -124,9 +124,9 @@ func printConfig(w io.Writer, c dump.Config, part string) error {
 		tables = append(tables, t)
 	}
 	if wanted("endpoints") {
-		t := newTable(w, "ENDPOINTS OF", "ADDRESS", "HEALTH", "MTLS", "WEIGHT", "VERSION")
+		t := newTable(w, "ENDPOINTS OF", "ADDRESS", "HEALTH", "MTLS", "WEIGHT")
 		for _, e := range c.Endpoints {
-			t.row(e.Cluster, e.Address, e.Health, strconv.FormatBool(e.MTLS), strconv.Itoa(e.Weight), orDash(e.Version))
+			t.row(e.Cluster, e.Address, e.Health, strconv.FormatBool(e.MTLS), strconv.Itoa(e.Weight))
 		}
 		tables = append(tables, t)
 	}

@@ -46,8 +46,8 @@ func TestParse(t *testing.T) {
 			{"out/shop/reviews/80", "*", "/*", "out/shop/reviews-v1/80 90 %, std/no-backend 10 %", "v-rds"},
 		},
 		Endpoints: []Endpoint{
-			{"out/shop/reviews-v1/80", "198.18.0.7:8080", "HEALTHY", true, 2, ""},
-			{"out/shop/reviews-v1/80", "[fd00::7]:8080", "UNHEALTHY", false, 1, ""},
+			{"out/shop/reviews-v1/80", "198.18.0.7:8080", "HEALTHY", true, 2},
+			{"out/shop/reviews-v1/80", "[fd00::7]:8080", "UNHEALTHY", false, 1},
 		},
 		Rejected: []Rejected{{
 			"in/shop/web-1",

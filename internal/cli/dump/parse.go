@@ -75,7 +75,6 @@ func (c *Config) add(raw json.RawMessage) error {
 		DynamicClusters  []versioned `json:"dynamic_active_clusters"`
 		StaticListeners  []versioned `json:"static_listeners"`
 		DynamicListeners []versioned `json:"dynamic_listeners"`
-		StaticRoutes     []versioned `json:"static_route_configs"`
 		DynamicRoutes    []versioned `json:"dynamic_route_configs"`
 		StaticEndpoints  []versioned `json:"static_endpoint_configs"`
 		DynamicEndpoints []versioned `json:"dynamic_endpoint_configs"`
@@ -90,7 +89,8 @@ func (c *Config) add(raw json.RawMessage) error {
 	case "ListenersConfigDump":
 		return each(c, append(part.StaticListeners, part.DynamicListeners...), (*Config).addListener)
 	case "RoutesConfigDump":
-		return each(c, append(part.StaticRoutes, part.DynamicRoutes...), (*Config).addRoutes)
+		// The static ones are inline in listeners, which show them.
+		return each(c, part.DynamicRoutes, (*Config).addRoutes)
 	case "EndpointsConfigDump":
 		return each(c, append(part.StaticEndpoints, part.DynamicEndpoints...), (*Config).addEndpoints)
 	}

@@ -156,8 +156,8 @@ type routeConfig struct {
 
 func (c *Config) addRoutes(v versioned) error {
 	var in routeConfig
-	if there, err := read(v.RouteConfig, &in); err != nil || !there || in.Name == "" {
-		return err // nameless: inline in a listener, which shows it
+	if there, err := read(v.RouteConfig, &in); err != nil || !there {
+		return err
 	}
 	for _, h := range in.Hosts {
 		for _, r := range h.Routes {
@@ -189,13 +189,12 @@ type Endpoint struct {
 	Health  string `json:"health"`
 	MTLS    bool   `json:"mtls"`
 	Weight  int    `json:"weight"`
-	Version string `json:"version"`
 }
 
 func (c *Config) addEndpoints(v versioned) error {
 	var in struct {
 		Name      string `json:"cluster_name"`
-		Localites []struct {
+		Localities []struct {
 			Endpoints []struct {
 				Endpoint struct {
 					Address address `json:"address"`
@@ -211,13 +210,13 @@ func (c *Config) addEndpoints(v versioned) error {
 	if there, err := read(v.Endpoints, &in); err != nil || !there {
 		return err
 	}
-	for _, l := range in.Localites {
+	for _, l := range in.Localities {
 		for _, e := range l.Endpoints {
 			match := e.Metadata.Filter["envoy.transport_socket_match"]
 			mtls := match["tulle"] == "mtls" // what package envoy of the control plane writes
 			c.Endpoints = append(c.Endpoints, Endpoint{
 				Cluster: in.Name, Address: e.Endpoint.Address.String(), Health: cmp.Or(e.Health, "UNKNOWN"),
-				MTLS: mtls, Weight: max(e.Weight, 1), Version: v.Version,
+				MTLS: mtls, Weight: max(e.Weight, 1),
 			})
 		}
 	}
