@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/testing/models"
 	"tulle.dev/tulle/internal/testing/xdsyaml"
 )
 
@@ -42,6 +44,17 @@ func TestValidate(t *testing.T) {
 				t.Errorf("Envoy accepts it, but not for long:\n%s", out)
 			}
 		})
+	}
+}
+
+// TestValidateRandom asks about random models, sane and insane: Envoy refuses none of what is made of them.
+func TestValidateRandom(t *testing.T) {
+	bin, pki := binary(t), newAuthority(t)
+	seed := uint64(time.Now().UnixNano())
+	for i := range uint64(25) {
+		if out, err := validate(t, bin, newStatic(models.Random(seed+i).World()).bootstrap(t, pki)); err != nil {
+			t.Fatalf("seed %d: Envoy refuses it: %v\n%s", seed+i, err, out)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"tulle.dev/tulle/internal/testing/golden"
 	"tulle.dev/tulle/internal/testing/invariant"
+	"tulle.dev/tulle/internal/testing/models"
 	"tulle.dev/tulle/internal/testing/simulate"
 	"tulle.dev/tulle/internal/testing/xdsyaml"
 )
@@ -28,8 +29,8 @@ type question struct {
 // who gets the requests of requests.yaml.
 func TestGolden(t *testing.T) {
 	golden.Cases(t, "testdata", func(t *testing.T, c *golden.Case) {
-		in := decode(t, c.Input(t))
-		got, err := xdsyaml.Encode(in.resources())
+		in := models.Decode(t, c.Input(t))
+		got, err := xdsyaml.Encode(in.Resources())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,14 +39,14 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(in.resources(), back, protocmp.Transform(), rawJSON()); diff != "" {
+		if diff := cmp.Diff(in.Resources(), back, protocmp.Transform(), rawJSON()); diff != "" {
 			t.Errorf("xds.yaml doesn't say everything (-made +read):\n%s", diff)
 		}
-		if err := invariant.Check(in.world()); err != nil {
+		if err := invariant.Check(in.World()); err != nil {
 			t.Error(err)
 		}
 		if b, ok := c.Optional(t, "requests.yaml"); ok {
-			ask(t, simulate.New(in.world()), b)
+			ask(t, simulate.New(in.World()), b)
 		}
 	})
 }

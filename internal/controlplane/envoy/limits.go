@@ -19,7 +19,7 @@ const (
 	// fetchTimeout bounds how long a new cluster or listener waits for its endpoints, routes or
 	// secrets: longer than a fail-over between control planes, so that a proxy doesn't begin to
 	// serve half a configuration; but not for ever, so that one lost resource can't keep a pod from starting.
-	fetchTimeout = 60 * time.Second
+	fetchTimeout = 20 * time.Second
 	// handshakeTimeout bounds TLS handshakes of clients.
 	handshakeTimeout = 10 * time.Second
 	// sniffTimeout is how long the inbound listener waits for a first byte to tell TLS from

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-package envoy_test
+package models
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// input is a golden case's in.yaml: pieces of the model, each translated by itself.
-type input struct {
+// Input is a golden case's in.yaml: pieces of the model, each translated by itself.
+type Input struct {
 	// Common lists std/* in the output too; they are part of the world in any case.
 	Common       bool
 	Frontends    []model.Frontend
@@ -34,7 +34,8 @@ type input struct {
 	Scopes []model.Scope
 }
 
-func (in input) resources() []envoy.Resource {
+// Resources translates each piece, in the order of the fields.
+func (in Input) Resources() []envoy.Resource {
 	var out []envoy.Resource
 	if in.Common {
 		out = envoy.Common(model.Settings{})
@@ -75,17 +76,17 @@ func (in input) resources() []envoy.Resource {
 	return out
 }
 
-// world adds what every proxy holds.
-func (in input) world() []envoy.Resource {
-	r := in.resources()
+// World adds what every proxy holds.
+func (in Input) World() []envoy.Resource {
+	r := in.Resources()
 	if !in.Common {
 		r = append(r, envoy.Common(model.Settings{})...)
 	}
 	return r
 }
 
-// decode reads in.yaml strictly; durations are written as Go does ("10s").
-func decode(t *testing.T, b []byte) input {
+// Decode reads in.yaml strictly; durations are written as Go does ("10s").
+func Decode(t *testing.T, b []byte) Input {
 	t.Helper()
 	var tree any
 	if err := yaml.UnmarshalStrict(b, &tree); err != nil {
@@ -96,7 +97,7 @@ func decode(t *testing.T, b []byte) input {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var in input
+	var in Input
 	if err := yaml.UnmarshalStrict(b, &in); err != nil {
 		t.Fatal(err)
 	}
