@@ -193,7 +193,7 @@ type Endpoint struct {
 
 func (c *Config) addEndpoints(v versioned) error {
 	var in struct {
-		Name      string `json:"cluster_name"`
+		Name       string `json:"cluster_name"`
 		Localities []struct {
 			Endpoints []struct {
 				Endpoint struct {
