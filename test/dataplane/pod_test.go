@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,8 @@ type pod struct {
 	slots     map[string]*exec.Cmd
 	extra     []string // environment
 	log       *lockedBuffer
-	seenByWeb chan string // serial numbers of certificates that the peer's server saw
+	closing   atomic.Bool // the peer's server closes each connection after a request
+	seenByWeb set         // serial numbers of certificates that the peer's server saw
 }
 
 type lockedBuffer struct {
@@ -56,12 +58,33 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// set is a set of strings for several goroutines.
+type set struct {
+	mu sync.Mutex
+	m  map[string]bool
+}
+
+func (s *set) add(x string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]bool{}
+	}
+	s.m[x] = true
+}
+
+func (s *set) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.m)
+}
+
 // newPod makes the pod with its redirection and application, and the control plane. No slot runs yet.
 func newPod(t *testing.T) *pod {
 	t.Helper()
 	p := &pod{
 		t: t, space: newSpace(t), peer: newSpace(t), root: t.TempDir(), run: t.TempDir(), secrets: t.TempDir(),
-		slots: map[string]*exec.Cmd{}, log: &lockedBuffer{}, seenByWeb: make(chan string, 1000),
+		slots: map[string]*exec.Cmd{}, log: &lockedBuffer{},
 	}
 	t.Cleanup(p.end)
 	cable(t, p.peer, p.space)

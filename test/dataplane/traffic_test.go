@@ -28,10 +28,10 @@ func (p *pod) serveWeb() {
 		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			cert := r.TLS.PeerCertificates[0]
-			select {
-			case p.seenByWeb <- cert.SerialNumber.String():
-			default:
+			if p.closing.Load() {
+				w.Header().Set("Connection", "close")
 			}
+			p.seenByWeb.add(cert.SerialNumber.String())
 			fmt.Fprintf(w, "web saw %s", cert.URIs[0])
 		}),
 	}
@@ -66,6 +66,7 @@ const (
 // load is a bounded stream of requests until stop.
 type load struct {
 	stopped chan struct{}
+	once    sync.Once
 	wg      sync.WaitGroup
 	sent    atomic.Int64
 	failed  atomic.Int64
@@ -76,6 +77,7 @@ type load struct {
 // newLoad begins to send: into the pod and out of it, on kept and on new connections.
 func newLoad(p *pod) *load {
 	l := &load{stopped: make(chan struct{})}
+	p.t.Cleanup(l.end)
 	for _, c := range []struct {
 		from *space
 		url  string
@@ -119,11 +121,16 @@ func (l *load) during(n int64) {
 	}
 }
 
+// end ends the stream.
+func (l *load) end() {
+	l.once.Do(func() { close(l.stopped) })
+	l.wg.Wait()
+}
+
 // stop ends the stream and fails the test if a request failed.
 func (l *load) stop(t *testing.T) {
 	t.Helper()
-	close(l.stopped)
-	l.wg.Wait()
+	l.end()
 	t.Logf("%d requests, %d failed", l.sent.Load(), l.failed.Load())
 	if l.failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed:", l.failed.Load(), l.sent.Load())

@@ -20,6 +20,7 @@ import (
 	"tulle.dev/tulle/internal/dataplane/metrics"
 	"tulle.dev/tulle/internal/dataplane/relay"
 	"tulle.dev/tulle/internal/dataplane/slot"
+	"tulle.dev/tulle/internal/dataplane/steer"
 	"tulle.dev/tulle/internal/dataplane/wire"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
@@ -66,7 +67,9 @@ type agent struct {
 	delay     time.Duration
 	again     time.Time // when Envoy may be started
 	ready     bool      // has been ready since process was started
+	steered   bool      // new connections may still be kept from the other slot's Envoy
 	ending    bool
+	replaced  bool // the other slot has taken over
 	said      slot.Report
 	listeners map[string]net.Listener
 	unoffer   func()
@@ -204,10 +207,17 @@ func (a *agent) supervise(ctx context.Context) {
 		a.launch()
 	}
 	lacks := a.lacks(ctx)
+	if lacks == "" && !a.ready {
+		a.takeOver()
+	}
 	if lacks == "" && a.listeners == nil {
+		a.publish(slot.Report{Phase: protocol.PhaseReady}) // before anybody can ask
 		if err := a.open(); err != nil {
 			lacks = err.Error()
 		}
+	}
+	if a.steered && a.process != nil {
+		a.settle()
 	}
 	r := slot.Report{Phase: protocol.PhaseReady}
 	switch {
@@ -241,6 +251,24 @@ func (a *agent) launch() {
 	}
 	a.started = time.Now()
 	a.log.Info("Started Envoy", "pid", a.process.PID)
+}
+
+// takeOver makes new connections come to this slot's Envoy, should the other slot's still listen: it
+// closes its sockets soon after this slot has said that it is ready.
+func (a *agent) takeOver() {
+	a.steered = true
+	if err := steer.Take(a.process.PID); err != nil {
+		a.log.Warn("Taking connections over failed: some may be reset", "error", err)
+	}
+}
+
+// settle ends the steering when the other slot's Envoy no longer listens.
+func (a *agent) settle() {
+	done, err := steer.Release(a.process.PID)
+	if err != nil {
+		a.log.Warn("Ending the steering of connections failed", "error", err)
+	}
+	a.steered = !done
 }
 
 // mourn plans the next start of an Envoy that ended by itself.
@@ -320,6 +348,11 @@ func (a *agent) say(r slot.Report) {
 	}
 	a.said = r
 	a.log.Info("Phase", "phase", r.Phase, "message", r.Message)
-	a.health.Store(&health{Phase: r.Phase, Message: r.Message, Serving: r.Phase == protocol.PhaseReady && !a.ending})
+	a.publish(r)
 	a.report(r)
+}
+
+// publish shows the phase on the agent's ports.
+func (a *agent) publish(r slot.Report) {
+	a.health.Store(&health{Phase: r.Phase, Message: r.Message, Serving: (r.Phase == protocol.PhaseReady || a.replaced) && !a.ending})
 }

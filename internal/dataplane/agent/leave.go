@@ -16,6 +16,9 @@ import (
 // killAfter is how long Envoy gets between SIGTERM and SIGKILL; it ends within milliseconds.
 const killAfter = 5 * time.Second
 
+// drainSlack is how much later than Envoy's own the agent's drain time ends.
+const drainSlack = 300 * time.Millisecond
+
 // end makes clients go elsewhere while everything goes on being served: the pod is ending, and the
 // application is still there.
 func (a *agent) end(ctx context.Context) {
@@ -46,6 +49,8 @@ func (a *agent) drain(ctx context.Context, how envoy.Drain) {
 // closes when its clients have gone over; on CommandStop the application has gone, and only what is
 // still being answered is waited for. A stop shortens a handover.
 func (a *agent) leave(ctx context.Context, cmd slot.Command, commands <-chan slot.Command) {
+	// The other slot serves the pod: whoever is still being answered by this one hears so.
+	a.replaced = cmd == slot.CommandHandover
 	a.say(slot.Report{Phase: protocol.PhaseDraining, Message: string(cmd)})
 	if a.process == nil {
 		return
@@ -53,7 +58,8 @@ func (a *agent) leave(ctx context.Context, cmd slot.Command, commands <-chan slo
 	if cmd == slot.CommandHandover {
 		a.closeListeners() // the other agent has them
 		a.drain(ctx, envoy.DrainGracefully)
-		cmd = a.await(ctx, commands, a.drainTime(), func(envoy.Activity) bool { return false })
+		// Envoy counts the same time; it is given a little more, so that its sockets are closed for sure.
+		cmd = a.await(ctx, commands, a.drainTime()+drainSlack, func(envoy.Activity) bool { return false })
 	}
 	if cmd == slot.CommandHandover {
 		cmd = a.await(ctx, commands, a.drainTime(), func(now envoy.Activity) bool { return now.All == 0 })

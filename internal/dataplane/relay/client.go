@@ -48,6 +48,10 @@ func (l *Loop) Connect(ctx context.Context, u Upstream) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errRenewed) {
+			delay = retryFirst
+			continue
+		}
 		if heard || time.Since(began) > steady {
 			delay = retryFirst
 		}
@@ -63,6 +67,10 @@ func (l *Loop) Connect(ctx context.Context, u Upstream) {
 
 // stream is one stream; heard tells whether anything came on it.
 func (l *Loop) stream(ctx context.Context, u Upstream) (heard bool, err error) {
+	select {
+	case <-u.Renew: // before TLS, which gets that very certificate
+	default:
+	}
 	config, err := u.TLS()
 	if err != nil {
 		return false, err

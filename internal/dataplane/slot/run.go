@@ -36,8 +36,9 @@ const (
 // slot is the state of a running pid 1. Only the loop's goroutine touches it.
 type slot struct {
 	Config
-	state      protocol.State
-	lock       *lock // held while active and Ready
+	state      protocol.State // as last published
+	generation int64          // under which this slot is active, or was
+	lock       *lock          // held while active and Ready
 	agent      *child
 	started    time.Time // of the agent
 	backoff    time.Duration
@@ -159,16 +160,15 @@ func (s *slot) elect() {
 	}
 	d := decide(view{
 		Me: s.Slot, Target: target, Other: peer, OtherUnready: now.Sub(s.otherReady),
-		Running: s.running, Generation: s.state.Generation, Ending: s.ending,
+		Running: s.running, Generation: s.generation, Ending: s.ending,
 	})
 	switch d.Do {
 	case start:
-		s.running = true
-		s.state.Generation = d.Generation
+		s.running, s.generation = true, d.Generation
 		s.say(protocol.PhaseStarting, "")
 		s.launch()
 	case raise:
-		s.state.Generation = d.Generation
+		s.generation = d.Generation
 		s.say(s.state.Phase, s.state.Message)
 	case leave:
 		s.running, s.leaving = false, true
@@ -242,7 +242,11 @@ func (s *slot) signal(sig os.Signal) {
 			if time.Since(s.started) > backoffReset {
 				s.backoff = backoffFirst
 			}
-			s.retry("agent " + ended(status))
+			why := "agent " + ended(status)
+			if s.state.Phase == protocol.PhaseFailed && s.state.Message != "" {
+				why = s.state.Message // the agent's own last word says more
+			}
+			s.retry(why)
 		}
 	}
 }
@@ -263,7 +267,7 @@ func (s *slot) unlock() {
 // say publishes the phase, once per change. A slot that can't write goes on: its log says so.
 func (s *slot) say(p protocol.Phase, message string) {
 	n := protocol.State{
-		Slot: s.Slot, Phase: p, Generation: s.state.Generation, Version: s.Version,
+		Slot: s.Slot, Phase: p, Generation: s.generation, Version: s.Version,
 		Message: message, Since: s.state.Since, PID: os.Getpid(),
 	}
 	if n == s.state {
