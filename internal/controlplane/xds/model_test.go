@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -184,23 +185,31 @@ func (w *world) commit(t testing.TB) {
 			}
 		}
 	}
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Resource.Key.String(), b.Resource.Key.String()) })
 	w.rng.Shuffle(len(changes), func(i, j int) { changes[i], changes[j] = changes[j], changes[i] })
 	if _, err := w.store.Commit(changes...); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// seedsOf returns the first n seeds. TULLE_SEED=7 runs one, TULLE_SEED=7-9 a range.
 func seedsOf(t testing.TB, n int) []int64 {
+	first, last := int64(0), int64(n)-1
 	if s := os.Getenv("TULLE_SEED"); s != "" {
-		v, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
+		from, to, isRange := strings.Cut(s, "-")
+		if !isRange {
+			to = from
 		}
-		return []int64{v}
+		var err, err2 error
+		first, err = strconv.ParseInt(from, 10, 64)
+		last, err2 = strconv.ParseInt(to, 10, 64)
+		if err != nil || err2 != nil {
+			t.Fatalf("TULLE_SEED=%s is not a number or a range", s)
+		}
 	}
-	l := make([]int64, n)
-	for i := range l {
-		l[i] = int64(i)
+	var l []int64
+	for i := first; i <= last; i++ {
+		l = append(l, i)
 	}
 	return l
 }

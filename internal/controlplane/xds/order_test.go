@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package xds
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestMakeBeforeBreak(t *testing.T) {
+	a, z := Key{clusters, "a"}, Key{clusters, "z"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a))
+	b.subscribe(routes, "r")
+	b.subscribe(clusters, "a", "z")
+	c := b.want("Cluster -z a=1") // the route waits
+	b.ack(c...)
+	b.ack(b.want("Route r=1")...)
+
+	b.commit(set(clusters, "z", "1"), set(routes, "r", "2", z), Remove(a))
+	c = b.want("Cluster z=1") // the route waits, and the removal for the route
+	b.ack(c...)
+	r := b.want("Route r=2")
+	b.want()
+	b.ack(r...)
+	b.ack(b.want("Cluster -a")...)
+
+	b.commit(Remove(z), Remove(Key{routes, "r"}))
+	r = b.want("Route -r")
+	b.ack(r...)
+	b.ack(b.want("Cluster -z")...)
+	b.want()
+}
+
+func TestAPureEndpointChangeWaitsForNothing(t *testing.T) {
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(endpoints, "a", "1"))
+	b.subscribe(clusters, "a")
+	b.subscribe(endpoints, "a")
+	b.want("Cluster a=1", "Endpoints a=1") // the cluster is not ACKed
+}
+
+func TestACompanionFollows(t *testing.T) {
+	with := func(version string) Change {
+		return Set(Resource{Key: Key{clusters, "a"}, Version: version, Companion: Key{endpoints, "a"}})
+	}
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, with("1"), set(endpoints, "a", "1"), set(routes, "r", "1", a))
+	b.subscribe(clusters, "a")
+	b.subscribe(endpoints, "a")
+	b.ack(b.want("Cluster a=1", "Endpoints a=1")...)
+	b.subscribe(routes, "r")
+	b.ack(b.want("Route r=1")...)
+	b.commit(with("2"), set(routes, "r", "2", a))
+	l := b.want("Cluster a=2", "Endpoints a=1")
+	b.ack(l[0])
+	if _, acked, _ := b.srv.Acks(Key{endpoints, "a"}); acked != 0 {
+		t.Error("endpoints that are owed count as acknowledged")
+	}
+	b.want() // the route waits for the endpoints, without which the cluster does not work
+	b.commit(set(endpoints, "a", "2"))
+	b.ack(l[1])
+	b.ack(b.want("Endpoints a=2", "Route r=2")...) // but not for further changes of them
+	b.commit(Remove(a), Remove(Key{endpoints, "a"}), set(routes, "r", "3"))
+	b.ack(b.want("Route r=3")...)
+	b.ack(b.want("Cluster -a")...)
+	b.ack(b.want("Endpoints -a")...)
+}
+
+func TestWhatIsNotSubscribedIsNotWaitedFor(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a, Key{clusters, "absent"}))
+	b.subscribe(routes, "r")
+	b.ack(b.want("Route r=1")...)
+	b.commit(Remove(a))
+	b.want()
+}
+
+// While a scope is on its way the client is about to subscribe to what it lists.
+func TestALeadingResourceGoesFirst(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(scopes, "s", "1"), set(routes, "r", "1"))
+	b.subscribe(scopes, "s")
+	b.subscribe(routes, "r")
+	b.ack(b.want("Scope s=1", "Route r=1")...)
+	b.commit(set(scopes, "s", "2"), set(clusters, "a", "1"), set(routes, "r", "2", a))
+	s := b.want("Scope s=2")
+	b.subscribe(clusters, "a")
+	b.ack(s...)
+	b.ack(b.want("Cluster a=1")...)
+	b.ack(b.want("Route r=2")...)
+	b.commit(set(scopes, "s", "3"), set(routes, "r", "3", a))
+	b.nack(b.want("Scope s=3")[0], "not this one")
+	b.ack(b.want("Route r=3")...) // a rejected one is not waited for
+}
+
+func TestARejectedNeedHoldsNothingUp(t *testing.T) {
+	a, c := Key{clusters, "a"}, Key{clusters, "c"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(clusters, "c", "1"), set(routes, "r", "1", a, c))
+	b.subscribe(clusters, "a", "c")
+	b.subscribe(routes, "r")
+	b.nack(b.want("Cluster a=1 c=1")[0], "one of them")
+	one := b.want("Cluster a=1")
+	b.nack(one[0], "this one")
+	b.ack(b.want("Cluster c=1")...)
+	b.ack(b.want("Route r=1")...)
+}
+
+// What the client goes on using, because it rejected what was to replace it, stays.
+func TestARejectedReplacementKeepsWhatTheOldOneNeeds(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a))
+	b.subscribe(clusters, "a")
+	b.subscribe(routes, "r")
+	b.ack(b.want("Cluster a=1")...)
+	b.ack(b.want("Route r=1")...)
+	b.commit(Remove(a), set(routes, "r", "2"))
+	b.nack(b.want("Route r=2")[0], "no")
+	b.want()
+	b.commit(set(routes, "r", "3"))
+	b.ack(b.want("Route r=3")...)
+	b.ack(b.want("Cluster -a")...)
+}
+
+func TestCyclesAreBroken(t *testing.T) {
+	a, c := Key{clusters, "a"}, Key{clusters, "c"}
+	b := newBench(t, Options{}, set(clusters, "a", "1", c, a), set(clusters, "c", "1", a), set(routes, "r", "1", a))
+	b.subscribe(routes, "r")
+	b.subscribe(clusters, "a", "c")
+	b.ack(b.want("Cluster a=1 c=1")...)
+	b.ack(b.want("Route r=1")...)
+	if n := testutil.ToFloat64(b.srv.metrics.cycles); n != 1 {
+		t.Errorf("cycles = %v, want 1", n)
+	}
+	b.commit(Remove(a), Remove(c))
+	b.want() // the route still names them
+	b.commit(Remove(Key{routes, "r"}))
+	b.ack(b.want("Route -r")...)
+	b.ack(b.want("Cluster -a -c")...)
+	b.want()
+}
+
+// A need that changes all the time must not hold up others for ever.
+func TestANeedThatNeverRestsIsWaitedForOnce(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a))
+	b.subscribe(clusters, "a")
+	b.subscribe(routes, "r")
+	b.ack(b.want("Cluster a=1")...)
+	b.ack(b.want("Route r=1")...)
+	b.commit(set(clusters, "a", "2"))
+	two := b.want("Cluster a=2")
+	b.commit(set(clusters, "a", "3"), set(routes, "r", "2", a))
+	b.want()
+	b.ack(two...)
+	three := b.want("Cluster a=3")
+	b.commit(set(clusters, "a", "4"))
+	b.ack(three...)
+	b.want("Cluster a=4", "Route r=2")
+}
