@@ -85,13 +85,14 @@ const (
 )
 
 // Judge decides the condition from the progress over all replicas and the last outcome. A settled
-// configuration stays settled while proxies come and go.
+// configuration stays settled while proxies come and go; one that nobody needed is settled anew
+// once somebody has acknowledged it, and not taken back until then.
 func Judge(last Outcome, p Progress) Outcome {
 	switch {
 	case len(p.Rejections) > 0:
 		r := p.Rejections[0]
 		return Outcome{Reason: ReasonRejected, Message: fmt.Sprintf("proxy %s rejected it and keeps its last good configuration: %s", r.Proxy, r.Message)}
-	case last.Programmed && last.Settled == p.Config:
+	case last.Programmed && last.Settled == p.Config && (last.Reason != ReasonNoProxies || p.Acked < p.Needed):
 		return last
 	case p.Needed == 0:
 		return Outcome{Programmed: true, Reason: ReasonNoProxies, Message: "no connected proxy needs it", Settled: p.Config}
