@@ -300,5 +300,6 @@ func (p *pod) serveApp() {
 		fmt.Fprint(w, "app")
 	})}
 	go p.app.Serve(l)
-	p.t.Cleanup(func() { p.app.Close() })
+	app := p.app
+	p.t.Cleanup(func() { app.Close() })
 }

@@ -35,7 +35,8 @@ func (a *Admin) Ready(ctx context.Context) (lacks string, err error) {
 
 // Activity is what goes on towards the application (a sidecar) or through a gateway.
 type Activity struct {
-	// Active are requests and opaque connections that have not ended.
+	// Active are requests and opaque connections that have not ended, and answers that Envoy has taken
+	// from the application and not yet given to the client. 0 means none; else it is no exact count.
 	Active uint64
 	// Begun counts all requests and connections since Envoy's start; it only grows.
 	Begun uint64
@@ -45,7 +46,7 @@ type Activity struct {
 
 // Activity reads what goes on in an Envoy of the kind (names.KindSidecar, names.KindGateway).
 func (a *Admin) Activity(ctx context.Context, kind string) (Activity, error) {
-	v, err := a.values(ctx, `^(http\..*\.downstream_rq_(total|active)|tcp\..*\.downstream_cx_total|listener\..*\.downstream_cx_active|cluster\.std/in-tcp\.upstream_cx_active)$`)
+	v, err := a.values(ctx, `^(http\..*\.downstream_rq_(total|active)|tcp\..*\.downstream_cx_total|(http|tcp)\..*\.downstream_cx_tx_bytes_buffered|listener\..*\.downstream_cx_active|cluster\.std/in-tcp\.upstream_cx_active)$`)
 	if err != nil {
 		return Activity{}, err
 	}
@@ -84,7 +85,7 @@ func activity(v map[string]uint64, kind string) Activity {
 			continue
 		}
 		switch stat {
-		case "downstream_rq_active":
+		case "downstream_rq_active", "downstream_cx_tx_bytes_buffered":
 			out.Active += n
 		case "downstream_rq_total", "downstream_cx_total":
 			out.Begun += n
