@@ -26,6 +26,9 @@ import (
 // every is how often a stream tells how it stands.
 const every = 500 * time.Millisecond
 
+// recent is how far back the live view of the split looks.
+const recent = 4 * time.Second
+
 // stream is a flow of requests under way. Safe for concurrent use.
 type stream struct {
 	name string
@@ -239,7 +242,8 @@ func (d *demo) show(ctx context.Context, streams []*stream, until time.Time) err
 			default:
 			}
 			sum := s.last()
-			parts = append(parts, fmt.Sprintf("%s %d sent, %d failed, %s", s.name, sum.Sent, sum.Failed, sum.Split()))
+			v := s.between(time.Now().Add(-recent), time.Now())[route]
+			parts = append(parts, fmt.Sprintf("%s: %4d sent, %d failed, reviews lately %s", s.name, sum.Sent, sum.Failed, share{v["v1"], v["v2"]}.short()))
 		}
 		d.say.now("%s", strings.Join(parts, " | "))
 	}

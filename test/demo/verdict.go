@@ -50,6 +50,15 @@ func (s share) String() string {
 	return fmt.Sprintf("v1 %.1f %%, v2 %.1f %% of %d", 100*float64(s.v1)/float64(s.n()), 100*float64(s.v2)/float64(s.n()), s.n())
 }
 
+// short is "90/10", in percent.
+func (s share) short() string {
+	if s.n() == 0 {
+		return "-"
+	}
+	v1 := math.Round(100 * float64(s.v1) / float64(s.n()))
+	return fmt.Sprintf("%.0f/%.0f", v1, 100-v1)
+}
+
 // fits says whether so many of n may have fallen on v2 by chance when each does with probability
 // p: within five standard deviations, which chance leaves once in two million times.
 func (s share) fits(p float64) bool {
@@ -137,7 +146,7 @@ func (d *demo) conclude() error {
 	d.say.line("kubectl -n shop get httproute reviews -o yaml which proxies have the route: condition tulle.dev/Programmed")
 	d.say.line("config/samples/shop/split-50.yaml             change the weights, apply, and watch")
 	if d.address != "" {
-		d.say.line("curl http://%s                     the shop, through the Gateway", d.address)
+		d.say.line("%-45s the shop, through the Gateway", "curl http://"+d.address)
 	}
 	return errors.Join(wrong...)
 }
