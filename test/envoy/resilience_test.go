@@ -133,7 +133,7 @@ func TestIdleApplication(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i := range 40 {
+	for i := range 150 {
 		wg.Go(func() {
 			c, rnd := client(from.netns), rand.New(rand.NewPCG(1, uint64(i)))
 			for range 4 {
@@ -142,7 +142,7 @@ func TestIdleApplication(t *testing.T) {
 					t.Errorf("%d, %v: %s", got.status, err, got.body)
 				}
 				// Around the moment at which the application closes.
-				time.Sleep(990*time.Millisecond + time.Duration(rnd.IntN(20))*time.Millisecond)
+				time.Sleep(997*time.Millisecond + time.Duration(rnd.IntN(4000))*time.Microsecond)
 			}
 		})
 	}

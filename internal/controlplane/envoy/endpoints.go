@@ -31,6 +31,7 @@ func Endpoints(e model.Endpoints) Resource {
 	list = slices.CompactFunc(list, func(a, b model.Endpoint) bool { return a.Addr == b.Addr && a.Zone == b.Zone })
 	a := &endpointv3.ClusterLoadAssignment{ClusterName: clusterName(e.Key, e.Node)}
 	var zone *endpointv3.LocalityLbEndpoints
+	withProxy := &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{socketMatch: fields(matchKey, matchMTLS)}} // shared by all
 	for _, ep := range list {
 		if zone == nil || zone.GetLocality().GetZone() != ep.Zone {
 			zone = &endpointv3.LocalityLbEndpoints{}
@@ -39,18 +40,17 @@ func Endpoints(e model.Endpoints) Resource {
 			}
 			a.Endpoints = append(a.Endpoints, zone)
 		}
-		zone.LbEndpoints = append(zone.LbEndpoints, endpoint(ep))
+		zone.LbEndpoints = append(zone.LbEndpoints, endpoint(ep, withProxy))
 	}
 	return endpoints(a)
 }
 
-func endpoint(ep model.Endpoint) *endpointv3.LbEndpoint {
+func endpoint(ep model.Endpoint, withProxy *corev3.Metadata) *endpointv3.LbEndpoint {
 	lb := &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
 		Endpoint: &endpointv3.Endpoint{Address: address(ep.Addr.Addr().String(), ep.Addr.Port())},
 	}}
 	if ep.Meshed {
-		lb.Metadata = &corev3.Metadata{}
-		lb.Metadata.FilterMetadata = map[string]*structpb.Struct{socketMatch: fields(matchKey, matchMTLS)}
+		lb.Metadata = withProxy
 	}
 	return lb
 }

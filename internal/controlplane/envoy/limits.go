@@ -30,8 +30,8 @@ const (
 	// shorter, so that a client's proxy never sends into a connection that is being closed.
 	inboundIdle  = time.Hour
 	outboundIdle = 5 * time.Minute
-	// plainIdle is for servers without a proxy: below the 5 s after which common servers close.
-	plainIdle = 4 * time.Second
+	// plainIdle is for servers without a proxy: below the 2 s and 5 s after which common servers close.
+	plainIdle = 1500 * time.Millisecond
 	// appIdle is for the proxy's connections to its own application: they cost little, and
 	// applications that close after 1 s exist.
 	appIdle = 500 * time.Millisecond
