@@ -83,8 +83,6 @@ func Cache(namespace string) cache.Options {
 			&rbacv1.RoleBinding{}:           {Label: made, Namespaces: here},
 			&rbacv1.ClusterRole{}:           {Label: made},
 			&rbacv1.ClusterRoleBinding{}:    {Label: made},
-			&cmv1.Certificate{}:             {Namespaces: here},
-			&cmv1.Issuer{}:                  {Namespaces: here},
 		},
 	}
 }
@@ -103,14 +101,26 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	here, err := cache.New(mgr.GetConfig(), cache.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		DefaultNamespaces: map[string]cache.Config{o.Namespace: {}},
+		DefaultTransform:  cache.TransformStripManagedFields(),
+	})
+	if err != nil {
+		return fmt.Errorf("make cache of namespace %s: %w", o.Namespace, err)
+	}
+	if err := mgr.Add(here); err != nil {
+		return fmt.Errorf("add cache of namespace %s: %w", o.Namespace, err)
+	}
 	known := release.Known(o.Image, o.ProxyImage)
 	catalog := kinds.NewCatalog(mgr.GetCache(), mgr.GetRESTMapper())
 	gate := kinds.NewGate(catalog)
-	applier := apply.New(mgr.GetClient(), mgr.GetCache())
+	seen := reader{Reader: mgr.GetCache(), here: here}
+	applier := apply.New(mgr.GetClient(), seen)
 
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: mgr.GetCache(),
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
 		Proxies: mesh.NewDebug(), Now: o.Now,
 	}
 	if err := meshes.Setup(mgr, gate); err != nil {

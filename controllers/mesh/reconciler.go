@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -35,6 +36,8 @@ type Reconciler struct {
 	Client    client.Client
 	// Live reads from the API server, Cache what is watched: metadata, for the most part.
 	Live, Cache client.Reader
+	// Here watches the operator's namespace alone.
+	Here cache.Cache
 	// Proxies asks the control plane how many proxies are connected.
 	Proxies ProxyCounter
 	Now     func() time.Time

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -90,18 +91,20 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, gate *kinds.Gate) error {
 	if err != nil {
 		return fmt.Errorf("set up controller mesh: %w", err)
 	}
-	gate.When(kinds.CertManager(), r.watch(mgr, c, kinds.CertManager()))
-	gate.When(kinds.GatewayAPI(), r.watch(mgr, c, kinds.GatewayAPI()[:1]))
-	gate.When(kinds.XMesh(), r.watch(mgr, c, kinds.XMesh()))
+	namespaced, clusterWide := kinds.CertManager()[:2], kinds.CertManager()[2:]
+	gate.When(kinds.CertManager(), r.watch(r.Here, c, namespaced))
+	gate.When(kinds.CertManager(), r.watch(mgr.GetCache(), c, clusterWide))
+	gate.When(kinds.GatewayAPI(), r.watch(mgr.GetCache(), c, kinds.GatewayAPI()[:1]))
+	gate.When(kinds.XMesh(), r.watch(mgr.GetCache(), c, kinds.XMesh()))
 	return nil
 }
 
-func (r *Reconciler) watch(mgr ctrl.Manager, c controller.Controller, list []kinds.Kind) func() error {
+func (r *Reconciler) watch(from cache.Cache, c controller.Controller, list []kinds.Kind) func() error {
 	return func() error {
 		for _, k := range list {
 			every := handler.EnqueueRequestsFromMapFunc(r.every)
 			var o client.Object = kinds.Metadata(k.GroupVersionKind)
-			if err := c.Watch(source.Kind(mgr.GetCache(), o, every)); err != nil {
+			if err := c.Watch(source.Kind(from, o, every)); err != nil {
 				return fmt.Errorf("watch %ss: %w", k.Kind, err)
 			}
 		}

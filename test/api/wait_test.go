@@ -45,7 +45,7 @@ func condition(t *testing.T, mesh, kind string, status metav1.ConditionStatus, r
 	var got metav1.Condition
 	eventually(t, fmt.Sprintf("Mesh %s %s=%s %s", mesh, kind, status, reason), func() string {
 		m := &v1alpha1.Mesh{}
-		if err := admin.Get(t.Context(), client.ObjectKey{Name: mesh}, m); err != nil {
+		if err := admin.Get(context.Background(), client.ObjectKey{Name: mesh}, m); err != nil {
 			return err.Error()
 		}
 		c := meta.FindStatusCondition(m.Status.Conditions, kind)
@@ -62,7 +62,7 @@ func condition(t *testing.T, mesh, kind string, status metav1.ConditionStatus, r
 func there(t *testing.T, o client.Object) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%T %s/%s is there", o, o.GetNamespace(), o.GetName()), func() string {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -73,7 +73,7 @@ func there(t *testing.T, o client.Object) {
 func gone(t *testing.T, o client.Object) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%T %s/%s is gone", o, o.GetNamespace(), o.GetName()), func() string {
-		err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o)
+		err := admin.Get(context.Background(), client.ObjectKeyFromObject(o), o)
 		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 			return ""
 		}

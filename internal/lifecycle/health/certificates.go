@@ -65,13 +65,16 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 		out.Verdict = *v
 		return out
 	}
-	// What was issued says more than what is being done about it.
-	if broken != nil {
-		out.Verdict = *broken
+	if v := judgeIssuing("Certificate tulle-intermediate", f.Intermediate); v != nil {
+		// What is in the Secret is still that of an earlier issuer. Only its end matters now.
+		if broken != nil && broken.Reason == v1alpha1.ReasonCertificateExpired {
+			v = broken
+		}
+		out.Verdict = *v
 		return out
 	}
-	if v := judgeIssuing("Certificate tulle-intermediate", f.Intermediate); v != nil {
-		out.Verdict = *v
+	if broken != nil {
+		out.Verdict = *broken
 		return out
 	}
 	if out.Authority == nil {

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"crypto/x509"
 	"slices"
 	"time"
 
@@ -79,13 +80,16 @@ func decide(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) 
 	wanted, ok := known.Find(m.Spec.Version)
 	d.wanted, d.unknown = wanted, !ok
 	d.valid = validate(m, o, known)
-	d.certs = health.Certificates(m, o.Certificates, now)
-	var active = d.certs.Authority
-	if active != nil {
-		d.roots, d.rootStatus = health.Bundle(active.Roots, o.SpreadRoots, m.Status.Roots, now)
-	} else if o.SpreadRoots != "" {
-		d.roots, d.rootStatus = health.Bundle(nil, o.SpreadRoots, m.Status.Roots, now)
+	facts := o.Certificates
+	if c := facts.Intermediate; c != nil && c.Spec.IssuerRef != render.IssuerOf(m) {
+		facts.Intermediate = nil // It is about to be asked for from another issuer.
 	}
+	d.certs = health.Certificates(m, facts, now)
+	var active []*x509.Certificate
+	if d.certs.Authority != nil {
+		active = d.certs.Authority.Roots
+	}
+	d.roots, d.rootStatus = health.Bundle(active, o.SpreadRoots, m.Status.Roots, now)
 	d.serving, d.none = choose(d.wanted, d.unknown, o, known)
 	if !d.unknown {
 		rev := d.wanted.Revision()

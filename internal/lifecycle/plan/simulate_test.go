@@ -125,6 +125,7 @@ func (c *cluster) certificate(name string) *cmv1.Certificate {
 		return nil
 	}
 	cert := &cmv1.Certificate{}
+	cert.Spec.IssuerRef = render.IssuerOf(c.mesh)
 	if _, ok := c.secrets[name]; ok {
 		cert.Status.Conditions = []cmv1.CertificateCondition{{Type: cmv1.CertificateConditionReady, Status: cmmeta.ConditionTrue}}
 	}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package api
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// wrongIssuers names issuers that don't exist or can't do it, and then one that can. The mesh works
+// all the time on the certificates it has.
+func wrongIssuers(t *testing.T) {
+	use := func(name string) {
+		edit(t, "tulle", func(m *v1alpha1.Mesh) {
+			m.Spec.Certificates.IssuerRef = &v1alpha1.IssuerRef{Name: name, Kind: "ClusterIssuer", Group: "cert-manager.io"}
+		})
+	}
+	fails := func(reason string, words ...string) {
+		t.Helper()
+		c := condition(t, "tulle", v1alpha1.ConditionCertificatesReady, metav1.ConditionFalse, reason)
+		for _, w := range words {
+			if !strings.Contains(c.Message, w) {
+				t.Errorf("message %q lacks %q", c.Message, w)
+			}
+		}
+		condition(t, "tulle", v1alpha1.ConditionControlPlaneReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
+		condition(t, "tulle", v1alpha1.ConditionInjectionReady, metav1.ConditionTrue, v1alpha1.ReasonInjecting)
+	}
+	use("nowhere")
+	fails(v1alpha1.ReasonIssuerNotFound, "ClusterIssuer nowhere", "spec.certificates.issuerRef")
+
+	issuer(t, "selfsigned", cmv1.IssuerConfig{SelfSigned: &cmv1.SelfSignedIssuer{}})
+	use("selfsigned")
+	fails(v1alpha1.ReasonIssuerCannotSignCA, "ClusterIssuer selfsigned", "leave issuerRef out")
+
+	// An issuer that may not have an authority below it.
+	secretOf(t, "short", selfSigned(t, "short", true, 0))
+	issuer(t, "short", cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: "short"}})
+	use("short")
+	stop := startCertManager(t, true)
+	fails(v1alpha1.ReasonIssuerCannotSignCA, "ClusterIssuer short", "path length")
+	stop()
+
+	// One that ignores isCA.
+	secretOf(t, "leafy", selfSigned(t, "leafy", true, -1))
+	issuer(t, "leafy", cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: "leafy"}})
+	use("leafy")
+	stop = startCertManager(t, false)
+	fails(v1alpha1.ReasonIssuerCannotSignCA, "ClusterIssuer leafy", "no authority")
+	stop()
+
+	// And one that comes after it was named, and can do it.
+	use("corp")
+	fails(v1alpha1.ReasonIssuerNotFound, "ClusterIssuer corp")
+	secretOf(t, "corp", selfSigned(t, "corp", true, -1))
+	issuer(t, "corp", cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: "corp"}})
+	stop = startCertManager(t, true)
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	stop()
+
+	// Both roots are trusted, because certificates that hang from the first are in use.
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-trust"}}
+	eventually(t, "both roots are spread", func() string {
+		there(t, cm)
+		if n := certificates(cm.Data["ca.crt"]); n < 2 {
+			return "too few"
+		}
+		return ""
+	})
+	// What the self-made root needed has gone.
+	gone(t, &cmv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-selfsigned"}})
+	gone(t, &cmv1.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-root"}})
+}
+
+func issuer(t *testing.T, name string, config cmv1.IssuerConfig) {
+	t.Helper()
+	i := &cmv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: cmv1.IssuerSpec{IssuerConfig: config}}
+	if err := admin.Create(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func secretOf(t *testing.T, name, pair string) {
+	t.Helper()
+	i := strings.Index(pair, "-----BEGIN EC")
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: name}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{"tls.crt": []byte(pair[:i]), "tls.key": []byte(pair[i:])},
+	}
+	if err := admin.Create(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// selfSigned makes a root, as PEM of the certificate and, if asked for, of its key. pathLen below 0: no limit.
+func selfSigned(t *testing.T, name string, withKey bool, pathLen int) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour * 24 * 365),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		MaxPathLen: pathLen, MaxPathLenZero: pathLen == 0,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	if withKey {
+		k, err := x509.MarshalECPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out += string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: k}))
+	}
+	return out
+}
