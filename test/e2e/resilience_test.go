@@ -127,7 +127,7 @@ func TestDrift(t *testing.T) {
 func TestOperatorAway(t *testing.T) {
 	c := cluster.Connect(t)
 	ns := c.Namespace(t, "operator", meshed)
-	deletePods(t, c, client.MatchingLabels{"control-plane": "tulle-operator"})
+	deletePods(t, c, client.MatchingLabels{names.LabelApp: names.Operator})
 	c.Deploy(t, ns, cluster.Echo{Name: "server"})
 	c.Ready(t, ns, "server")
 	noFailure(t, c.Load(t, ns, true, "-url", "http://server/", "-count", "100").Wait(t, time.Minute), 100)

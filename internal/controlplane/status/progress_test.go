@@ -3,48 +3,68 @@
 
 package status
 
-import "testing"
+import (
+	"testing"
 
-// TestJudge walks through the life of a route: each row is judged with the outcome of the row before.
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestJudge: each row is one step; the outcome of one is the last of the next.
 func TestJudge(t *testing.T) {
-	no := []Rejection{{Proxy: "a/b", Message: "no such filter"}}
-	var last Outcome
-	for i, step := range []struct {
-		now    Progress
-		ok     bool
-		reason string
-	}{
-		{Progress{Config: "1"}, true, ReasonNoProxies},                                      // nobody is there
-		{Progress{Config: "1", Needed: 2}, true, ReasonNoProxies},                           // proxies start: nothing is taken back
-		{Progress{Config: "1", Needed: 2, Acked: 1}, true, ReasonNoProxies},                 //
-		{Progress{Config: "1", Needed: 2, Acked: 2}, true, ReasonAcknowledged},              // all have it: no longer unneeded
-		{Progress{Config: "1", Needed: 3, Acked: 2}, true, ReasonAcknowledged},              // one more pod: no flapping
-		{Progress{Config: "1"}, true, ReasonAcknowledged},                                   // all gone: still none
-		{Progress{Config: "2", Needed: 3}, false, ReasonPending},                            // a change must be acknowledged again
-		{Progress{Config: "2", Needed: 3, Acked: 2, Rejections: no}, false, ReasonRejected}, //
-		{Progress{Config: "2", Needed: 3, Acked: 2}, false, ReasonPending},                  // the one that refused has gone
-		{Progress{Config: "2", Needed: 3, Acked: 3}, true, ReasonAcknowledged},              //
-		{Progress{Config: "2", Needed: 3, Acked: 3, Rejections: no}, false, ReasonRejected}, // a refusal is told even of what was settled
-		{Progress{Config: "3", Needed: 0}, true, ReasonNoProxies},                           //
-		{Progress{Config: "4", Needed: 1}, false, ReasonPending},                            // unneeded is settled for its own config only
+	type step struct {
+		p          Progress
+		programmed bool
+		reason     string
+	}
+	nack := []Rejection{{"shop/web", "no such filter"}}
+	for name, steps := range map[string][]step{
+		"acknowledged one after the other": {
+			{Progress{Config: "1", Needed: 2}, false, ReasonPending},
+			{Progress{Config: "1", Needed: 2, Acked: 1}, false, ReasonPending},
+			{Progress{Config: "1", Needed: 2, Acked: 2}, true, ReasonAcknowledged},
+		},
+		"a pod that comes takes nothing back": {
+			{Progress{Config: "1", Needed: 2, Acked: 2}, true, ReasonAcknowledged},
+			{Progress{Config: "1", Needed: 3, Acked: 2}, true, ReasonAcknowledged},
+			{Progress{Config: "1", Needed: 0, Acked: 0}, true, ReasonAcknowledged},
+		},
+		"no proxy until one has acknowledged": {
+			{Progress{Config: "1"}, true, ReasonNoProxies},
+			{Progress{Config: "1", Needed: 1}, true, ReasonNoProxies},
+			{Progress{Config: "1", Needed: 1, Acked: 1}, true, ReasonAcknowledged},
+		},
+		"a new configuration has to be acknowledged anew": {
+			{Progress{Config: "1", Needed: 1, Acked: 1}, true, ReasonAcknowledged},
+			{Progress{Config: "2", Needed: 1}, false, ReasonPending},
+		},
+		"a rejection shows at once and heals": {
+			{Progress{Config: "1", Needed: 2, Acked: 1}, false, ReasonPending},
+			{Progress{Config: "1", Needed: 2, Acked: 1, Rejections: nack}, false, ReasonRejected},
+			{Progress{Config: "2", Needed: 2, Acked: 2}, true, ReasonAcknowledged},
+		},
 	} {
-		last = Judge(last, step.now)
-		if last.Programmed != step.ok || last.Reason != step.reason {
-			t.Fatalf("step %d: %+v", i, last)
-		}
+		t.Run(name, func(t *testing.T) {
+			var last Outcome
+			for i, s := range steps {
+				last = Judge(last, s.p)
+				if last.Programmed != s.programmed || last.Reason != s.reason {
+					t.Fatalf("step %d: %+v, want %v %s", i, last, s.programmed, s.reason)
+				}
+			}
+		})
 	}
 }
 
-// TestMerge: replicas add up only while they speak of the same configuration.
+// TestMerge: replicas add up, and only when they speak of the same configuration.
 func TestMerge(t *testing.T) {
-	sum, ok := Merge([]Progress{{Config: "1", Needed: 2, Acked: 1}, {Config: "1", Needed: 3, Acked: 3}})
-	if !ok || sum.Needed != 5 || sum.Acked != 4 || sum.Done() {
-		t.Errorf("%+v, %v", sum, ok)
+	got, ok := Merge([]Progress{{Config: "1", Needed: 2, Acked: 1}, {Config: "1", Needed: 3, Acked: 3}})
+	if d := cmp.Diff(Progress{Config: "1", Needed: 5, Acked: 4}, got); d != "" || !ok {
+		t.Error(d, ok)
 	}
 	if _, ok := Merge([]Progress{{Config: "1"}, {Config: "2"}}); ok {
-		t.Error("replicas of two minds were merged")
+		t.Error("different configurations were merged")
 	}
 	if _, ok := Merge(nil); ok {
-		t.Error("nobody's progress is known")
+		t.Error("nothing was merged")
 	}
 }
