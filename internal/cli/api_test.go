@@ -14,15 +14,17 @@ import (
 )
 
 // api serves recorded answers of an API server: testdata/<case>/<path with dots for slashes>.json.
-// What is not recorded is an empty list where a list is asked for by a known name, else 404.
-func api(t *testing.T, dir string) (kubeconfig string) {
+// What is not recorded is not found.
+// Colons in paths are underscores in file names. spoil replaces strings in the answers, in pairs.
+func api(t *testing.T, dir string, spoil ...string) (kubeconfig string) {
 	t.Helper()
+	change := strings.NewReplacer(spoil...)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews") {
 			answerReview(w, r)
 			return
 		}
-		name := strings.ReplaceAll(strings.Trim(r.URL.Path, "/"), "/", ".")
+		name := strings.NewReplacer("/", ".", ":", "_").Replace(strings.Trim(r.URL.Path, "/"))
 		if strings.Contains(r.URL.Query().Get("labelSelector"), "!tulle.dev/proxy,tulle.dev/inject") {
 			name += ".bare" // the same list, asked for those without a proxy
 		}
@@ -34,7 +36,7 @@ func api(t *testing.T, dir string) (kubeconfig string) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(body)
+		_, _ = change.WriteString(w, string(body))
 	}))
 	t.Cleanup(srv.Close)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")

@@ -45,6 +45,56 @@ func TestCheckFit(t *testing.T) {
 	}
 }
 
+// TestMesh: a mesh recorded while the shop ran is healthy, and counted.
+func TestMesh(t *testing.T) {
+	config := api(t, "mesh")
+	code, out, errs := call(t, "", "check", "--kubeconfig", config)
+	for _, want := range []string{
+		"[ok] the operator runs", "[ok] Mesh tulle runs 0.1.0", "[ok] tulle-controlplane-0-1-0: 2 of 2 replicas ready",
+		"[ok] the webhook is served", "[ok] 9 pods carry a proxy, 9 ready", "[ok] all are connected", " 0 warnings, 0 problems\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if code != exitOK || errs != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	code, out, _ = call(t, "", "status", "--kubeconfig", config)
+	for _, want := range []string{
+		"tulle  0.1.0   0.1.0    yes    Permissive  cluster.local", "tulle-controlplane-0-1-0  0-1-0     2/2",
+		"gateway  0.1.0    2     2      2          0", "sidecar  0.1.0    7     7      7          0",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if code != exitOK || strings.Contains(out, "attention") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if code, out, _ := call(t, "", "version", "--kubeconfig", config, "-o", "json"); code != exitOK || !strings.Contains(out, `"tulle": "0.1.0"`) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	// The Mesh, the labels of the namespace and the image all come from the cluster.
+	if code, out, errs := call(t, workloads, "inject", "-f", "-", "--kubeconfig", config); code != exitFound || strings.Count(out, "tulle.local/tulle-proxy:dev") != 3 {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+}
+
+// TestMeshIll: each illness shows in status, with the words of the cluster.
+func TestMeshIll(t *testing.T) {
+	for says, spoil := range map[string][]string{
+		"refuses 1 resource":             {`"rejected": 0`, `"rejected": 1`},
+		"0 of 2 replicas ready":          {`"readyReplicas": 2`, `"readyReplicas": 0`},
+		"could not read the control pla": {`"proxies": [`, `"proxies": {`},
+		"is False (WebhookOnFire)":       {`"reason": "Injecting",` + "\n" + `      "status": "True"`, `"reason": "WebhookOnFire", "status": "False"`, `"reason": "Ready",` + "\n" + `      "status": "True"`, `"reason": "WebhookOnFire", "status": "False"`},
+	} {
+		if _, out, errs := call(t, "", "status", "--kubeconfig", api(t, "mesh", spoil...)); !strings.Contains(out, says) {
+			t.Errorf("no %q in\n%s%s", says, out, errs)
+		}
+	}
+}
+
 // TestEmpty: without a Mesh, status and version say so and find nothing.
 func TestEmpty(t *testing.T) {
 	config := api(t, "fit")
