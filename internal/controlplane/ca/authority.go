@@ -21,7 +21,7 @@ var ErrNotReady = errors.New("no intermediate certificate yet: is cert-manager r
 
 // AuthorityOptions say where an Authority finds its files.
 type AuthorityOptions struct {
-	// Dir is the mounted Secret names.IntermediateSecret: tls.crt, tls.key, ca.crt.
+	// Dir is the mounted Secret names.IntermediateSecret: tls.crt, tls.key and perhaps ca.crt.
 	Dir string
 	// TrustFile is the mounted bundle of active roots (names.TrustKey of names.TrustConfigMap). Empty
 	// or missing: the root in Dir alone.
@@ -203,13 +203,15 @@ func read(dir, trustFile string) (files, error) {
 	}
 	var f files
 	var err error
-	for _, want := range []struct {
-		name string
-		into *[]byte
-	}{{"tls.crt", &f.chain}, {"tls.key", &f.key}, {"ca.crt", &f.issuerRoot}} {
-		if *want.into, err = os.ReadFile(filepath.Join(dir, want.name)); err != nil {
-			return files{}, fmt.Errorf("read intermediate: %w", err)
-		}
+	if f.chain, err = os.ReadFile(filepath.Join(dir, "tls.crt")); err != nil {
+		return files{}, fmt.Errorf("read intermediate: %w", err)
+	}
+	if f.key, err = os.ReadFile(filepath.Join(dir, "tls.key")); err != nil {
+		return files{}, fmt.Errorf("read intermediate: %w", err)
+	}
+	// An external issuer need not say what its root is; then the trust bundle must hold it.
+	if f.issuerRoot, err = os.ReadFile(filepath.Join(dir, "ca.crt")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return files{}, fmt.Errorf("read intermediate: %w", err)
 	}
 	if trustFile == "" {
 		return f, nil

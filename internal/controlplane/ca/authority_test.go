@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -241,6 +242,23 @@ func TestStartsEmpty(t *testing.T) {
 	default:
 		t.Error("nobody was told of the first root")
 	}
+}
+
+// TestRootFromTheBundleAlone: an issuer that does not say what its root is, is taken once the trust
+// bundle holds that root.
+func TestRootFromTheBundleAlone(t *testing.T) {
+	m := newMesh(t)
+	s := newStore(t)
+	s.putAuthority(m.root, m.inter)
+	must(t, os.Remove(filepath.Join(s.dir, "..data", "ca.crt")))
+	a, err := NewAuthority(AuthorityOptions{Dir: s.dir, TrustFile: s.trust, TrustDomain: domain, DNSNames: []string{"x"}, Now: m.clock.Now})
+	must(t, err)
+	if err := a.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("Ready says %v", err)
+	}
+	must(t, os.WriteFile(s.trust, pemOf(m.root.cert), 0o600))
+	a.Reload()
+	must(t, a.Ready())
 }
 
 // TestLongChain: an external issuer's further intermediate is served along; a root at the end is not.

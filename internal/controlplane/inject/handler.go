@@ -19,9 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Path is where the webhook answers.
-const Path = "/inject"
-
 // maxReview is the largest review read, in bytes: twice what the API server stores of one object.
 const maxReview = 4 << 20
 
@@ -38,7 +35,7 @@ type HandlerOptions struct {
 	Metrics prometheus.Registerer
 }
 
-// Handler answers the API server's AdmissionReviews. Safe for concurrent use.
+// Handler answers the API server's AdmissionReviews, at names.InjectPath. Safe for concurrent use.
 type Handler struct {
 	opts  HandlerOptions
 	count *prometheus.CounterVec

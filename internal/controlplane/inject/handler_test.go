@@ -71,7 +71,7 @@ func ask(t *testing.T, h http.Handler, r *admissionv1.AdmissionRequest) *admissi
 }
 
 func post(h http.Handler, body, contentType string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, names.InjectPath, strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -162,7 +162,7 @@ func TestHandlerRefusesGarbage(t *testing.T) {
 		})
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, Path, nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, names.InjectPath, nil))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", w.Code)
 	}
