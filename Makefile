@@ -19,7 +19,7 @@ OWN_CLUSTER := 1
 KUBECTL ?= kubectl
 endif
 export KUBECONFIG KUBECTL
-IMAGES := tulle tulle-proxy shop echo load
+IMAGES := tulle tulle-proxy shop echo load capture intruder
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 

@@ -54,6 +54,8 @@ func table() []image {
 		app("shop", "the sample shop"),
 		app("echo", "a server that answers with what it got, for tests"),
 		app("load", "a bounded load client"),
+		app("capture", "looks for bytes in packets, for tests"),
+		app("intruder", "a meshed pod that asks for what is not its own, for tests"),
 	}
 }
 
