@@ -13,6 +13,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/testing/cluster"
+	"tulle.dev/tulle/test/load"
 )
 
 // gatewayAddress waits until a Gateway is programmed and returns its address.
@@ -31,4 +32,20 @@ func gatewayAddress(t *testing.T, c *cluster.Cluster, ns, name string) string {
 		return nil
 	})
 	return addr
+}
+
+// answering waits until somebody listens at an address: what the cluster's own proxy does about a
+// Service with a new endpoint is not Tulle's to know.
+func answering(t *testing.T, url string) {
+	t.Helper()
+	cluster.Eventually(t, 30*time.Second, url+" answers", func() error {
+		s, err := load.Run(t.Context(), load.Options{URL: url, Count: 20, NewConnections: true, Timeout: 2 * time.Second})
+		if err != nil {
+			return err
+		}
+		if n := s.Statuses["200"] + s.Statuses["404"]; n < 20 {
+			return fmt.Errorf("%d of 20 requests: %v", n, s.Failures)
+		}
+		return nil
+	})
 }

@@ -186,6 +186,7 @@ spec:
 `, ns)
 	addr := gatewayAddress(t, c, ns, "front")
 	c.RouteCondition(t, ns, "front", status.ConditionProgrammed, metav1.ConditionTrue)
+	answering(t, "http://"+addr+"/")
 	s, err := load.Run(t.Context(), load.Options{URL: "http://" + addr + "/", Host: "shop.example", Count: 2000, Method: "POST"})
 	if err != nil {
 		t.Fatal(err)
