@@ -45,7 +45,7 @@ func newADS(t *testing.T, dir string) *ads {
 		socket: filepath.Join(dir, "xds.sock"),
 		held:   map[string]map[envoy.Ref]item{}, streams: map[string]*adsStream{}, refused: map[string]string{},
 	}
-	l, err := net.Listen("unix", s.socket)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", s.socket)
 	if err != nil {
 		t.Fatal(err)
 	}

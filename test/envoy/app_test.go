@@ -38,14 +38,17 @@ type app struct {
 	server *http.Server
 }
 
-// serve runs an app on a listener; HTTP/1.1 and HTTP/2 with prior knowledge.
-func serve(t *testing.T, l net.Listener, name string) *app {
+// serve runs an app on a listener, on a server that edit may change; HTTP/1.1 and HTTP/2 with prior knowledge.
+func serve(t *testing.T, l net.Listener, name string, edit ...func(*http.Server)) *app {
 	t.Helper()
 	a := &app{name: name}
 	var p http.Protocols
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
 	a.server = &http.Server{Handler: a, Protocols: &p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 20000}}
+	for _, f := range edit {
+		f(a.server)
+	}
 	go a.server.Serve(l) //nolint:errcheck // ends with Close
 	t.Cleanup(func() { a.server.Close() })
 	return a
@@ -108,13 +111,13 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.Close()
-	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+	_, _ = fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString([]byte("yes")))
-	rw.Flush()
+	_ = rw.Flush()
 	s := bufio.NewScanner(rw)
 	for s.Scan() {
-		fmt.Fprintf(rw, "%s to you\n", s.Text())
-		rw.Flush()
+		_, _ = fmt.Fprintf(rw, "%s to you\n", s.Text())
+		_ = rw.Flush()
 	}
 }
 
@@ -129,10 +132,10 @@ func banner(t *testing.T, l net.Listener, name string) {
 			}
 			go func() {
 				defer c.Close()
-				fmt.Fprintf(c, "220 %s\n", name)
+				_, _ = fmt.Fprintf(c, "220 %s\n", name)
 				s := bufio.NewScanner(c)
 				for s.Scan() {
-					fmt.Fprintf(c, "250 %s\n", s.Text())
+					_, _ = fmt.Fprintf(c, "250 %s\n", s.Text())
 				}
 			}()
 		}

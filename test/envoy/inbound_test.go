@@ -146,9 +146,12 @@ func hello(t *testing.T, p *pair, ns *netns, config *tls.Config) error {
 func plaintext(t *testing.T, ns *netns, addr string) error {
 	t.Helper()
 	c, r := dialFrom(t, ns, addr)
-	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	_, err := http.ReadResponse(r, nil)
-	return err
+	send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // silent waits for the server to speak first; nil if it does within 2 s.

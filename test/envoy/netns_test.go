@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"runtime"
 	"testing"
 
@@ -80,7 +79,7 @@ func (n *netns) listen(t *testing.T, addr string) net.Listener {
 	t.Helper()
 	var l net.Listener
 	if err := n.in(func() (err error) {
-		l, err = net.Listen("tcp4", addr)
+		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp4", addr)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -175,8 +174,4 @@ func (w *wire) plug(t *testing.T, ip string, redirected bool) *netns {
 		t.Fatal(err)
 	}
 	return pod
-}
-
-func addrPort(ip string, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr(ip), port)
 }

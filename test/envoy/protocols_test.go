@@ -6,7 +6,6 @@ package envoy
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -78,6 +77,13 @@ func dialFrom(t *testing.T, ns *netns, addr string) (net.Conn, *bufio.Reader) {
 	return c, bufio.NewReader(c)
 }
 
+func send(t *testing.T, w io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		t.Fatalf("write %q: %v", s, err)
+	}
+}
+
 func line(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	s, err := r.ReadString('\n')
@@ -103,13 +109,14 @@ func TestProtocols(t *testing.T) {
 
 func (p *pair) webSocket(t *testing.T) {
 	c, r := p.dial(t, "198.19.9.1:80")
-	fmt.Fprint(c, "GET /ws HTTP/1.1\r\nHost: http\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a2V5\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	send(t, c, "GET /ws HTTP/1.1\r\nHost: http\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a2V5\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil || resp.StatusCode != 101 {
 		t.Fatalf("%v, %v", resp, err)
 	}
+	defer resp.Body.Close()
 	for _, w := range []string{"hello", "again"} {
-		fmt.Fprintln(c, w)
+		send(t, c, w+"\n")
 		if got := line(t, r); got != w+" to you" {
 			t.Errorf("%q answered with %q", w, got)
 		}
@@ -124,7 +131,7 @@ func (p *pair) extendedConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, send := io.Pipe()
+	body, in := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://http/ws", body)
 	if err != nil {
 		t.Fatal(err)
@@ -135,16 +142,16 @@ func (p *pair) extendedConnect(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	defer resp.Body.Close()
-	fmt.Fprintln(send, "hello")
+	send(t, in, "hello\n")
 	if got := line(t, bufio.NewReader(resp.Body)); got != "hello to you" {
 		t.Errorf("answered with %q", got)
 	}
-	send.Close()
+	in.Close()
 }
 
 func (p *pair) http10(t *testing.T) {
 	c, r := p.dial(t, "198.19.9.1:80")
-	fmt.Fprint(c, "GET /old HTTP/1.0\r\n\r\n")
+	send(t, c, "GET /old HTTP/1.0\r\n\r\n")
 	b, err := io.ReadAll(r) // to the end: the server closes
 	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.0 200") || strings.Contains(string(b), "chunked") {
 		t.Errorf("%v: %s", err, b)
@@ -153,11 +160,12 @@ func (p *pair) http10(t *testing.T) {
 
 func (p *pair) trailers(t *testing.T) {
 	c, r := p.dial(t, "198.19.9.1:80")
-	fmt.Fprint(c, "POST /t?trailer=1 HTTP/1.1\r\nHost: http\r\nTE: trailers\r\nTrailer: X-Check\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Check: 7\r\n\r\n")
+	send(t, c, "POST /t?trailer=1 HTTP/1.1\r\nHost: http\r\nTE: trailers\r\nTrailer: X-Check\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Check: 7\r\n\r\n")
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.Contains(string(b), `"x-check":"7"`) || !strings.Contains(string(b), `"Body":"body"`) {
 		t.Errorf("the application got %s (%v)", b, err)
@@ -170,17 +178,18 @@ func (p *pair) trailers(t *testing.T) {
 // expect: the application, not a proxy, tells the client to go on.
 func (p *pair) expect(t *testing.T) {
 	c, r := p.dial(t, "198.19.9.1:80")
-	fmt.Fprint(c, "POST /e HTTP/1.1\r\nHost: http\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	send(t, c, "POST /e HTTP/1.1\r\nHost: http\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
 	if got := line(t, r); got != "HTTP/1.1 100 Continue" {
 		t.Fatalf("answered with %q", got)
 	}
 	for line(t, r) != "" {
 	}
-	fmt.Fprint(c, "body")
+	send(t, c, "body")
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.Contains(string(b), `"Body":"body"`) {
 		t.Errorf("%v: %s", err, b)
@@ -231,7 +240,7 @@ func greeted(t *testing.T, ns *netns, addr string) {
 	if got := line(t, r); got != "220 server" {
 		t.Errorf("greeted with %q", got)
 	}
-	fmt.Fprintln(c, "hello")
+	send(t, c, "hello\n")
 	if got := line(t, r); got != "250 hello" {
 		t.Errorf("answered with %q", got)
 	}

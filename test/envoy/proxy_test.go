@@ -55,7 +55,7 @@ func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, r
 	if level == "" {
 		level = "warning"
 	}
-	cmd := exec.Command(bin, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "2", "-l", level)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bin, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "2", "-l", level)
 	cmd.Stdout, cmd.Stderr = log, log
 	// Killed with the thread that started it, and so with the test whatever becomes of it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -120,7 +120,11 @@ func (p *proxy) settle(t *testing.T, want map[envoy.Ref]string) {
 
 // get asks the admin interface.
 func (p *proxy) get(path string) ([]byte, error) {
-	resp, err := p.admin.Get("http://admin" + path)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://admin"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.admin.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -266,11 +270,11 @@ func dynamicBootstrap(node, xds, admin string) map[string]any {
 // shared is a directory of the test that other users may enter.
 func shared(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tulle-envoy-")
+	dir, err := os.MkdirTemp("", "tulle-envoy-") //nolint:usetesting // t.TempDir is closed to other users, and too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -128,8 +128,9 @@ func TestDeadEndpointTCP(t *testing.T) {
 // TestIdleApplication: an application closes idle connections after 1 s, and clients ask about once a second.
 func TestIdleApplication(t *testing.T) {
 	_, from, a, b, _ := two(t, model.HTTP)
-	serve(t, a.listen(t, ":8080"), "a").server.IdleTimeout = time.Second
-	serve(t, b.listen(t, ":8080"), "b").server.IdleTimeout = time.Second
+	impatient := func(s *http.Server) { s.IdleTimeout = time.Second }
+	serve(t, a.listen(t, ":8080"), "a", impatient)
+	serve(t, b.listen(t, ":8080"), "b", impatient)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup

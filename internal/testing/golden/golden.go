@@ -99,21 +99,30 @@ func (c *Case) Compare(t *testing.T, name string, got []byte) {
 
 func (c *Case) stale(t *testing.T) {
 	t.Helper()
-	entries, err := os.ReadDir(c.dir)
+	paths, err := c.unseen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		if c.seen[e.Name()] {
-			continue
+	for _, path := range paths {
+		if !*update {
+			t.Errorf("%s is stale: nothing reads it", path)
+		} else if err := os.Remove(path); err != nil {
+			t.Fatal(err)
 		}
-		path := filepath.Join(c.dir, e.Name())
-		if *update {
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		t.Errorf("%s is stale: nothing reads it", path)
 	}
+}
+
+// unseen are the files that were neither read nor compared.
+func (c *Case) unseen() ([]string, error) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range entries {
+		if !c.seen[e.Name()] {
+			paths = append(paths, filepath.Join(c.dir, e.Name()))
+		}
+	}
+	return paths, nil
 }

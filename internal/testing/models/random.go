@@ -41,14 +41,6 @@ func (g generator) pick(from []string) string { return from[g.IntN(len(from))] }
 
 func (g generator) coin() bool { return g.IntN(2) == 0 }
 
-func hosts() []string {
-	return []string{"a.example", "B.example", "*.example", "*", "x.y.example:80", "[fd00::1]:80", "é.example"}
-}
-
-func paths() []string {
-	return []string{"/", "/a", "/a/", "/a/b", "/a%20b", "/é", "/a.b+c", "/" + string(bytes.Repeat([]byte("long"), 250)), "", "//", "/a?b", "/a#b", "a"}
-}
-
 const services = 4
 
 func (g generator) key() model.PortKey {
