@@ -43,6 +43,7 @@ func TestOperator(t *testing.T) {
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
 		{"roots are spread to meshed namespaces", rootsSpread},
 		{"a Gateway gets its proxies", gatewayGetsProxies},
+		{"with the webhook dead, only pods that ask for a proxy wait", deadWebhook},
 		{"proxies are counted", proxiesCounted},
 		{"unknown version changes nothing", unknownVersion},
 		{"second Mesh", secondMesh},

@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait; a busy machine needs most of it.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // eventually waits until a condition holds; it returns what is missing, or "".
 func eventually(t *testing.T, what string, missing func() string) {

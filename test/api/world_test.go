@@ -100,6 +100,7 @@ func uninstall(t *testing.T, module, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var waiting []*unstructured.Unstructured
 	for _, f := range files {
 		objects, err := readFile(f)
 		if err != nil {
@@ -112,10 +113,20 @@ func uninstall(t *testing.T, module, folder string) {
 			if err := client.IgnoreNotFound(admin.Delete(context.Background(), o)); err != nil {
 				t.Fatal(err)
 			}
-			gone(t, &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": map[string]any{"name": o.GetName()},
-			}})
+			waiting = append(waiting, o)
 		}
+	}
+	for _, o := range waiting {
+		left := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": map[string]any{"name": o.GetName()},
+		}}
+		eventually(t, o.GetName()+" is gone", func() string {
+			if err := admin.Get(context.Background(), client.ObjectKeyFromObject(o), left); err != nil {
+				return ""
+			}
+			conditions, _, _ := unstructured.NestedSlice(left.Object, "status", "conditions")
+			return fmt.Sprint(left.GetDeletionTimestamp(), left.GetFinalizers(), conditions)
+		})
 	}
 }
 
@@ -144,11 +155,11 @@ func edit(t *testing.T, name string, change func(*v1alpha1.Mesh)) {
 func update(t *testing.T, o client.Object, change func()) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("update %T %s", o, o.GetName()), func() string {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err.Error()
 		}
 		change()
-		if err := admin.Update(t.Context(), o); err != nil {
+		if err := admin.Update(context.Background(), o); err != nil {
 			return err.Error()
 		}
 		return ""

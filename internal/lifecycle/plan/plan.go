@@ -49,7 +49,11 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 	}
 	d := decide(m, o, known, now)
 	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps()}
-	if !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0 {
+	switch {
+	case !o.CertManager || !o.GatewayAPI:
+		// A kind is served some time after its definition was seen, and nothing tells when.
+		p.Again = 2 * time.Second
+	case !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0:
 		p.Again = 15 * time.Second
 	}
 	return p

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package api
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// TestFence gives the operator's account all rights on pods and sees what the policy still forbids.
+func TestFence(t *testing.T) {
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "all-pods"},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods", "pods/ephemeralcontainers"}, Verbs: []string{"get", "update", "patch"}}},
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "all-pods"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "all-pods"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "tulle-operator", Namespace: system}},
+	}
+	for _, o := range []client.Object{role, binding} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	operator, err := client.New(as(operatorUser), client.Options{Scheme: admin.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace(t, "fenced", nil)
+	always := corev1.ContainerRestartPolicyAlways
+	victim := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "fenced", Name: "victim", Labels: map[string]string{"app": "web", "tulle.dev/version": "0.1.0"}},
+		Spec: corev1.PodSpec{
+			InitContainers: []corev1.Container{
+				{Name: "tulle-init", Image: "registry.example:5000/tulle-proxy:1"},
+				{Name: "tulle-proxy-a", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
+				{Name: "tulle-proxy-b", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
+				{Name: "theirs", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
+			},
+			Containers: []corev1.Container{{Name: "app", Image: "registry.example/app:1"}},
+		},
+	}
+	if err := admin.Create(t.Context(), victim); err != nil {
+		t.Fatal(err)
+	}
+	// A policy works some time after it was made: wait until it does.
+	eventually(t, "the policy works", func() string {
+		p := victim.DeepCopy()
+		p.Spec.Containers[0].Image = "evil"
+		if err := operator.Patch(t.Context(), p, client.MergeFrom(victim), client.DryRunAll); err == nil {
+			return "a foreign image is let through"
+		}
+		return ""
+	})
+	for name, c := range map[string]struct {
+		change  func(*corev1.Pod)
+		refusal string // empty: allowed
+	}{
+		"another tag": {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/tulle-proxy:2" }, ""},
+		"a digest": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[2].Image = "registry.example:5000/tulle-proxy@sha256:" + strings.Repeat("0", 64)
+		}, ""},
+		"tag and digest": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[2].Image = "registry.example:5000/tulle-proxy:2@sha256:" + strings.Repeat("0", 64)
+		}, ""},
+		"Tulle's label":               {func(p *corev1.Pod) { p.Labels["tulle.dev/version"] = "0.2.0" }, ""},
+		"another repository":          {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/evil:1" }, "same repository"},
+		"a longer name":               {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/tulle-proxy-evil:1" }, "same repository"},
+		"a longer path":               {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/tulle-proxy/evil:1" }, "same repository"},
+		"another registry":            {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "evil.example:5000/tulle-proxy:1" }, "same repository"},
+		"another port":                {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5001/tulle-proxy:1" }, "same repository"},
+		"no registry":                 {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle-proxy:1" }, "same repository"},
+		"the init container":          {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "registry.example:5000/tulle-proxy:2" }, "may only change the images of tulle-proxy-a and tulle-proxy-b"},
+		"somebody's sidecar":          {func(p *corev1.Pod) { p.Spec.InitContainers[3].Image = "registry.example:5000/tulle-proxy:2" }, "may only change the images of tulle-proxy-a and tulle-proxy-b"},
+		"the application":             {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "registry.example/app:2" }, "may not change the application's containers"},
+		"somebody's label":            {func(p *corev1.Pod) { p.Labels["app"] = "other" }, "labels and annotations that begin with tulle.dev/"},
+		"somebody's label taken away": {func(p *corev1.Pod) { delete(p.Labels, "app") }, "labels and annotations that begin with tulle.dev/"},
+		"an annotation":               {func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }, "labels and annotations that begin with tulle.dev/"},
+		"a finalizer":                 {func(p *corev1.Pod) { p.Finalizers = []string{"example.com/x"} }, "finalizers or owners"},
+		"a toleration": {func(p *corev1.Pod) {
+			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "a", Operator: corev1.TolerationOpExists})
+		}, "may only change the images of the proxy slots"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := victim.DeepCopy()
+			c.change(p)
+			err := operator.Patch(t.Context(), p, client.MergeFrom(victim), client.DryRunAll)
+			if c.refusal == "" && err != nil {
+				t.Errorf("refused: %v", err)
+			}
+			if c.refusal != "" && (err == nil || !strings.Contains(err.Error(), c.refusal)) {
+				t.Errorf("want a refusal with %q, got %v", c.refusal, err)
+			}
+			// Anybody else may do what their rights allow.
+			q := victim.DeepCopy()
+			c.change(q)
+			if err := admin.Patch(t.Context(), q, client.MergeFrom(victim), client.DryRunAll); err != nil {
+				t.Errorf("refused to the administrator: %v", err)
+			}
+		})
+	}
+	// A container slipped into a running pod.
+	p := victim.DeepCopy()
+	p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "shell", Image: "evil"}}}
+	if err := operator.SubResource("ephemeralcontainers").Update(t.Context(), p); err == nil || !strings.Contains(err.Error(), "may only change the images") {
+		t.Errorf("an ephemeral container: %v", err)
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package api
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// deadWebhook makes pods while nothing answers the webhook: those that are to be meshed are
+// refused, loudly, and all others start.
+func deadWebhook(t *testing.T) {
+	edit(t, "tulle", func(m *v1alpha1.Mesh) {
+		m.Spec.Injection.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "w"}}
+	})
+	t.Cleanup(func() { edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Injection.NamespaceSelector = nil }) })
+	namespace(t, "w-enabled", map[string]string{"tulle.dev/inject": "enabled"})
+	namespace(t, "w-disabled", map[string]string{"tulle.dev/inject": "disabled", "team": "w"})
+	namespace(t, "w-selected", map[string]string{"team": "w"})
+	namespace(t, "w-plain", nil)
+
+	enabled, disabled := map[string]string{"tulle.dev/inject": "enabled"}, map[string]string{"tulle.dev/inject": "disabled"}
+	try := func(namespace string, labels, annotations map[string]string) error {
+		return admin.Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "p-", Labels: labels, Annotations: annotations},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "registry.example/app:1"}}},
+		}, client.DryRunAll)
+	}
+	eventually(t, "the API server knows the webhook", func() string {
+		if err := try("w-selected", nil, nil); err == nil {
+			return "a pod is let through"
+		}
+		return ""
+	})
+	for _, c := range []struct {
+		namespace           string
+		labels, annotations map[string]string
+		hook                string // empty: starts
+	}{
+		{"w-enabled", nil, nil, "namespace.inject.tulle.dev"},
+		{"w-enabled", enabled, nil, "pod.inject.tulle.dev"},
+		{"w-enabled", disabled, nil, ""},
+		{"w-disabled", nil, nil, ""},
+		{"w-disabled", enabled, nil, "pod.inject.tulle.dev"}, // the pod wins
+		{"w-disabled", disabled, nil, ""},
+		{"w-selected", nil, nil, "selected.inject.tulle.dev"},
+		{"w-selected", enabled, nil, "pod.inject.tulle.dev"},
+		{"w-selected", disabled, nil, ""},
+		{"w-plain", nil, nil, ""},
+		{"w-plain", enabled, nil, "pod.inject.tulle.dev"},
+		{"w-plain", disabled, nil, ""},
+		{"kube-system", enabled, nil, ""},
+		{system, enabled, nil, ""}, // or the control plane could never start again
+	} {
+		err := try(c.namespace, c.labels, c.annotations)
+		if c.namespace == system && err != nil && strings.Contains(err.Error(), "PodSecurity") {
+			err = nil // refused for its own security context, after the webhooks
+		}
+		if c.hook == "" && err != nil {
+			t.Errorf("%s %v: refused: %v", c.namespace, c.labels, err)
+		}
+		// Each pod is asked about once, and the refusal names the webhook.
+		if c.hook != "" && (err == nil || !strings.Contains(err.Error(), c.hook) || strings.Count(err.Error(), ".inject.tulle.dev") != 1) {
+			t.Errorf("%s %v: want a refusal by %s alone, got %v", c.namespace, c.labels, c.hook, err)
+		}
+	}
+	// Deleting, updating and looking never wait for the webhook; other kinds neither.
+	if err := admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "w-enabled", Name: "c"}}); err != nil {
+		t.Error(err)
+	}
+}
