@@ -54,7 +54,7 @@ func build(parts ...any) resource {
 
 func sameVersion(a, b resource) bool { return a.version == b.version }
 
-func newSynthetic() *synthetic {
+func newSynthetic() graph {
 	g := &synthetic{}
 	e := &g.eng
 	g.services = incr.NewInput[string](e, "services", same[service])
