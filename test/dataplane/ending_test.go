@@ -108,7 +108,7 @@ func (p *pod) download(t *testing.T) (rest func() (int, error), size int) {
 			if err != nil {
 				return total, err
 			}
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(8 * time.Millisecond)
 		}
 		return total, nil
 	}, size

@@ -38,7 +38,7 @@ var stats = [...]string{
 	`control_plane\.connected_state`,
 	`http\..*\.(downstream_rq_(total|active|completed|[1-5]xx|time|timeout|overload_close)|downstream_cx_(total|active|destroy_remote_active_rq|tx_bytes_buffered)|no_route|rq_total)`, // *
 	`tcp\..*\.(downstream_cx_(total|no_route|tx_bytes_total|rx_bytes_total|tx_bytes_buffered)|upstream_flush_active)`,                                                                  // *
-	`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                    // *
+	`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                                      // *
 	`cluster\..*\.(upstream_cx_(total|active|connect_fail|connect_timeout|overflow|destroy_local_with_active_rq|destroy_remote_with_active_rq)|upstream_rq_(total|active|[1-5]xx|timeout|per_try_timeout|retry|retry_success|retry_overflow|pending_overflow|pending_failure_eject|rx_reset)|membership_(healthy|total)|ssl\.(handshake|connection_error|fail_verify.*))`, // *
 	`sds\..*\.update_(success|rejected)`,
 }

@@ -78,25 +78,28 @@ type entry struct {
 	next *wire.Resource // newer, and not yet judged by Envoy
 	// absent: the control plane says that there is none.
 	absent bool
-	local  bool // made by the agent, never asked for upstream
-	// bad is the version that Envoy refused, in its words.
-	bad, words string
+	local  bool           // made by the agent, never asked for upstream
+	bad    *wire.Resource // what Envoy refused last
+	words  string         // in these words
 }
 
 // answered reports whether the control plane has said anything of the resource.
 func (e *entry) answered() bool {
-	return e != nil && (e.good != nil || e.next != nil || e.absent || e.bad != "")
+	return e != nil && (e.good != nil || e.next != nil || e.absent || e.bad != nil)
 }
 
 // best is the resource that Envoy should have: the newest that it has not refused. nil: none.
 func (e *entry) best() *wire.Resource {
 	for _, r := range []*wire.Resource{e.next, e.good} {
-		if r != nil && (e.bad == "" || r.Version != e.bad) {
+		if r != nil && !e.refusedAt(r.Version) {
 			return r
 		}
 	}
 	return nil
 }
+
+// refusedAt reports whether that version is the one that Envoy refused.
+func (e *entry) refusedAt(version string) bool { return e.bad != nil && e.bad.Version == version }
 
 // has is what Envoy has of a resource, or that it has been told there is none.
 type has struct {
@@ -225,7 +228,7 @@ func (c *Core) Status() Status {
 	s := Status{Connected: c.up, Rejected: map[string]string{}, Resources: map[string]int{}}
 	for _, t := range c.tables {
 		for name, e := range t.entries {
-			if e.bad != "" {
+			if e.bad != nil {
 				s.Rejected[name] = e.words
 			}
 			if e.best() != nil {

@@ -6,7 +6,6 @@ package relay
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"tulle.dev/tulle/internal/dataplane/wire"
@@ -30,11 +29,14 @@ func (c *Core) EnvoyClosed(now time.Time) {
 	}
 }
 
-// EnvoyReplaced says that another Envoy process will come: it may take what the former refused.
+// EnvoyReplaced says that another Envoy process will come. It gets what the former took; where there
+// is nothing of that kind it may try what the former refused.
 func (c *Core) EnvoyReplaced() {
 	for _, t := range c.tables {
 		for _, e := range t.entries {
-			e.bad, e.words = "", ""
+			if e.good == nil && e.next == nil && e.bad != nil && e.bad.Raw != nil {
+				e.next, e.bad, e.words = e.bad, nil, ""
+			}
 		}
 	}
 }
@@ -144,7 +146,7 @@ func (c *Core) accepted(t *table, name, version string) {
 		e.good, e.next = e.next, nil
 	}
 	if e.next == nil {
-		e.bad, e.words = "", ""
+		e.bad, e.words = nil, ""
 		t.settle(name, "")
 	}
 	if t.url == wire.ClusterType {
@@ -159,18 +161,21 @@ func (c *Core) accepted(t *table, name, version string) {
 }
 
 func (c *Core) refused(t *table, name, version, words string) {
-	if !strings.Contains(words, name) {
-		words = name + ": " + words
-	}
+	words = name + ": " + words // Envoy does not always name it
 	c.log.Error("Envoy refused a resource", "type", t.url, "name", name, "version", version, "error", words)
 	e := t.entries[name]
 	if e == nil {
 		return
 	}
-	e.bad, e.words = version, words
-	if e.next != nil && e.next.Version == version {
-		e.next = nil
+	switch {
+	case e.next != nil && e.next.Version == version:
+		e.bad, e.next = e.next, nil
+	case e.good != nil && e.good.Version == version:
+		e.bad, e.good = e.good, nil // taken by another Envoy once
+	default:
+		e.bad = &wire.Resource{Name: name, Version: version}
 	}
+	e.words = words
 	if e.next == nil {
 		t.settle(name, words)
 	}
@@ -201,7 +206,7 @@ func (c *Core) flushEnvoy(t *table) {
 			delete(t.dirty, name)
 		case leaveIt:
 			delete(t.dirty, name)
-			t.entries[name].promote()
+			t.entries[name].confirm(t.has[name])
 			t.settle(name, "")
 		}
 	}
@@ -223,9 +228,10 @@ func (c *Core) flushEnvoy(t *table) {
 	}
 }
 
-// promote makes the newest resource the good one: Envoy has it, or has no use for it.
-func (e *entry) promote() {
-	if e != nil && e.next != nil {
+// confirm makes the newest resource the good one if it is what Envoy has. One that Envoy has no use
+// for is settled upstream and stays unjudged here: it may still be refused one day.
+func (e *entry) confirm(h has) {
+	if e != nil && e.next != nil && !h.none && e.next.Version == h.version {
 		e.good, e.next = e.next, nil
 	}
 }

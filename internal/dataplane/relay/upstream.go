@@ -81,7 +81,7 @@ func (c *Core) take(t *table, p *pending, r *wire.Resource) {
 	t.supersede(r.Name)
 	e.absent = false
 	switch {
-	case e.bad != "" && e.bad == r.Version:
+	case e.refusedAt(r.Version):
 		// Sent again, perhaps by another replica. Envoy has said what it thinks of it.
 		e.next = nil
 		p.words = append(p.words, e.words)
