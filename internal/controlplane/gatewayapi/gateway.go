@@ -185,7 +185,6 @@ func (s site) group(domains []string, on map[string][]*route) []model.VirtualHos
 	for _, d := range domains {
 		routes := on[d]
 		slices.SortFunc(routes, older)
-		routes = slices.CompactFunc(routes, func(a, b *route) bool { return a.source == b.source })
 		key := ""
 		for _, r := range routes {
 			key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"

@@ -64,6 +64,11 @@ func checkTold(t *testing.T, w *world, tables map[string]model.RouteTable, told 
 			}
 			for _, n := range p.Tables {
 				said[n] = append(said[n], r.Route)
+				// The section of an HTTPS listener is there only with a certificate.
+				section := strings.HasPrefix(n, "gw/") && strings.Count(n, "/") > 3
+				if _, there := tables[n]; !there && !section {
+					t.Errorf("%s is told to be in table %s, which does not exist", r.Route, n)
+				}
 			}
 		}
 	}

@@ -78,7 +78,7 @@ func ForNode(t model.RouteTable, port model.PortKey, node string) model.RouteTab
 		for j := range rules {
 			rules[j].Backends = slices.Clone(rules[j].Backends)
 			for k := range rules[j].Backends {
-				if b := &rules[j].Backends[k]; !b.Invalid && b.Backend.Service == port.Service {
+				if b := &rules[j].Backends[k]; b.Backend.Service == port.Service {
 					b.Node = node
 				}
 			}

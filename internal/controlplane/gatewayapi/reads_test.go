@@ -103,6 +103,17 @@ func TestForNode(t *testing.T) {
 	}
 }
 
+// TestOwnConsumer: clients of the Service's own namespace have the producer's table, under its name.
+func TestOwnConsumer(t *testing.T) {
+	w := load(t, "mesh-consumer")
+	port := model.PortKey{Service: model.Key{Namespace: "shop", Name: "web"}, Port: 80}
+	all, _, _ := gatewayapi.MeshTable(w, port, "")
+	own, _, _ := gatewayapi.MeshTable(w, port, "shop")
+	if d := cmp.Diff(all, own); d != "" || all == nil {
+		t.Error(d)
+	}
+}
+
 // TestMissing: what does not exist has no output, and asking for it is no error.
 func TestMissing(t *testing.T) {
 	w := load(t, "gateway-https")

@@ -135,7 +135,7 @@ func (r *route) acceptance() finding {
 	return finding{false, ps[0].reason, tell(ps)}
 }
 
-// partial is the finding PartiallyInvalid; false where all rules are good or none is.
+// partial is the finding PartiallyInvalid of a route that is accepted; false where all rules are good.
 func (r *route) partial() (finding, bool) {
 	var ps []problem
 	for _, u := range r.rules {
@@ -147,7 +147,7 @@ func (r *route) partial() (finding, bool) {
 			ps = append(ps, problem{p.reason, label + ", whose requests are answered with 500: " + p.text})
 		}
 	}
-	if len(ps) == 0 || !r.valid() {
+	if len(ps) == 0 {
 		return finding{}, false
 	}
 	return finding{true, ps[0].reason, tell(ps)}, true

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwapiv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -83,8 +84,10 @@ func keep[T client.Object](strip func(T)) func(client.Object) any {
 	}
 }
 
-// trim drops what changes with every write or repeats the rest. The object is the caller's own.
+// trim drops what changes with every write, repeats the rest or depends on the way the object came:
+// lists leave out the kind that watches give. The object is the caller's own.
 func trim(o client.Object) {
+	o.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	o.SetManagedFields(nil)
 	o.SetResourceVersion("")
 	if a := o.GetAnnotations(); a != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -88,14 +88,12 @@ func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
 }
 
 // Run watches until ctx ends and calls deliver with one batch after the other, never two at a time.
-// The first batch, which may be empty, holds everything. While deliver works, events gather.
+// The first batch, which may be empty, holds everything. While deliver works, events gather. After
+// Run has returned deliver is not called again; watches that are waiting for an API server that is
+// away end a few seconds later.
 func (s *Source) Run(ctx context.Context, deliver func([]Event)) error {
-	ctx, stop := context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer stop()
 	for _, f := range feeds() {
-		watching.Go(func() { s.watch(ctx, f) })
+		go s.watch(ctx, f)
 	}
 	for {
 		select {
@@ -122,9 +120,11 @@ func (s *Source) Waiting() []Kind { return s.queue.missing() }
 func (s *Source) watch(ctx context.Context, f feed) {
 	shelf := &shelf{feed: f, out: s.queue, held: map[model.Key]any{}}
 	log := s.options.Log.WithValues("kind", string(f.kind))
-	r := cache.NewReflectorWithOptions(s.watcher(f), f.object, shelf, cache.ReflectorOptions{Name: "source/" + string(f.kind), Logger: &log})
-	absent := false
+	ctx = klog.NewContext(ctx, log)
+	// Several replicas must not fall upon an API server that has just come back all at once.
 	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 8}
+	r := cache.NewReflectorWithOptions(s.watcher(f), f.object, shelf, cache.ReflectorOptions{Name: "source/" + string(f.kind), Logger: &log, Backoff: &backoff})
+	absent := false
 	// The error is only ctx's.
 	_ = backoff.DelayWithReset(clock.RealClock{}, time.Minute).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := r.ListAndWatchWithContext(ctx)
