@@ -4,7 +4,9 @@
 // Package envoy holds the tests of Tulle's translation against the real Envoy:
 //
 //	validate_test.go   envoy --mode validate over every golden xds.yaml of the repository
-//	mesh_test.go ...   real proxies in network namespaces, fed over ADS, with real redirection
+//	parity_test.go     what the golden cases' requests.yaml ask the simulation, asked of Envoy
+//	identity, inbound, protocols, resilience, gateway: real proxies in network
+//	namespaces, fed over ADS, with the real redirection; mesh_test.go sets them up
 //
 // It owns no code of the product. Envoy is found by $TULLE_ENVOY or in the
 // cache that the image builder fills; without it the tests fail and say how to

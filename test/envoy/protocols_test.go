@@ -50,14 +50,19 @@ func newPair(t *testing.T, strict bool) *pair {
 	}}, nil)
 	p.app = serve(t, p.to.listen(t, ":8080"), "server")
 	banner(t, p.to.listen(t, ":3306"), "server")
-	g := grpc.NewServer(grpc.MaxConcurrentStreams(20000))
-	p.health = health.NewServer()
-	healthv1.RegisterHealthServer(g, p.health)
-	l := p.to.listen(t, ":9090")
-	go g.Serve(l) //nolint:errcheck // ends with Stop
-	t.Cleanup(g.Stop)
+	p.health = serveGRPC(t, p.to.listen(t, ":9090"))
 	p.from = m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, concat(p.http.all(m), p.rpc.all(m), p.bytes.all(m)))
 	return p
+}
+
+// serveGRPC runs a gRPC server: the health service.
+func serveGRPC(t *testing.T, l net.Listener) *health.Server {
+	t.Helper()
+	g, h := grpc.NewServer(grpc.MaxConcurrentStreams(20000)), health.NewServer()
+	healthv1.RegisterHealthServer(g, h)
+	go g.Serve(l) //nolint:errcheck // ends with Stop
+	t.Cleanup(g.Stop)
+	return h
 }
 
 // dial connects from the client's pod, with a deadline.
@@ -105,6 +110,7 @@ func TestProtocols(t *testing.T) {
 	t.Run("server first", func(t *testing.T) { greeted(t, p.from.netns, "198.19.9.3:80") })
 	t.Run("headers", p.headers)
 	t.Run("an unknown destination", p.passthrough)
+	t.Run("an HTTP route to bytes", p.routeToBytes)
 }
 
 func (p *pair) webSocket(t *testing.T) {
@@ -198,8 +204,14 @@ func (p *pair) expect(t *testing.T) {
 
 func (p *pair) stub(t *testing.T) healthv1.HealthClient {
 	t.Helper()
-	c, err := grpc.NewClient("passthrough:///198.19.9.2:80", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return p.from.dial(ctx, "tcp4", addr) }))
+	return stub(t, p.from.netns, "198.19.9.2:80")
+}
+
+// stub is a gRPC client inside a namespace.
+func stub(t *testing.T, ns *netns, addr string) healthv1.HealthClient {
+	t.Helper()
+	c, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return ns.dial(ctx, "tcp4", addr) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,6 +293,21 @@ func (p *pair) passthrough(t *testing.T) {
 	serve(t, outside.listen(t, ":8000"), "outside")
 	if a := get(t, client(p.from.netns), "http://198.18.9.30:8000/x", nil); a.echo.Pod != "outside" {
 		t.Errorf("status %d: %s", a.status, a.body)
+	}
+}
+
+// routeToBytes: a rule names a Service whose port has no declared protocol.
+func (p *pair) routeToBytes(t *testing.T) {
+	serve(t, p.to.listen(t, ":8081"), "opaque")
+	opaque := service{name: "opaque", protocol: model.TCP, accounts: []string{"server"}, endpoints: []model.Endpoint{meshed("198.18.9.11", 8081)}}
+	p.from.hold(t, concat(opaque.backend(p.m), p.http.all(p.m, model.Rule{Backends: []model.WeightedBackend{opaque.to(1)}})))
+	for range 3 {
+		if a := get(t, client(p.from.netns), "http://198.19.9.1/x", nil); a.echo.Pod != "opaque" {
+			t.Errorf("status %d: %s", a.status, a.body)
+		}
+	}
+	if n := p.from.stat(t, "cluster.out/shop/opaque/80.ssl.handshake"); n == 0 {
+		t.Error("not over mutual TLS")
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -53,6 +55,21 @@ func TestEndedApplication(t *testing.T) {
 	}
 	if n := from.stat(t, "cluster.out/shop/cart/80.upstream_rq_retry$"); n < 50 {
 		t.Errorf("only %d retries", n)
+	}
+}
+
+// TestEndedApplicationGRPC: the same for gRPC, where the refusal is a status in a response of 200.
+func TestEndedApplicationGRPC(t *testing.T) {
+	_, from, a, b, _ := two(t, model.GRPC)
+	serveGRPC(t, b.listen(t, ":8080"))
+	c := stub(t, from.netns, "198.19.9.1:80")
+	for i := range 100 {
+		if _, err := c.Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	if n := a.stat(t, "cluster.std/in-http2.upstream_cx_connect_fail"); n < 15 {
+		t.Errorf("only %d calls met the ended application", n)
 	}
 }
 

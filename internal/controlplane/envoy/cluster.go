@@ -60,11 +60,10 @@ func Cluster(b model.Backend) Resource {
 		b.Protocol = model.TCP
 	}
 	alpn := secure(c, b)
-	switch alpn {
-	case "", names.ALPNTCP:
-	case names.ALPNHTTP:
+	if alpn == names.ALPNHTTP {
 		c.TypedExtensionProtocolOptions = upstreamHTTP2(b.Transport)
-	case names.ALPNHTTP1:
+	} else {
+		// Also for TCP: an HTTP route may name a Service that is bytes to the mesh.
 		c.TypedExtensionProtocolOptions = upstreamHTTP1(plainIdle)
 	}
 	return cluster(c)
