@@ -137,8 +137,10 @@ func TestResources(t *testing.T) {
 			n corev1.ResourceName
 			v string
 		}{
-			{r.Requests, corev1.ResourceCPU, cpu}, {r.Requests, corev1.ResourceMemory, mem},
-			{r.Limits, corev1.ResourceCPU, cpuLimit}, {r.Limits, corev1.ResourceMemory, memLimit},
+			{r.Requests, corev1.ResourceCPU, cpu},
+			{r.Requests, corev1.ResourceMemory, mem},
+			{r.Limits, corev1.ResourceCPU, cpuLimit},
+			{r.Limits, corev1.ResourceMemory, memLimit},
 		} {
 			if x.v != "" {
 				x.l[x.n] = q(x.v)

@@ -27,7 +27,7 @@ func (r *route) uses() []model.PortKey {
 			out = append(out, key)
 		}
 	}
-	for _, u := range r.rules {
+	for _, u := range r.rules() {
 		for _, m := range u.mirrors {
 			add(m.ref)
 		}
@@ -147,7 +147,7 @@ func portList(svc model.Service) string {
 // references returns what is wrong with the references of a route's rules, in their order.
 func (s site) references(r *route) []problem {
 	var ps []problem
-	for _, u := range r.rules {
+	for _, u := range r.rules() {
 		for _, m := range u.mirrors {
 			if _, p := s.resolve(r, m.field, m.ref); p != nil {
 				ps = append(ps, *p)

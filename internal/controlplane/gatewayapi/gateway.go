@@ -140,8 +140,9 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 // there, those with the most specific host name decide alone.
 func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHost {
 	on := map[string][]*route{}
+	attached := attachmentsOf(s.l, gw)
 	for i := range own {
-		for _, a := range own[i].attached(s.l, gw) {
+		for _, a := range attached.on(&own[i]) {
 			for _, h := range a.hosts {
 				if owner(all, h) == own[i].name {
 					on[h] = append(on[h], a.route)
@@ -209,7 +210,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	if !ok {
 		return v, false
 	}
-	refused := refusal(gw)
+	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good := 0
 	for _, li := range listenersOf(gw) {
@@ -228,7 +229,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		if refused == nil && li.usable() && (!li.tls || len(certs) > 0) {
 			v.Serving = append(v.Serving, li.name)
 		}
-		v.Listeners = append(v.Listeners, li.status(l, gw, problems))
+		v.Listeners = append(v.Listeners, li.status(gw, attached, problems))
 	}
 	accepted := finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
 	switch {
@@ -267,8 +268,8 @@ func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(l Lookup, gw *gwapiv1.Gateway, problems []problem) gwapiv1.ListenerStatus {
-	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(li.attached(l, gw)))}
+func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems []problem) gwapiv1.ListenerStatus {
+	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})

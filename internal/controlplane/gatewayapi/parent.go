@@ -175,8 +175,9 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 	var tables []string
 	var winner *route
 	won := false
+	attached := attachmentsOf(l, gw)
 	for _, li := range fit {
-		if w := li.loses(l, gw, r); w != nil {
+		if w := attached.loses(li, r); w != nil {
 			winner = w
 			continue
 		}

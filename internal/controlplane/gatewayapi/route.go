@@ -22,7 +22,10 @@ type route struct {
 	created    time.Time
 	parents    []gwapiv1.ParentReference
 	hostnames  []string
-	rules      []rule
+	// read parses the rules, which many a question about a route does not need.
+	read   func() []rule
+	parsed []rule
+	done   bool
 }
 
 // rule is a rule of a route before its references are resolved.
@@ -74,10 +77,18 @@ func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpe
 	return r
 }
 
+// rules are the rules of the route, good or not.
+func (r *route) rules() []rule {
+	if !r.done {
+		r.parsed, r.done = r.read(), true
+	}
+	return r.parsed
+}
+
 // valid tells whether at least one rule can be carried out; a route without is not accepted anywhere.
 // A route without any rule is valid: it takes its parent's traffic and answers 404.
 func (r *route) valid() bool {
-	return len(r.rules) == 0 || slices.ContainsFunc(r.rules, func(u rule) bool { return len(u.problems) == 0 })
+	return len(r.rules()) == 0 || slices.ContainsFunc(r.rules(), func(u rule) bool { return len(u.problems) == 0 })
 }
 
 // older orders routes as Gateway API's precedence does: by age, then by "namespace/name".
@@ -102,7 +113,7 @@ func ordered(routes []*route, build func(*route, rule, match) model.Rule) []mode
 	}
 	var all []ranked
 	for _, r := range routes {
-		for _, u := range r.rules {
+		for _, u := range r.rules() {
 			for _, m := range u.matches {
 				all = append(all, ranked{m.rank, build(r, u, m)})
 			}
@@ -129,7 +140,7 @@ func (r *route) acceptance() finding {
 		return finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted"}
 	}
 	var ps []problem
-	for _, u := range r.rules {
+	for _, u := range r.rules() {
 		ps = append(ps, u.problems...)
 	}
 	return finding{false, ps[0].reason, tell(ps)}
@@ -138,7 +149,7 @@ func (r *route) acceptance() finding {
 // partial is the finding PartiallyInvalid of a route that is accepted; false where all rules are good.
 func (r *route) partial() (finding, bool) {
 	var ps []problem
-	for _, u := range r.rules {
+	for _, u := range r.rules() {
 		for _, p := range u.problems {
 			label := "Dropped Rule " + u.field
 			if u.name != "" {

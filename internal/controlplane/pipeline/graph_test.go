@@ -29,7 +29,8 @@ func testSettings() Inputs {
 
 func class() source.Event {
 	return source.Event{Kind: source.GatewayClass, Key: model.Key{Name: "tulle"}, Object: &gwapiv1.GatewayClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "tulle", UID: "class", Generation: 1}, Spec: gwapiv1.GatewayClassSpec{ControllerName: names.ControllerName}}}
+		ObjectMeta: metav1.ObjectMeta{Name: "tulle", UID: "class", Generation: 1}, Spec: gwapiv1.GatewayClassSpec{ControllerName: names.ControllerName},
+	}}
 }
 
 // state replays what a graph published: by key, version and body.

@@ -34,8 +34,10 @@ func (g *Graph) buildServices() {
 	// What Services need to know of pods: a pod that only turns ready or gets a label is no change.
 	members := incr.Derive(e, "members", g.in.workloads, same[model.Workload],
 		func(_ *incr.Reader, k model.Key, w model.Workload, emit func(model.Key, model.Workload)) {
-			emit(k, model.Workload{Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind,
-				HostNetwork: w.HostNetwork, ExcludedInboundPorts: w.ExcludedInboundPorts})
+			emit(k, model.Workload{
+				Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind,
+				HostNetwork: w.HostNetwork, ExcludedInboundPorts: w.ExcludedInboundPorts,
+			})
 		})
 	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {

@@ -96,8 +96,10 @@ func (w *world) slice(k model.Key) model.Slice {
 
 func (w *world) workload(k model.Key) model.Workload {
 	n := int(k.Name[1]-'0') + 1
-	return model.Workload{Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
-		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, ""), Ready: w.rnd.IntN(2) == 0}
+	return model.Workload{
+		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
+		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, ""), Ready: w.rnd.IntN(2) == 0,
+	}
 }
 
 func (w *world) parents(k model.Key) []gwapiv1.ParentReference {

@@ -55,8 +55,10 @@ type entry struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger(acks Acks) *Ledger {
-	return &Ledger{acks: acks, needs: map[Subject]Requirement{}, byKey: map[xds.Key]map[Subject]struct{}{},
-		progress: map[Subject]entry{}, wake: make(chan struct{})}
+	return &Ledger{
+		acks: acks, needs: map[Subject]Requirement{}, byKey: map[xds.Key]map[Subject]struct{}{},
+		progress: map[Subject]entry{}, wake: make(chan struct{}),
+	}
 }
 
 // Require sets what a Subject needs. The zero Requirement forgets the Subject.

@@ -41,9 +41,11 @@ type Writer struct {
 
 // NewWriter returns a Writer that knows of nothing yet.
 func NewWriter(c client.Client, log logr.Logger) *Writer {
-	return &Writer{client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{},
+	return &Writer{
+		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{},
 		progress: map[string]map[Subject]Progress{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
-		wake: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1),
+	}
 }
 
 // Route sets the verdict on a route; nil forgets it.

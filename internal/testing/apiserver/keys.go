@@ -65,8 +65,10 @@ func writeKeys(dir string) (keys, error) {
 		path, kind string
 		der        []byte
 	}{
-		{k.ca, "CERTIFICATE", caDER}, {k.cert, "CERTIFICATE", leafDER},
-		{k.key, "EC PRIVATE KEY", private}, {k.pub, "PUBLIC KEY", public},
+		{k.ca, "CERTIFICATE", caDER},
+		{k.cert, "CERTIFICATE", leafDER},
+		{k.key, "EC PRIVATE KEY", private},
+		{k.pub, "PUBLIC KEY", public},
 	} {
 		text := pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der})
 		if err := os.WriteFile(f.path, text, 0o600); err != nil {

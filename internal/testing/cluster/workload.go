@@ -178,8 +178,10 @@ func (c *Cluster) Load(t testing.TB, ns string, meshed bool, args ...string) *Ru
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "load-", Namespace: ns, Labels: map[string]string{"app": "load", "tulle.dev/inject": label}},
 		Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever,
-			Containers: []corev1.Container{{Name: "load", Image: "tulle.local/load:" + Tag(), ImagePullPolicy: corev1.PullIfNotPresent,
-				Args: append([]string{"-json"}, args...)}},
+			Containers: []corev1.Container{{
+				Name: "load", Image: "tulle.local/load:" + Tag(), ImagePullPolicy: corev1.PullIfNotPresent,
+				Args: append([]string{"-json"}, args...),
+			}},
 		},
 	}
 	if err := c.Create(t.Context(), p); err != nil {
