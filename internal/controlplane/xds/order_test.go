@@ -158,3 +158,79 @@ func TestANeedThatNeverRestsIsWaitedForOnce(t *testing.T) {
 	b.ack(three...)
 	b.want("Cluster a=4", "Route r=2")
 }
+
+// A client may have taken what it rejected together with something bad, and
+// goes on using it.
+func TestWhatWasOfferedIsRemovedInOrder(t *testing.T) {
+	a, c := Key{clusters, "a"}, Key{clusters, "c"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(clusters, "c", "1"), set(routes, "r", "1", a, c))
+	b.subscribe(clusters, "a", "c")
+	b.subscribe(routes, "r")
+	b.nack(b.want("Cluster a=1 c=1")[0], "c is bad") // and a was taken
+	b.commit(set(clusters, "a", "2"))
+	b.nack(b.want("Cluster a=2")[0], "now a is bad, too")
+	b.nack(b.want("Cluster c=1")[0], "still bad")
+	b.ack(b.want("Route r=1")...)
+	b.commit(Remove(a), set(routes, "r", "2"))
+	r := b.want("Route r=2")
+	b.ack(r...)
+	b.ack(b.want("Cluster -a")...)
+}
+
+// The same for what it may refer to.
+func TestWhatMayHaveBeenTakenKeepsWhatItNeeds(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a), set(routes, "s", "1"))
+	b.subscribe(clusters, "a")
+	b.ack(b.want("Cluster a=1")...)
+	b.subscribe(routes, "r", "s")
+	both := b.want("Route r=1 s=1")
+	b.commit(Remove(a), set(routes, "r", "2"))
+	b.nack(both[0], "s is bad") // and r, which names a, was taken
+	b.nack(b.want("Route r=2")[0], "now r is bad, too")
+	b.nack(b.want("Route s=1")[0], "still bad")
+	b.want()
+	b.commit(set(routes, "r", "3"))
+	b.ack(b.want("Route r=3")...)
+	b.ack(b.want("Cluster -a")...)
+}
+
+// A removal on its way is not what the client will have.
+func TestANeedThatIsBeingRemovedIsNotThere(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{}, set(clusters, "a", "1"), set(routes, "r", "1", a))
+	b.subscribe(clusters, "a")
+	b.ack(b.want("Cluster a=1")...)
+	b.commit(Remove(a))
+	gone := b.want("Cluster -a")
+	b.commit(set(clusters, "a", "1"))
+	b.subscribe(routes, "r")
+	b.want()
+	if _, acked, _ := b.srv.Acks(a); acked != 0 {
+		t.Error("a resource whose removal is on its way counts as acknowledged")
+	}
+	b.ack(gone...)
+	again := b.want("Cluster a=1")
+	b.ack(again...)
+	b.ack(b.want("Route r=1")...)
+}
+
+func TestACompanionThatGoesOwesNothing(t *testing.T) {
+	with := func(version string) Change {
+		return Set(Resource{Key: Key{clusters, "a"}, Version: version, Companion: Key{endpoints, "a"}})
+	}
+	e := Key{endpoints, "a"}
+	b := newBench(t, Options{}, with("1"))
+	b.subscribe(clusters, "a")
+	b.subscribe(endpoints, "a")
+	l := b.want("Cluster a=1", "Endpoints -a")
+	b.ack(l[0])
+	b.commit(with("2"), set(endpoints, "a", "1"))
+	b.want("Cluster a=2")
+	b.commit(Remove(Key{clusters, "a"}), Remove(e))
+	b.ack(l[1])
+	b.want()
+	if needed, acked, _ := b.srv.Acks(e); needed != 1 || acked != 1 {
+		t.Errorf("Acks = %d, %d, want 1, 1: it was told that there are none", needed, acked)
+	}
+}

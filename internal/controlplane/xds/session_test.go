@@ -275,6 +275,9 @@ func TestARejectedVersionIsNotSentAgain(t *testing.T) {
 	if last := b.acks[len(b.acks)-1]; last.Version != "bad" || last.Err != "no such lb_policy" {
 		t.Errorf("OnAck heard %+v", last)
 	}
+	b.commit(set(clusters, "a", "better"))
+	b.commit(set(clusters, "a", "bad")) // before anybody looked
+	b.want()
 	b.commit(set(clusters, "a", "1")) // back to what the client has
 	b.want()
 	if _, acked, nacks := b.srv.Acks(Key{clusters, "a"}); acked != 1 || len(nacks) != 0 {
