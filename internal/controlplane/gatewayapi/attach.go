@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// attachments are the routes that name a Gateway, read once for all its listeners and no sooner than needed.
+type attachments struct {
+	l    Lookup
+	gw   *gwapiv1.Gateway
+	self model.Object
+	// routes by kind, from old to new; nil before they are asked for.
+	routes map[string][]*route
+	// losers tells, by listener, which route keeps another from being in effect.
+	losers map[string]map[model.Object]*route
+}
+
+// attachment is a route on a listener, for the host names they have in common.
+type attachment struct {
+	*route
+	hosts []string
+}
+
+func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
+	return &attachments{l: l, gw: gw, self: model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name},
+		routes: map[string][]*route{}, losers: map[string]map[model.Object]*route{}}
+}
+
+func (a *attachments) ofKind(kind string) []*route {
+	if rs, ok := a.routes[kind]; ok {
+		return rs
+	}
+	rs := []*route{}
+	if kind == KindGRPCRoute {
+		for _, g := range a.l.GRPCRoutes(a.self) {
+			rs = append(rs, fromGRPC(g))
+		}
+	} else {
+		for _, h := range a.l.HTTPRoutes(a.self) {
+			rs = append(rs, fromHTTP(h))
+		}
+	}
+	slices.SortFunc(rs, older)
+	a.routes[kind] = rs
+	return rs
+}
+
+// on are the routes in effect on a listener.
+func (a *attachments) on(li *listener) []attachment {
+	var out []attachment
+	for _, kind := range []string{KindHTTPRoute, KindGRPCRoute} {
+		for _, r := range a.ofKind(kind) {
+			if hosts := a.fit(li, r); len(hosts) > 0 && r.valid() && a.loses(li, r) == nil {
+				out = append(out, attachment{r, hosts})
+			}
+		}
+	}
+	return out
+}
+
+// fit are the host names of a route on a listener, none where it does not attach.
+func (a *attachments) fit(li *listener, r *route) []string {
+	chosen := slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
+		to, ok := parentOf(r.source.Namespace, ref)
+		return ok && to == a.self && li.selectedBy(ref)
+	})
+	if !chosen || !li.allows(a.l, a.gw, r) {
+		return nil
+	}
+	return li.hostsOf(r)
+}
+
+// loses returns the route that keeps r, which fits the listener, from being in effect: where an
+// HTTPRoute and a GRPCRoute meet in a host name only the older is (GRPCRouteSpec.hostnames). Most
+// Gateways have routes of one kind; then the others are neither read nor depended on.
+func (a *attachments) loses(li *listener, r *route) *route {
+	known := a.losers[li.name]
+	if known == nil {
+		known = map[model.Object]*route{}
+		a.losers[li.name] = known
+	}
+	if w, ok := known[r.source]; ok {
+		return w
+	}
+	known[r.source] = a.rival(li, r)
+	return known[r.source]
+}
+
+// rival looks for the oldest route of the other kind that is in effect and meets r. It asks about
+// older and older routes, so that it comes to an end.
+func (a *attachments) rival(li *listener, r *route) *route {
+	other := KindGRPCRoute
+	if r.source.Kind == KindGRPCRoute {
+		other = KindHTTPRoute
+	}
+	hosts := li.hostsOf(r)
+	for _, x := range a.ofKind(other) {
+		if older(x, r) > 0 {
+			break
+		}
+		if meetAny(a.fit(li, x), hosts) && x.valid() && a.loses(li, x) == nil {
+			return x
+		}
+	}
+	return nil
+}

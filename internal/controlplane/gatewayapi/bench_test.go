@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi_test
+
+import (
+	"fmt"
+	"testing"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// BenchmarkMeshTable is what a change of a split costs.
+func BenchmarkMeshTable(b *testing.B) {
+	w := load(b, "mesh-split")
+	port := model.PortKey{Service: model.Key{Namespace: "shop", Name: "web"}, Port: 80}
+	b.ReportAllocs()
+	for b.Loop() {
+		gatewayapi.MeshTable(w, port, "")
+	}
+}
+
+// crowded is a Gateway with so many routes, each for a host name of its own.
+func crowded(b *testing.B, n int) *world {
+	w := load(b, "gateway-http")
+	template := w.http[0]
+	w.http = nil
+	for i := range n {
+		r := template.DeepCopy()
+		r.Name = fmt.Sprintf("route-%d", i)
+		r.Spec.Hostnames = []gwapiv1.Hostname{gwapiv1.Hostname(r.Name + ".example.com")}
+		w.http = append(w.http, r)
+	}
+	return w
+}
+
+// BenchmarkGatewayTable is what a change of one of 1,000 routes on a Gateway costs.
+func BenchmarkGatewayTable(b *testing.B) {
+	w := crowded(b, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		gatewayapi.GatewayTable(w, model.Key{Namespace: "infra", Name: "edge"}, 80, "")
+	}
+}
+
+// BenchmarkGatewayStatus counts the attached routes.
+func BenchmarkGatewayStatus(b *testing.B) {
+	w := crowded(b, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		gatewayapi.GatewayStatus(w, model.Key{Namespace: "infra", Name: "edge"})
+	}
+}
+
+// BenchmarkRouteStatus is the status of one of 1,000 routes on a Gateway.
+func BenchmarkRouteStatus(b *testing.B) {
+	w := crowded(b, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		gatewayapi.HTTPRouteParents(w, w.http[500])
+	}
+}
