@@ -107,8 +107,10 @@ func GatewayTLS(namespace, gateway, secretNamespace, secret string) string {
 	return fmt.Sprintf("tls/%s/%s/%s/%s", namespace, gateway, secretNamespace, secret)
 }
 
-// ScopeSidecar, ScopeGateway and ScopeNamespace name the scope resources (protocol.Scope).
+// ScopeSidecar names a pod's own scope (protocol.Scope).
 func ScopeSidecar(namespace, pod string) string { return "scope/sidecar/" + namespace + "/" + pod }
+
+// ScopeGateway names the scope of a Gateway's proxies.
 func ScopeGateway(namespace, gateway string) string {
 	return "scope/gateway/" + namespace + "/" + gateway
 }

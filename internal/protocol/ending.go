@@ -24,7 +24,7 @@ type Listeners struct {
 	Names []string `json:"names"`
 }
 
-// HoldPath, on names.PortAgent and only from inside the pod, answers an HTTP GET when what the proxy
+// HoldPath is on names.PortAgent and only for callers inside the pod; it answers an HTTP GET when what the proxy
 // stands before may end: the proxy has told clients to go elsewhere and no new request has come for a
 // while. Query "max" is the longest wait in seconds, 1..60; without it 10.
 const HoldPath = "/hold"

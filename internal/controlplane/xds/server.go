@@ -161,7 +161,7 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	g := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
-		grpc.ReadBufferSize(0), grpc.WriteBufferSize(4 << 10), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(0), grpc.WriteBufferSize(4 << 10),
 		grpc.MaxRecvMsgSize(s.opts.MaxRequestBytes), grpc.MaxConcurrentStreams(16),
 		grpc.KeepaliveParams(params),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

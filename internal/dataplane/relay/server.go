@@ -34,7 +34,6 @@ func (l *Loop) Serve(ctx context.Context, socket string) error {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.SharedWriteBuffer(true),
 	)
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",

@@ -101,13 +101,13 @@ func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
 func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
 	var out []corev1.ServicePort
 	for _, l := range gw.Spec.Listeners {
-		if l.Protocol == gwapiv1.UDPProtocolType || slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == int32(l.Port) }) {
+		if l.Protocol == gwapiv1.UDPProtocolType || slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == l.Port }) {
 			continue
 		}
 		out = append(out, corev1.ServicePort{
 			Name:       portName(l),
-			Port:       int32(l.Port),
-			TargetPort: intstr.FromInt32(int32(l.Port)),
+			Port:       l.Port,
+			TargetPort: intstr.FromInt32(l.Port),
 			Protocol:   corev1.ProtocolTCP,
 		})
 	}
