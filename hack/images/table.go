@@ -52,7 +52,10 @@ func table() []image {
 			programs: []program{{"tulle-slot", ".", "./cmd/tulle-slot"}, {"tulle-proxy", ".", "./cmd/tulle-proxy"}},
 		},
 		app("shop", "the sample shop"),
-		app("echo", "a server that answers with what it got, for tests"),
+		{
+			name: "echo", about: "a server that answers with what it got, and one-off exchanges from its pod, for tests", user: nonroot,
+			programs: []program{{"echo", ".", "./test/apps/echo"}, {"dial", ".", "./test/apps/dial"}},
+		},
 		app("load", "a bounded load client"),
 		app("capture", "looks for bytes in packets, for tests"),
 		app("intruder", "a meshed pod that asks for what is not its own, for tests"),
