@@ -37,6 +37,10 @@ const (
 	backoffReset = time.Minute
 )
 
+// settleEvery is how often it is looked whether the other slot's Envoy still listens, which costs time
+// in proportion to the pod's connections.
+const settleEvery = 3 * time.Second
+
 // health is what the agent's ports show of it, published as a whole.
 type health struct {
 	Phase   protocol.Phase `json:"phase"`
@@ -68,6 +72,7 @@ type agent struct {
 	again     time.Time // when Envoy may be started
 	ready     bool      // has been ready since process was started
 	steered   bool      // new connections may still be kept from the other slot's Envoy
+	looked    time.Time // when that was last looked at
 	ending    bool
 	replaced  bool // the other slot has taken over
 	said      slot.Report
@@ -216,7 +221,7 @@ func (a *agent) supervise(ctx context.Context) {
 			lacks = err.Error()
 		}
 	}
-	if a.steered && a.process != nil {
+	if a.steered && a.process != nil && time.Since(a.looked) > settleEvery {
 		a.settle()
 	}
 	r := slot.Report{Phase: protocol.PhaseReady}
@@ -264,6 +269,7 @@ func (a *agent) takeOver() {
 
 // settle ends the steering when the other slot's Envoy no longer listens.
 func (a *agent) settle() {
+	a.looked = time.Now()
 	done, err := steer.Release(a.process.PID)
 	if err != nil {
 		a.log.Warn("Ending the steering of connections failed", "error", err)

@@ -146,13 +146,13 @@ func TestTake(t *testing.T) {
 			var first atomic.Value
 			quit := make(chan struct{})
 			var load sync.WaitGroup
-			for range 4 {
+			for range 2 {
 				load.Go(func() {
 					for {
 						select {
 						case <-quit:
 							return
-						case <-time.After(time.Millisecond):
+						case <-time.After(2 * time.Millisecond):
 						}
 						sent.Add(1)
 						if _, err := ask(addr); err != nil {
@@ -168,7 +168,7 @@ func TestTake(t *testing.T) {
 				if err := Take(newPID); err != nil {
 					t.Fatal(err)
 				}
-				for range 50 {
+				for range 20 {
 					if got, err := ask(addr); err != nil || got != name {
 						t.Fatalf("after Take server %q answered, %v; want %q", got, err, name)
 					}
