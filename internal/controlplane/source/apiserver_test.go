@@ -31,6 +31,7 @@ type apiServer struct {
 	oldest   int               // watches from before this version are refused
 	asked    []string          // "GET /api/v1/pods?fieldSelector=..."
 	broken   bool              // every list fails
+	refused  string            // at this path nothing may be read
 }
 
 type past struct {
@@ -79,6 +80,12 @@ func (s *apiServer) outage(broken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = broken
+}
+
+func (s *apiServer) refuse(at string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = at
 }
 
 // put creates or updates an object at "v1/pods", "group/version/resource".
@@ -163,6 +170,8 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, 200, s.discoverGroups())
 	case len(parts) == 1 || len(parts) == 2 && strings.Contains(parts[0], "."):
 		s.reply(w, 200, s.discoverResources(w, path))
+	case path == s.refused:
+		s.failure(w, 403, "Forbidden")
 	case r.URL.Query().Get("watch") != "":
 		s.watch(w, r, path)
 		return

@@ -8,26 +8,26 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // isAbsent tells whether a watch failed because the cluster does not have the kind. Discovery alone
 // is not believed: an API server that has just started does not show custom resources for a moment,
 // and to take that for their absence would take every route from every proxy. So the CRD is asked for.
-func (s *Source) isAbsent(ctx context.Context, f feed, err error, log logr.Logger) bool {
+func (s *Source) isAbsent(ctx context.Context, f feed, err error) bool {
 	if f.crd == "" || !isUnknown(err) {
 		return false
 	}
 	there, err := s.served(ctx, f)
 	if err != nil {
 		if ctx.Err() == nil {
-			log.Info("Waiting until it is known whether the kind exists", "error", err.Error())
+			klog.FromContext(ctx).Info("Waiting until it is known whether the kind exists", "error", err.Error())
 		}
 		return false
 	}

@@ -23,6 +23,8 @@ type feed struct {
 	fields fields.Selector // nil: all
 	// crd and version are set where the kind may be missing: the name of its CRD and the version watched.
 	crd, version string
+	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole); all else goes on.
+	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
 }
@@ -40,7 +42,7 @@ func feeds() []feed {
 		{kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
 			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) })},
 		{kind: TLSSecret, object: &corev1.Secret{}, list: func() client.ObjectList { return &corev1.SecretList{} },
-			fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) })},
+			refusable: true, fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) })},
 		{kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
 			crd: gatewayCRD("gatewayclasses"), version: "v1", convert: keep(func(c *gwapiv1.GatewayClass) { c.Status = gwapiv1.GatewayClassStatus{} })},
 		{kind: Gateway, object: &gwapiv1.Gateway{}, list: func() client.ObjectList { return &gwapiv1.GatewayList{} },

@@ -19,6 +19,8 @@ type shelf struct {
 	feed feed
 	out  *queue
 	held map[model.Key]any
+	// synced: a list has been seen, or it is known that there is none.
+	synced bool
 }
 
 func (s *shelf) Add(obj any) error {
@@ -64,6 +66,7 @@ func (s *shelf) Replace(list []any, _ string) error {
 			events = append(events, e)
 		}
 	}
+	s.synced = true
 	s.out.put(s.feed.kind, events, true)
 	return nil
 }

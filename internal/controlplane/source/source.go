@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -34,6 +35,8 @@ import (
 type Options struct {
 	// SystemNamespace, where the control plane runs, is never meshed.
 	SystemNamespace string
+	// Mesh is the name of the Mesh whose selector decides which namespaces are meshed; empty: the oldest.
+	Mesh string
 	Log             logr.Logger
 }
 
@@ -44,6 +47,8 @@ type Source struct {
 	served  func(context.Context, feed) (bool, error)
 	queue   *queue
 	synced  atomic.Bool
+	// patience is how long a kind that may be refused is waited for.
+	patience time.Duration
 
 	// Used by Run's goroutine alone.
 	meshes     map[string]*v1alpha1.Mesh
@@ -71,7 +76,7 @@ func New(cfg *rest.Config, o Options) (*Source, error) {
 }
 
 func newSource(o Options) *Source {
-	return &Source{options: o, queue: newQueue(Kinds()), meshes: map[string]*v1alpha1.Mesh{}, namespaces: map[string]model.Namespace{}}
+	return &Source{options: o, queue: newQueue(Kinds()), patience: 30 * time.Second, meshes: map[string]*v1alpha1.Mesh{}, namespaces: map[string]model.Namespace{}}
 }
 
 func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
@@ -124,24 +129,53 @@ func (s *Source) watch(ctx context.Context, f feed) {
 	// Several replicas must not fall upon an API server that has just come back all at once.
 	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 8}
 	r := cache.NewReflectorWithOptions(s.watcher(f), f.object, shelf, cache.ReflectorOptions{Name: "source/" + string(f.kind), Logger: &log, Backoff: &backoff})
-	absent := false
+	var troubled trouble
 	// The error is only ctx's.
 	_ = backoff.DelayWithReset(clock.RealClock{}, time.Minute).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := r.ListAndWatchWithContext(ctx)
 		if err == nil || ctx.Err() != nil {
+			troubled = trouble{}
 			return false, nil
 		}
-		if !s.isAbsent(ctx, f, err, log) {
-			absent = false
-			log.Info("Watching again after an error", "error", err.Error())
-			return false, nil
-		}
-		if !absent {
-			log.Info("Going on without a kind that the cluster does not have", "crd", f.crd, "version", f.version)
-		}
-		absent = true
-		return false, shelf.Replace(nil, "")
+		return false, s.onError(ctx, shelf, &troubled, err)
 	})
+}
+
+// trouble is what a watch has met since it last worked.
+type trouble struct {
+	refusedSince time.Time
+	told         string // the last thing logged, so that it is logged once
+}
+
+// onError decides what a failed watch means: usually nothing but to try again.
+func (s *Source) onError(ctx context.Context, shelf *shelf, t *trouble, err error) error {
+	f, log := shelf.feed, klog.FromContext(ctx)
+	say := func(message string) {
+		if t.told != message {
+			log.Info(message, "error", err.Error())
+		}
+		t.told = message
+	}
+	switch {
+	case s.isAbsent(ctx, f, err):
+		say("Going on without a kind that the cluster does not have")
+		return shelf.Replace(nil, "")
+	case f.refusable && apierrors.IsForbidden(err) && !shelf.synced:
+		// An API server that has just started refuses for a moment what it later allows, and a first
+		// batch without certificates would take every HTTPS listener away.
+		if t.refusedSince.IsZero() {
+			t.refusedSince = time.Now()
+		}
+		if time.Since(t.refusedSince) < s.patience {
+			say("Waiting for the right to read a kind")
+			return nil
+		}
+		say("Going on without a kind that may not be read")
+		return shelf.Replace(nil, "")
+	}
+	// What is held stays as it is, also where a right was withdrawn.
+	say("Watching again after an error")
+	return nil
 }
 
 // settle decides anew which namespaces are meshed: that depends on the Mesh as well.
@@ -192,8 +226,10 @@ func (s *Source) settle(batch []Event) []Event {
 
 func (s *Source) selection() Selection {
 	meshes := make([]*v1alpha1.Mesh, 0, len(s.meshes))
-	for _, m := range s.meshes {
-		meshes = append(meshes, m)
+	for name, m := range s.meshes {
+		if s.options.Mesh == "" || s.options.Mesh == name {
+			meshes = append(meshes, m)
+		}
 	}
 	return SelectionFrom(Active(meshes), s.options.SystemNamespace)
 }

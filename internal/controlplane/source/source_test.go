@@ -6,7 +6,6 @@ package source
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -68,13 +67,16 @@ func (c *consumer) count() int {
 }
 
 // start runs a Source against a server until the test ends.
-func start(t *testing.T, set func(*apiServer)) (*apiServer, *Source, *consumer) {
+func start(t *testing.T, set func(*apiServer), adjust ...func(*Source)) (*apiServer, *Source, *consumer) {
 	t.Helper()
 	server, cfg := newAPIServer(t)
 	set(server)
 	s, err := New(cfg, Options{SystemNamespace: "tulle-system", Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range adjust {
+		f(s)
 	}
 	c := &consumer{changed: make(chan struct{}), now: map[place]any{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -212,6 +214,20 @@ func TestSelection(t *testing.T) {
 	c.until(t, "the younger Mesh again", meshed("b"))
 }
 
+// TestNamedMesh: a control plane of one Mesh follows that one, whatever its age.
+func TestNamedMesh(t *testing.T) {
+	_, _, c := start(t, func(s *apiServer) {
+		fill(s)
+		s.put("v1/namespaces", `{metadata: {name: other, labels: {team: b}}}`)
+		s.put("tulle.dev/v1alpha1/meshes", `{metadata: {name: mine, creationTimestamp: "2026-02-01T00:00:00Z"}, spec: {version: 0.1.0, injection: {namespaceSelector: {matchLabels: {team: b}}}}}`)
+	}, func(s *Source) { s.options.Mesh = "mine" })
+	c.until(t, "the namespace that the named Mesh selects", func(now map[place]any, _ [][]Event) bool {
+		shop, _ := now[at(Namespace, "", "shop")].(model.Namespace)
+		other, _ := now[at(Namespace, "", "other")].(model.Namespace)
+		return other.Meshed && !shop.Meshed
+	})
+}
+
 // TestMissingCRDs: kinds that the cluster does not have count as empty; they are picked up once they
 // are there, and are empty again once they are gone.
 func TestMissingCRDs(t *testing.T) {
@@ -282,36 +298,45 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestForbidden: a kind that may not be read keeps the source from being synced, and says so.
-func TestForbidden(t *testing.T) {
-	_, cfg := newAPIServer(t)
-	cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-		if strings.HasPrefix(r.URL.Path, "/api/v1/secrets") {
-			return nil, errors.New("forbidden")
-		}
-		return http.DefaultTransport.RoundTrip(r)
-	})
-	s, err := New(cfg, Options{Log: logr.Discard()})
-	if err != nil {
-		t.Fatal(err)
+// TestForbiddenSecrets: without the right to read Secrets all else is delivered, after a while; when
+// the right is given they come, and when it is withdrawn what is known stays.
+func TestForbiddenSecrets(t *testing.T) {
+	server, _, c := start(t, func(s *apiServer) {
+		fill(s)
+		s.refuse("v1/secrets")
+	}, func(s *Source) { s.patience = 2 * time.Second })
+	began := time.Now()
+	c.until(t, "the first batch", func(_ map[place]any, b [][]Event) bool { return len(b) > 0 })
+	if waited := time.Since(began); waited < time.Second {
+		t.Errorf("the right to read Secrets was waited for only %s", waited)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx, func([]Event) { t.Error("a batch without Secrets") }) }()
+	if len(c.batches[0]) != len(Kinds())-1 {
+		t.Errorf("the first batch holds %d objects", len(c.batches[0]))
+	}
+	server.refuse("")
+	c.until(t, "the Secret", func(now map[place]any, _ [][]Event) bool { return now[at(TLSSecret, "shop", "cert")] != nil })
+	server.refuse("v1/secrets")
+	server.cut()
+	server.put("v1/services", `{metadata: {namespace: shop, name: later}, spec: {clusterIP: 10.0.0.2}}`)
+	c.until(t, "later changes, with the Secret", func(now map[place]any, _ [][]Event) bool {
+		return now[at(Service, "shop", "later")] != nil && now[at(TLSSecret, "shop", "cert")] != nil
+	})
+}
+
+// TestForbidden: any other kind that may not be read keeps the source from being synced.
+func TestForbidden(t *testing.T) {
+	_, s, c := start(t, func(s *apiServer) {
+		fill(s)
+		s.refuse("v1/services")
+	}, func(s *Source) { s.patience = 0 })
 	deadline := time.Now().Add(30 * time.Second)
-	for !slices.Equal(s.Waiting(), []Kind{TLSSecret}) {
+	for !slices.Equal(s.Waiting(), []Kind{Service}) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %v", s.Waiting())
 		}
 		time.Sleep(10 * time.Millisecond) // a condition without a channel to wait on
 	}
-	if s.Synced() {
-		t.Error("synced")
+	if s.Synced() || c.count() > 0 {
+		t.Error("synced without Services")
 	}
-	stop()
-	<-done
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
