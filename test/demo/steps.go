@@ -122,7 +122,9 @@ func (d *demo) deployShop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pods, err := d.typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy + "=" + names.KindSidecar})
+	pods, err := d.typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: names.LabelProxy + "=" + names.KindSidecar, FieldSelector: "status.phase=Running",
+	})
 	if err != nil {
 		return err
 	}
