@@ -169,7 +169,7 @@ generate: ## Write the CRD and the deep copies from api/
 
 .PHONY: golden-update
 golden-update: ## Rewrite the golden files from what the code does now; read the diff
-	go test ./internal/... -run Golden -update
+	go test ./internal/controlplane/envoy ./internal/controlplane/gatewayapi ./internal/controlplane/inject ./internal/lifecycle/render -update
 
 .PHONY: check-cluster
 check-cluster:
