@@ -86,12 +86,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 func (r *Reconciler) ours(ctx context.Context, gw *gwapiv1.Gateway) (bool, error) {
 	class := &gwapiv1.GatewayClass{}
 	err := r.Cache.Get(ctx, client.ObjectKey{Name: string(gw.Spec.GatewayClassName)}, class)
-	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("get GatewayClass %s: %w", gw.Spec.GatewayClassName, err)
+	if apierrors.IsNotFound(err) {
+		// Somebody deleted it. What it served goes on being served while the mesh controller makes it again.
+		return gw.Spec.GatewayClassName == names.GatewayClass, nil
 	}
 	if err != nil {
-		// Somebody deleted it. What it served goes on being served while the mesh controller makes it again.
-		return string(gw.Spec.GatewayClassName) == names.GatewayClass, nil
+		return false, fmt.Errorf("get GatewayClass %s: %w", gw.Spec.GatewayClassName, err)
 	}
 	return class.Spec.ControllerName == names.ControllerName, nil
 }
@@ -100,12 +100,14 @@ func (r *Reconciler) ours(ctx context.Context, gw *gwapiv1.Gateway) (bool, error
 func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway) (health.Verdict, error) {
 	if n := len(gw.Name); n > render.MaxGatewayName {
 		return health.Verdict{Reason: v1alpha1.ReasonNameTooLong, Message: fmt.Sprintf(
-			"the name has %d characters and the names of its objects would be too long; write at most %d", n, render.MaxGatewayName)}, nil
+			"the name has %d characters and the names of its objects would be too long; write at most %d", n, render.MaxGatewayName,
+		)}, nil
 	}
 	rel, ok := r.Known.Find(m.Status.Version)
 	if !ok {
 		return health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: fmt.Sprintf(
-			"Mesh %s has no control plane yet; see its conditions: kubectl get mesh.tulle.dev %s -o yaml", m.Name, m.Name)}, nil
+			"Mesh %s has no control plane yet; see its conditions: kubectl get mesh.tulle.dev %s -o yaml", m.Name, m.Name,
+		)}, nil
 	}
 	objects := render.Gateway(render.Input{Mesh: m, Release: rel, Namespace: r.Namespace}, gw)
 	for _, o := range objects {
@@ -151,7 +153,8 @@ func (r *Reconciler) judge(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Ga
 	}
 	if m.Spec.Gateway.ServiceType == "LoadBalancer" && len(svc.Status.LoadBalancer.Ingress) == 0 {
 		return health.Verdict{Reason: v1alpha1.ReasonAddressPending, Message: fmt.Sprintf(
-			"Service %s of type LoadBalancer has no address yet; if this cluster has nothing that gives addresses, set spec.gateway.serviceType of the Mesh to NodePort or ClusterIP", key.Name)}, nil
+			"Service %s of type LoadBalancer has no address yet; if this cluster has nothing that gives addresses, set spec.gateway.serviceType of the Mesh to NodePort or ClusterIP", key.Name,
+		)}, nil
 	}
 	return health.Verdict{Good: true, Reason: v1alpha1.ReasonDeployed, Message: "the proxies of the Gateway serve"}, nil
 }

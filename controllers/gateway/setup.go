@@ -53,7 +53,7 @@ func (r *Reconciler) watch(mgr ctrl.Manager, c controller.Controller) error {
 		{&gwapiv1.Gateway{}, self, []predicate.Predicate{predicate.GenerationChangedPredicate{}}},
 		{&gwapiv1.GatewayClass{}, every, []predicate.Predicate{predicate.GenerationChangedPredicate{}}},
 		// The status of the Mesh says which release serves.
-		{&v1alpha1.Mesh{}, every, []predicate.Predicate{versionOrSpec()}},
+		{&v1alpha1.Mesh{}, every, []predicate.Predicate{concerning{}}},
 	}
 	for _, gvk := range mesh.OwnedByGateways() {
 		watches = append(watches, watch{kinds.Metadata(gvk), made, nil})
@@ -80,16 +80,14 @@ func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Req
 	return out
 }
 
-// versionOrSpec lets changes of a Mesh through that concern its Gateways.
-func versionOrSpec() predicate.Predicate {
-	p := predicate.NewPredicateFuncs(func(client.Object) bool { return true })
-	update := predicate.GenerationChangedPredicate{}
-	return predicate.Funcs{
-		CreateFunc: p.Create, DeleteFunc: p.Delete, GenericFunc: p.Generic,
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok1 := e.ObjectOld.(*v1alpha1.Mesh)
-			after, ok2 := e.ObjectNew.(*v1alpha1.Mesh)
-			return update.Update(e) || ok1 && ok2 && before.Status.Version != after.Status.Version
-		},
-	}
+// concerning lets changes of a Mesh through that concern its Gateways.
+type concerning struct {
+	predicate.GenerationChangedPredicate
+}
+
+// Update tells whether the spec has changed, or the release that serves.
+func (c concerning) Update(e event.UpdateEvent) bool {
+	before, ok1 := e.ObjectOld.(*v1alpha1.Mesh)
+	after, ok2 := e.ObjectNew.(*v1alpha1.Mesh)
+	return c.GenerationChangedPredicate.Update(e) || ok1 && ok2 && before.Status.Version != after.Status.Version
 }

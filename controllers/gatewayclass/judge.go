@@ -81,7 +81,8 @@ func XMesh(x *gwapixv1.XMesh, f Facts) gwapixv1.MeshStatus {
 		set(metav1.ConditionUnknown, gwapixv1.MeshReasonPending, "there is no Mesh; make one, and it serves this resource")
 	case ref != nil && (string(ref.Group) != v1alpha1.Group || ref.Kind != "Mesh" || ref.Name != f.Mesh.Name || ref.Namespace != nil):
 		set(metav1.ConditionFalse, gwapixv1.MeshReasonInvalidParameters, fmt.Sprintf(
-			"parametersRef may only name the active Mesh: group %s, kind Mesh, name %s, no namespace", v1alpha1.Group, f.Mesh.Name))
+			"parametersRef may only name the active Mesh: group %s, kind Mesh, name %s, no namespace", v1alpha1.Group, f.Mesh.Name,
+		))
 	default:
 		set(metav1.ConditionTrue, gwapixv1.MeshReasonAccepted, "served by Mesh "+f.Mesh.Name+" (tulle.dev)")
 	}

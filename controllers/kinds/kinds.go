@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -83,10 +84,13 @@ func (c *Catalog) Installed(ctx context.Context, list []Kind) (bool, error) {
 	for _, k := range list {
 		crd := Definition()
 		err := c.definitions.Get(ctx, client.ObjectKey{Name: k.Plural + "." + k.Group}, crd)
-		if client.IgnoreNotFound(err) != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
 			return false, fmt.Errorf("get CustomResourceDefinition %s.%s: %w", k.Plural, k.Group, err)
 		}
-		if err != nil || !crd.DeletionTimestamp.IsZero() {
+		if !crd.DeletionTimestamp.IsZero() {
 			return false, nil
 		}
 		// The mapper remembers kinds that have gone, so it is asked second.

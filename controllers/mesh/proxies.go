@@ -6,6 +6,7 @@ package mesh
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -67,6 +68,9 @@ func (d Debug) ask(ctx context.Context, ip string) (int32, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("ask %s: %s", url, resp.Status)
+	}
 	return count(io.LimitReader(resp.Body, maxAnswer))
 }
 

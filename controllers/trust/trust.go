@@ -99,9 +99,10 @@ func (r *Reconciler) copyTo(ctx context.Context, m *v1alpha1.Mesh, namespace str
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("get ConfigMap %s/%s: %w", r.Namespace, names.TrustConfigMap, err)
 	}
+	// The coming of the original is watched.
 	roots := original.Data[names.TrustKey]
-	if err != nil || roots == "" || original.Labels[names.LabelMesh] != m.Name {
-		return nil // Its coming is watched.
+	if roots == "" || original.Labels[names.LabelMesh] != m.Name {
+		return nil
 	}
 	err = r.Apply.Apply(ctx, render.Trust(m.Name, namespace, roots))
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {

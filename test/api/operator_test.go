@@ -201,6 +201,9 @@ func editedIsPutRight(t *testing.T) {
 	if hook.Annotations["example.com/note"] != "mine" {
 		t.Error("somebody else's annotation is gone from the webhook")
 	}
+	if m := managers(hook); !slices.Equal(m, []string{"api.test", "tulle"}) {
+		t.Errorf("fields are owned by %v; want them to be Tulle's and this test's", m)
+	}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: controlPlane}}
 	update(t, d, func() {
 		d.Spec.Template.Spec.Containers[0].Image = "evil"

@@ -49,7 +49,8 @@ func TestCertificates(t *testing.T) {
 		"root failed":       {nil, CertificateFacts{Root: failed}, v1alpha1.ReasonIssuingFailed, "tulle-root: The vault is sealed", false},
 		"issuer missing":    {named, CertificateFacts{Issuer: &IssuerFacts{}}, v1alpha1.ReasonIssuerNotFound, "no Issuer corp", false},
 		"missing, but the old certificates work": {
-			named, CertificateFacts{Issuer: &IssuerFacts{}, Intermediate: issued, TLSCrt: good, CACrt: text(root)},
+			named,
+			CertificateFacts{Issuer: &IssuerFacts{}, Intermediate: issued, TLSCrt: good, CACrt: text(root)},
 			v1alpha1.ReasonIssuerNotFound, "no Issuer corp", true,
 		},
 		"issuer not ready":     {named, CertificateFacts{Issuer: notReady}, v1alpha1.ReasonIssuerNotReady, "Issuer corp can't issue: no such secret", false},
@@ -118,7 +119,8 @@ func TestDeployment(t *testing.T) {
 		"crashing":       {deployment(2, 2, 0, false), []corev1.Pod{waiting("CrashLoopBackOff", crash)}, false, v1alpha1.ReasonRollingOut, "CrashLoopBackOff, ended with no such flag"},
 		"crashing, running for a moment": {
 			deployment(2, 2, 0, false),
-			[]corev1.Pod{waiting("", crash)}, false, v1alpha1.ReasonRollingOut, "CrashLoopBackOff, ended with no such flag",
+			[]corev1.Pod{waiting("", crash)},
+			false, v1alpha1.ReasonRollingOut, "CrashLoopBackOff, ended with no such flag",
 		},
 		"nowhere to run": {
 			deployment(2, 2, 0, false),

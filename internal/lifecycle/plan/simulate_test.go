@@ -54,7 +54,6 @@ type cluster struct {
 	ready     map[string]int32     // Deployment name: ready replicas
 	certMan   bool
 	gateway   bool
-	xmesh     bool
 	rootKey   *ecdsa.PrivateKey
 	rootCert  *x509.Certificate
 	mesh      *v1alpha1.Mesh

@@ -25,11 +25,13 @@ const (
 func validate(m *v1alpha1.Mesh, o Observed, known release.Catalog) health.Verdict {
 	if _, ok := known.Find(m.Spec.Version); !ok {
 		return health.Verdict{Reason: v1alpha1.ReasonUnknownVersion, Message: fmt.Sprintf(
-			"this operator does not know version %s; write one of: %s", m.Spec.Version, known.Versions())}
+			"this operator does not know version %s; write one of: %s", m.Spec.Version, known.Versions(),
+		)}
 	}
 	if _, err := metav1.LabelSelectorAsSelector(m.Spec.Injection.NamespaceSelector); err != nil {
 		return health.Verdict{Reason: v1alpha1.ReasonInvalidSelector, Message: fmt.Sprintf(
-			"spec.injection.namespaceSelector can't be used: %v", err)}
+			"spec.injection.namespaceSelector can't be used: %v", err,
+		)}
 	}
 	if !o.CertManager {
 		return health.Verdict{

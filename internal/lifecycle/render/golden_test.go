@@ -24,7 +24,9 @@ func TestGolden(t *testing.T) {
 		var objects []Object
 		if gw == nil {
 			for _, list := range [][]Object{
-				Certificates(in), {Trust(in.Mesh.Name, in.Namespace, in.Roots)}, ControlPlane(in),
+				Certificates(in),
+				{Trust(in.Mesh.Name, in.Namespace, in.Roots)},
+				ControlPlane(in),
 				{Service(in), Webhook(in), GatewayClass(in), XMesh()},
 			} {
 				objects = append(objects, list...)

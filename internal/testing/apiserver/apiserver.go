@@ -60,7 +60,7 @@ func (s *Server) start(ctx context.Context, kk string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(ctx, 2)
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,9 @@ type part struct {
 
 // run starts a process that ends with this one.
 func (s *Server) run(program, name string, args ...string) error {
+	// It is stopped by Stop and not by a context, so that it gets to end well.
 	p := &part{
-		name: name, cmd: exec.Command(program, append([]string{name}, args...)...),
+		name: name, cmd: exec.CommandContext(context.Background(), program, append([]string{name}, args...)...),
 		log: filepath.Join(s.dir, name+".log"), done: make(chan struct{}),
 	}
 	out, err := os.Create(p.log)
@@ -222,10 +223,10 @@ func program() (string, error) {
 }
 
 // freePorts are ports of the loopback address that nobody listens on now.
-func freePorts(n int) ([]string, error) {
+func freePorts(ctx context.Context, n int) ([]string, error) {
 	var out []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

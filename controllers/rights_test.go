@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controllers
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
+
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/names"
+)
+
+func rules(t *testing.T, file string) []rbacv1.PolicyRule {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "config", "rbac", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var role rbacv1.ClusterRole // a Role has the same rules
+	if err := yaml.UnmarshalStrict(text, &role); err != nil {
+		t.Fatal(err)
+	}
+	if len(role.Rules) == 0 {
+		t.Fatalf("%s has no rules", file)
+	}
+	return role.Rules
+}
+
+// holds tells whether some rule allows this, for every name unless one is given.
+func holds(list []rbacv1.PolicyRule, group, resource, verb, name string) bool {
+	return slices.ContainsFunc(list, func(r rbacv1.PolicyRule) bool {
+		named := len(r.ResourceNames) == 0 || name != "" && slices.Contains(r.ResourceNames, name)
+		return named && slices.Contains(r.APIGroups, group) && slices.Contains(r.Resources, resource) && slices.Contains(r.Verbs, verb)
+	})
+}
+
+// TestOperatorHoldsWhatItGrants: Kubernetes refuses a role with a right that its maker lacks, so
+// config/rbac must have everything that render gives to control planes.
+func TestOperatorHoldsWhatItGrants(t *testing.T) {
+	cluster := rules(t, "cluster_role.yaml")
+	here := slices.Concat(cluster, rules(t, "role.yaml"))
+	for _, c := range []struct {
+		granted, held []rbacv1.PolicyRule
+	}{{render.ClusterRules(), cluster}, {render.NamespaceRules(), here}} {
+		for _, r := range c.granted {
+			for _, group := range r.APIGroups {
+				for _, resource := range r.Resources {
+					for _, verb := range r.Verbs {
+						if !holds(c.held, group, resource, verb, "") {
+							t.Errorf("the operator grants but does not hold: %s %s.%s", verb, resource, group)
+						}
+					}
+				}
+			}
+		}
+	}
+	if !holds(cluster, "rbac.authorization.k8s.io", "clusterroles", "bind", names.GatewaySecretsRole) {
+		t.Errorf("the operator may not bind %s", names.GatewaySecretsRole)
+	}
+}
+
+// TestRightsAreNarrow: no wildcards, no Secret but by name, no right to pass rights on at will.
+func TestRightsAreNarrow(t *testing.T) {
+	for _, file := range []string{"cluster_role.yaml", "role.yaml", "gateway_secrets_role.yaml"} {
+		for _, r := range rules(t, file) {
+			all := slices.Concat(r.APIGroups, r.Resources, r.Verbs, r.ResourceNames)
+			if slices.Contains(all, "*") {
+				t.Errorf("%s: a wildcard in %v", file, r)
+			}
+			if file != "gateway_secrets_role.yaml" && slices.Contains(r.Resources, "secrets") && len(r.ResourceNames) == 0 {
+				t.Errorf("%s: every Secret in %v", file, r)
+			}
+			if slices.Contains(r.Verbs, "escalate") || slices.Contains(r.Verbs, "impersonate") ||
+				slices.Contains(r.Verbs, "bind") && len(r.ResourceNames) == 0 {
+				t.Errorf("%s: rights can be passed on at will by %v", file, r)
+			}
+		}
+	}
+	for _, r := range slices.Concat(render.ClusterRules(), render.NamespaceRules()) {
+		if slices.Contains(r.Resources, "secrets") || slices.Contains(slices.Concat(r.APIGroups, r.Resources, r.Verbs), "*") {
+			t.Errorf("a control plane may %v", r)
+		}
+	}
+}
+
+// TestRightsFollowReleases: cluster-wide objects are changed by name, so every known release must be listed.
+func TestRightsFollowReleases(t *testing.T) {
+	cluster := rules(t, "cluster_role.yaml")
+	for _, rel := range release.Known("a", "b") {
+		name := names.ControlPlaneDeployment(rel.Revision())
+		for _, verb := range []string{"patch", "delete"} {
+			for _, resource := range []string{"clusterroles", "clusterrolebindings"} {
+				for _, n := range []string{name, name + "-gateway-secrets"} {
+					if !holds(cluster, "rbac.authorization.k8s.io", resource, verb, n) {
+						t.Errorf("release %s: the operator may not %s %s %s", rel.Version, verb, resource, n)
+					}
+				}
+			}
+			if !holds(cluster, "admissionregistration.k8s.io", "mutatingwebhookconfigurations", verb, name) {
+				t.Errorf("release %s: the operator may not %s webhook %s", rel.Version, verb, name)
+			}
+		}
+	}
+}
