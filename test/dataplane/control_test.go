@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"tulle.dev/tulle/internal/controlplane/xds"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -44,6 +45,7 @@ type control struct {
 	log       []answer
 	sent      int // resources, over all streams
 	servers   []func()
+	store     *xds.Store // nil: the ADS server is this one
 }
 
 // answer is an ACK or NACK of a proxy.
@@ -91,15 +93,24 @@ func (c *control) start() {
 	mux.HandleFunc("POST "+protocol.SignPath, c.sign)
 	h := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{serving}, MinVersion: tls.VersionTLS13}}
 	go h.ServeTLS(sign, "", "")
-	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+	g := c.newServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{serving}, MinVersion: tls.VersionTLS13,
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: c.ca.pool(),
 	})))
-	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, c)
 	go g.Serve(ads)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.servers = append(c.servers, func() { h.Close() }, g.Stop)
+}
+
+// newServer makes the ADS server: this one, or the mesh's own.
+func (c *control) newServer(opts ...grpc.ServerOption) *grpc.Server {
+	if c.store != nil {
+		return c.realServer(opts...)
+	}
+	g := grpc.NewServer(opts...)
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, c)
+	return g
 }
 
 func (c *control) stop() {
@@ -172,6 +183,7 @@ func (c *control) set(url string, r *discoveryv3.Resource) {
 		c.resources[url] = map[string]*discoveryv3.Resource{}
 	}
 	c.resources[url][r.GetName()] = r
+	c.commit(url, r.GetName(), r)
 	c.wake()
 }
 
@@ -179,6 +191,7 @@ func (c *control) remove(url, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.resources[url], name)
+	c.commit(url, name, nil)
 	c.wake()
 }
 

@@ -55,7 +55,7 @@ func serveShop(t *testing.T, c *control) {
 	c.put(web, "1", meshCluster(t))
 	c.put(web, "1", endpoints(web, peerIP, webPort))
 	c.put("san/shop/web", "1", trust("san/shop/web", c.ca.pem, spiffe("web")))
-	c.put(web, "1", listener(web, vip, 80, &listenerv3.FilterChain{Filters: []*listenerv3.Filter{manager(t, web, nil)}}, false))
+	c.put(web, "1", listener(web, vip, 80, webChain(t), false))
 	c.put(web, "1", route("v1"))
 }
 
@@ -130,6 +130,10 @@ func trust(name string, roots []byte, ids ...string) *tlsv3.Secret {
 		})
 	}
 	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: v}}
+}
+
+func webChain(t *testing.T) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{manager(t, web, nil)}}
 }
 
 // route sends everything to web and marks answers with the version of the configuration.

@@ -31,16 +31,18 @@ const maxConnections = 50000
 // stats are the statistics that Envoy keeps, as regular expressions over their whole names. Each
 // costs memory per cluster or listener, so this is what people look at, plus what the agent needs
 // (marked *).
-var stats = [...]string{
-	`(listener_manager|cluster_manager)\..*`, // * readiness
-	`server\.(live|state|uptime|version|memory_allocated|memory_heap_size|concurrency|total_connections|days_until_first_cert_expiring|watchdog_(mega_)?miss)`,
-	`overload\..*`,
-	`control_plane\.connected_state`,
-	`http\..*\.(downstream_rq_(total|active|completed|[1-5]xx|time|timeout|overload_close)|downstream_cx_(total|active|destroy_remote_active_rq|tx_bytes_buffered)|no_route|rq_total)`, // *
-	`tcp\..*\.(downstream_cx_(total|no_route|tx_bytes_total|rx_bytes_total|tx_bytes_buffered)|upstream_flush_active)`,                                                                  // *
-	`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                                      // *
-	`cluster\..*\.(upstream_cx_(total|active|connect_fail|connect_timeout|overflow|destroy_local_with_active_rq|destroy_remote_with_active_rq)|upstream_rq_(total|active|[1-5]xx|timeout|per_try_timeout|retry|retry_success|retry_overflow|pending_overflow|pending_failure_eject|rx_reset)|membership_(healthy|total)|ssl\.(handshake|connection_error|fail_verify.*))`, // *
-	`sds\..*\.update_(success|rejected)`,
+func stats() []string {
+	return []string{
+		`(listener_manager|cluster_manager)\..*`, // * readiness
+		`server\.(live|state|uptime|version|memory_allocated|memory_heap_size|concurrency|total_connections|days_until_first_cert_expiring|watchdog_(mega_)?miss)`,
+		`overload\..*`,
+		`control_plane\.connected_state`,
+		`http\..*\.(downstream_rq_(total|active|completed|[1-5]xx|time|timeout|overload_close)|downstream_cx_(total|active|destroy_remote_active_rq|tx_bytes_buffered)|no_route|rq_total)`, // *
+		`tcp\..*\.(downstream_cx_(total|no_route|tx_bytes_total|rx_bytes_total|tx_bytes_buffered)|upstream_flush_active)`,                                                                  // *
+		`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                                      // *
+		`cluster\..*\.(upstream_cx_(total|active|connect_fail|connect_timeout|overflow|destroy_local_with_active_rq|destroy_remote_with_active_rq)|upstream_rq_(total|active|[1-5]xx|timeout|per_try_timeout|retry|retry_success|retry_overflow|pending_overflow|pending_failure_eject|rx_reset)|membership_(healthy|total)|ssl\.(handshake|connection_error|fail_verify.*))`, // *
+		`sds\..*\.update_(success|rejected)`,
+	}
 }
 
 // object is a JSON object.
@@ -59,8 +61,8 @@ func Bootstrap(s Settings) ([]byte, error) {
 		// Without a timeout Envoy waits for its configuration however long it takes, and is not ready till then.
 		return object{"ads": object{}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 	}
-	patterns := make([]object, 0, len(stats))
-	for _, p := range stats {
+	patterns := make([]object, 0, len(stats()))
+	for _, p := range stats() {
 		patterns = append(patterns, object{"safe_regex": object{"regex": p}})
 	}
 	b, err := json.MarshalIndent(object{

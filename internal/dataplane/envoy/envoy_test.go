@@ -57,7 +57,7 @@ func TestBootstrap(t *testing.T) {
 // TestStats: what the agent needs is kept, and what costs memory per Service without a reader is not.
 func TestStats(t *testing.T) {
 	kept := func(name string) bool {
-		return slices.ContainsFunc(stats[:], func(p string) bool { return regexp.MustCompile("^(" + p + ")$").MatchString(name) })
+		return slices.ContainsFunc(stats(), func(p string) bool { return regexp.MustCompile("^(" + p + ")$").MatchString(name) })
 	}
 	for _, name := range []string{
 		"server.live", "listener_manager.workers_started", "listener_manager.total_listeners_warming", "cluster_manager.warming_clusters",

@@ -69,7 +69,7 @@ type table struct {
 	dirty    map[string]bool // names whose desired state may differ from what Envoy has
 	flight   *flight
 	halves   [][]string // what is left of a refused response, to be tried in parts
-	progress time.Time  // when the oldest unanswered name was asked for
+	progress time.Time  // when a name was last asked for or an answer came
 }
 
 // entry is what is known of one resource.

@@ -53,6 +53,7 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 		c.request(&wire.Request{TypeURL: r.TypeURL, Nonce: r.Nonce, Error: &wire.Status{Code: invalidArgument, Message: "the agent did not ask for this type"}})
 		return
 	}
+	t.progress = now // a large configuration comes in parts
 	p := &pending{nonce: r.Nonce, open: map[string]string{}}
 	for i := range r.Resources {
 		c.take(t, p, &r.Resources[i])
