@@ -30,7 +30,22 @@ func TestOperator(t *testing.T) {
 		uninstall(t, "sigs.k8s.io/gateway-api", "config/crd/experimental")
 		uninstall(t, "github.com/cert-manager/cert-manager", "deploy/crds")
 	})
-	startOperator(t)
+	stop := startOperator(t)
+	// restart ends the operator, lets something happen, and starts another one.
+	restart := func(part *testing.T) {
+		stop()
+		for _, o := range owned() {
+			if err := admin.Delete(part.Context(), o); err != nil {
+				part.Fatal(err)
+			}
+		}
+		stop = startOperator(t)
+		for _, o := range owned() {
+			there(part, o)
+		}
+		serve(part, system, controlPlane, 2)
+		condition(part, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	}
 	newMesh(t, "tulle", nil)
 	for _, part := range []struct {
 		name string
@@ -41,6 +56,7 @@ func TestOperator(t *testing.T) {
 		{"status of the Gateway API's own kinds", classes},
 		{"what is deleted comes back", deletedComesBack},
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
+		{"what happens while the operator is away is repaired", restart},
 		{"roots are spread to meshed namespaces", rootsSpread},
 		{"a Gateway gets its proxies", gatewayGetsProxies},
 		{"with the webhook dead, only pods that ask for a proxy wait", deadWebhook},
