@@ -79,7 +79,7 @@ lint: ## gofumpt, go vet and golangci-lint are content
 
 .PHONY: unit
 unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
-	@$(GOTEST) -name unit -min 300 -- $(UNIT)
+	@$(GOTEST) -name unit -min 1000 -- $(UNIT)
 	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
 
 .PHONY: race

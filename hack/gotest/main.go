@@ -83,7 +83,7 @@ type tally struct {
 	passed, failed, skipped int
 	perPackage              map[string]int
 	outputs                 map[string][]string // by package and test: kept until it passed
-	skips                   []string
+	skips, fails            []string
 }
 
 func newTally(out, log io.Writer) *tally {
@@ -136,6 +136,7 @@ func (t *tally) end(e event, key string) {
 		t.skips = append(t.skips, e.Package+" "+e.Test)
 	case "fail":
 		t.failed++
+		t.fails = append(t.fails, e.Package+" "+e.Test)
 		t.tell(key, "FAIL "+e.Package+" "+e.Test)
 	}
 }
@@ -166,6 +167,9 @@ func (t *tally) verdict(goTest error, least int, log string) error {
 	var wrong []error
 	if goTest != nil {
 		wrong = append(wrong, fmt.Errorf("go test: %w (all of it is in %s)", goTest, log))
+		for _, f := range t.fails {
+			wrong = append(wrong, fmt.Errorf("failed: %s", f))
+		}
 	}
 	if t.skipped > 0 {
 		wrong = append(wrong, fmt.Errorf("no test may be skipped, these were: %s", strings.Join(t.skips, ", ")))
