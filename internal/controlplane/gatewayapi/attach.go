@@ -29,8 +29,10 @@ type attachment struct {
 }
 
 func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
-	return &attachments{l: l, gw: gw, self: model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name},
-		routes: map[string][]*route{}, losers: map[string]map[model.Object]*route{}}
+	return &attachments{
+		l: l, gw: gw, self: model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name},
+		routes: map[string][]*route{}, losers: map[string]map[model.Object]*route{},
+	}
 }
 
 func (a *attachments) ofKind(kind string) []*route {

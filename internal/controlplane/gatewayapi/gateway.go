@@ -100,8 +100,10 @@ func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key
 		}
 		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
 		if key.Namespace != gw.Namespace && !granted(l, grantee{KindGateway, gw.Namespace}, "Secret", key) {
-			bad = append(bad, problem{string(gwapiv1.ListenerReasonRefNotPermitted),
-				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name)})
+			bad = append(bad, problem{
+				string(gwapiv1.ListenerReasonRefNotPermitted),
+				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name),
+			})
 			continue
 		}
 		switch problem, found := l.TLSSecret(key); {

@@ -65,7 +65,7 @@ func maybe[T any](g generator, of ...T) *T {
 func (g generator) world() *world {
 	w := &world{asked: map[string]bool{}}
 	for _, ns := range []string{"a", "b"} {
-		w.namespaces = append(w.namespaces, model.Namespace{Name: ns, Labels: []model.Label{{Name: "team", Value: ns}}})
+		w.namespaces = append(w.namespaces, model.Namespace{Name: ns, Meshed: ns == "a" || g.IntN(4) > 0, Labels: []model.Label{{Name: "team", Value: ns}}})
 		for _, name := range []string{"x", "y"} {
 			s := model.Service{Key: model.Key{Namespace: ns, Name: name}, Headless: g.IntN(8) == 0, LocalTraffic: g.IntN(4) == 0}
 			for i, port := range []uint16{80, 81, 82} {
@@ -111,8 +111,10 @@ func (g generator) gateway() *gwapiv1.Gateway {
 }
 
 func (g generator) meta(kind string, i int) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: pick(g, "a", "b"), Name: fmt.Sprintf("%s%d", kind, i), Generation: 1,
-		CreationTimestamp: metav1.NewTime(time.Unix(int64(g.IntN(2)), 0))}
+	return metav1.ObjectMeta{
+		Namespace: pick(g, "a", "b"), Name: fmt.Sprintf("%s%d", kind, i), Generation: 1,
+		CreationTimestamp: metav1.NewTime(time.Unix(int64(g.IntN(2)), 0)),
+	}
 }
 
 func (g generator) common() gwapiv1.CommonRouteSpec {
@@ -121,8 +123,10 @@ func (g generator) common() gwapiv1.CommonRouteSpec {
 	for range 1 + g.IntN(2) {
 		ref := gwapiv1.ParentReference{Name: "edge", Namespace: maybe[gwapiv1.Namespace](g, "a"), SectionName: maybe[gwapiv1.SectionName](g, "l0", "l1")}
 		if g.IntN(2) == 0 {
-			ref = gwapiv1.ParentReference{Group: &core, Kind: &kind, Name: pick[gwapiv1.ObjectName](g, "x", "y", "z"), Namespace: maybe[gwapiv1.Namespace](g, "a", "b"),
-				Port: maybe[int32](g, 80, 81, 82, 83)}
+			ref = gwapiv1.ParentReference{
+				Group: &core, Kind: &kind, Name: pick[gwapiv1.ObjectName](g, "x", "y", "z"), Namespace: maybe[gwapiv1.Namespace](g, "a", "b"),
+				Port: maybe[int32](g, 80, 81, 82, 83),
+			}
 		}
 		out.ParentRefs = append(out.ParentRefs, ref)
 	}

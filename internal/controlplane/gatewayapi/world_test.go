@@ -229,6 +229,9 @@ type verdicts struct {
 // evaluate calls every function of the package for every key. Its order is that of names.
 func (w *world) evaluate() (out output, told verdicts) {
 	for _, s := range sorted(w.services, func(s model.Service) string { return s.Key.String() }) {
+		if ns, known := w.Namespace(s.Namespace); known && !ns.Meshed {
+			continue // no proxy is told of Services elsewhere
+		}
 		for _, consumer := range append([]string{""}, gatewayapi.MeshConsumers(w, s.Key)...) {
 			for _, p := range s.Ports {
 				k := model.PortKey{Service: s.Key, Port: p.Port}

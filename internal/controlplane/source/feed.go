@@ -31,29 +31,51 @@ type feed struct {
 
 func feeds() []feed {
 	return []feed{
-		{kind: Mesh, object: &v1alpha1.Mesh{}, list: func() client.ObjectList { return &v1alpha1.MeshList{} },
-			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{} })},
-		{kind: Namespace, object: &corev1.Namespace{}, list: func() client.ObjectList { return &corev1.NamespaceList{} },
-			convert: as(func(n *corev1.Namespace) any { return NamespaceFrom(n, Selection{}) })},
-		{kind: Service, object: &corev1.Service{}, list: func() client.ObjectList { return &corev1.ServiceList{} },
-			convert: as(func(s *corev1.Service) any { return ServiceFrom(s) })},
-		{kind: EndpointSlice, object: &discoveryv1.EndpointSlice{}, list: func() client.ObjectList { return &discoveryv1.EndpointSliceList{} },
-			convert: as(slice)},
-		{kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
-			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) })},
-		{kind: TLSSecret, object: &corev1.Secret{}, list: func() client.ObjectList { return &corev1.SecretList{} },
-			refusable: true, fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) })},
-		{kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
-			crd: gatewayCRD("gatewayclasses"), version: "v1", convert: keep(func(c *gwapiv1.GatewayClass) { c.Status = gwapiv1.GatewayClassStatus{} })},
-		{kind: Gateway, object: &gwapiv1.Gateway{}, list: func() client.ObjectList { return &gwapiv1.GatewayList{} },
-			crd: gatewayCRD("gateways"), version: "v1", convert: keep(func(g *gwapiv1.Gateway) { g.Status = gwapiv1.GatewayStatus{} })},
-		{kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
-			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} })},
-		{kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
-			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} })},
+		{
+			kind: Mesh, object: &v1alpha1.Mesh{}, list: func() client.ObjectList { return &v1alpha1.MeshList{} },
+			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{} }),
+		},
+		{
+			kind: Namespace, object: &corev1.Namespace{}, list: func() client.ObjectList { return &corev1.NamespaceList{} },
+			convert: as(func(n *corev1.Namespace) any { return NamespaceFrom(n, Selection{}) }),
+		},
+		{
+			kind: Service, object: &corev1.Service{}, list: func() client.ObjectList { return &corev1.ServiceList{} },
+			convert: as(func(s *corev1.Service) any { return ServiceFrom(s) }),
+		},
+		{
+			kind: EndpointSlice, object: &discoveryv1.EndpointSlice{}, list: func() client.ObjectList { return &discoveryv1.EndpointSliceList{} },
+			convert: as(slice),
+		},
+		{
+			kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
+			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }),
+		},
+		{
+			kind: TLSSecret, object: &corev1.Secret{}, list: func() client.ObjectList { return &corev1.SecretList{} },
+			refusable: true, fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) }),
+		},
+		{
+			kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
+			crd: gatewayCRD("gatewayclasses"), version: "v1", convert: keep(func(c *gwapiv1.GatewayClass) { c.Status = gwapiv1.GatewayClassStatus{} }),
+		},
+		{
+			kind: Gateway, object: &gwapiv1.Gateway{}, list: func() client.ObjectList { return &gwapiv1.GatewayList{} },
+			crd: gatewayCRD("gateways"), version: "v1", convert: keep(func(g *gwapiv1.Gateway) { g.Status = gwapiv1.GatewayStatus{} }),
+		},
+		{
+			kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
+			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} }),
+		},
+		{
+			kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
+			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} }),
+		},
 		// v1beta1 is the stored version and the one that older releases serve as well; the types are the same.
-		{kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
-			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant)},
+		{
+			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
+			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
+		},
 	}
 }
 

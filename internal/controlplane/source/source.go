@@ -37,7 +37,7 @@ type Options struct {
 	SystemNamespace string
 	// Mesh is the name of the Mesh whose selector decides which namespaces are meshed; empty: the oldest.
 	Mesh string
-	Log             logr.Logger
+	Log  logr.Logger
 }
 
 // Source watches the cluster. Make it with New and call Run once.

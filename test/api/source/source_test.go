@@ -240,8 +240,10 @@ func (c *cluster) grant(name string, rules []rbacv1.PolicyRule) {
 	c.t.Helper()
 	role := &rbacv1.ClusterRole{Rules: rules}
 	role.Name = name
-	binding := &rbacv1.ClusterRoleBinding{RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}}
+	binding := &rbacv1.ClusterRoleBinding{
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}
 	binding.Name = name
 	for _, o := range []client.Object{role, binding} {
 		if err := c.admin.Create(c.t.Context(), o); err != nil {
