@@ -19,7 +19,7 @@ const enough = 20000
 
 // rolling is a load that no request of may fail: POST, which no client repeats by itself.
 func rolling(url string) []string {
-	return []string{"-url", url, "-method", "POST", "-rate", "450", "-duration", "50s", "-workers", "32"}
+	return []string{"-url", url, "-method", "POST", "-rate", "450", "-count", "20500", "-workers", "32"}
 }
 
 // TestRollingRestart: pods come and go under load and no request fails, with an application that
@@ -42,7 +42,7 @@ func TestRollingRestart(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			noFailure(t, run.Wait(t, 2*time.Minute), enough)
+			noFailure(t, run.Wait(t, 4*time.Minute), enough)
 		})
 	}
 }
@@ -71,6 +71,6 @@ func TestNewAccount(t *testing.T) {
 	run.Sent(t, 500)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2, Account: "other"})
 	c.Ready(t, ns, "server")
-	s := run.Wait(t, 2*time.Minute)
+	s := run.Wait(t, 4*time.Minute)
 	noFailure(t, s, enough)
 }
