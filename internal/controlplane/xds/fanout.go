@@ -15,16 +15,14 @@ const firstWindow = 5 * time.Millisecond
 
 // tell is called with Store.mu locked, after each commit.
 func (s *Server) tell() {
-	if s.gathering {
-		return
-	}
-	if s.behind() {
+	switch {
+	case !s.behind():
+		s.fanOut()
+	case !s.gathering:
 		s.gathering = true
 		s.window, s.waited = firstWindow, 0
 		time.AfterFunc(s.window, s.gathered)
-		return
 	}
-	s.fanOut()
 }
 
 // behind says whether the sessions have a backlog worth waiting for: a share
@@ -44,8 +42,10 @@ func (s *Server) gathered() {
 		return
 	}
 	s.gathering = false
-	s.metrics.gathered.Inc()
-	s.fanOut()
+	if len(s.store.pending) > 0 {
+		s.metrics.gathered.Inc()
+		s.fanOut()
+	}
 }
 
 // fanOut marks the pending entries in the sessions that subscribe to them.

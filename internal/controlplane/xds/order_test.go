@@ -193,6 +193,20 @@ func TestWhatMayHaveBeenTakenKeepsWhatItNeeds(t *testing.T) {
 	b.commit(set(routes, "r", "3"))
 	b.ack(b.want("Route r=3")...)
 	b.ack(b.want("Cluster -a")...)
+
+	b.commit(set(routes, "r", "4"), set(routes, "s", "4"))
+	both = b.want("Route r=4 s=4")
+	b.commit(set(routes, "r", "3"))
+	b.nack(both[0], "r or s")
+	if _, acked, _ := b.srv.Acks(Key{routes, "r"}); acked != 0 {
+		t.Error("the old version counts as acknowledged while the client may have taken the new one")
+	}
+	b.ack(b.want("Route r=3")...)
+	b.nack(b.want("Route s=4")[0], "s")
+	b.unsubscribe(routes, "s", "r")
+	if len(b.ss.maybe)+len(b.ss.rejected) != 0 {
+		t.Error("a stream remembers what it does not subscribe to")
+	}
 }
 
 // A removal on its way is not what the client will have.

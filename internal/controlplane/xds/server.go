@@ -39,7 +39,7 @@ type Options struct {
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
 	// OnProgress, if set, hears of keys whose Acks may have changed, gathered
-	// over ProgressDelay, one call at a time.
+	// over ProgressDelay, one call at a time; once more, maybe, after the end of Serve.
 	OnProgress func([]Key)
 	// ProgressDelay defaults to 100 ms.
 	ProgressDelay time.Duration

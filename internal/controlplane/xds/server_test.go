@@ -300,7 +300,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 		mustCommit(t, store, version(i, 0))
 	}
 	var acks atomic.Int64
-	srv, addr, _ := serve(t, store, Options{OnAck: func(Ack) { acks.Add(1) }, OnProgress: func([]Key) {}, ProgressDelay: time.Millisecond})
+	srv, addr, stop := serve(t, store, Options{OnAck: func(Ack) { acks.Add(1) }, OnProgress: func([]Key) {}, ProgressDelay: time.Millisecond})
 	var wg sync.WaitGroup
 	final := fmt.Sprint(commits)
 	for c := range streams {
@@ -364,6 +364,8 @@ func TestManyStreamsAtOnce(t *testing.T) {
 			return needed == streams && acked == streams && len(nacks) == 0
 		})
 	}
+	stop()
+	until(t, "every stream that was woken has looked or gone", func() bool { return srv.backlog.Load() == 0 })
 	if acks.Load() == 0 {
 		t.Error("OnAck was never called")
 	}
@@ -407,4 +409,26 @@ func TestCommitsAreGatheredUnderBacklog(t *testing.T) {
 	}
 	b.commit(set(endpoints, "a", "21"))
 	b.ack(b.want("Endpoints a=21")...) // at once again
+}
+
+// What was gathered is waited for although nobody has been told of it yet.
+func TestGatheredCommitsKeepTheOrder(t *testing.T) {
+	c := Key{clusters, "c"}
+	b := newBench(t, Options{MaxWindow: 10 * time.Second}, set(clusters, "c", "1"))
+	b.subscribe(clusters, "c")
+	b.ack(b.want("Cluster c=1")...)
+	b.srv.backlog.Add(1000)
+	b.commit(set(clusters, "c", "2"), set(routes, "r", "1", c))
+	b.subscribe(routes, "r")
+	b.want()
+	b.srv.backlog.Add(-1000)
+	until(t, "it is told", b.ss.pendingCluster)
+	b.ack(b.want("Cluster c=2")...)
+	b.ack(b.want("Route r=1")...)
+}
+
+func (ss *session) pendingCluster() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return len(ss.existing(clusters).dirty) > 0
 }

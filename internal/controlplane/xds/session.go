@@ -218,7 +218,6 @@ func (ss *session) subscribe(w *watch, names []string, versions map[string]strin
 		if s := find(w.subs[:had], e); s != nil {
 			// The protocol wants an answer: the client may have dropped it meanwhile.
 			s.state |= again
-			delete(ss.rejected, s)
 			s.queue()
 			continue
 		}

@@ -142,7 +142,9 @@ func TestSubscriptions(t *testing.T) {
 	b.subscribe(clusters, "a", "absent", "a")
 	b.ack(b.want("Cluster -absent a=1")...)
 	b.commit(set(clusters, "a", "1"), set(clusters, "b", "2"), set(clusters, "other", "1"))
-	b.want() // nothing it has changed
+	if b.ss.pendingWork() {
+		t.Error("a commit of what it has, and of what it does not want, is work for a stream")
+	}
 	b.commit(set(clusters, "absent", "1"))
 	b.ack(b.want("Cluster absent=1")...)
 	b.commit(set(clusters, "a", "2"), Remove(Key{clusters, "absent"}))
@@ -206,10 +208,11 @@ func TestResume(t *testing.T) {
 		t.Errorf("Acks(same) = %d, %d, want 1, 1", needed, acked)
 	}
 	// Versions count in the first request of a type only.
+	b.commit(set(clusters, "new", "1"))
 	b.request(&discoveryv3.DeltaDiscoveryRequest{
 		TypeUrl: clusters, ResourceNamesSubscribe: []string{"new"}, InitialResourceVersions: map[string]string{"new": "1"},
 	})
-	b.ack(b.want("Cluster -new")...)
+	b.ack(b.want("Cluster new=1")...)
 }
 
 func TestASlowClientGetsTheLatestOnly(t *testing.T) {
@@ -417,4 +420,22 @@ func TestStoreReturnsWhatWasCommitted(t *testing.T) {
 		t.Errorf("%d clusters, want 1", n)
 	}
 	checkEmpty(t, 0, s)
+}
+
+// What is still on its way into a stream that has ended changes nothing.
+func TestAnEndedStreamTakesNothing(t *testing.T) {
+	b := newBench(t, Options{}, set(clusters, "a", "1"))
+	b.subscribe(clusters, "a") // wakes the sender, which does not look any more
+	b.srv.end(b.ss)
+	b.subscribe(clusters, "a", "absent")
+	b.subscribe("type.googleapis.com/test.Unknown")
+	b.ss.wake()
+	b.want()
+	if n := b.srv.backlog.Load(); n != 0 {
+		t.Errorf("backlog = %d", n)
+	}
+	if needed, _, _ := b.srv.Acks(Key{clusters, "a"}); needed != 0 || len(b.srv.Streams()) != 0 {
+		t.Errorf("it counts: %d need a, streams %v", needed, b.srv.Streams())
+	}
+	checkEmpty(t, 0, b.store)
 }
