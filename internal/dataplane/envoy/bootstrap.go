@@ -28,6 +28,9 @@ const xdsCluster = "xds"
 // what a pod serves, below what takes its memory limit.
 const maxConnections = 50000
 
+// maxRegexProgram is the largest compiled size of a regular expression, in instructions.
+const maxRegexProgram = 65536
+
 // stats are the statistics that Envoy keeps, as regular expressions over their whole names. Each
 // costs memory per cluster or listener, so this is what people look at, plus what the agent needs
 // (marked *).
@@ -86,6 +89,11 @@ func Bootstrap(s Settings) ([]byte, error) {
 				"lb_endpoints": []object{{"endpoint": object{"address": pipe(s.XDSSocket, nil)}}},
 			}}},
 		}}},
+		// Regular expressions come from users' routes, whose length the API server bounds; Envoy's own
+		// bound of 100 instructions would make it refuse a whole table for one of about 90 characters.
+		"layered_runtime": object{"layers": []object{{"name": "static", "static_layer": object{
+			"re2.max_program_size.error_level": maxRegexProgram, "re2.max_program_size.warn_level": maxRegexProgram,
+		}}}},
 		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}},
 		// Statistics of a cluster come into being with its first request.
 		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
