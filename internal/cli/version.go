@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"tulle.dev/tulle/internal/cli/cluster"
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
 // Version is the release of the command line.
-const Version = "0.1.0"
+const Version = release.Current
 
 func newVersion(g *global) *cobra.Command {
 	clientOnly := false

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/lifecycle/plan"
 )
 
 // The versions Tulle needs: native sidecars are on by default from 1.29; from 1.32 the kubelet
@@ -18,15 +19,8 @@ const (
 	inPlaceMinor = 32
 )
 
-// The releases of other projects that Tulle is tested with, and the commands that install them.
-const (
-	GatewayAPIVersion  = "v1.6.3"
-	CertManagerVersion = "v1.21.2"
-	installGatewayAPI  = "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/" +
-		GatewayAPIVersion + "/experimental-install.yaml"
-	installCertManager = "kubectl apply -f https://github.com/cert-manager/cert-manager/releases/download/" +
-		CertManagerVersion + "/cert-manager.yaml"
-)
+// GatewayAPIVersion is the release of the Gateway API that Tulle is tested with.
+const GatewayAPIVersion = "v1.6.3"
 
 func kubernetesVersion(f facts.Facts) []Finding {
 	switch v := f.Server; {
@@ -111,12 +105,12 @@ func gatewayKinds(f facts.Facts) []Finding {
 		bundle, channel = k.Bundle, k.Channel
 	}
 	if len(absent) > 0 {
-		return found(SectionGatewayAPI, Problem, "not installed: "+few(absent), installGatewayAPI)
+		return found(SectionGatewayAPI, Problem, "not installed: "+few(absent), plan.InstallGatewayAPI)
 	}
 	if bundle != GatewayAPIVersion {
 		return found(SectionGatewayAPI, Warning,
 			fmt.Sprintf("release %s (%s channel) is installed; Tulle is tested with %s", orUnknown(bundle), orUnknown(channel), GatewayAPIVersion),
-			installGatewayAPI)
+			plan.InstallGatewayAPI)
 	}
 	return ok(SectionGatewayAPI, "%s, %s channel", bundle, channel)
 }
@@ -132,7 +126,7 @@ func certManagerKinds(f facts.Facts) []Finding {
 		}
 	}
 	if len(absent) > 0 {
-		return found(SectionCertManager, Problem, "not installed: "+few(absent), installCertManager)
+		return found(SectionCertManager, Problem, "not installed: "+few(absent), plan.InstallCertManager)
 	}
 	return nil
 }
@@ -146,7 +140,7 @@ func certManagerRuns(f facts.Facts) []Finding {
 	}
 	if len(f.CertManager) == 0 {
 		return found(SectionCertManager, Warning, "no Deployment of cert-manager was found by its label app.kubernetes.io/name",
-			"make sure that its controller, webhook and cainjector run: "+installCertManager)
+			"make sure that its controller, webhook and cainjector run: "+plan.InstallCertManager)
 	}
 	var down []string
 	for _, w := range f.CertManager {
