@@ -149,3 +149,34 @@ func TestSamples(t *testing.T) {
 		}
 	}
 }
+
+// TestProofs: every test that the failure modes name exists, in the folder they name.
+func TestProofs(t *testing.T) {
+	body, err := os.ReadFile(filepath.Join(root, "docs/failure-modes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := regexp.MustCompile("`([a-z/]+) (Test[A-Za-z]+)`")
+	n := 0
+	for _, m := range proof.FindAllStringSubmatch(string(body), -1) {
+		n++
+		files, err := filepath.Glob(filepath.Join(root, m[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := false
+		for _, f := range files {
+			code, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			there = there || bytes.Contains(code, []byte("func "+m[2]+"(t *testing.T)"))
+		}
+		if !there {
+			t.Errorf("%s has no %s", m[1], m[2])
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d proofs were found", n)
+	}
+}
