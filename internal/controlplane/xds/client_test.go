@@ -46,7 +46,6 @@ type client struct {
 	refused    map[string]bool   // clusters that it never had because it rejected them
 	warm       map[string]bool   // clusters that work
 	active     map[string]string // listeners that work and the route each uses
-	got        map[Key]int       // how often the current version came without being asked for
 	lastNonce  map[string]string
 	kept       int // resources that are removed but can't be missed, at the end
 }
