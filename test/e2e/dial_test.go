@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -49,15 +50,28 @@ func podOf(t *testing.T, c *cluster.Cluster, ns, name string) from {
 // dial does one exchange.
 func (f from) dial(t *testing.T, args ...string) dialed {
 	t.Helper()
-	out, err := f.c.Exec(t.Context(), f.ns, f.pod, "app", append([]string{"/dial"}, args...)...)
+	d, err := f.tryDial(t.Context(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d dialed
-	if err := json.Unmarshal([]byte(out), &d); err != nil {
-		t.Fatalf("read %q: %v", out, err)
-	}
 	return d
+}
+
+// tryDial is dial for goroutines. The error is for an exchange of which nothing is known.
+func (f from) tryDial(ctx context.Context, args ...string) (d dialed, err error) {
+	out := ""
+	for range 3 { // the end of a process sometimes overtakes its output on the way through kubelet and API server
+		if out, err = f.c.Exec(ctx, f.ns, f.pod, "app", append([]string{"/dial"}, args...)...); err != nil || out != "" {
+			break
+		}
+	}
+	if err != nil {
+		return d, err
+	}
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		return d, fmt.Errorf("read %q of dial %v: %w", out, args, err)
+	}
+	return d, nil
 }
 
 // get asks a URL until it is answered with 200: Services, DNS and proxies learn of what was applied one after another.

@@ -191,12 +191,12 @@ func doWebSocket(ctx context.Context, o options, r *result) error {
 		if err := websocket.Message.Send(c, m); err != nil {
 			return err
 		}
-		var back string
-		if err := websocket.Message.Receive(c, &back); err != nil {
+		back := make([]byte, len(m)) // the echo may cut a message into several
+		if _, err := io.ReadFull(c, back); err != nil {
 			return err
 		}
-		if back != m {
-			return fmt.Errorf("of %d bytes sent other %d came back", len(m), len(back))
+		if string(back) != m {
+			return fmt.Errorf("of %d bytes sent others came back", len(m))
 		}
 		r.Bytes += int64(len(back))
 	}
