@@ -19,7 +19,7 @@ import (
 type options struct {
 	rate          float64
 	before, after time.Duration
-	keep          bool
+	keep, inside  bool
 }
 
 func main() {
@@ -30,6 +30,7 @@ func main() {
 	flag.DurationVar(&o.before, "before", 10*time.Second, "time of traffic before the weights move")
 	flag.DurationVar(&o.after, "after", 15*time.Second, "time of traffic after they moved")
 	flag.BoolVar(&o.keep, "install-only", false, "stop once the shop runs")
+	flag.BoolVar(&o.inside, "inside", false, "call the Gateway from a pod outside the mesh even if its address can be reached from here")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)

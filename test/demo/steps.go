@@ -158,11 +158,11 @@ func (d *demo) openGateway(ctx context.Context) error {
 		return err
 	}
 	d.address = address
-	if reachable(ctx, net.JoinHostPort(address, "80")) {
+	if !d.inside && reachable(ctx, net.JoinHostPort(address, "80")) {
 		d.say.line("the Gateway answers at http://%s", address)
 		return nil
 	}
-	d.say.line("the Gateway's address %s can't be reached from here: a pod outside the mesh will call it instead", address)
+	d.say.line("a pod outside the mesh will call the Gateway: its address %s is for the cluster's own network", address)
 	d.address = ""
 	return nil
 }
