@@ -29,6 +29,15 @@ type ProxyReport struct {
 	Names    int `json:"names"`
 	Pending  int `json:"pending"`
 	Rejected int `json:"rejected"`
+	// Nacks are some of the rejections, in Envoy's words.
+	Nacks []NackReport `json:"nacks,omitempty"`
+}
+
+// NackReport is a resource that a proxy rejected.
+type NackReport struct {
+	Type    string `json:"type"`
+	Name    string `json:"name"`
+	Message string `json:"message"`
 }
 
 // ProxiesReport is the answer of names.PathProxies for one replica.
@@ -76,6 +85,9 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 			continue
 		}
 		p := ProxyReport{Namespace: c.Namespace, Pod: c.Pod, Kind: c.Kind, Since: s.Since, Names: s.Names, Pending: s.Pending, Rejected: s.Rejected}
+		for _, n := range s.Rejections {
+			p.Nacks = append(p.Nacks, NackReport{Type: n.Key.TypeURL, Name: n.Key.Name, Message: n.Err})
+		}
 		if wl, ok := r.feed.workload(keyOf(c)); ok {
 			p.Version = wl.Version
 		}

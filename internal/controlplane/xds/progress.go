@@ -4,6 +4,7 @@
 package xds
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -106,7 +107,19 @@ type Stream struct {
 	Names int
 	// Pending are names that it does not have in their current version yet, Rejected those it NACKed.
 	Pending, Rejected int
+	// Rejections are those that it NACKed, by name, at most maxShown of them.
+	Rejections []Rejection
 }
+
+// Rejection is a resource whose current version a stream NACKed, in the client's own words.
+type Rejection struct {
+	Key     Key
+	Version string
+	Err     string
+}
+
+// maxShown bounds what Streams tells of one stream.
+const maxShown = 10
 
 // Streams returns all streams, sorted by id. It costs a look at every
 // subscription whose contents are on their way.
@@ -124,11 +137,16 @@ func (s *Server) Streams() []Stream {
 	for _, ss := range sessions {
 		ss.mu.Lock()
 		st := Stream{ID: ss.id, Principal: ss.principal, Node: ss.node, Since: ss.since, Names: ss.names}
-		for sb := range ss.rejected {
+		for sb, r := range ss.rejected {
 			if ss.isRejected(sb) {
 				st.Rejected++
+				st.Rejections = append(st.Rejections, Rejection{Key: sb.entry.key, Version: r.version, Err: r.text})
 			}
 		}
+		slices.SortFunc(st.Rejections, func(a, b Rejection) int {
+			return cmp.Or(cmp.Compare(a.Key.Name, b.Key.Name), cmp.Compare(a.Key.TypeURL, b.Key.TypeURL))
+		})
+		st.Rejections = st.Rejections[:min(len(st.Rejections), maxShown)]
 		for _, w := range ss.watches {
 			waiting := map[*sub]struct{}{}
 			lists := append([][]*sub{w.dirty, w.items}, w.trials...)

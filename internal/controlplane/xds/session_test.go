@@ -275,6 +275,10 @@ func TestARejectedVersionIsNotSentAgain(t *testing.T) {
 	if diff := cmp.Diff(want, nacks); diff != "" || needed != 1 || acked != 0 {
 		t.Errorf("Acks = %d, %d; nacks (-want +got):\n%s", needed, acked, diff)
 	}
+	shown := []Rejection{{Key: Key{clusters, "a"}, Version: "bad", Err: "no such lb_policy"}}
+	if st := b.srv.Streams()[0]; st.Rejected != 1 || !cmp.Equal(shown, st.Rejections) {
+		t.Errorf("Streams tells %+v", st)
+	}
 	if last := b.acks[len(b.acks)-1]; last.Version != "bad" || last.Err != "no such lb_policy" {
 		t.Errorf("OnAck heard %+v", last)
 	}
