@@ -171,7 +171,7 @@ func (r *replica) build(m *ca.Metrics) error {
 		return err
 	}
 	r.feed.ledger = status.NewLedger(r.server)
-	r.source, err = source.New(r.opts.Config, source.Options{SystemNamespace: r.opts.SystemNamespace, Log: r.opts.Log.WithName("source")})
+	r.source, err = source.New(r.opts.Config, source.Options{SystemNamespace: r.opts.SystemNamespace, Mesh: r.opts.Mesh, Log: r.opts.Log.WithName("source")})
 	return err
 }
 

@@ -74,6 +74,11 @@ func TestResolve(t *testing.T) {
 			slices: []Slice{slice(end("10.0.0.1", "a", true, true, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1", 8080)},
 			transport: Plain, want: []string{"10.0.0.1:8080"}, meshed: []bool{false},
 		},
+		"a gateway's own listeners are no mesh endpoints": {
+			slices:    []Slice{slice(end("10.0.0.1", "a", true, true, false))},
+			pods:      []Workload{{Key: Key{"shop", "a"}, Kind: "gateway", Gateway: "front", ServiceAccount: "front-tulle", Addresses: []netip.Addr{addr("10.0.0.1")}}},
+			transport: Plain, want: []string{"10.0.0.1:8080"}, meshed: []bool{false},
+		},
 		"with and without proxy": {
 			slices: []Slice{slice(end("10.0.0.1", "a", true, true, false), end("10.0.0.2", "", true, true, false))}, pods: []Workload{meshedPod("a", "web", "10.0.0.1")},
 			transport: Mixed, want: []string{"10.0.0.1:8080", "10.0.0.2:8080"}, meshed: []bool{true, false}, accounts: []Key{{"shop", "web"}},

@@ -38,9 +38,10 @@ type NamedPort struct {
 	Port uint16
 }
 
-// Meshed tells whether peers may speak mutual TLS to port of this workload.
+// Meshed tells whether peers may speak mutual TLS to port of this workload. A Gateway's proxy has an
+// identity for what it sends, but its listeners are its users'.
 func (w Workload) Meshed(port uint16) bool {
-	if w.Kind == "" || w.HostNetwork {
+	if w.Kind == "" || w.Gateway != "" || w.HostNetwork {
 		return false
 	}
 	for _, p := range w.ExcludedInboundPorts {

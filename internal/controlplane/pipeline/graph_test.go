@@ -6,6 +6,7 @@ package pipeline
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -141,5 +142,33 @@ func TestPublishedReferences(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLocalTrafficIsWaitedFor: a route on a Service with internalTrafficPolicy Local lives in the
+// variants for each node; all of them must be acknowledged.
+func TestLocalTrafficIsWaitedFor(t *testing.T) {
+	g := New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) })
+	w := &world{rnd: rand.New(rand.NewPCG(1, 1))}
+	svc, pod := model.Key{Namespace: "a", Name: "web"}, model.Key{Namespace: "a", Name: "p0"}
+	route := bigRoute(0, 1).Object.(*gwapiv1.HTTPRoute)
+	route.Namespace, route.Name = "a", "r"
+	route.Spec.ParentRefs[0].Name = "web"
+	service := w.service(svc)
+	service.Headless, service.LocalTraffic, service.VIPs = false, true, []netip.Addr{netip.MustParseAddr("11.0.0.1")}
+	service.Ports = []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}}
+	workload := w.workload(pod)
+	workload.Kind, workload.Node = names.KindSidecar, "n1"
+	r := g.Apply([]source.Event{
+		{Kind: source.Namespace, Key: model.Key{Name: "a"}, Object: model.Namespace{Name: "a", Meshed: true}},
+		{Kind: source.Service, Key: svc, Object: service}, {Kind: source.Pod, Key: pod, Object: workload},
+		{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: route},
+	}, testSettings())
+	if len(r.Routes) != 1 || len(r.Routes[0].New.Needs) != 1 {
+		t.Fatalf("verdicts: %+v", r.Routes)
+	}
+	want := []xds.Key{{TypeURL: envoy.RoutesType, Name: "out/a/web/80/node/n1"}}
+	if d := cmp.Diff(want, r.Routes[0].New.Needs[0].Follow); d != "" {
+		t.Error(d)
 	}
 }

@@ -35,7 +35,7 @@ func (g *Graph) buildServices() {
 	members := incr.Derive(e, "members", g.in.workloads, same[model.Workload],
 		func(_ *incr.Reader, k model.Key, w model.Workload, emit func(model.Key, model.Workload)) {
 			emit(k, model.Workload{
-				Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind,
+				Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind, Gateway: w.Gateway,
 				HostNetwork: w.HostNetwork, ExcludedInboundPorts: w.ExcludedInboundPorts,
 			})
 		})

@@ -69,7 +69,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 	for i, p := range parents {
 		need := &v.Needs[i]
 		var rules []model.Rule
-		for _, name := range p.Tables {
+		for _, name := range g.withNodes(r, p.Tables) {
 			t, ok := incr.Get(r, g.services.tables, name)
 			if !ok {
 				t, ok = incr.Get(r, g.gateways.tables, name)
@@ -95,6 +95,24 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 		}{generation, p.Tables, rules})
 	}
 	return v
+}
+
+// withNodes adds the tables' variants: a Service with internalTrafficPolicy Local has one per node
+// and none for all.
+func (g *Graph) withNodes(r *incr.Reader, tables []string) []string {
+	out := slices.Clone(tables)
+	for _, name := range tables {
+		base, err := names.ParseOut(name)
+		if err != nil {
+			continue // a Gateway's
+		}
+		for _, node := range g.variants(r, model.Key{Namespace: base.Namespace, Name: base.Service}, base.Port) {
+			if node != "" {
+				out = append(out, names.Out{Namespace: base.Namespace, Service: base.Service, Port: base.Port, Node: node}.String())
+			}
+		}
+	}
+	return out
 }
 
 func uniqueKeys(ks []xds.Key) []xds.Key {
