@@ -13,6 +13,10 @@ func AliveFile(slot string) string { return SlotDir(slot) + "/alive" }
 // soon, go on serving but send connections elsewhere".
 func EndingFile(slot string) string { return SlotDir(slot) + "/ending" }
 
+// SteerLock is locked (flock, exclusive) by an agent while it looks at the sockets that listen on the
+// proxy's ports and says which of them gets new connections, so that two agents don't do so at once.
+const SteerLock = RunDir + "/steer.lock"
+
 // ListenersSocket is where the agent of a slot hands its listening sockets (PortAgent, PortReady) to
 // the agent that takes over: one connection, one message, JSON Listeners with the sockets attached
 // (SCM_RIGHTS) in the order of Names.

@@ -262,7 +262,7 @@ func (a *agent) launch() {
 // closes its sockets soon after this slot has said that it is ready.
 func (a *agent) takeOver() {
 	a.steered = true
-	if err := steer.Take(a.process.PID); err != nil {
+	if err := steer.Take(a.process.PID, a.SteerLock); err != nil {
 		a.log.Warn("Taking connections over failed: some may be reset", "error", err)
 	}
 }
@@ -270,7 +270,7 @@ func (a *agent) takeOver() {
 // settle ends the steering when the other slot's Envoy no longer listens.
 func (a *agent) settle() {
 	a.looked = time.Now()
-	done, err := steer.Release(a.process.PID)
+	done, err := steer.Release(a.process.PID, a.SteerLock)
 	if err != nil {
 		a.log.Warn("Ending the steering of connections failed", "error", err)
 	}

@@ -47,7 +47,7 @@ func TestFromEnv(t *testing.T) {
 		AppMetrics:   &protocol.AppMetrics{Port: 9090, Path: "/metrics"},
 		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile,
 		Dir: "/run/tulle/b", AdminSocket: "/run/tulle/b/admin.sock", XDSSocket: "/run/tulle/b/xds.sock",
-		ListenersSocket: "/run/tulle/b/listeners.sock", PeerListeners: "/run/tulle/a/listeners.sock",
+		ListenersSocket: "/run/tulle/b/listeners.sock", PeerListeners: "/run/tulle/a/listeners.sock", SteerLock: "/run/tulle/steer.lock",
 	}
 	if d := cmp.Diff(want, s, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

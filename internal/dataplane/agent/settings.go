@@ -40,6 +40,7 @@ type Settings struct {
 	ListenersSocket string
 	// PeerListeners is the other slot's ListenersSocket.
 	PeerListeners string
+	SteerLock     string
 }
 
 // EnvoyBinary is where the image has Envoy.
@@ -53,7 +54,7 @@ func FromEnv(get func(string) string) (Settings, error) {
 		Pod: get(protocol.EnvPod), PodUID: get(protocol.EnvPodUID), Namespace: get(protocol.EnvNamespace),
 		ServiceAccount: get(protocol.EnvServiceAccount), NodeName: get(protocol.EnvNode), Gateway: get(protocol.EnvGateway),
 		ControlPlane: get(protocol.EnvControlPlane),
-		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile,
+		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile, SteerLock: protocol.SteerLock,
 	}
 	var wrong []error
 	need := func(name, value string) {

@@ -95,6 +95,32 @@ func TestAcknowledgement(t *testing.T) {
 	}
 }
 
+// TestChangedCluster: it is followed by its endpoints, changed or not, told absent or there, even if
+// they are on their way already: Envoy answers about clusters when they have come.
+func TestChangedCluster(t *testing.T) {
+	w := shop(t)
+	w.put("cds a 2")
+	w.deliver()
+	if v := w.server.acked[wire.ClusterType+"a"]; v != "2" {
+		t.Errorf("the changed cluster is acknowledged at %q, want 2", v)
+	}
+	w.remove("eds", "b")
+	w.deliver()
+	w.put("cds b 2")
+	w.deliver()
+	if v := w.server.acked[wire.ClusterType+"b"]; v != "2" {
+		t.Errorf("the cluster without endpoints is acknowledged at %q, want 2", v)
+	}
+	w.put("eds a 2")
+	w.inform()
+	w.put("cds a 3")
+	w.inform()
+	w.deliver()
+	if v := w.server.acked[wire.ClusterType+"a"]; v != "3" {
+		t.Errorf("the cluster that crossed its endpoints is acknowledged at %q, want 3", v)
+	}
+}
+
 // TestRefusal: one bad resource costs no other its way, and never replaces a good one.
 func TestRefusal(t *testing.T) {
 	w := shop(t)

@@ -149,15 +149,6 @@ func (c *Core) accepted(t *table, name, version string) {
 		e.bad, e.words = nil, ""
 		t.settle(name, "")
 	}
-	if t.url == wire.ClusterType {
-		// A cluster that was sent waits for its endpoints even if they have not changed
-		// (https://github.com/envoyproxy/envoy/issues/13009).
-		endpoints := c.table(wire.EndpointType)
-		if endpoints.asks[name] {
-			delete(endpoints.has, name)
-			endpoints.dirty[name] = true
-		}
-	}
 }
 
 func (c *Core) refused(t *table, name, version, words string) {
@@ -300,7 +291,27 @@ func (c *Core) fly(t *table, send, remove []string) bool {
 	r.Nonce = f.nonce
 	t.flight, t.greeted = f, true
 	c.out.Envoy(r)
+	if t.url == wire.ClusterType {
+		c.accompany(f)
+	}
 	return true
+}
+
+// accompany makes endpoints follow their clusters, changed or not: a cluster that was changed waits
+// for them without asking again (https://github.com/envoyproxy/envoy/issues/13009). Waiting for
+// Envoy's answer first would be waiting for each other: it answers when its clusters have all.
+func (c *Core) accompany(f *flight) {
+	endpoints := c.table(wire.EndpointType)
+	for name := range f.versions {
+		if !endpoints.asks[name] {
+			continue
+		}
+		delete(endpoints.has, name)
+		endpoints.dirty[name] = true
+		if endpoints.flight != nil {
+			endpoints.flight.again[name] = true
+		}
+	}
 }
 
 // blocked keeps listeners and routes back while clusters or endpoints that they may need are on their way.

@@ -62,7 +62,10 @@ type fakeEnvoy struct {
 	refuses map[string]bool              // name+version
 	// initialized: it has had a first answer about clusters.
 	initialized bool
-	log         []string // "type +name version", "type -name", in order
+	// warming are changed clusters that wait for endpoints, and held is the answer that waits for them.
+	warming map[string]bool
+	held    *wire.Request
+	log     []string // "type +name version", "type -name", in order
 }
 
 func newWorld(t *testing.T) *world {
@@ -247,6 +250,7 @@ func (w *world) boot() {
 func (w *world) attach() {
 	w.t.Log("attach")
 	w.envoy.up, w.envoy.begun = true, map[string]bool{}
+	w.envoy.warming, w.envoy.held = map[string]bool{}, nil
 	w.toEnvoy, w.replies = nil, nil
 	w.core.EnvoyOpen(w.now)
 	w.begin(wire.ClusterType)
@@ -308,12 +312,21 @@ func (w *world) obey() {
 		if e.refuses[x.Name+x.Version] {
 			answer.Error = &wire.Status{Code: 13, Message: "no good"}
 			w.replies = append(w.replies, answer)
+			w.warmed(r)
 			w.started(kindOf(r.TypeURL))
 			return
 		}
 	}
-	w.replies = append(w.replies, answer)
 	kind := kindOf(r.TypeURL)
+	for _, x := range r.Resources {
+		if _, has := e.has[r.TypeURL][x.Name]; has && kind == "cds" && e.asks[wire.EndpointType][x.Name] {
+			e.warming[x.Name], e.held = true, answer
+		}
+	}
+	if e.held != answer {
+		w.replies = append(w.replies, answer)
+	}
+	w.warmed(r)
 	wild := kind == "cds" || kind == "lds"
 	for _, x := range r.Resources {
 		if !wild && !e.asks[r.TypeURL][x.Name] {
@@ -342,6 +355,25 @@ func (w *world) obey() {
 		}
 	}
 	w.started(kind)
+}
+
+// warmed ends the warming of clusters whose endpoints came, good or bad or as there being none. As
+// Envoy: a changed cluster waits for endpoints though it has asked for them before and does not ask
+// again, and as long as one waits there is no answer about clusters.
+func (w *world) warmed(r *wire.Response) {
+	e := &w.envoy
+	if r.TypeURL == wire.EndpointType {
+		for _, x := range r.Resources {
+			delete(e.warming, x.Name)
+		}
+		for _, n := range r.Removed {
+			delete(e.warming, n)
+		}
+	}
+	if e.held != nil && len(e.warming) == 0 {
+		w.replies = append(w.replies, e.held)
+		e.held = nil
+	}
 }
 
 // started asks for listeners after the first answer about clusters, good or bad.
@@ -386,21 +418,41 @@ func (w *world) steps() []func() {
 	return out
 }
 
+// deliver delivers everything that is on its way.
+func (w *world) deliver() {
+	w.t.Helper()
+	for n := 0; ; n++ {
+		steps := w.steps()
+		if len(steps) == 0 {
+			return
+		}
+		if n > 10000 {
+			w.t.Fatal("the messages never end")
+		}
+		steps[0]()
+	}
+}
+
 // settle delivers everything, and lets time pass until nothing more comes of it.
 func (w *world) settle() {
 	w.t.Helper()
 	for range 3 {
-		for n := 0; ; n++ {
-			steps := w.steps()
-			if len(steps) == 0 {
-				break
-			}
-			if n > 10000 {
-				w.t.Fatal("the messages never end")
-			}
-			steps[0]()
-		}
+		w.deliver()
+		w.timeOut()
+		w.deliver()
 		w.now = w.now.Add(gate + time.Second)
 		w.core.Tick(w.now)
 	}
+}
+
+// timeOut ends the waiting for endpoints, as Envoy does after a while. That is only right where there
+// are none to be had: those that the Core knows must have come.
+func (w *world) timeOut() {
+	for name := range w.envoy.warming {
+		if e := w.core.table(wire.EndpointType).entries[name]; e != nil && (e.best() != nil || e.absent) {
+			w.t.Errorf("cluster %s waited in vain for its endpoints", name)
+		}
+		delete(w.envoy.warming, name)
+	}
+	w.warmed(&wire.Response{})
 }

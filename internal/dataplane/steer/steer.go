@@ -6,13 +6,22 @@ package steer
 import (
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Take makes all new connections come to the process, which listens already, and none to the
-// others that listen on the same addresses. Where there are no others it changes nothing.
-func Take(pid int) error {
+// others that listen on the same addresses. Where there are no others it changes nothing. lock is a
+// file that whoever steers on these addresses locks meanwhile: what is seen must still be so when it
+// is acted upon.
+func Take(pid int, lock string) error {
+	unlock, err := hold(lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	all, err := groups(pid)
 	if err != nil {
 		return err
@@ -34,7 +43,12 @@ func Take(pid int) error {
 
 // Release ends what Take did, once the others have gone; done tells whether they have. It may be
 // called without Take.
-func Release(pid int) (done bool, err error) {
+func Release(pid int, lock string) (done bool, err error) {
+	unlock, err := hold(lock)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	all, err := groups(pid)
 	if err != nil {
 		return false, err
@@ -50,6 +64,28 @@ func Release(pid int) (done bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// patience is how long the other agent may take; it looks and acts within milliseconds.
+const patience = 2 * time.Second
+
+// hold locks the file until the returned function is called.
+func hold(lock string) (func(), error) {
+	f, err := os.OpenFile(lock, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the sockets: %w", err)
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		// A stopped agent must not stop this one.
+		if time.Since(began) > patience {
+			f.Close()
+			return nil, fmt.Errorf("lock the sockets: %w", err)
+		}
+	}
 }
 
 // join adds a socket to the group for as long as f runs. It accepts nothing: it wants a hop count that

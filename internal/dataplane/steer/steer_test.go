@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,9 +138,9 @@ func free(t *testing.T, host string) string {
 func TestTake(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
-			addr := free(t, host)
+			addr, lock := free(t, host), filepath.Join(t.TempDir(), "lock")
 			pid, stop := server(t, "0", addr)
-			if done, err := Release(pid); !done || err != nil {
+			if done, err := Release(pid, lock); !done || err != nil {
 				t.Errorf("Release without Take: %v, %v", done, err)
 			}
 			var sent, failed atomic.Int64
@@ -165,7 +166,7 @@ func TestTake(t *testing.T) {
 			for n := range 3 {
 				name := fmt.Sprint(n + 1)
 				newPID, newStop := server(t, name, addr)
-				if err := Take(newPID); err != nil {
+				if err := Take(newPID, lock); err != nil {
 					t.Fatal(err)
 				}
 				for range 20 {
@@ -173,11 +174,11 @@ func TestTake(t *testing.T) {
 						t.Fatalf("after Take server %q answered, %v; want %q", got, err, name)
 					}
 				}
-				if done, err := Release(newPID); done || err != nil {
+				if done, err := Release(newPID, lock); done || err != nil {
 					t.Fatalf("Release while the old server listens: %v, %v", done, err)
 				}
 				stop()
-				if done, err := Release(newPID); !done || err != nil {
+				if done, err := Release(newPID, lock); !done || err != nil {
 					t.Fatalf("Release: %v, %v", done, err)
 				}
 				stop = newStop
