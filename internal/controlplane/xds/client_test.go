@@ -305,9 +305,9 @@ func (c *client) follow() {
 			}
 		}
 	}
-	for ty, names := range want {
+	for _, ty := range shuffled(c.rng, want) {
 		var add []string
-		for _, n := range slices.Sorted(maps.Keys(names)) {
+		for _, n := range slices.Sorted(maps.Keys(want[ty])) {
 			if !c.subscribed[ty][n] {
 				add = append(add, n)
 			}
@@ -316,16 +316,25 @@ func (c *client) follow() {
 	}
 }
 
+// shuffled returns the keys in an order that depends on the seed alone.
+func shuffled[V any](rng *rand.Rand, m map[string]V) []string {
+	l := slices.Sorted(maps.Keys(m))
+	rng.Shuffle(len(l), func(i, j int) { l[i], l[j] = l[j], l[i] })
+	return l
+}
+
 // tidy lets go of what nothing wants any more: out of the scope, and not
 // referred to by what is held.
 func (c *client) tidy() {
 	scope := c.held[Key{scopes, "all"}]
-	for ty, keep := range map[string]func(n string) bool{
+	keeps := map[string]func(n string) bool{
 		listeners: func(n string) bool { return slices.Contains(scope.Listeners, n) },
 		clusters:  func(n string) bool { return slices.Contains(scope.Clusters, n) || c.referred(n) },
 		endpoints: func(n string) bool { _, ok := c.held[Key{clusters, n}]; return ok },
 		routes:    func(n string) bool { return c.used(n) },
-	} {
+	}
+	for _, ty := range shuffled(c.rng, keeps) {
+		keep := keeps[ty]
 		var drop []string
 		for _, n := range slices.Sorted(maps.Keys(c.subscribed[ty])) {
 			if !keep(n) && c.rng.Intn(2) == 0 {

@@ -36,11 +36,11 @@ func (t *turn) decide(s *sub) verdict {
 		return remove
 	}
 	if !s.is(again | paired) {
-		if s.held != nil && s.held.version == cur.version {
-			s.hold(cur.meta)
+		if t.ss.isRejected(s) {
 			return clean
 		}
-		if t.ss.isRejected(s) {
+		if s.held != nil && s.held.version == cur.version && !s.is(unsure) {
+			s.hold(cur.meta)
 			return clean
 		}
 	}
@@ -85,10 +85,13 @@ func (t *turn) updateWaits(s *sub, m *meta) bool {
 // commit asked about. The latter keeps a resource that changes all the time
 // from holding up the others for ever.
 func (t *turn) settled(s *sub, seq uint64) bool {
-	if s.is(removing | trying) {
+	switch {
+	case t.ss.isRejected(s):
+		return true
+	case s.is(removing | unsure):
 		return false
 	}
-	return s.current() || t.ss.isRejected(s) || s.held != nil && !s.held.foreign && s.held.seq >= seq
+	return s.current() || s.held != nil && !s.held.foreign && s.held.seq >= seq
 }
 
 // companionSettled: the client got it after what it accompanies. Further

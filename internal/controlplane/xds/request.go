@@ -141,7 +141,7 @@ func (ss *session) retry(w *watch, items []*sub) {
 			ss.maybe[s] = l[max(0, len(l)-maxMaybe):]
 		}
 		s.sent = nil
-		s.state = s.state&^(sending|removing|owed) | trying
+		s.state = s.state&^(sending|removing|owed) | trying | unsure
 		group = append(group, s)
 	}
 	if len(group) > 0 {
@@ -169,11 +169,11 @@ func (ss *session) settle(s *sub, text string) {
 	switch {
 	case removed: // a client can't keep by a NACK what does not exist
 		s.hold(nil)
-		s.state = s.state&^offered | absent
+		s.state = s.state&^(offered|unsure) | absent
 		delete(ss.maybe, s)
 	case text == "":
 		s.hold(sent)
-		s.state &^= absent
+		s.state &^= unsure
 		delete(ss.maybe, s)
 	}
 }

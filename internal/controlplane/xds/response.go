@@ -128,7 +128,7 @@ func (c *composer) visit(s *sub) bool {
 		if s.is(paired) {
 			s.state |= owed
 		}
-		s.state = s.state&^(queued|again|paired) | sending | offered
+		s.state = s.state&^(queued|again|paired|absent) | sending | offered
 		c.items = append(c.items, s)
 	case remove:
 		c.removed = append(c.removed, s.entry.key.Name)

@@ -76,7 +76,8 @@ const (
 	owed                       // sent as paired, not ACKed yet
 	sending                    // in watch.items: on its way, or not answered yet
 	removing                   // the same, and it is a removal
-	trying                     // in watch.trials: the client may or may not have taken it
+	trying                     // in watch.trials
+	unsure                     // rejected together with others: the client may or may not have taken it, until it ACKs
 	offered                    // sent once: the client may have some version of it, ACK or not
 	absent                     // the client knows that there is no such resource
 	gone                       // unsubscribed; only stale lists still have it
@@ -194,7 +195,7 @@ func (ss *session) isRejected(s *sub) bool {
 func (s *sub) current() bool {
 	cur := s.entry.cur
 	switch {
-	case s.is(trying):
+	case s.is(unsure):
 		return false
 	case cur == nil:
 		return s.held == nil && s.is(absent) && !s.is(sending)

@@ -46,12 +46,11 @@ func load(s settings, answer *json.Encoder) (func([]string) (any, error), error)
 	f.cond = sync.NewCond(&f.mu)
 	for i := range s.Clients {
 		go func() {
-			if err := f.client(i); err != nil {
-				f.mu.Lock()
-				f.failed = err
-				f.mu.Unlock()
-				f.cond.Broadcast()
-			}
+			err := f.client(i)
+			f.mu.Lock()
+			f.failed = err
+			f.mu.Unlock()
+			f.cond.Broadcast()
 		}()
 	}
 	if err := f.until(func() bool { return f.loaded == s.Clients }); err != nil {
@@ -110,10 +109,10 @@ func (f *fleet) names(i int) []string {
 	return l
 }
 
-// client is one proxy with a connection of its own. It ACKs what it gets.
+// client is one proxy with a connection of its own. It ACKs what it gets, until something fails.
 func (f *fleet) client(i int) error {
 	conn, err := grpc.NewClient(f.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
+		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(4<<10), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
 		return err
 	}

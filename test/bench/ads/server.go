@@ -130,7 +130,7 @@ func goControlPlane(s settings) (*backend, error) {
 	quiet := log.LoggerFuncs{}
 	cache := cachev3.NewLinearCache(resourcev3.EndpointType, cachev3.WithInitialResources(all), cachev3.WithLogger(quiet))
 	// The same transport settings as ours: what is compared is what happens above it.
-	g := grpc.NewServer(grpc.ReadBufferSize(0), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true), grpc.MaxRecvMsgSize(8<<20))
+	g := grpc.NewServer(grpc.ReadBufferSize(0), grpc.WriteBufferSize(4<<10), grpc.MaxRecvMsgSize(8<<20))
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(context.Background(), cache, nil))
 	return &backend{g, func(c *endpointv3.ClusterLoadAssignment) error { return cache.UpdateResource(c.GetClusterName(), c) }}, nil
 }
