@@ -54,7 +54,7 @@ func newADS(t *testing.T, dir string) *ads {
 	}
 	g := grpc.NewServer()
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
-	go g.Serve(l) //nolint:errcheck // ends with Stop
+	go g.Serve(l)
 	t.Cleanup(g.Stop)
 	return s
 }

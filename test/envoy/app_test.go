@@ -49,7 +49,7 @@ func serve(t *testing.T, l net.Listener, name string, edit ...func(*http.Server)
 	for _, f := range edit {
 		f(a.server)
 	}
-	go a.server.Serve(l) //nolint:errcheck // ends with Close
+	go a.server.Serve(l)
 	t.Cleanup(func() { a.server.Close() })
 	return a
 }

@@ -60,7 +60,7 @@ func serveGRPC(t *testing.T, l net.Listener) *health.Server {
 	t.Helper()
 	g, h := grpc.NewServer(grpc.MaxConcurrentStreams(20000)), health.NewServer()
 	healthv1.RegisterHealthServer(g, h)
-	go g.Serve(l) //nolint:errcheck // ends with Stop
+	go g.Serve(l)
 	t.Cleanup(g.Stop)
 	return h
 }

@@ -192,8 +192,11 @@ func TestSignGateway(t *testing.T) {
 // TestLifetime: the shorter of what the agent wants and what the mesh gives.
 func TestLifetime(t *testing.T) {
 	for _, c := range []struct{ wanted, mesh, want time.Duration }{
-		{0, 0, 24 * time.Hour}, {0, time.Hour, time.Hour}, {10 * time.Minute, time.Hour, 10 * time.Minute},
-		{48 * time.Hour, 0, 24 * time.Hour}, {2 * time.Hour, time.Hour, time.Hour},
+		{0, 0, 24 * time.Hour},
+		{0, time.Hour, time.Hour},
+		{10 * time.Minute, time.Hour, 10 * time.Minute},
+		{48 * time.Hour, 0, 24 * time.Hour},
+		{2 * time.Hour, time.Hour, time.Hour},
 	} {
 		d := newDesk(t, func(o *SignerOptions) { o.Lifetime = func() time.Duration { return c.mesh } })
 		w, resp := d.ask(call{change: func(r *protocol.SignRequest) { r.Lifetime = protocol.Duration(c.wanted) }})

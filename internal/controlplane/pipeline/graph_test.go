@@ -161,7 +161,8 @@ func TestLocalTrafficIsWaitedFor(t *testing.T) {
 	workload.Kind, workload.Node = names.KindSidecar, "n1"
 	r := g.Apply([]source.Event{
 		{Kind: source.Namespace, Key: model.Key{Name: "a"}, Object: model.Namespace{Name: "a", Meshed: true}},
-		{Kind: source.Service, Key: svc, Object: service}, {Kind: source.Pod, Key: pod, Object: workload},
+		{Kind: source.Service, Key: svc, Object: service},
+		{Kind: source.Pod, Key: pod, Object: workload},
 		{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: route},
 	}, testSettings())
 	if len(r.Routes) != 1 || len(r.Routes[0].New.Needs) != 1 {

@@ -83,7 +83,7 @@ func Hold(ctx context.Context, addr string, log io.Writer) {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(90 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(90 * time.Second))
 	// Plain HTTP/1.0 by hand: an HTTP client would cost this process more memory than all else.
 	fmt.Fprintf(c, "GET %s HTTP/1.0\r\nHost: tulle\r\n\r\n", protocol.HoldPath)
 	answer, err := io.ReadAll(io.LimitReader(c, 4096))
