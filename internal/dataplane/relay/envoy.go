@@ -66,6 +66,7 @@ func (c *Core) EnvoyRequest(now time.Time, r *wire.Request) {
 		for name := range t.wanted {
 			t.dirty[name] = true
 		}
+		c.crossed(t)
 	}
 	if !t.wild {
 		c.subscribe(t, r)
@@ -295,6 +296,17 @@ func (c *Core) fly(t *table, send, remove []string) bool {
 		c.accompany(f)
 	}
 	return true
+}
+
+// crossed: clusters were sent before Envoy told which endpoints it has, so accompany knew of none.
+func (c *Core) crossed(t *table) {
+	f := c.table(wire.ClusterType).flight
+	if t.url != wire.EndpointType || f == nil {
+		return
+	}
+	for name := range f.versions {
+		delete(t.has, name)
+	}
 }
 
 // accompany makes endpoints follow their clusters, changed or not: a cluster that was changed waits
