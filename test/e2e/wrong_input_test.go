@@ -100,7 +100,12 @@ func via(d dialed) string { return strings.Join(d.Header["X-Route"], " ") }
 // is told, and has its turn when the first is gone.
 func twoKinds(t *testing.T, c *cluster.Cluster, ns string, me from) {
 	c.MustApply(t, route, ns, "second", "server", 9090, "PathPrefix", "/", "", "")
-	c.RouteCondition(t, ns, "second", "Accepted", metav1.ConditionTrue)
+	// The port was bytes and becomes HTTP: listener and cluster are made anew, and nothing of that waits for a timeout of Envoy's.
+	began := time.Now()
+	c.RouteCondition(t, ns, "second", status.ConditionProgrammed, metav1.ConditionTrue)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("a port's first route took %v", took)
+	}
 	c.MustApply(t, `
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
