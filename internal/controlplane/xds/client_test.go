@@ -85,7 +85,7 @@ func (c *client) open() {
 		}
 		versions := map[string]string{}
 		for _, n := range names {
-			if v, ok := c.taken[Key{ty, n}]; ok {
+			if v, ok := c.taken[Key{ty, n}]; ok && (ty != clusters || c.warm[n]) { // what works, not what has merely arrived
 				versions[n] = v
 			}
 		}
@@ -108,7 +108,7 @@ func (c *client) reconnect() {
 	c.end()
 	c.told = map[Key]string{}
 	for k, v := range c.taken {
-		if c.subscribed[k.TypeURL][k.Name] {
+		if c.subscribed[k.TypeURL][k.Name] && (k.TypeURL != clusters || c.warm[k.Name]) {
 			c.told[k] = v
 		}
 	}

@@ -97,7 +97,7 @@ func (t *turn) settled(s *sub, seq uint64) bool {
 // companionSettled: the client got it after what it accompanies. Further
 // changes of it hold nothing up.
 func (t *turn) companionSettled(s *sub) bool {
-	return !s.is(paired|owed) && (s.held != nil || t.ss.isRejected(s))
+	return !s.is(paired|owed) && (s.held != nil && !s.held.foreign || t.ss.isRejected(s))
 }
 
 func (t *turn) leadingComes(seq uint64) bool {

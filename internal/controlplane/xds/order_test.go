@@ -6,6 +6,7 @@ package xds
 import (
 	"testing"
 
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -269,4 +270,20 @@ func TestWhatTheClientHasIsMadeSureOf(t *testing.T) {
 	}
 	b.ack(l...)
 	b.ack(b.want("Route r=2")...)
+}
+
+// A client that comes back with old endpoints gets the new ones before what
+// needs their cluster: the cluster may still wait for them.
+func TestAResumedClusterWaitsForItsEndpoints(t *testing.T) {
+	a := Key{clusters, "a"}
+	b := newBench(t, Options{},
+		Set(Resource{Key: a, Version: "1", Companion: Key{endpoints, "a"}}), set(endpoints, "a", "1"), set(routes, "r", "1", a))
+	for url, version := range map[string]string{clusters: "1", endpoints: "0"} {
+		b.request(&discoveryv3.DeltaDiscoveryRequest{
+			TypeUrl: url, ResourceNamesSubscribe: []string{"a"}, InitialResourceVersions: map[string]string{"a": version},
+		})
+	}
+	b.subscribe(routes, "r")
+	b.ack(b.want("Endpoints a=1")...)
+	b.ack(b.want("Route r=1")...)
 }
