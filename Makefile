@@ -27,7 +27,7 @@ TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
 # Packages whose tests need more than Go: Envoy, root or a cluster.
-NEEDS_MORE := /test/(api|cli|dataplane|e2e|envoy)(/|$$)
+NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
 # Packages with goroutines of their own.
 RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
@@ -142,15 +142,21 @@ install: ## Install the operator and a mesh on the cluster, and wait until it is
 ##@ Benchmarks
 
 .PHONY: bench
-bench: bench-engine bench-ads ## All benchmarks; each fails if it misses its target
+bench: bench-engine bench-ads bench-datapath ## All benchmarks; each fails if it misses its target
 
 .PHONY: bench-engine
 bench-engine: ## One change among 1,000 and 20,000 Services: evaluations, time, allocations
 	go run -C test/bench ./engine
+	go test -run XXX -bench Change -benchtime 2000x ./internal/controlplane/pipeline
 
 .PHONY: bench-ads
 bench-ads: ## 500 clients: CPU, memory and latency, beside go-control-plane's server
 	go run -C test/bench ./ads
+
+.PHONY: bench-datapath
+bench-datapath: ## CPU per request and latency, direct and through two sidecars, and idle memory (needs make install)
+	go test -count=1 -v -timeout 15m -run TestCost ./test/datapath
+	TULLE_ENVOY=$$(bin/images envoy) go test -count=1 -v -run TestMemory ./test/dataplane
 
 ##@ Work
 

@@ -265,3 +265,13 @@ func (c *Cluster) RouteCondition(t testing.TB, ns, name, condition string, want 
 	})
 	return got
 }
+
+// Pod is the pod that sends.
+func (r *Run) Pod(t testing.TB) corev1.Pod {
+	t.Helper()
+	p := corev1.Pod{}
+	if err := r.c.Get(t.Context(), client.ObjectKey{Namespace: r.ns, Name: r.name}, &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

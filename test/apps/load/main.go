@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags.BoolVar(&o.HTTP2, "h2", false, "HTTP/2 without TLS")
 	flags.DurationVar(&o.Timeout, "timeout", 10*time.Second, "for one request")
 	flags.DurationVar(&o.Every, "every", time.Second, "between progress lines")
+	linger := flags.Duration("linger", 0, "stay for so long after the end, so that what the pod used can be read")
 	asJSON := flags.Bool("json", false, "print progress and result as JSON, one object a line")
 	flags.Func("header", "NAME: VALUE, may be repeated", func(s string) error {
 		name, value, ok := strings.Cut(s, ":")
@@ -70,6 +71,10 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(errs, "load:", err)
 		return 2
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(*linger):
 	}
 	if sum.Failed > 0 {
 		return 1
