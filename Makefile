@@ -57,7 +57,7 @@ else
 	$(NODE) down
 endif
 
-STAGES := verify lint unit race cluster images envoy dataplane api install e2e
+STAGES := verify lint unit race cluster images ground envoy dataplane api install e2e
 
 .PHONY: test
 test: check-cluster tools ## Run every test, stage by stage, on a real cluster
@@ -84,15 +84,19 @@ unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds 
 
 .PHONY: race
 race: bin/gotest ## The packages with goroutines of their own, under the race detector
-	@$(GOTEST) -name race -min 40 -- -race $(RACE)
+	@$(GOTEST) -name race -min 40 -- -race -count=1 $(RACE)
+
+.PHONY: ground
+ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, what dies comes back (root; makes clusters of its own)
+	@$(GOTEST) -name ground -min 3 -C hack -- -count=1 -tags live -run TestLive ./cluster ./images
 
 .PHONY: envoy
 envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and does what it says
-	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name envoy -min 20 -- ./test/envoy
+	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name envoy -min 20 -- -count=1 ./test/envoy
 
 .PHONY: dataplane
 dataplane: bin/gotest bin/images ## Agent, slots and redirection with the real Envoy in network namespaces (root)
-	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name dataplane -min 5 -- ./test/dataplane
+	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name dataplane -min 5 -- -count=1 ./test/dataplane
 
 .PHONY: api
 api: bin/gotest bin/cluster ## The operator and the CRD against the real API server

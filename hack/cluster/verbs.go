@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -106,7 +107,9 @@ func kubectlCommand(o *options) *cobra.Command {
 				return err
 			}
 			kk := filepath.Join(l.Bin(), "kk")
-			env := append(os.Environ(), "KUBECONFIG="+l.Kubeconfig())
+			// Of two values of one variable the first counts, and the caller may have another cluster's.
+			others := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KUBECONFIG=") })
+			env := append(others, "KUBECONFIG="+l.Kubeconfig())
 			return syscall.Exec(kk, append([]string{"kubectl"}, args...), env)
 		},
 	}

@@ -150,8 +150,9 @@ func (r *replica) build(m *ca.Metrics) error {
 	r.authority = authority
 	store := xds.NewStore(
 		xds.Type{URL: protocol.ScopeType, Leading: true, Quiet: true},
-		xds.Type{URL: envoy.ClusterType}, xds.Type{URL: envoy.EndpointsType}, xds.Type{URL: envoy.ListenerType},
-		xds.Type{URL: envoy.RoutesType}, xds.Type{URL: envoy.SecretType, Quiet: true},
+		// What is referred to comes before what refers to it.
+		xds.Type{URL: envoy.SecretType, Quiet: true}, xds.Type{URL: envoy.ClusterType}, xds.Type{URL: envoy.EndpointsType},
+		xds.Type{URL: envoy.RoutesType}, xds.Type{URL: envoy.ListenerType},
 	)
 	r.feed = &feed{
 		log: r.opts.Log, store: store, mesh: r.opts.Mesh, version: r.opts.Version, trust: r.trust,
