@@ -74,3 +74,24 @@ func TestNewAccount(t *testing.T) {
 	s := run.Wait(t, 4*time.Minute)
 	noFailure(t, s, enough)
 }
+
+// TestLoadSeesFailures is the counterpart of the tests above: an application that exits at once, in a
+// pod that is deleted without grace, does fail the requests it was answering, and the load says so. Were it to see none here, their
+// zeros would mean nothing.
+func TestLoadSeesFailures(t *testing.T) {
+	c := cluster.Connect(t)
+	ns := c.Namespace(t, "killed", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2, Args: []string{"-exit-at-once"}})
+	c.Ready(t, ns, "server")
+	run := c.Load(t, ns, true, "-url", "http://server/delay/8s", "-method", "POST", "-timeout", "30s", "-rate", "50", "-workers", "1000", "-duration", "15s")
+	run.Sent(t, 200)
+	victim := c.Pods(t, ns, "app=server")[0]
+	if err := c.Delete(t.Context(), &victim, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	s := run.Wait(t, 2*time.Minute)
+	if s.Failed == 0 || s.OK == 0 {
+		t.Errorf("a pod was killed with requests in it, and %d of %d failed", s.Failed, s.Sent)
+	}
+	t.Logf("%d of %d failed: %v", s.Failed, s.Sent, s.Failures)
+}
