@@ -105,7 +105,7 @@ api: bin/gotest bin/cluster ## The operator and the CRD against the real API ser
 
 .PHONY: e2e
 e2e: bin/gotest ## The promises, on the cluster, under load
-	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/e2e ./test/cli
+	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/cli ./test/e2e
 
 ##@ Cluster
 
@@ -139,6 +139,8 @@ pack: bin/images ## Pack the images into files, without a docker daemon
 .PHONY: install
 install: ## Install the operator and a mesh on the cluster, and wait until it is Ready
 	$(KUBECTL) apply --server-side --force-conflicts -k config/default
+	@# The images' tag stays the same while you work: what runs already has to be told.
+	$(KUBECTL) -n tulle-system rollout restart deployment
 	$(KUBECTL) -n tulle-system rollout status deployment --timeout=180s
 	$(KUBECTL) apply -f config/samples/tulle_v1alpha1_mesh.yaml
 	$(KUBECTL) wait --for=condition=Ready --timeout=180s meshes.tulle.dev/tulle
