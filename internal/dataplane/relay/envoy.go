@@ -113,6 +113,10 @@ func (c *Core) land(t *table, refusal *wire.Status) {
 	f := t.flight
 	t.flight = nil
 	for _, name := range f.removed {
+		if refusal != nil && len(f.versions) > 0 {
+			t.dirty[name] = true // what of a refused response was done is not known: once more
+			continue
+		}
 		t.has[name] = has{none: true}
 		t.settle(name, "")
 	}
@@ -203,9 +207,15 @@ func (c *Core) flushEnvoy(t *table) {
 		}
 	}
 	if len(send) > 0 {
-		if !c.blocked(t) {
-			c.fly(t, send, nil)
+		if c.blocked(t) {
+			return
 		}
+		if t.url != wire.ListenerType {
+			remove = nil
+		}
+		// Nothing refers to a listener, so those that go, go along: Envoy removes before it adds, and a
+		// new one may have the address of one that goes (a Service that got a deleted one's address).
+		c.fly(t, send, remove)
 		return
 	}
 	if len(remove) > 0 {
