@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-logr/logr"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -23,7 +22,6 @@ import (
 // feed takes batches of events through the graph and hands on what they change. apply is called by
 // one goroutine; the look-ups below it by any.
 type feed struct {
-	log     logr.Logger
 	graph   *pipeline.Graph
 	store   *xds.Store
 	ledger  *status.Ledger
@@ -37,7 +35,6 @@ type feed struct {
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
 	active    *v1alpha1.Mesh
-	namespace map[string]model.Namespace
 	peers     map[model.Key][]string // addresses of replicas, by slice
 	failures  int
 }
@@ -116,12 +113,6 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			f.workloads[e.Key] = w
 		} else {
 			delete(f.workloads, e.Key)
-		}
-	case source.Namespace:
-		if n, ok := e.Object.(model.Namespace); ok {
-			f.namespace[e.Key.Name] = n
-		} else {
-			delete(f.namespace, e.Key.Name)
 		}
 	case source.EndpointSlice:
 		delete(f.peers, e.Key)

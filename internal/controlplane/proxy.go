@@ -19,10 +19,7 @@ import (
 )
 
 // connected is the xDS principal: a proxy whose pod is known and alive.
-type connected struct {
-	rights.Proxy
-	uid string
-}
+type connected struct{ rights.Proxy }
 
 // String names the proxy for people.
 func (c connected) String() string { return c.Namespace + "/" + c.Pod }
@@ -52,7 +49,7 @@ func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	case w.ServiceAccount != who.ServiceAccount || w.Kind != who.Kind:
 		return nil, fmt.Errorf("the certificate of pod %s is not for its account and kind", k)
 	}
-	c := connected{Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node}, uid: who.PodUID}
+	c := connected{Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node}}
 	if who.Kind == names.KindGateway {
 		if who.ServiceAccount != names.GatewayResource(w.Gateway) {
 			return nil, fmt.Errorf("pod %s claims Gateway %s, but does not run as its account %s", k, w.Gateway, names.GatewayResource(w.Gateway))

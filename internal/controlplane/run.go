@@ -155,14 +155,14 @@ func (r *replica) build(m *ca.Metrics) error {
 		xds.Type{URL: envoy.RoutesType}, xds.Type{URL: envoy.ListenerType},
 	)
 	r.feed = &feed{
-		log: r.opts.Log, store: store, mesh: r.opts.Mesh, version: r.opts.Version, trust: r.trust,
+		store: store, mesh: r.opts.Mesh, version: r.opts.Version, trust: r.trust,
 		graph: pipeline.New(func(f incr.Failure) {
 			r.opts.Log.Info("Translation failed, the last good result is kept", "collection", f.Collection, "key", f.Key, "problem", f.Problem, "stack", f.Stack)
 		}),
 		writer:    status.NewWriter(r.api, r.opts.Log.WithName("status")),
 		peersOf:   model.Key{Namespace: r.opts.SystemNamespace, Name: names.ControlPlaneService},
 		synced:    make(chan struct{}),
-		workloads: map[model.Key]model.Workload{}, namespace: map[string]model.Namespace{}, peers: map[model.Key][]string{},
+		workloads: map[model.Key]model.Workload{}, peers: map[model.Key][]string{},
 	}
 	r.server, err = xds.NewServer(store, xds.Options{
 		Authenticate: r.feed.authenticate, Authorize: authorize, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,

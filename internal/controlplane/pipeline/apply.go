@@ -86,9 +86,6 @@ func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {
 	c.Set(k, object.(V))
 }
 
-// Workload returns a pod as the last batch had it. Like Apply, it is for the graph's own goroutine.
-func (g *Graph) Workload(k model.Key) (model.Workload, bool) { return g.in.workloads.Value(k) }
-
 // Failures are the functions that failed and whose last good values are kept.
 func (g *Graph) Failures() []incr.Failure { return g.engine.Failures() }
 

@@ -59,7 +59,6 @@ type gateways struct {
 // proxies is what each proxy gets for itself.
 type proxies struct {
 	inbound *incr.Collection[model.Key, model.Inbound]
-	nodes   *incr.Index[string, model.Key, model.Workload] // meshed pods by node
 }
 
 // New returns the empty graph. trace, if not nil, is told of every function that failed.

@@ -102,7 +102,6 @@ func (g *Graph) buildFrontends() {
 		}
 		return nil
 	})
-	g.proxies.nodes = meshedOn
 	nodes := incr.DeriveKeys(e, "nodes", same[string], func(_ *incr.Reader, n string, emit func(string, string)) { emit(n, n) }, meshedOn)
 	allNodes := incr.NewIndex(nodes, strings.Compare, func(string, string) []one { return []one{{}} })
 
