@@ -174,6 +174,10 @@ func TestTake(t *testing.T) {
 						t.Fatalf("after Take server %q answered, %v; want %q", got, err, name)
 					}
 				}
+				// However fast the machine is, each replacement meets connections.
+				for enough := sent.Load() + 40; sent.Load() < enough; {
+					time.Sleep(time.Millisecond)
+				}
 				if done, err := Release(newPID, lock); done || err != nil {
 					t.Fatalf("Release while the old server listens: %v, %v", done, err)
 				}
@@ -185,7 +189,7 @@ func TestTake(t *testing.T) {
 			}
 			close(quit)
 			load.Wait()
-			if failed.Load() > 0 || sent.Load() < 100 {
+			if failed.Load() > 0 {
 				t.Errorf("%d of %d connections failed, the first: %v", failed.Load(), sent.Load(), first.Load())
 			}
 		})
