@@ -86,4 +86,8 @@ type MeshSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Gateway GatewayDefaults `json:"gateway,omitempty,omitzero"`
+	// Upgrade says how a change of the version is carried out.
+	// +optional
+	// +kubebuilder:default={}
+	Upgrade Upgrade `json:"upgrade,omitempty,omitzero"`
 }

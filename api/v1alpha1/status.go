@@ -31,6 +31,9 @@ type MeshStatus struct {
 	// Proxies counts the pods that carry a proxy.
 	// +optional
 	Proxies *ProxiesStatus `json:"proxies,omitempty"`
+	// Upgrade is how the latest change of the version goes, or went.
+	// +optional
+	Upgrade *UpgradeStatus `json:"upgrade,omitempty"`
 	// Roots are the roots that every proxy trusts. A root that is no longer active stays until it
 	// ends, because certificates that hang from it may still be in use.
 	// +optional

@@ -33,11 +33,17 @@ const (
 	LabelVersion = "tulle.dev/version"
 	// LabelMesh names the Mesh that owns an object; used for pruning.
 	LabelMesh = "tulle.dev/mesh"
+	// LabelUpgrade on a namespace or a pod says when its proxies are upgraded: UpgradeFirst before all
+	// others, UpgradeNever not at all. The pod wins.
+	LabelUpgrade = "tulle.dev/upgrade"
 	// LabelGateway is Gateway API's own label on the objects made for a Gateway (GEP-1762).
 	LabelGateway = "gateway.networking.k8s.io/gateway-name"
 	// InjectEnabled and InjectDisabled are the only values of LabelInject.
 	InjectEnabled  = "enabled"
 	InjectDisabled = "disabled"
+	// UpgradeFirst and UpgradeNever are the only values of LabelUpgrade.
+	UpgradeFirst = "first"
+	UpgradeNever = "never"
 )
 
 // Kinds of proxies.
@@ -64,6 +70,8 @@ const (
 	// Set by Tulle:
 	// AnnotationInjected records what injection did, as JSON (protocol.Injected); its presence makes injection idempotent.
 	AnnotationInjected = "tulle.dev/injected"
+	// AnnotationTarget on a pod says which of its slots ought to be active, as JSON (protocol.Target).
+	AnnotationTarget = "tulle.dev/target"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
 	AnnotationForceDelete = "tulle.dev/force-delete"
 )

@@ -12,14 +12,15 @@ const (
 	RunDir = "/run/tulle"
 	// LockFile is locked (flock, exclusive) by the slot that is active, for as long as it is.
 	LockFile = RunDir + "/lock"
-	// TargetFile holds Target: which slot ought to be active.
-	TargetFile = RunDir + "/target.json"
 	// TokenFile is the projected token the agent proves itself with.
 	TokenFile = "/var/run/secrets/tulle.dev/token/token"
 	// TrustFile holds the active roots, PEM, kept current by the kubelet.
 	TrustFile = "/var/run/secrets/tulle.dev/trust/ca.crt"
 	// PodDir holds the downward API files "labels" and "annotations".
 	PodDir = "/var/run/secrets/tulle.dev/pod"
+	// AnnotationsFile holds the pod's annotations, one a line: name="value", the value quoted as Go
+	// does. The kubelet replaces it soon after the pod has changed.
+	AnnotationsFile = PodDir + "/annotations"
 )
 
 // SlotDir is a slot's own directory under RunDir; slot is "a" or "b".
@@ -34,11 +35,20 @@ func AdminSocket(slot string) string { return SlotDir(slot) + "/admin.sock" }
 // XDSSocket is where the agent serves its Envoy.
 func XDSSocket(slot string) string { return SlotDir(slot) + "/xds.sock" }
 
-// Target says which slot ought to be active. Absent: slot "a", generation 0.
-// A slot becomes active only when told so by a generation higher than that of the State it took over from.
+// Target says which slot ought to be active. It is the annotation names.AnnotationTarget of the pod,
+// as JSON, so it outlives everything in the pod and needs nobody to carry it. Absent: slot "a",
+// generation 0, of any version.
+//
+// A slot becomes active only when told so by a generation higher than that of the State it took over
+// from, and only if it is of the version that is asked for: the order may reach a slot whose image is
+// about to be replaced.
 type Target struct {
 	Slot       string `json:"slot"`
 	Generation int64  `json:"generation"`
+	// Version of the slot that is meant; empty: whichever.
+	Version string `json:"version,omitempty"`
+	// Since is when this was ordered. Slots don't look at it.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Phase of a slot.

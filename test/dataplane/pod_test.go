@@ -92,15 +92,9 @@ func newPod(t *testing.T) *pod {
 	if err := os.Chmod(p.run, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	for file, content := range map[string][]byte{protocol.TokenFile: []byte("token-of-cart"), protocol.TrustFile: p.control.ca.pem} {
-		path := filepath.Join(p.secrets, strings.TrimPrefix(file, "/var/run/secrets/tulle.dev"))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o444); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p.secret(protocol.TokenFile, "token-of-cart")
+	p.secret(protocol.TrustFile, string(p.control.ca.pem))
+	p.secret(protocol.AnnotationsFile, `app="cart"`)
 	envoy := envoyBinary(t)
 	if err := p.space.in(0, func() error { return image(p.root, envoy, p.run, p.secrets) }); err != nil {
 		t.Fatal(err)
@@ -113,6 +107,22 @@ func newPod(t *testing.T) *pod {
 		t.Fatalf("init: %v\n%s", err, out)
 	}
 	return p
+}
+
+// secret replaces a file that the kubelet keeps in the pod.
+func (p *pod) secret(file, content string) {
+	p.t.Helper()
+	path := filepath.Join(p.secrets, strings.TrimPrefix(file, "/var/run/secrets/tulle.dev"))
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path+".new", []byte(content), 0o444)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // container is a command in the image and in the pod's network. Start it from inside the space.
@@ -251,19 +261,14 @@ func (p *pod) agentPID(slot string) int {
 	return 0
 }
 
-// order writes the target as whoever upgrades the pod does.
+// order sets the pod's annotation, as whoever upgrades it does through the API server and the kubelet.
 func (p *pod) order(target protocol.Target) {
 	p.t.Helper()
 	b, err := json.Marshal(target)
-	if err == nil {
-		err = os.WriteFile(p.path(protocol.TargetFile)+".new", b, 0o644)
-	}
-	if err == nil {
-		err = os.Rename(p.path(protocol.TargetFile)+".new", p.path(protocol.TargetFile))
-	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.secret(protocol.AnnotationsFile, names.AnnotationTarget+"="+strconv.Quote(string(b)))
 }
 
 // eventually waits until the condition holds.

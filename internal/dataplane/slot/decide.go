@@ -11,8 +11,10 @@ import (
 
 // view is all that a decision depends on.
 type view struct {
-	Me     string
-	Target protocol.Target
+	Me string
+	// Version of this slot's image.
+	Version string
+	Target  protocol.Target
 	// Other is the other slot's state; zero when its pid 1 does not live.
 	Other protocol.State
 	// OtherUnready is for how long the other slot has not been Ready.
@@ -45,7 +47,9 @@ const takeover = 20 * time.Second
 
 // decide is the whole election. It is level-triggered: asked again with the same view it says the same.
 func decide(v view) decision {
-	mine := v.Target.Slot == v.Me
+	// An order for this slot but another version is for the image that will come: this process ends with
+	// the one it has.
+	mine := v.Target.Slot == v.Me && (v.Target.Version == "" || v.Target.Version == v.Version)
 	if v.Running {
 		if mine && v.Target.Generation > v.Generation {
 			return decision{raise, v.Target.Generation}

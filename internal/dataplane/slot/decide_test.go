@@ -27,6 +27,9 @@ func TestDecide(t *testing.T) {
 		{"a new pod: slot a takes its time", view{Me: "b", Target: target("a", 0), Other: peer(protocol.PhaseStarting, 0), OtherUnready: takeover - time.Second}, decision{stay, 0}},
 
 		{"ordered to take over", view{Me: "b", Target: target("b", 1), Other: peer(protocol.PhaseReady, 0)}, decision{start, 1}},
+		{"ordered for the image that will come", view{Me: "b", Version: "0.1.0", Target: protocol.Target{Slot: "b", Generation: 1, Version: "0.2.0"}, Other: peer(protocol.PhaseReady, 0)}, decision{stay, 0}},
+		{"ordered for this image", view{Me: "b", Version: "0.2.0", Target: protocol.Target{Slot: "b", Generation: 1, Version: "0.2.0"}, Other: peer(protocol.PhaseReady, 0)}, decision{start, 1}},
+		{"the image that was meant does not come", view{Me: "a", Version: "0.1.0", Target: protocol.Target{Slot: "b", Generation: 1, Version: "0.2.0"}, OtherUnready: takeover}, decision{start, 0}},
 		{"an order that is not newer", view{Me: "b", Target: target("b", 1), Other: peer(protocol.PhaseReady, 1)}, decision{stay, 0}},
 		{"an old order, and the other slot stands by", view{Me: "b", Target: target("b", 1), Other: peer(protocol.PhaseStandby, 4)}, decision{start, 1}},
 		{"ordered away, the other is not ready", view{Me: "a", Running: true, Target: target("b", 1), Other: peer(protocol.PhaseStarting, 1)}, decision{stay, 0}},

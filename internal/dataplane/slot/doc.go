@@ -4,7 +4,7 @@
 // Package slot is pid 1 of a proxy slot: it elects the active slot of the pod
 // and looks after the agent of the active one.
 //
-//	target.json, the other slot's state  ->  decide  ->  start the agent | hand over | stay
+//	the pod's annotation, the other slot's state  ->  decide  ->  start the agent | hand over | stay
 //
 // A pod has two slots, "a" and "b", that share a directory. The standby is
 // this package alone, so it must stay a few megabytes: standard library, names

@@ -10,16 +10,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
-// Layout is where the shared files of a pod are. Root stands for protocol.RunDir; other values are for tests.
-type Layout struct{ Root string }
+// Layout is where a pod's files are. Root stands for protocol.RunDir, Pod for protocol.PodDir; other
+// values are for tests.
+type Layout struct{ Root, Pod string }
 
 // PodLayout is the layout of a real pod.
-func PodLayout() Layout { return Layout{Root: protocol.RunDir} }
+func PodLayout() Layout { return Layout{Root: protocol.RunDir, Pod: protocol.PodDir} }
 
 // at moves a path of the protocol under Root.
 func (l Layout) at(path string) string { return l.Root + strings.TrimPrefix(path, protocol.RunDir) }
@@ -32,21 +35,35 @@ func other(slot string) string {
 	return "a"
 }
 
-// Target reads which slot ought to be active. A missing file means slot "a", generation 0.
+// Target reads from the pod's annotations which slot ought to be active. Without the annotation, or the
+// file, it is slot "a", generation 0.
 func (l Layout) Target() (protocol.Target, error) {
 	t := protocol.Target{Slot: "a"}
-	if err := readJSON(l.at(protocol.TargetFile), &t); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return protocol.Target{}, err
+	path := filepath.Join(l.Pod, filepath.Base(protocol.AnnotationsFile))
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, nil
+	}
+	if err != nil {
+		return protocol.Target{}, fmt.Errorf("read the pod's annotations: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		quoted, ok := strings.CutPrefix(line, names.AnnotationTarget+"=")
+		if !ok {
+			continue
+		}
+		value, err := strconv.Unquote(strings.TrimSuffix(quoted, "\n"))
+		if err == nil {
+			err = json.Unmarshal([]byte(value), &t)
+		}
+		if err != nil {
+			return protocol.Target{}, fmt.Errorf("read annotation %s: %w", names.AnnotationTarget, err)
+		}
 	}
 	if t.Slot != "a" && t.Slot != "b" {
-		return protocol.Target{}, fmt.Errorf("%s: slot %q is neither a nor b", protocol.TargetFile, t.Slot)
+		return protocol.Target{}, fmt.Errorf("annotation %s: slot %q is neither a nor b", names.AnnotationTarget, t.Slot)
 	}
 	return t, nil
-}
-
-// WriteTarget tells the slots which of them ought to be active, atomically.
-func (l Layout) WriteTarget(t protocol.Target) error {
-	return writeJSON(l.at(protocol.TargetFile), t)
 }
 
 // State reads what a slot last said of itself; the zero State if its pid 1 does not live.

@@ -9,16 +9,19 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
 func newLayout(t *testing.T) Layout {
 	t.Helper()
-	l := Layout{Root: t.TempDir()}
+	l := Layout{Root: t.TempDir(), Pod: t.TempDir()}
 	if err := l.makeDirs(); err != nil {
 		t.Fatal(err)
 	}
@@ -30,17 +33,21 @@ func TestTarget(t *testing.T) {
 	if got, err := l.Target(); err != nil || got != (protocol.Target{Slot: "a"}) {
 		t.Errorf("without a file: %+v, %v; want slot a, generation 0", got, err)
 	}
-	want := protocol.Target{Slot: "b", Generation: 7}
-	if err := l.WriteTarget(want); err != nil {
-		t.Fatal(err)
+	annotate := func(target string) {
+		t.Helper()
+		// As the kubelet writes it: sorted, quoted, no line end after the last.
+		lines := `a="1"` + "\n" + names.AnnotationTarget + "=" + strconv.Quote(target) + "\n" + `z="two\nlines"`
+		if err := os.WriteFile(filepath.Join(l.Pod, "annotations"), []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	annotate(`{"slot":"b","generation":7,"version":"0.2.0"}`)
+	want := protocol.Target{Slot: "b", Generation: 7, Version: "0.2.0"}
 	if got, err := l.Target(); err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	for _, bad := range []string{"", "{", `{"slot":"c","generation":9}`} {
-		if err := os.WriteFile(l.at(protocol.TargetFile), []byte(bad), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		annotate(bad)
 		if got, err := l.Target(); err == nil {
 			t.Errorf("%q was read as %+v, want an error", bad, got)
 		}

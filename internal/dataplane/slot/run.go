@@ -71,7 +71,7 @@ func Run(c Config) error {
 		return err
 	}
 	l := c.Layout
-	changed, stop, err := watch(l.Root, l.at(protocol.SlotDir("a")), l.at(protocol.SlotDir("b")))
+	changed, stop, err := watch(l.Pod, l.Root, l.at(protocol.SlotDir("a")), l.at(protocol.SlotDir("b")))
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (s *slot) elect() {
 		}
 	}
 	d := decide(view{
-		Me: s.Slot, Target: target, Other: peer, OtherUnready: now.Sub(s.otherReady),
+		Me: s.Slot, Version: s.Version, Target: target, Other: peer, OtherUnready: now.Sub(s.otherReady),
 		Running: s.running, Generation: s.generation, Ending: s.ending,
 	})
 	switch d.Do {
