@@ -44,6 +44,9 @@ const (
 	PathReady = "/readyz"
 	// PathProxies lists the connected proxies as JSON.
 	PathProxies = "/debug/proxies"
+	// PathTranslation tells what this replica makes of the cluster, as JSON (protocol.Translation), or
+	// with ?type=TYPE-URL&name=NAME one resource.
+	PathTranslation = "/debug/translation"
 )
 
 // InjectPath is where the injection webhook listens.

@@ -91,6 +91,9 @@ const (
 const (
 	// ControlPlaneService is the stable address of the control plane; its selector follows the active revision.
 	ControlPlaneService = "tulle-controlplane"
+	// ControlPlaneReplicas is a headless Service with the ready replicas of all revisions, by which they
+	// find each other.
+	ControlPlaneReplicas = "tulle-controlplane-replicas"
 	// TrustConfigMap holds the active roots (key TrustKey) in every meshed namespace.
 	TrustConfigMap = "tulle-trust"
 	// TrustKey is the key of TrustConfigMap: PEM, one or more certificates.

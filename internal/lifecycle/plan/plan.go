@@ -141,7 +141,7 @@ func (d decision) steps() []Step {
 	for _, r := range d.revisions() {
 		add("control plane "+r.Version, render.ControlPlane(d.input(r))...)
 	}
-	add("service", render.Service(d.input(d.serving)))
+	add("service", render.Service(d.input(d.serving)), render.Replicas(d.input(d.serving)))
 	add("webhook", render.Webhook(d.input(d.serving)))
 	if prune := d.prune(); len(prune) > 0 {
 		out = append(out, Step{Name: "prune", Delete: prune})
@@ -177,7 +177,7 @@ func (d decision) prune() []Ref {
 	}
 	in := d.input(d.wanted)
 	keep := slices.Concat(render.Certificates(in), render.ControlPlane(in), []render.Object{
-		render.Service(in), render.Webhook(in), render.GatewayClass(in),
+		render.Service(in), render.Replicas(in), render.Webhook(in), render.GatewayClass(in),
 		render.Trust(d.mesh.Name, d.seen.Namespace, d.roots),
 	})
 	return slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {

@@ -102,8 +102,9 @@ func (c *cluster) observe() Observed {
 			data := obj.Object["data"].(map[string]any)
 			o.SpreadRoots = data[names.TrustKey].(string)
 		case "Service":
-			sel := obj.Object["spec"].(map[string]any)["selector"].(map[string]any)
-			o.ServingRevision = sel[names.LabelRevision].(string)
+			if sel := obj.Object["spec"].(map[string]any)["selector"].(map[string]any); obj.GetName() == names.ControlPlaneService {
+				o.ServingRevision = sel[names.LabelRevision].(string)
+			}
 		case "Deployment":
 			ready := c.ready[obj.GetName()]
 			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: obj.GetName(), Namespace: ns}}

@@ -18,7 +18,7 @@ import (
 // controlPlaneUser is the user of the image; it has no name and owns nothing.
 const controlPlaneUser = 65532
 
-// ControlPlane are the objects of one revision of the control plane, but for the Service, which is
+// ControlPlane are the objects of one revision of the control plane, but for the Services, which are
 // shared by all revisions.
 func ControlPlane(in Input) []Object {
 	return append(rights(in), deployment(in), disruptionBudget(in))
@@ -42,6 +42,25 @@ func Service(in Input) Object {
 				port("webhook", names.PortWebhookIn, names.PortWebhook),
 				port("monitor", names.PortMonitor, names.PortMonitor),
 			},
+		},
+	})
+}
+
+// Replicas is a Service without an address of its own, which lists the ready replicas of every
+// revision. Proxies stay with the replica they have when the address moves to another revision, and
+// the replicas must find all of those to say how many proxies have acknowledged something.
+func Replicas(in Input) Object {
+	labels := in.labels()
+	labels[names.LabelApp] = names.ControlPlaneService
+	return object("v1", "Service", &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: names.ControlPlaneReplicas, Namespace: in.Namespace, Labels: labels},
+		Spec: corev1.ServiceSpec{
+			Type:      corev1.ServiceTypeClusterIP,
+			ClusterIP: corev1.ClusterIPNone,
+			Selector:  map[string]string{names.LabelApp: names.ControlPlaneService},
+			Ports: []corev1.ServicePort{{
+				Name: "monitor", Port: names.PortMonitor, TargetPort: intstr.FromInt32(names.PortMonitor), Protocol: corev1.ProtocolTCP,
+			}},
 		},
 	})
 }

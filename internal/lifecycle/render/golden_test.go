@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 				Certificates(in),
 				{Trust(in.Mesh.Name, in.Namespace, in.Roots)},
 				ControlPlane(in),
-				{Service(in), Webhook(in), GatewayClass(in), XMesh()},
+				{Service(in), Replicas(in), Webhook(in), GatewayClass(in), XMesh()},
 			} {
 				objects = append(objects, list...)
 			}
@@ -49,7 +49,7 @@ func renderAgain(in Input, gw *gwapiv1.Gateway, first []Object) []Object {
 		return Gateway(in, gw.DeepCopy())
 	}
 	out := append(Certificates(in), Trust(in.Mesh.Name, in.Namespace, in.Roots))
-	return append(append(out, ControlPlane(in)...), Service(in), Webhook(in), GatewayClass(in), first[len(first)-1])
+	return append(append(out, ControlPlane(in)...), Service(in), Replicas(in), Webhook(in), GatewayClass(in), first[len(first)-1])
 }
 
 // labelled holds the package's invariant: apply finds everything again by its labels, but for the
