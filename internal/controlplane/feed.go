@@ -5,7 +5,6 @@ package controlplane
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -29,13 +28,15 @@ type feed struct {
 	mesh    string
 	version string
 	trust   string
-	peersOf model.Key // the control plane's own Service
+	system  string // the namespace of the control plane
+	self    string // this replica's address
 	synced  chan struct{}
 
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
 	active    *v1alpha1.Mesh
-	peers     map[model.Key][]string // addresses of replicas, by slice
+	peers     peers
+	moved     chan struct{} // closed and replaced when the peers may have changed
 	failures  int
 }
 
@@ -115,13 +116,9 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			delete(f.workloads, e.Key)
 		}
 	case source.EndpointSlice:
-		delete(f.peers, e.Key)
-		if s, ok := e.Object.(model.Slice); ok && s.Service == f.peersOf {
-			for _, ep := range s.Endpoints {
-				if ep.Ready {
-					f.peers[e.Key] = append(f.peers[e.Key], ep.Addr.String())
-				}
-			}
+		if slice, _ := e.Object.(model.Slice); f.peers.take(e.Key, slice, f.system) {
+			close(f.moved)
+			f.moved = make(chan struct{})
 		}
 	case source.HTTPRoute, source.GRPCRoute:
 		f.refresh(e, gatewayapi.KindHTTPRoute)
@@ -156,16 +153,19 @@ func (f *feed) meshNow() *v1alpha1.Mesh {
 	return f.active
 }
 
-// replicas are the addresses of all ready replicas, sorted.
+// replicas are the addresses of all ready replicas of all revisions, sorted.
 func (f *feed) replicas() []string {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	var out []string
-	for _, as := range f.peers {
-		out = append(out, as...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return f.peers.all()
+}
+
+// serving tells whether new connections come to this replica, as it does when the control plane's
+// Service leads to its revision. The channel is closed when that may have changed.
+func (f *feed) serving() (bool, <-chan struct{}) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.peers.serves(f.self), f.moved
 }
 
 // serve waits for the first batch, which everything that answers requests must.

@@ -132,7 +132,8 @@ func (r *replica) run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		return r.afterSync(ctx, func() error {
-			return lead(ctx, r.kube.CoordinationV1(), r.opts.SystemNamespace, r.opts.Pod, r.opts.Log, r.writeStatus)
+			e := elector{leases: r.kube.CoordinationV1(), namespace: r.opts.SystemNamespace, identity: r.opts.Pod, log: r.opts.Log, f: r.writeStatus}
+			return campaign(ctx, r.feed.serving, e.elect)
 		})
 	})
 	return g.Wait()
@@ -159,10 +160,10 @@ func (r *replica) build(m *ca.Metrics) error {
 		graph: pipeline.New(func(f incr.Failure) {
 			r.opts.Log.Info("Translation failed, the last good result is kept", "collection", f.Collection, "key", f.Key, "problem", f.Problem, "stack", f.Stack)
 		}),
-		writer:    status.NewWriter(r.api, r.opts.Log.WithName("status")),
-		peersOf:   model.Key{Namespace: r.opts.SystemNamespace, Name: names.ControlPlaneService},
-		synced:    make(chan struct{}),
-		workloads: map[model.Key]model.Workload{}, peers: map[model.Key][]string{},
+		writer: status.NewWriter(r.api, r.opts.Log.WithName("status")),
+		system: r.opts.SystemNamespace, self: r.opts.PodIP,
+		synced: make(chan struct{}), moved: make(chan struct{}),
+		workloads: map[model.Key]model.Workload{}, peers: peers{},
 	}
 	r.server, err = xds.NewServer(store, xds.Options{
 		Authenticate: r.feed.authenticate, Authorize: authorize, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,
