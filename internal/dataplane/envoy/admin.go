@@ -112,26 +112,43 @@ func (a *Admin) Drain(ctx context.Context, d Drain) error {
 
 // values reads the statistics whose names match the regular expression.
 func (a *Admin) values(ctx context.Context, filter string) (map[string]uint64, error) {
-	body, err := a.do(ctx, http.MethodGet, "/stats?type=All&filter="+url.QueryEscape(filter))
+	out := map[string]uint64{}
+	err := a.lines(ctx, "/stats?type=All&filter=", filter, func(line string) {
+		if name, n, ok := value(line); ok {
+			out[name] = n
+		}
+	})
+	return out, err
+}
+
+// value reads a line that tells a counter or a gauge.
+func value(line string) (name string, n uint64, ok bool) {
+	// Names have no spaces, and some have colons: the value is what follows the last ": ".
+	i := strings.LastIndex(line, ": ")
+	if i < 0 {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(line[i+2:], 10, 64)
+	return line[:i], n, err == nil
+}
+
+// maxLine is the longest line of an answer: a histogram has up to some hundred bins of 20 bytes.
+const maxLine = 256 << 10
+
+// lines passes the lines of an answer about statistics to f.
+func (a *Admin) lines(ctx context.Context, path, filter string, f func(string)) error {
+	body, err := a.do(ctx, http.MethodGet, path+url.QueryEscape(filter))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer body.Close()
-	out := map[string]uint64{}
 	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
-		// Names have no spaces, and some have colons: the value is what follows the last ": ".
-		line := lines.Text()
-		i := strings.LastIndex(line, ": ")
-		if i < 0 {
-			continue
-		}
-		if n, err := strconv.ParseUint(line[i+2:], 10, 64); err == nil {
-			out[line[:i]] = n
-		}
+		f(lines.Text())
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read Envoy's statistics: %w", err)
+		return fmt.Errorf("read Envoy's statistics: %w", err)
 	}
-	return out, nil
+	return nil
 }

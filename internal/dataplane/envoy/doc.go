@@ -5,7 +5,7 @@
 // readiness and its end.
 //
 //	Bootstrap (pure) -> bootstrap.json -> Process: start, adopt, restart
-//	Admin (unix socket) -> Stats -> Ready, Active, Quiet
+//	Admin (unix socket) -> statistics -> Ready, Activity, Sample (of package tally)
 //
 // It knows nothing of what Envoy is configured with beyond the names in
 // package names; that comes over the relay's socket.

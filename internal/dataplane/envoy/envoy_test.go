@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"tulle.dev/tulle/internal/dataplane/tally"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -144,6 +145,46 @@ func TestReady(t *testing.T) {
 	}
 	if _, err := fakeEnvoy(t, nil).Ready(t.Context()); err == nil {
 		t.Error("an Envoy that answers 400 is taken for ready")
+	}
+}
+
+// TestSample reads what Envoy 1.40 answers. The admin interface's own requests and the pod's outbound
+// ones don't count.
+func TestSample(t *testing.T) {
+	text := `http.std/in-http1.downstream_rq_2xx: 8
+http.std/in-http1.downstream_rq_4xx: 1
+http.std/in-http1.downstream_rq_5xx: 2
+http.std/in-http1.downstream_rq_active: 1
+http.std/in-http1.downstream_rq_completed: 12
+http.std/in-http1.downstream_rq_total: 13
+http.std/in-http2.downstream_rq_2xx: 100
+http.std/in-http2.downstream_rq_completed: 100
+http.std/in-http2.downstream_rq_total: 100
+http.std/in-http1.downstream_rq_time:
+  totals=0,0:1, 1,0.1:1, 7,0.1:1, 130,10:2, 1.8e+06,100000:1
+  intervals=0,0:1, 1,0.1:9
+  summary=P0(0,0) P25(7.05,7.05)
+http.std/in-http2.downstream_rq_time:
+  totals=1,0.1:100
+  intervals=
+  summary=P0(0,0)
+`
+	want := tally.Sample{
+		Begun: 113, Active: 1, Headed: 112, Answered: 111, Errors: 2,
+		Times: tally.Histogram{{Count: 1}, {Low: 1, Width: 0.1, Count: 101}, {Low: 7, Width: 0.1, Count: 1}, {Low: 130, Width: 10, Count: 2}, {Low: 1.8e6, Width: 1e5, Count: 1}},
+	}
+	got, err := fakeEnvoy(t, map[string]string{"GET /stats": text}).Sample(t.Context(), names.KindSidecar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for _, stat := range []string{"total", "active", "completed", "2xx", "5xx", "time"} {
+		name := "http.std/in-http2.downstream_rq_" + stat
+		if !slices.ContainsFunc(stats(), func(p string) bool { return regexp.MustCompile("^(" + p + ")$").MatchString(name) }) {
+			t.Errorf("%s is not kept", name)
+		}
 	}
 }
 
