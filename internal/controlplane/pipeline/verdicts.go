@@ -57,6 +57,7 @@ func (g *Graph) buildVerdicts() {
 				ports = append(ports, p)
 				out.Need.Lead = append(out.Need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
 			})
+			out.Need.Generation = gw.Generation
 			out.Need.Config = model.Hash(envoy.Revision, ports)
 			emit(k, out)
 		})
@@ -88,6 +89,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			}
 		}
 		need.Rest = uniqueKeys(need.Rest)
+		need.Generation = generation
 		need.Config = model.Hash(envoy.Revision, struct {
 			Generation int64
 			Tables     []string

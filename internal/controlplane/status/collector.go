@@ -46,12 +46,14 @@ type Collector struct {
 	Self     string
 	Replicas func() []string
 	Log      logr.Logger
+	// Ask asks the other replicas; nil: a client that waits a little longer than they do.
+	Ask *http.Client
 }
 
 // Run collects until the context ends.
 func (c Collector) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { c.follow(ctx, "", c.own) })
+	wg.Go(func() { c.follow(ctx, own, c.own) })
 	running := map[string]context.CancelFunc{}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -91,7 +93,10 @@ func (c Collector) own(ctx context.Context, seq uint64) (Report, error) {
 }
 
 func (c Collector) remote(addr string) func(context.Context, uint64) (Report, error) {
-	client := &http.Client{Timeout: pollWait + 5*time.Second}
+	client := c.Ask
+	if client == nil {
+		client = &http.Client{Timeout: pollWait + 5*time.Second}
+	}
 	base := "http://" + net.JoinHostPort(addr, strconv.Itoa(names.PortMonitor)) + ReportPath + "?seq="
 	return func(ctx context.Context, seq uint64) (Report, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+strconv.FormatUint(seq, 10), nil)
@@ -114,34 +119,46 @@ func (c Collector) remote(addr string) func(context.Context, uint64) (Report, er
 	}
 }
 
+// maxPause bounds how long a replica that does not answer is left alone.
+const maxPause = 30 * time.Second
+
+// follow asks a replica again and again. One that does not answer, or answers something that this
+// release can't read, is left out: that is logged once, and asked for ever more seldom.
 func (c Collector) follow(ctx context.Context, replica string, ask func(context.Context, uint64) (Report, error)) {
 	var seq uint64
+	pause := time.Second
+	out := false
 	for ctx.Err() == nil {
 		r, err := ask(ctx, seq)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		if err != nil {
-			if seq != 0 {
-				c.Log.Info("A replica of the control plane does not answer", "replica", replica, "reason", err.Error())
+		case err != nil:
+			if !out {
+				c.Log.Info("A replica of the control plane does not report what its proxies acknowledged; it is left out", "replica", replica, "reason", err.Error())
 			}
-			seq = 0
+			out, seq = true, 0
 			c.Writer.Drop(replica)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+			wait(ctx, pause)
+			pause = min(2*pause, maxPause)
 			continue
+		case out:
+			c.Log.Info("A replica of the control plane reports again", "replica", replica, "release", r.Release)
 		}
+		out, pause = false, time.Second
 		if len(r.Rows) > 0 || r.All {
 			c.Writer.Progress(replica, r)
 		}
 		seq = r.Seq
 		if seq == 0 { // an empty ledger answers at once: don't ask it in a tight loop
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+			wait(ctx, time.Second)
 		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }

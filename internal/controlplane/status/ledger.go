@@ -22,6 +22,8 @@ type Acks interface {
 type Requirement struct {
 	// Config identifies the configuration; see Progress.Config.
 	Config string
+	// Generation of the object that it was made for.
+	Generation int64
 	// Lead are the listeners whose subscribers are the proxies that need the Subject.
 	Lead []xds.Key
 	// Follow holds, for each of Lead, the route configuration that a proxy asks for once it has the
@@ -35,7 +37,8 @@ func (r Requirement) keys() []xds.Key { return slices.Concat(r.Lead, r.Follow, r
 
 // Ledger keeps the progress of every Subject on this replica. Safe for concurrent use.
 type Ledger struct {
-	acks Acks
+	acks    Acks
+	release string
 
 	mu       sync.Mutex // guards all below
 	needs    map[Subject]Requirement
@@ -53,10 +56,10 @@ type entry struct {
 	gone bool
 }
 
-// NewLedger returns an empty ledger.
-func NewLedger(acks Acks) *Ledger {
+// NewLedger returns an empty ledger of a replica of this release.
+func NewLedger(acks Acks, release string) *Ledger {
 	return &Ledger{
-		acks: acks, needs: map[Subject]Requirement{}, byKey: map[xds.Key]map[Subject]struct{}{},
+		acks: acks, release: release, needs: map[Subject]Requirement{}, byKey: map[xds.Key]map[Subject]struct{}{},
 		progress: map[Subject]entry{}, wake: make(chan struct{}),
 	}
 }
@@ -106,7 +109,7 @@ func (l *Ledger) Touch(keys []xds.Key) {
 // don't tell which proxies they are, the largest number pending for one resource stands for all.
 func (l *Ledger) refresh(s Subject) {
 	r := l.needs[s]
-	p := Progress{Config: r.Config}
+	p := Progress{Config: r.Config, Generation: r.Generation}
 	pending := 0
 	take := func(k xds.Key) (needed, acked int) {
 		needed, acked, nacks := l.acks.Acks(k)
@@ -173,8 +176,10 @@ type Report struct {
 	// Seq is the number to ask with next.
 	Seq uint64 `json:"seq"`
 	// All means that Rows are everything there is, not only what changed.
-	All  bool  `json:"all,omitempty"`
-	Rows []Row `json:"rows,omitempty"`
+	All bool `json:"all,omitempty"`
+	// Release of the replica; empty from one that does not tell.
+	Release string `json:"release,omitempty"`
+	Rows    []Row  `json:"rows,omitempty"`
 }
 
 // Row is one Subject's progress; Gone means it is no longer there.
@@ -190,7 +195,7 @@ func (l *Ledger) Since(ctx context.Context, seq uint64) Report {
 	for {
 		l.mu.Lock()
 		if l.seq != seq || seq == 0 {
-			r := Report{Seq: l.seq, All: seq == 0 || seq < l.floor || seq > l.seq}
+			r := Report{Seq: l.seq, Release: l.release, All: seq == 0 || seq < l.floor || seq > l.seq}
 			for s, e := range l.progress {
 				if r.All && !e.gone || !r.All && e.seq > seq {
 					r.Rows = append(r.Rows, Row{Subject: s, Progress: e.Progress, Gone: e.gone})
@@ -203,7 +208,7 @@ func (l *Ledger) Since(ctx context.Context, seq uint64) Report {
 		l.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return Report{Seq: seq}
+			return Report{Seq: seq, Release: l.release}
 		case <-wake:
 		}
 	}

@@ -21,6 +21,9 @@ type Subject struct {
 type Progress struct {
 	// Config identifies the configuration that is meant: replicas that speak of another are behind or ahead.
 	Config string
+	// Generation of the object that it was made for. It says the same in every release; 0 from a
+	// replica that does not tell.
+	Generation int64 `json:",omitempty"`
 	// Needed proxies hold the listener; Acked of them have acknowledged everything.
 	Needed, Acked int
 	// Rejections are sorted, without duplicates, at most maxRejections.
@@ -34,6 +37,37 @@ const maxRejections = 3
 
 // Done tells whether nothing is left to wait for.
 func (p Progress) Done() bool { return p.Acked >= p.Needed && len(p.Rejections) == 0 }
+
+// Standing of a replica's progress towards a configuration.
+type standing int
+
+const (
+	// behind: it speaks of another configuration and will soon speak of this one.
+	behind standing = iota
+	// counts: it speaks of this configuration.
+	counts
+	// unknown: it is of another release and can't speak of this configuration; it is left out.
+	unknown
+)
+
+// towards tells how a replica's progress stands to the configuration that another replica means.
+// Releases may make different configurations of the same objects, so between them the generation of
+// the object is compared instead: it is all that both know of. A change elsewhere (of a backend, say)
+// is then counted as acknowledged by the proxies of the other release a moment before they have it.
+// told is false if the replica said nothing of the Subject.
+func (p Progress) towards(config string, generation int64, told, sameRelease bool) standing {
+	switch {
+	case told && p.Config == config:
+		return counts
+	case sameRelease:
+		return behind
+	case !told || p.Generation == 0:
+		return unknown
+	case p.Generation == generation:
+		return counts
+	}
+	return behind
+}
 
 // Merge adds up the progress of several replicas. ok is false while one of them speaks of another
 // configuration than the first.

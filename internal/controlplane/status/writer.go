@@ -24,6 +24,9 @@ import (
 // pace is the least time between two writes of one object while its proxies are still acknowledging.
 const pace = 300 * time.Millisecond
 
+// own is this replica's name among those that report.
+const own = ""
+
 // Writer writes conditions. Every replica keeps one up to date; only while Run runs, on the leader,
 // is anything written. Safe for concurrent use.
 type Writer struct {
@@ -33,7 +36,8 @@ type Writer struct {
 	mu       sync.Mutex // guards all below
 	routes   map[model.Object]RouteVerdict
 	gateways map[model.Key]GatewayVerdict
-	progress map[string]map[Subject]Progress // by replica
+	progress map[string]map[Subject]Progress // by replica; own is this one
+	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
 	dirty    map[model.Object]time.Time // when each may be written
 	wake     chan struct{}
@@ -43,7 +47,7 @@ type Writer struct {
 func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
 		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{},
-		progress: map[string]map[Subject]Progress{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
+		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
 }
@@ -83,6 +87,7 @@ func (w *Writer) Progress(replica string, r Report) {
 		}
 		known = map[Subject]Progress{}
 		w.progress[replica] = known
+		w.releases[replica] = r.Release
 	}
 	for _, row := range r.Rows {
 		if row.Gone {
@@ -106,6 +111,7 @@ func (w *Writer) Drop(replica string) {
 		w.touch(object(s), pace)
 	}
 	delete(w.progress, replica)
+	delete(w.releases, replica)
 }
 
 // Refresh looks at an object again, because somebody else may have written its status.
@@ -180,22 +186,30 @@ func (w *Writer) next() (model.Object, time.Duration) {
 	return model.Object{}, wait
 }
 
+// reports are what the replicas say of a Subject in this configuration; none while one of them is behind.
+func (w *Writer) reports(s Subject, config string, generation int64) []Progress {
+	var all []Progress
+	for replica, known := range w.progress {
+		p, told := known[s]
+		switch p.towards(config, generation, told, w.releases[replica] == w.releases[own]) {
+		case behind:
+			return nil
+		case counts:
+			p.Config = config
+			all = append(all, p)
+		case unknown:
+		}
+	}
+	return all
+}
+
 // judge returns the outcome for a Subject, given what is written on the object now.
 func (w *Writer) judge(s Subject, config string, written []metav1.Condition, kind string, generation int64) Outcome {
 	last, ok := w.outcomes[s]
 	if !ok {
 		last = previous(written, kind, generation, config)
 	}
-	var all []Progress
-	for _, known := range w.progress {
-		p, ok := known[s]
-		if !ok || p.Config != config {
-			all = nil // a replica is behind: it will report
-			break
-		}
-		all = append(all, p)
-	}
-	sum, ok := Merge(all)
+	sum, ok := Merge(w.reports(s, config, generation))
 	if !ok {
 		if last.Programmed && last.Settled == config {
 			return last
