@@ -21,6 +21,7 @@ import (
 	"tulle.dev/tulle/internal/dataplane/relay"
 	"tulle.dev/tulle/internal/dataplane/slot"
 	"tulle.dev/tulle/internal/dataplane/steer"
+	"tulle.dev/tulle/internal/dataplane/tally"
 	"tulle.dev/tulle/internal/dataplane/wire"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
@@ -60,6 +61,7 @@ type agent struct {
 	relay   *relay.Loop
 	admin   *envoy.Admin
 	metrics *metrics.Registry
+	reports *reporter
 	health  atomic.Pointer[health]
 	endings chan struct{} // capacity 1: something says that the pod is ending
 	proxies chan protocol.Proxy
@@ -68,6 +70,8 @@ type agent struct {
 	proxy     *protocol.Proxy // nil: not known yet
 	process   *envoy.Process  // nil: none runs
 	started   time.Time
+	envoys    uint64 // started by this agent
+	restarts  uint64 // of them, or of the adopted one, that ended by themselves
 	delay     time.Duration
 	again     time.Time // when Envoy may be started
 	ready     bool      // has been ready since process was started
@@ -94,6 +98,7 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 	a.health.Store(&health{Phase: protocol.PhaseStarting})
 	n := s.node()
 	a.relay = relay.NewLoop(s.scope(), wire.Node(n.ID, n.Cluster, n.Metadata), a.tune, log)
+	a.reports = newReporter(func(ctx context.Context) (tally.Sample, error) { return a.admin.Sample(ctx, s.Kind) }, a.inform, log)
 	signer := &identity.Signer{
 		Addr: s.at(names.PortSign), Host: s.ControlPlane, TokenFile: s.TokenFile, TrustFile: s.TrustFile, Pod: s.Pod, PodUID: s.PodUID,
 	}
@@ -104,6 +109,7 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 	go a.relay.Run(ctx)
 	go func() { failed <- a.relay.Serve(ctx, s.XDSSocket) }()
 	go a.keeper.Run(ctx)
+	go a.reports.run(ctx)
 	go func() {
 		select {
 		case <-first:
@@ -143,6 +149,16 @@ func (a *agent) identify(first chan struct{}) func(*identity.Certificate) {
 		default:
 		}
 	}
+}
+
+// inform tells the control plane how the proxy does.
+func (a *agent) inform(r protocol.Report) {
+	node, err := a.note(r)
+	if err != nil {
+		a.log.Error("Encoding a report failed", "error", err)
+		return
+	}
+	a.relay.Tell(protocol.ReportType, node)
 }
 
 // clientTLS is for a connection to the control plane: the roots are read anew.
@@ -255,6 +271,7 @@ func (a *agent) launch() {
 		return
 	}
 	a.started = time.Now()
+	a.envoys++
 	a.log.Info("Started Envoy", "pid", a.process.PID)
 }
 
@@ -287,6 +304,7 @@ func (a *agent) mourn() {
 	a.again = time.Now().Add(a.delay)
 	a.delay = min(2*a.delay, backoffLast)
 	a.process, a.ready = nil, false
+	a.restarts++
 	a.relay.EnvoyReplaced()
 }
 
@@ -349,6 +367,7 @@ func (a *agent) drainTime() time.Duration {
 
 // say reports and publishes the phase, once per change.
 func (a *agent) say(r slot.Report) {
+	a.reports.see(course{phase: r.Phase, message: r.Message, restarts: a.restarts, envoys: a.envoys, started: a.started})
 	if r == a.said {
 		return
 	}

@@ -46,6 +46,7 @@ type Core struct {
 	known  bool      // the scope and all it includes have been read once
 	asked  time.Time // when scopes were last complete, or first not
 	proxy  *protocol.Proxy
+	note   *wire.Request // told on every stream; nil: nothing to tell
 }
 
 // table is all about one type.

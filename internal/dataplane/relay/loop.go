@@ -65,6 +65,12 @@ func (l *Loop) SetLocal(typeURL string, r wire.Resource) {
 	l.do(func(now time.Time) { l.core.SetLocal(now, typeURL, r) })
 }
 
+// Tell tells the control plane something of this type that is no question: node is the encoded Node that
+// says it. It is told again on each new stream until there is something newer.
+func (l *Loop) Tell(typeURL string, node []byte) {
+	l.do(func(now time.Time) { l.core.Tell(now, &wire.Request{TypeURL: typeURL, Node: node}) })
+}
+
 // EnvoyReplaced says that another Envoy process will come.
 func (l *Loop) EnvoyReplaced() { l.do(func(time.Time) { l.core.EnvoyReplaced() }) }
 

@@ -25,6 +25,22 @@ func (c *Core) UpstreamOpen(now time.Time) {
 		t.forgetUpstream()
 	}
 	c.flush()
+	c.tell()
+}
+
+// Tell tells the control plane something that is no question, now and at the beginning of each stream
+// until there is something newer: a request of a type of which nothing is subscribed to.
+func (c *Core) Tell(now time.Time, note *wire.Request) {
+	c.now = now
+	c.note = note
+	c.tell()
+}
+
+// tell sends the note, but never first: the first request says who asks.
+func (c *Core) tell() {
+	if c.note != nil && c.up && !c.greets {
+		c.out.Upstream(c.note)
+	}
 }
 
 // UpstreamClosed ends the stream. Envoy keeps what it has; what it has not judged yet is judged all the same.

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/tally"
+	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Limits of what is reported.
+const (
+	// reportAnyway is how often an idle proxy says that all is as before.
+	reportAnyway = 30 * time.Second
+	// reportLeast is the least time between reports, however often the phase changes.
+	reportLeast = 200 * time.Millisecond
+	// maxMessage of a report, in bytes.
+	maxMessage = 512
+)
+
+// course is how the proxy goes, apart from its traffic. It is published as a whole.
+type course struct {
+	phase   protocol.Phase
+	message string
+	// restarts counts Envoys that ended by themselves; envoys those that were started, at the time.
+	restarts, envoys uint64
+	started          time.Time
+}
+
+// reporter tells the control plane how the proxy does, on a goroutine of its own: it goes on while the
+// agent's is busy with a drain.
+type reporter struct {
+	read func(context.Context) (tally.Sample, error)
+	tell func(protocol.Report)
+	log  *slog.Logger
+
+	course  atomic.Pointer[course]
+	changed chan struct{} // capacity 1: there is another phase
+
+	// Used by run only.
+	window tally.Window
+	envoys uint64
+	last   protocol.Report // that was told
+	told   time.Time
+}
+
+func newReporter(read func(context.Context) (tally.Sample, error), tell func(protocol.Report), log *slog.Logger) *reporter {
+	r := &reporter{
+		read: read, tell: tell, log: log,
+		changed: make(chan struct{}, 1), window: tally.Window{Length: protocol.ReportWindow},
+	}
+	r.course.Store(&course{phase: protocol.PhaseStarting})
+	return r
+}
+
+// see takes over how the proxy goes; a change of the phase is reported at once. Safe for concurrent use.
+func (r *reporter) see(c course) {
+	old := r.course.Swap(&c)
+	if old.phase == c.phase && old.envoys == c.envoys {
+		return
+	}
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run reports until ctx is done.
+func (r *reporter) run(ctx context.Context) {
+	clock := time.NewTicker(protocol.ReportEvery)
+	defer clock.Stop()
+	for {
+		r.report(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-clock.C:
+			r.sample(ctx)
+		case <-r.changed:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(reportLeast - time.Since(r.told)):
+			}
+		}
+	}
+}
+
+// report tells if it is time.
+func (r *reporter) report(now time.Time) {
+	c := *r.course.Load()
+	if c.envoys != r.envoys {
+		r.envoys = c.envoys
+		r.window.Begin(c.started)
+	}
+	f := r.window.Figures()
+	next := protocol.Report{
+		Phase: c.phase, Message: shorten(c.message), Window: protocol.Duration(f.Window.Round(time.Millisecond)), Requests: f.Requests, Failures: f.Failures,
+		P50: f.P50, P99: f.P99, Restarts: c.restarts,
+	}
+	if !due(r.last, next, now.Sub(r.told)) {
+		return
+	}
+	r.last, r.told = next, now
+	r.tell(next)
+}
+
+// due says whether next is to be told, when last was told that long ago.
+func due(last, next protocol.Report, ago time.Duration) bool {
+	if last.Phase != next.Phase || ago > reportAnyway-protocol.ReportEvery/2 {
+		return true
+	}
+	last.Window = next.Window // time goes by; that is no news
+	return last != next
+}
+
+func (r *reporter) sample(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := r.read(ctx)
+	if err != nil {
+		r.log.Debug("Reading what Envoy has counted failed", "error", err) // there may be none at the moment
+		return
+	}
+	if c := r.course.Load(); c.envoys == r.envoys {
+		r.window.Add(time.Now(), s)
+	}
+}
+
+// shorten bounds a text.
+func shorten(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage-3], "") + "…"
+}
+
+// note encodes who reports and what.
+func (s Settings) note(r protocol.Report) ([]byte, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	n := s.node()
+	return wire.Node(n.ID, n.Cluster, map[string]string{protocol.MetaReport: string(b)}), nil
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tulle.dev/tulle/internal/dataplane/tally"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// scene is a reporter, what its Envoy has counted, and what it told when.
+type scene struct {
+	*reporter
+	mu     sync.Mutex
+	sample tally.Sample
+	err    error
+	told   []string
+}
+
+func newScene(ctx context.Context) *scene {
+	s := &scene{}
+	began := time.Now()
+	s.reporter = newReporter(func(context.Context) (tally.Sample, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.sample, s.err
+	}, func(r protocol.Report) {
+		b, _ := json.Marshal(r)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told = append(s.told, time.Since(began).String()+" "+string(b))
+	}, slog.New(slog.DiscardHandler))
+	go s.run(ctx)
+	return s
+}
+
+func (s *scene) count(x tally.Sample, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sample, s.err = x, err
+}
+
+// expect checks what was told since the last call.
+func (s *scene) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := cmp.Diff(want, s.told); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+	s.told = nil
+}
+
+// TestReports is a proxy's life as the control plane hears of it.
+func TestReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := newScene(ctx)
+		s.expect(t, "at once", `0s {"phase":"Starting","window":"0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":0}`)
+
+		time.Sleep(time.Second)
+		started := time.Now()
+		s.see(course{phase: protocol.PhaseStarting, message: "Envoy is initializing", envoys: 1, started: started})
+		s.expect(t, "another Envoy", `1s {"phase":"Starting","message":"Envoy is initializing","window":"0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":0}`)
+		s.see(course{phase: protocol.PhaseReady, envoys: 1, started: started})
+		time.Sleep(reportLeast)
+		s.expect(t, "the phase, not twice in a moment", `1.2s {"phase":"Ready","window":"0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":0}`)
+
+		times := tally.Histogram{{Low: 4, Width: 1, Count: 100}}
+		s.count(tally.Sample{Begun: 100, Headed: 100, Answered: 100, Errors: 2, Times: times}, nil)
+		time.Sleep(3800 * time.Millisecond)
+		s.expect(t, "the first look", `5s {"phase":"Ready","window":"4s","requests":100,"failures":2,"p50":4.5,"p99":4.99,"restarts":0}`)
+		time.Sleep(20 * time.Second)
+		s.expect(t, "nothing new")
+		time.Sleep(10 * time.Second)
+		s.expect(t, "all as before", `35s {"phase":"Ready","window":"34s","requests":100,"failures":2,"p50":4.5,"p99":4.99,"restarts":0}`)
+
+		s.count(tally.Sample{}, errors.New("connection refused"))
+		time.Sleep(time.Second)
+		s.see(course{phase: protocol.PhaseStarting, message: "Envoy is about to be started", restarts: 1, envoys: 1, started: started})
+		s.expect(t, "Envoy has gone", `36s {"phase":"Starting","message":"Envoy is about to be started","window":"34s","requests":100,"failures":2,"p50":4.5,"p99":4.99,"restarts":1}`)
+		time.Sleep(time.Second)
+		s.expect(t, "once")
+		s.see(course{phase: protocol.PhaseReady, restarts: 1, envoys: 2, started: time.Now()})
+		s.expect(t, "the window begins anew", `37s {"phase":"Ready","window":"0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":1}`)
+		s.count(tally.Sample{Begun: 7, Headed: 7, Answered: 7}, nil)
+		time.Sleep(3 * time.Second)
+		s.expect(t, "the second Envoy", `40s {"phase":"Ready","window":"3s","requests":7,"failures":0,"p50":0,"p99":0,"restarts":1}`)
+		time.Sleep(time.Second)
+		s.see(course{phase: protocol.PhaseDraining, message: "handover", restarts: 1, envoys: 2})
+		s.expect(t, "a drain", `41s {"phase":"Draining","message":"handover","window":"3s","requests":7,"failures":0,"p50":0,"p99":0,"restarts":1}`)
+		s.count(tally.Sample{Begun: 9, Headed: 9, Answered: 9}, nil)
+		time.Sleep(4 * time.Second)
+		s.expect(t, "while it lasts", `45s {"phase":"Draining","message":"handover","window":"8s","requests":9,"failures":0,"p50":0,"p99":0,"restarts":1}`)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestDue(t *testing.T) {
+	was := protocol.Report{Phase: protocol.PhaseReady, Window: protocol.Duration(time.Minute), Requests: 5, P99: 3}
+	for name, c := range map[string]struct {
+		change func(*protocol.Report)
+		ago    time.Duration
+		want   bool
+	}{
+		"nothing":         {func(*protocol.Report) {}, 5 * time.Second, false},
+		"only the window": {func(r *protocol.Report) { r.Window++ }, 25 * time.Second, false},
+		"a request":       {func(r *protocol.Report) { r.Requests++ }, 5 * time.Second, true},
+		"one less":        {func(r *protocol.Report) { r.Requests-- }, 5 * time.Second, true},
+		"words":           {func(r *protocol.Report) { r.Message = "x" }, 5 * time.Second, true},
+		"a restart":       {func(r *protocol.Report) { r.Restarts++ }, 5 * time.Second, true},
+		"a phase":         {func(r *protocol.Report) { r.Phase = protocol.PhaseDraining }, 0, true},
+		"half a minute":   {func(*protocol.Report) {}, 30*time.Second - time.Millisecond, true},
+	} {
+		now := was
+		c.change(&now)
+		if got := due(was, now, c.ago); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for _, s := range []string{"", "short", strings.Repeat("x", maxMessage), strings.Repeat("ž", maxMessage)} {
+		got := shorten(s)
+		if len(got) > maxMessage || !utf8.ValidString(got) || len(s) <= maxMessage && got != s {
+			t.Errorf("%.20q of %d bytes becomes %.20q of %d", s, len(s), got, len(got))
+		}
+	}
+}
+
+// TestNote: a report fits what a control plane keeps of a note, 4 KiB.
+func TestNote(t *testing.T) {
+	s := Settings{Kind: names.KindSidecar, Namespace: strings.Repeat("n", 63), Pod: strings.Repeat("p", 253), PodUID: strings.Repeat("u", 36)}
+	b, err := s.note(protocol.Report{Phase: protocol.PhaseStarting, Message: shorten(strings.Repeat("\x01", 2000)), Requests: 1 << 60, Failures: 1 << 60, P50: 1234567.123, P99: 7654321.321})
+	if err != nil || len(b) > 4<<10 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
