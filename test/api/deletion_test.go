@@ -16,6 +16,7 @@ import (
 	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
 // deletionWaits deletes the Mesh while a pod and a route use it.
@@ -93,7 +94,7 @@ func nothingLeft(t *testing.T) {
 
 // installsAgain makes a new Mesh where one has been, with the operator restarted in the middle.
 func installsAgain(t *testing.T) {
-	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}, Spec: v1alpha1.MeshSpec{Version: "0.1.0"}}
+	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}, Spec: v1alpha1.MeshSpec{Version: release.Current}}
 	if err := admin.Create(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 )
 
@@ -107,7 +108,7 @@ func installs(t *testing.T) {
 
 	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
 	there(t, m)
-	if m.Status.Version != "0.1.0" || m.Status.ControlPlane == nil || m.Status.ControlPlane.ReadyReplicas != 2 ||
+	if m.Status.Version != release.Current || m.Status.ControlPlane == nil || m.Status.ControlPlane.ReadyReplicas != 2 ||
 		m.Status.RootCertificateExpiry == nil || len(m.Status.Roots) != 1 || !m.Status.Roots[0].Active {
 		t.Errorf("status: %+v", m.Status)
 	}
@@ -255,7 +256,7 @@ func editedIsPutRight(t *testing.T) {
 
 func proxiesCounted(t *testing.T) {
 	namespace(t, "counted", nil)
-	a := pod(t, "counted", "a", map[string]string{"tulle.dev/proxy": "sidecar", "tulle.dev/version": "0.1.0"})
+	a := pod(t, "counted", "a", map[string]string{"tulle.dev/proxy": "sidecar", "tulle.dev/version": release.Current})
 	pod(t, "counted", "b", map[string]string{"tulle.dev/proxy": "sidecar", "tulle.dev/version": "0.0.9"})
 	pod(t, "counted", "c", nil)
 	count := func(want string) {
@@ -279,9 +280,9 @@ func proxiesCounted(t *testing.T) {
 
 func unknownVersion(t *testing.T) {
 	before := deploymentVersion(t)
-	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = "9.9.9" })
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.99" })
 	c := condition(t, "tulle", v1alpha1.ConditionValid, metav1.ConditionFalse, v1alpha1.ReasonUnknownVersion)
-	if !strings.Contains(c.Message, "0.1.0") || !strings.Contains(c.Message, "9.9.9") {
+	if !strings.Contains(c.Message, release.Current) || !strings.Contains(c.Message, "0.3.99") {
 		t.Errorf("message %q must name the version and list those that are known", c.Message)
 	}
 	// What runs goes on, and is still kept in repair.
@@ -295,7 +296,7 @@ func unknownVersion(t *testing.T) {
 	if got := deploymentVersion(t); got != before {
 		t.Errorf("the Deployment was touched: %s, %s", before, got)
 	}
-	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = "0.1.0" })
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = release.Current })
 	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 

@@ -19,12 +19,13 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/controllers"
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
 const (
 	system       = "tulle-system"
 	operatorUser = "system:serviceaccount:tulle-system:tulle-operator"
-	controlPlane = "tulle-controlplane-0-1-0"
+	controlPlane = "tulle-controlplane-0-2-0" // of release.Current
 )
 
 // startOperator runs the operator with its own rights, until the function it returns is called.
@@ -133,7 +134,7 @@ func uninstall(t *testing.T, module, folder string) {
 // newMesh makes a Mesh; change may be nil.
 func newMesh(t *testing.T, name string, change func(*v1alpha1.Mesh)) *v1alpha1.Mesh {
 	t.Helper()
-	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.MeshSpec{Version: "0.1.0"}}
+	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.MeshSpec{Version: release.Current}}
 	if change != nil {
 		change(m)
 	}

@@ -6,11 +6,12 @@ package release
 import "slices"
 
 // The features of the Gateway API that work, by their names in
-// sigs.k8s.io/gateway-api/pkg/features. This is the one place: a feature is added here in the
-// commit that makes its conformance tests pass, and not before.
+// sigs.k8s.io/gateway-api/pkg/features. This is the one place: a feature is added here, to the release
+// being made, in the commit that makes its conformance tests pass, and not before. What an earlier
+// release has does not change any more.
 
-// common are those of routes, whatever their parent.
-func common() []string {
+// routes01 are 0.1's features of routes, whatever their parent.
+func routes01() []string {
 	return []string{
 		"GRPCRoute",
 		"HTTPRoute",
@@ -30,9 +31,14 @@ func common() []string {
 	}
 }
 
-func gatewayFeatures() []string { return sorted(append(common(), "Gateway", "GatewayPort8080")) }
+func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", "GatewayPort8080")) }
 
-func meshFeatures() []string { return sorted(append(common(), "Mesh")) }
+func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
+
+// 0.2 is about upgrades; its routes do what 0.1's do.
+func gatewayFeatures02() []string { return gatewayFeatures01() }
+
+func meshFeatures02() []string { return meshFeatures01() }
 
 // sorted because the Gateway API asks for ascending order by name.
 func sorted(s []string) []string {

@@ -10,15 +10,14 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Current is the version this source tree builds.
-const Current = "0.1.0"
-
 // Release is a version that can be run.
 type Release struct {
 	// Version as in Mesh spec.version.
 	Version string
 	// Image of the operator and the control plane; ProxyImage of slots, agent and init.
 	Image, ProxyImage string
+	// Envoy is the version of Envoy in ProxyImage, "1.40.0".
+	Envoy string
 	// GatewayFeatures and MeshFeatures are what GatewayClass and XMesh say they support.
 	GatewayFeatures, MeshFeatures []string
 }
@@ -26,20 +25,37 @@ type Release struct {
 // Revision is the version as it appears in names and labels.
 func (r Release) Revision() string { return names.RevisionOf(r.Version) }
 
+func release010() Release {
+	return Release{
+		Version: "0.1.0", Envoy: "1.39.3",
+		GatewayFeatures: gatewayFeatures01(), MeshFeatures: meshFeatures01(),
+	}
+}
+
+func release020() Release {
+	return Release{
+		Version: "0.2.0", Envoy: "1.40.0",
+		GatewayFeatures: gatewayFeatures02(), MeshFeatures: meshFeatures02(),
+	}
+}
+
 // Catalog is a list of releases, the newest last. The zero value knows none.
 type Catalog []Release
 
 // Known are the releases this operator can run. The references name the images of the Current
-// release; earlier ones are at the same repositories, tagged with their version. A reference
-// without tag or digest gets the Current version as its tag.
+// release; one without tag or digest gets the Current version as its tag. Earlier releases are
+// expected at the same repositories, tagged with their version: a tag or a digest of the Current
+// one says nothing about theirs. Where they are elsewhere, With says so.
 func Known(image, proxyImage string) Catalog {
-	return Catalog{{
-		Version:         Current,
-		Image:           tagged(image, Current),
-		ProxyImage:      tagged(proxyImage, Current),
-		GatewayFeatures: gatewayFeatures(),
-		MeshFeatures:    meshFeatures(),
-	}}
+	c := built()
+	for i := range c {
+		if r := &c[i]; r.Version == Current {
+			r.Image, r.ProxyImage = tagged(image, Current), tagged(proxyImage, Current)
+		} else {
+			r.Image, r.ProxyImage = repository(image)+":"+r.Version, repository(proxyImage)+":"+r.Version
+		}
+	}
+	return c
 }
 
 // Find returns the release of a version.
@@ -69,11 +85,20 @@ func (c Catalog) Versions() string {
 	return strings.Join(v, ", ")
 }
 
-// tagged adds a tag to a reference that has neither tag nor digest. A colon before the last slash
-// belongs to a registry's port.
+// tagged adds a tag to a reference that has neither tag nor digest.
 func tagged(ref, tag string) string {
-	if strings.Contains(ref, "@") || strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+	if repository(ref) != ref {
 		return ref
 	}
 	return ref + ":" + tag
+}
+
+// repository is a reference without tag and digest. A colon before the last slash belongs to a
+// registry's port.
+func repository(ref string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i]
+	}
+	return ref
 }

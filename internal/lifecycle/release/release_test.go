@@ -5,23 +5,32 @@ package release
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
-// TestTagged: a reference keeps its own tag or digest, whatever else has a colon in it.
-func TestTagged(t *testing.T) {
-	for ref, want := range map[string]string{
-		"tulle.local/tulle":                "tulle.local/tulle:0.1.0",
-		"tulle.local/tulle:dev":            "tulle.local/tulle:dev",
-		"registry.example:5000/tulle":      "registry.example:5000/tulle:0.1.0",
-		"registry.example:5000/tulle:x":    "registry.example:5000/tulle:x",
-		"registry.example/t@sha256:abcdef": "registry.example/t@sha256:abcdef",
-		"tulle":                            "tulle:0.1.0",
+// TestImages: the current release's reference keeps its own tag or digest, whatever else has a colon
+// in it; those of earlier releases are in the same repository.
+func TestImages(t *testing.T) {
+	for ref, want := range map[string]struct{ current, repository string }{
+		"tulle.local/tulle":                  {"tulle.local/tulle:" + Current, "tulle.local/tulle"},
+		"tulle.local/tulle:dev":              {"tulle.local/tulle:dev", "tulle.local/tulle"},
+		"registry.example:5000/tulle":        {"registry.example:5000/tulle:" + Current, "registry.example:5000/tulle"},
+		"registry.example:5000/tulle:x":      {"registry.example:5000/tulle:x", "registry.example:5000/tulle"},
+		"registry.example/t@sha256:abcdef":   {"registry.example/t@sha256:abcdef", "registry.example/t"},
+		"registry.example/t:x@sha256:abcdef": {"registry.example/t:x@sha256:abcdef", "registry.example/t"},
+		"tulle":                              {"tulle:" + Current, "tulle"},
 	} {
-		if got := Known(ref, ref)[0]; got.Image != want || got.ProxyImage != want {
-			t.Errorf("%s: got %s and %s, want %s", ref, got.Image, got.ProxyImage, want)
+		for _, r := range Known(ref, ref) {
+			image := want.current
+			if r.Version != Current {
+				image = want.repository + ":" + r.Version
+			}
+			if r.Image != image || r.ProxyImage != image {
+				t.Errorf("%s, release %s: got %s and %s, want %s", ref, r.Version, r.Image, r.ProxyImage, image)
+			}
 		}
 	}
 }
@@ -29,11 +38,13 @@ func TestTagged(t *testing.T) {
 // TestFind finds a release by version and by revision, and nothing else.
 func TestFind(t *testing.T) {
 	c := Known("a", "b")
-	if r, ok := c.Find(Current); !ok || r.Version != Current {
-		t.Errorf("%v %v", r, ok)
-	}
-	if r, ok := c.FindRevision("0-1-0"); !ok || r.Version != Current {
-		t.Errorf("%v %v", r, ok)
+	for _, known := range c {
+		if r, ok := c.Find(known.Version); !ok || r.Version != known.Version || r.Envoy == "" {
+			t.Errorf("%v %v", r, ok)
+		}
+		if r, ok := c.FindRevision(strings.ReplaceAll(known.Version, ".", "-")); !ok || r.Version != known.Version {
+			t.Errorf("%v %v", r, ok)
+		}
 	}
 	for _, v := range []string{"", "0.1", "9.9.9", "v0.1.0"} {
 		if r, ok := c.Find(v); ok {
@@ -47,8 +58,14 @@ func TestFind(t *testing.T) {
 
 // TestFeaturesExist: every feature is one of the Gateway API's, once, in order.
 func TestFeaturesExist(t *testing.T) {
-	r := Known("a", "b")[0]
-	for _, list := range [][]string{r.GatewayFeatures, r.MeshFeatures} {
+	var lists [][]string
+	for _, r := range Known("a", "b") {
+		lists = append(lists, r.GatewayFeatures, r.MeshFeatures)
+	}
+	for _, list := range lists {
+		if len(list) == 0 {
+			t.Error("a release without features")
+		}
 		if !slices.IsSorted(list) || len(slices.Compact(slices.Clone(list))) != len(list) {
 			t.Errorf("not sorted and unique: %v", list)
 		}

@@ -74,7 +74,8 @@ func labelled(t *testing.T, objects []Object) {
 
 func read(t *testing.T, text []byte) (Input, *gwapiv1.Gateway) {
 	t.Helper()
-	in := Input{Release: release.Known("registry.example/tulle:1", "registry.example/tulle-proxy:1")[0], Namespace: "tulle-system", Roots: "-----ROOTS-----\n"}
+	known := release.Known("registry.example/tulle:1", "registry.example/tulle-proxy:1")
+	in := Input{Release: known[len(known)-1], Namespace: "tulle-system", Roots: "-----ROOTS-----\n"}
 	var gw *gwapiv1.Gateway
 	for _, doc := range bytes.Split(text, []byte("\n---\n")) {
 		var kind unstructured.Unstructured
