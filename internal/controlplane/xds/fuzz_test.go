@@ -49,11 +49,12 @@ func FuzzStream(f *testing.F) {
 	f.Add(script(f, resumed, sub(routes, "r"), answer(clusters, "1", "no"), answer(routes, "2", ""), answer(clusters, "3", "no"), answer(clusters, "4", "")))
 	f.Add(script(f, sub(scopes, "s"), sub(routes, "r"), sub(endpoints, "a", "b"), answer(scopes, "1", ""), sub(clusters, "a", "b"), answer(endpoints, "2", "no")))
 	f.Add(script(f, sub("other", "x"), sub("", "x"), sub(clusters, "*", "hidden"), &discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters}))
+	f.Add(script(f, noteOf(noted, "REPORT", "x"), sub(clusters, "a"), noteOf(noted, "REPORT", "y"), answer(noted, "1", "")))
 	f.Add([]byte("\x00\x05nonsense"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		store := NewStore(testTypes()...)
 		clock := time.Unix(1_000_000, 0)
-		srv := testServer(t, store, &clock, Options{Authenticate: nobody, MaxNames: 50})
+		srv := testServer(t, store, &clock, Options{Authenticate: nobody, MaxNames: 50, Notes: []string{noted}})
 		commit := func(rev int) {
 			a, b := Key{clusters, "a"}, Key{clusters, "b"}
 			changes := []Change{

@@ -19,6 +19,8 @@ type metrics struct {
 	gathered  prometheus.Counter
 	refused   *prometheus.CounterVec // by reason
 	malformed prometheus.Counter
+	notes     prometheus.Counter
+	dropped   *prometheus.CounterVec // notes, by reason
 	latency   prometheus.Histogram
 }
 
@@ -39,6 +41,10 @@ func newMetrics(kinds map[string]*kind) *metrics {
 		malformed: counter("malformed_total", "Streams ended because of a malformed or oversized request."),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_xds_refused_total", Help: "Names refused, by reason: unauthorized, wildcard or unauthenticated (streams).",
+		}, []string{"reason"}),
+		notes: counter("notes_total", "Notes of proxies that were kept."),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tulle_xds_dropped_notes_total", Help: "Notes of proxies that were dropped, by reason: oversized, empty or frequent.",
 		}, []string{"reason"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tulle_xds_ack_seconds", Help: "Time from a commit to a proxy's ACK of it.",
@@ -71,7 +77,7 @@ func newTypeMetrics(label string) *typeMetrics {
 func (m *metrics) of(k *kind) *typeMetrics { return m.types[k] }
 
 func (m *metrics) register(r prometheus.Registerer) error {
-	all := []prometheus.Collector{m.streams, m.stale, m.cycles, m.gathered, m.malformed, m.refused, m.latency}
+	all := []prometheus.Collector{m.streams, m.stale, m.cycles, m.gathered, m.malformed, m.notes, m.dropped, m.refused, m.latency}
 	for _, t := range m.types {
 		all = append(all, t.responses, t.resources, t.removals, t.bytes, t.acks, t.nacks)
 	}

@@ -102,7 +102,9 @@ type Stream struct {
 	ID        uint64
 	Principal Principal
 	Node      Node
-	Since     time.Time
+	// Notes are the last of each type, in the order in which the types came first.
+	Notes []Note
+	Since time.Time
 	// Names is how many names it subscribes to.
 	Names int
 	// Pending are names that it does not have in their current version yet, Rejected those it NACKed.
@@ -136,7 +138,7 @@ func (s *Server) Streams() []Stream {
 	defer s.store.mu.RUnlock()
 	for _, ss := range sessions {
 		ss.mu.Lock()
-		st := Stream{ID: ss.id, Principal: ss.principal, Node: ss.node, Since: ss.since, Names: ss.names}
+		st := Stream{ID: ss.id, Principal: ss.principal, Node: ss.node, Notes: slices.Clone(ss.notes), Since: ss.since, Names: ss.names}
 		for sb, r := range ss.rejected {
 			if ss.isRejected(sb) {
 				st.Rejected++

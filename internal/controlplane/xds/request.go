@@ -37,6 +37,10 @@ func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 	if url == "" || len(url) > maxNameBytes {
 		return status.Error(codes.InvalidArgument, "type_url is empty or too long")
 	}
+	if slices.Contains(ss.srv.opts.Notes, url) {
+		ss.note(url, req)
+		return nil
+	}
 	if !ss.sawNode {
 		ss.sawNode = true
 		ss.introduce(req)

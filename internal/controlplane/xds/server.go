@@ -36,6 +36,9 @@ type Options struct {
 	// Authorize says whether a client may have a resource. It must be pure and
 	// quick: it is called once for each name of each subscription.
 	Authorize func(Principal, Key) bool
+	// Notes are the type URLs of requests that ask for nothing: the last of each stream is kept, and
+	// shown by Streams.
+	Notes []string
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
 	// OnProgress, if set, hears of keys whose Acks may have changed, gathered

@@ -19,13 +19,15 @@ type session struct {
 	since     time.Time
 
 	// Used by the goroutine that receives, only.
-	sawNode bool
+	sawNode   bool
+	notesPaid time.Time // see afford
 
 	wakeup chan struct{} // capacity 1: there may be something to send
 	woken  atomic.Bool   // wakeup was filled and the sender has not looked yet
 
 	mu       sync.Mutex // guards the rest, and the subs; after Store.mu
 	node     Node
+	notes    []Note   // the last of each type
 	watches  []*watch // by rank; those of unknown types last
 	nonce    uint64
 	names    int // subscribed, of all types
