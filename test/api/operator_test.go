@@ -20,8 +20,8 @@ import (
 	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"tulle.dev/tulle/api/v1alpha1"
-	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
 // TestOperator is the life of a mesh, from a cluster that has nothing to one that has nothing left.
