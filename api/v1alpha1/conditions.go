@@ -64,6 +64,8 @@ const (
 	ReasonCertificateInvalid = "CertificateInvalid"
 	// ReasonCertificateExpired: the intermediate has ended and was not renewed.
 	ReasonCertificateExpired = "CertificateExpired"
+	// ReasonRootLost: the Secret of the self-made root has gone or was replaced. Traffic goes on, and a new root is brought in.
+	ReasonRootLost = "RootLost"
 )
 
 // Reasons of ConditionControlPlaneReady.

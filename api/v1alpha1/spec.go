@@ -24,6 +24,16 @@ type Certificates struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(h|m|s))+$') || (duration(self) >= duration('10m') && duration(self) <= duration('168h'))",message="write a lifetime between 10m and 168h: shorter ones load the control plane, longer ones outlive a stolen key"
 	WorkloadLifetime metav1.Duration `json:"workloadLifetime,omitempty,omitzero"`
 
+	// MaxClockSkew is how far the clocks of machines may be apart. A new intermediate certificate is used
+	// only once it is this old, because a peer whose clock is behind would refuse it.
+	// +optional
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(h|m|s))+$')",message="write a duration such as 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(h|m|s))+$') || duration(self) <= duration('10m')",message="write at most 10m: workloads' certificates are valid from ten minutes before they are made"
+	MaxClockSkew *metav1.Duration `json:"maxClockSkew,omitempty"`
+
 	// KeyAlgorithm is the kind of the root's and the intermediate's keys. Workloads always use ECDSA P-256.
 	// +optional
 	// +kubebuilder:default="ECDSA-P256"

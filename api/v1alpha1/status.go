@@ -34,8 +34,11 @@ type MeshStatus struct {
 	// Upgrade is how the latest change of the version goes, or went.
 	// +optional
 	Upgrade *UpgradeStatus `json:"upgrade,omitempty"`
-	// Roots are the roots that every proxy trusts. A root that is no longer active stays until it
-	// ends, because certificates that hang from it may still be in use.
+	// Certificates is how the latest change of the root goes, or went.
+	// +optional
+	Certificates *CertificatesStatus `json:"certificates,omitempty"`
+	// Roots are the roots that every proxy trusts. A root that is no longer active stays until no
+	// connected proxy's certificate hangs from it, or it ends.
 	// +optional
 	// +listType=map
 	// +listMapKey=sha256
@@ -54,6 +57,9 @@ type RootStatus struct {
 	NotAfter metav1.Time `json:"notAfter"`
 	// Active tells whether new certificates hang from it.
 	Active bool `json:"active"`
+	// InactiveSince is when certificates stopped to hang from it.
+	// +optional
+	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
 }
 
 // ControlPlaneStatus counts replicas.

@@ -210,6 +210,10 @@ type UpgradeStatus struct {
 	// From and To are releases.
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Requested is spec.version as it was seen last. A release that was rolled back is tried again once
+	// spec.version has been changed to another one and back.
+	// +optional
+	Requested string `json:"requested,omitempty"`
 	// Phase it is in, and since when.
 	Phase UpgradePhase `json:"phase"`
 	Since metav1.Time  `json:"since"`

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Input is all that a decision follows from.
+type Input struct {
+	Spec v1alpha1.Upgrade
+	// Wanted is spec.version; it is known.
+	Wanted string
+	// Status is what the last decision left; nil: none was needed yet.
+	Status *v1alpha1.UpgradeStatus
+	// Serving is the version that the control plane's Service leads to; empty: it is not there yet.
+	Serving string
+	// Image is the proxy image of a version, Allowed whether proxies of the one may live beside a
+	// control plane of the other.
+	Image   func(version string) string
+	Allowed func(from, to string) error
+	// Deployed says of a version's control plane whether all of it is ready, and what it waits for.
+	Deployed func(version string) (ready bool, message string)
+	// Pods that carry a proxy, and what their agents report. Complete: every replica was asked and has answered.
+	Pods     []Pod
+	Proxies  []Proxy
+	Complete bool
+	// Obstacles are what stands in the way of an upgrade, as the preflight sees it.
+	Obstacles []string
+	// Difference is what would change; nil: not known yet.
+	Difference *Difference
+	// Judge compares the replaced proxies of the waves so far with those that are still to be replaced.
+	Judge func(gates v1alpha1.Gates, replaced, others []Seen) (v1alpha1.GateVerdict, string)
+	// External is the answer of the external gate for the present wave; nil: not asked yet.
+	External *v1alpha1.GateResult
+	Now      time.Time
+}
+
+// Difference is what the new control plane would send, against the old one.
+type Difference struct {
+	Summary string
+	// Rejected are objects that the new one rejects and the old one accepts, "Kind namespace/name: why".
+	Rejected []string
+}
+
+// Seen is what a proxy reports, and whose it is.
+type Seen struct {
+	Proxy
+	Workload string
+}
+
+// Decision is what to do now.
+type Decision struct {
+	Status *v1alpha1.UpgradeStatus
+	// Deploy are the versions whose control plane is to run; Serve is the one that serves.
+	Deploy []string
+	Serve  string
+	// Gateways is the version that Gateways' proxies are deployed from.
+	Gateways string
+	// Pull is the version whose images are to be on every node; empty: none.
+	Pull string
+	// Moves are the pods to change now.
+	Moves []Move
+	// Compare asks for Difference, Ask for External, next time.
+	Compare, Ask bool
+	// Settled: nothing is under way, so that what belongs to other versions can go.
+	Settled bool
+	// Events are what is worth telling, once.
+	Events []Event
+	// Again is when to look again although nothing is seen to change; 0: whenever.
+	Again time.Duration
+}
+
+// Event is something worth telling.
+type Event struct {
+	Warning         bool
+	Reason, Message string
+}
+
+// look is how often an upgrade under way is looked at.
+const look = 2 * time.Second
+
+// Next decides.
+func Next(in Input) Decision {
+	if in.Serving == "" {
+		return Decision{Status: in.Status, Deploy: []string{in.Wanted}, Serve: in.Wanted, Gateways: in.Wanted, Settled: true}
+	}
+	u := &run{Input: in, now: metav1.NewTime(in.Now.UTC().Truncate(time.Second)), by: byPod(in.Proxies)}
+	if in.Status != nil {
+		u.s = in.Status.DeepCopy()
+	}
+	u.begin()
+	if u.s != nil {
+		u.s.Requested = in.Wanted
+	}
+	if u.s == nil || u.over() {
+		return u.rest()
+	}
+	// As far as it goes at once: what is still to be seen ends each phase.
+	for before := v1alpha1.UpgradePhase(""); before != u.s.Phase; {
+		before = u.s.Phase
+		u.phase()
+	}
+	if u.over() {
+		u.moves = nil
+		return u.rest()
+	}
+	return u.decision()
+}
+
+// run is one decision in the making.
+type run struct {
+	Input
+	s      *v1alpha1.UpgradeStatus
+	now    metav1.Time
+	by     map[string]reports
+	moves  []Move
+	events []Event
+	ask    bool
+	// gateways: the Gateways' proxies have their turn, or had it.
+	gateways bool
+}
+
+func byPod(list []Proxy) map[string]reports {
+	by := map[string]reports{}
+	for _, p := range list {
+		k := p.Namespace + "/" + p.Pod
+		if by[k] == nil {
+			by[k] = reports{}
+		}
+		// A stream that was cut may be shown a while beside its successor.
+		if old, ok := by[k][p.Slot]; ok && old.Phase == protocol.PhaseReady && p.Phase != protocol.PhaseReady {
+			continue
+		}
+		by[k][p.Slot] = p
+	}
+	return by
+}
+
+func (u *run) over() bool {
+	return u.s.Phase == v1alpha1.PhaseCompleted || u.s.Phase == v1alpha1.PhaseRolledBack
+}
+
+// begin makes a new upgrade of what is wanted, if that is not what is under way, or done.
+func (u *run) begin() {
+	s := u.s
+	switch {
+	case s != nil && !u.over() && s.To == u.Wanted && s.Phase != v1alpha1.PhaseRollingBack:
+		return
+	case s != nil && s.Phase == v1alpha1.PhaseRollingBack && (s.To == u.Wanted || s.From == u.Wanted):
+		return
+	case s != nil && s.Phase == v1alpha1.PhaseRolledBack && s.To == u.Wanted && s.Requested == u.Wanted:
+		return
+	case s != nil && !u.over() && s.From == u.Wanted:
+		u.rollBack("spec.version went back to " + u.Wanted)
+		return
+	case s != nil && !u.over() && !u.nearAll(u.Wanted):
+		u.s.Message = fmt.Sprintf("%s is too far from proxies that still run; going on with %s first", u.Wanted, s.To)
+		return
+	case u.Wanted != u.Serving:
+		u.start(u.Serving, v1alpha1.PhasePreflight)
+		u.event(false, "UpgradeStarted", fmt.Sprintf("from %s to %s", u.Serving, u.Wanted))
+	default:
+		if late := u.stragglers(); late != "" {
+			u.start(late, v1alpha1.PhaseDataPlane)
+			u.s.Wave = 1
+		}
+	}
+}
+
+func (u *run) start(from string, phase v1alpha1.UpgradePhase) {
+	u.s = &v1alpha1.UpgradeStatus{From: from, To: u.Wanted, Phase: phase, Since: u.now, Started: u.now}
+}
+
+// nearAll tells whether every proxy may live beside a control plane of the version.
+func (u *run) nearAll(version string) bool {
+	for _, p := range u.Pods {
+		if u.Allowed(p.version(), version) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// stragglers is the version of a proxy that was left behind and can be replaced now; empty: none.
+func (u *run) stragglers() string {
+	goal := u.goal(u.Wanted)
+	for _, p := range u.Pods {
+		if !p.takesPart() || !p.Ready {
+			continue
+		}
+		if st := advance(p, u.by[p.key()], goal, u.Now); st.stage == due || st.stage == busy {
+			return p.version()
+		}
+	}
+	return ""
+}
+
+func (u *run) goal(version string) Goal { return Goal{Version: version, Image: u.Image(version)} }
+
+func (u *run) enter(p v1alpha1.UpgradePhase) {
+	u.s.Phase, u.s.Since, u.s.Message = p, u.now, ""
+}
+
+func (u *run) event(warning bool, reason, message string) {
+	u.events = append(u.events, Event{Warning: warning, Reason: reason, Message: message})
+}
+
+// rollBack turns round: what was moved goes back.
+func (u *run) rollBack(why string) {
+	u.enter(v1alpha1.PhaseRollingBack)
+	u.s.Message, u.s.WaveDone = why, nil
+	u.event(true, "RollingBack", fmt.Sprintf("from %s to %s: %s", u.s.To, u.s.From, why))
+}
+
+func (u *run) finish(p v1alpha1.UpgradePhase, reason, message string) {
+	u.s.Phase, u.s.Since, u.s.Finished = p, u.now, &u.now
+	u.event(p == v1alpha1.PhaseRolledBack, reason, message)
+}
+
+// rest is the decision when nothing is under way.
+func (u *run) rest() Decision {
+	serve := u.Serving
+	if u.s != nil && u.s.Phase == v1alpha1.PhaseRolledBack && u.s.To == u.Wanted {
+		serve = u.s.From
+	}
+	d := Decision{
+		Status: u.s, Deploy: []string{serve}, Serve: serve, Gateways: serve, Settled: true, Events: u.events,
+	}
+	if u.s != nil && u.s.Finished != nil && u.s.Finished.Equal(&u.now) {
+		d.Again = look
+	}
+	return d
+}
+
+func (u *run) decision() Decision {
+	s := u.s
+	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
+	switch s.Phase {
+	case v1alpha1.PhasePreflight:
+		d.Deploy = []string{s.From}
+	case v1alpha1.PhaseShadow:
+		d.Deploy, d.Compare = []string{s.From, s.To}, true
+	case v1alpha1.PhaseRollingBack:
+		d.Deploy = []string{s.From, s.To}
+		if ready, _ := u.Deployed(s.From); !ready && u.Serving == s.To {
+			d.Serve = s.To
+		}
+	case v1alpha1.PhaseControlPlane, v1alpha1.PhaseDataPlane:
+		d.Deploy, d.Serve = []string{s.From, s.To}, s.To
+		if u.gateways {
+			d.Gateways = s.To
+		}
+	case v1alpha1.PhaseCompleted, v1alpha1.PhaseRolledBack: // rest's
+	}
+	if d.Deploy[0] == d.Deploy[len(d.Deploy)-1] {
+		d.Deploy = d.Deploy[:1] // a straggler of another patch release, or none
+	}
+	return d
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
+)
+
+// TestUpgradeAndBack goes through all phases, and back by writing the old version.
+func TestUpgradeAndBack(t *testing.T) {
+	w := newWorld(t, 1, 5, 3, 1, 1)
+	w.add("gw-1", "shop/ReplicaSet/gw", "0.1.0", names.KindGateway)
+	for _, version := range []string{"0.2.0", "0.1.0"} {
+		w.wanted, w.judged = version, 0
+		for _, phase := range []v1alpha1.UpgradePhase{v1alpha1.PhaseDataPlane, v1alpha1.PhaseCompleted} {
+			w.until(phase)
+		}
+		w.all(version)
+		if w.judged != int(w.status.Waves)-1 {
+			t.Errorf("%d waves were judged, want %d", w.judged, w.status.Waves-1)
+		}
+		if len(w.deployed) != 1 || w.deployed[version] != 2 {
+			w.operate(-1)
+			if len(w.deployed) != 1 {
+				t.Errorf("control planes: %v", w.deployed)
+			}
+		}
+		for _, p := range w.pods {
+			if p.Kind == names.KindSidecar && (p.slots["a"].version != version || p.slots["b"].version != version) {
+				t.Errorf("%s still needs another release's image", p.Name)
+			}
+		}
+	}
+}
+
+// TestBadReleases are stopped in the first wave and rolled back, and stay so.
+func TestBadReleases(t *testing.T) {
+	for name, make := range map[string]func(*world){
+		"never ready": func(w *world) { w.broken["0.2.0"] = true },
+		"fails its gate": func(w *world) {
+			w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GateFailed, "20 % failed" }
+		},
+	} {
+		w := newWorld(t, 2, 20, 10, 1)
+		make(w)
+		w.wanted = "0.2.0"
+		w.until(v1alpha1.PhaseRollingBack)
+		moved := 0
+		for _, p := range w.pods {
+			if p.Target.Slot != "" {
+				moved++
+			}
+		}
+		if moved != 1 {
+			t.Errorf("%s: %d pods were touched, want the first wave's one", name, moved)
+		}
+		w.until(v1alpha1.PhaseRolledBack)
+		w.all("0.1.0")
+		if w.status.Message == "" {
+			t.Errorf("%s: no reason", name)
+		}
+		for range 100 {
+			w.operate(-1)
+			w.pass(10 * time.Second)
+		}
+		if w.status.Phase != v1alpha1.PhaseRolledBack || w.serving != "0.1.0" || len(w.deployed) != 1 {
+			t.Errorf("%s: it did not stay rolled back: %+v, serving %s, %v", name, w.status, w.serving, w.deployed)
+		}
+		// Asked for the old version and then the new one, now a good one, it tries again.
+		w.broken, w.verdict = nil, func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GatePassed, "" }
+		w.wanted = "0.1.0"
+		w.operate(-1)
+		w.wanted = "0.2.0"
+		w.until(v1alpha1.PhaseCompleted)
+		w.all("0.2.0")
+	}
+}
+
+// TestRollbackNever stops where it is, until the version is set back.
+func TestRollbackNever(t *testing.T) {
+	w := newWorld(t, 3, 20)
+	w.spec.Rollback = v1alpha1.RollbackNever
+	w.broken["0.2.0"] = true
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	for range 100 {
+		w.operate(-1)
+		w.pass(5 * time.Second)
+	}
+	if w.status.Phase != v1alpha1.PhaseDataPlane || !strings.Contains(w.status.Message, "rollback is Never") {
+		t.Errorf("%+v", w.status)
+	}
+	w.wanted = "0.1.0"
+	w.until(v1alpha1.PhaseRolledBack)
+	w.all("0.1.0")
+}
+
+// TestNothingIsTouchedBefore: what preflight and shadow find stops an upgrade before any change.
+func TestNothingIsTouchedBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Input)
+		phase  v1alpha1.UpgradePhase
+		say    string
+	}{
+		"an obstacle":    {func(in *Input) { in.Obstacles = []string{"node n has no image"} }, v1alpha1.PhasePreflight, "node n has no image"},
+		"no answer":      {func(in *Input) { in.Complete = false }, v1alpha1.PhasePreflight, "does not answer"},
+		"a rejection":    {func(in *Input) { in.Proxies[0].Rejected, in.Proxies[0].Nacks = 1, []string{"duplicate address"} }, v1alpha1.PhasePreflight, "duplicate address"},
+		"an empty wave":  {func(in *Input) { in.Spec.Waves = wavesOf("app=nobody") }, v1alpha1.PhasePreflight, "picks no pod"},
+		"a rejection to": {func(in *Input) { in.Difference.Rejected = []string{"HTTPRoute shop/cart: no"} }, v1alpha1.PhaseShadow, "HTTPRoute shop/cart: no"},
+		"not compared":   {func(in *Input) { in.Difference = nil }, v1alpha1.PhaseShadow, "comparing"},
+		"paused":         {func(in *Input) { in.Spec.Paused = true }, v1alpha1.PhasePreflight, "paused"},
+	} {
+		w := newWorld(t, 4, 3)
+		w.wanted, w.deployed["0.2.0"] = "0.2.0", 2
+		in := w.input()
+		in.Difference = &Difference{Summary: "nothing"}
+		c.change(&in)
+		d := Next(in)
+		if d.Status.Phase != c.phase || !strings.Contains(d.Status.Message, c.say) || d.Serve != "0.1.0" || len(d.Moves) > 0 {
+			t.Errorf("%s: %+v serves %s, %d moves", name, d.Status, d.Serve, len(d.Moves))
+		}
+	}
+}
+
+// TestSilence: while no control plane answers, nothing is moved, and nothing is taken for done.
+func TestSilence(t *testing.T) {
+	w := newWorld(t, 5, 4)
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	for range 5 {
+		w.operate(-1)
+		w.pass(2 * time.Second)
+	}
+	w.silent = true
+	wave := w.status.Wave
+	for range 200 {
+		if d := w.operate(-1); len(d.Moves) > 0 {
+			t.Fatalf("moves %+v", d.Moves)
+		}
+		w.pass(time.Second / 2)
+	}
+	if w.status.Phase != v1alpha1.PhaseDataPlane || w.status.Wave != wave {
+		t.Fatalf("went on in silence: %+v", w.status)
+	}
+	w.silent = false
+	w.until(v1alpha1.PhaseCompleted)
+	w.all("0.2.0")
+}
+
+// TestLeftOut: pods that opted out, can't be replaced or are not Ready don't hold an upgrade up, and
+// are told; the last are replaced once they are Ready.
+func TestLeftOut(t *testing.T) {
+	w := newWorld(t, 6, 4, 1, 1, 1)
+	w.pods["shop/w1-0"].Order = names.UpgradeNever
+	w.pods["shop/w2-0"].Obstacle = "it has no slots"
+	w.pods["shop/w3-0"].Ready = false
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseCompleted)
+	for _, say := range []string{"w1-0 goes on with 0.1.0 (label tulle.dev/upgrade=never)", "w2-0 goes on with 0.1.0 (it has no slots)", "w3-0 goes on with 0.1.0 (it is not Ready)"} {
+		if !strings.Contains(w.status.Message, say) {
+			t.Errorf("%q does not say %q", w.status.Message, say)
+		}
+	}
+	w.pods["shop/w3-0"].Ready = true
+	w.operate(-1)
+	w.pass(time.Second)
+	w.until(v1alpha1.PhaseCompleted)
+	if got := w.pods["shop/w3-0"].version(); got != "0.2.0" {
+		t.Errorf("the straggler is %s", got)
+	}
+}
+
+// TestOutsideOfWindows: replacements begin within a window only.
+func TestOutsideOfWindows(t *testing.T) {
+	w := newWorld(t, 7, 4)
+	w.spec.Windows = []v1alpha1.Window{{Start: "22:00"}}
+	w.spec.Windows[0].Duration.Duration = 4 * time.Hour
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	w.operate(-1)
+	if !strings.Contains(w.status.Message, "window") {
+		t.Errorf("%+v", w.status)
+	}
+	w.now = w.now.Truncate(24 * time.Hour).Add(25*time.Hour + 30*time.Minute) // half past one
+	w.until(v1alpha1.PhaseCompleted)
+}
+
+// TestExternalGate is asked once a wave has soaked, and each wave anew.
+func TestExternalGate(t *testing.T) {
+	w := newWorld(t, 8, 4)
+	w.spec.Gates.External = &v1alpha1.ExternalGate{URL: "http://check"}
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseCompleted)
+	if len(w.status.Gates) != int(w.status.Waves)-1 || w.status.Gates[0].Message != "200" {
+		t.Errorf("%+v", w.status.Gates)
+	}
+}
+
+// TestNoEvidence goes on or waits, as the spec says, and is no pass.
+func TestNoEvidence(t *testing.T) {
+	w := newWorld(t, 9, 4)
+	w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GateNoEvidence, "3 requests" }
+	w.spec.Gates.OnNoEvidence = v1alpha1.OnNoEvidencePause
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	for range 300 {
+		w.operate(-1)
+		w.pass(2 * time.Second)
+	}
+	if w.status.Wave != 1 || !strings.Contains(w.status.Message, "3 requests") {
+		t.Errorf("%+v", w.status)
+	}
+	w.spec.Gates.OnNoEvidence = v1alpha1.OnNoEvidenceContinue
+	w.until(v1alpha1.PhaseCompleted)
+	if w.status.Gates[0].Result != v1alpha1.GateNoEvidence {
+		t.Errorf("%+v", w.status.Gates)
+	}
+}
+
+// TestAnything drives worlds of all sizes by random moves: the operator is stopped anywhere, versions
+// are edited again and again, releases are bad, pods come and go. The invariants are the world's; in
+// the end every world comes to rest with all proxies of one version.
+func TestAnything(t *testing.T) {
+	for seed := range uint64(150) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWorld(t, seed, 1+int(seed%13), 1+int(seed%4), 1)
+			w.broken["0.3.0"] = seed%2 == 0
+			versions := []string{"0.1.0", "0.2.0", "0.3.0"}
+			for range 400 {
+				switch n := w.r.IntN(100); {
+				case n == 0:
+					if v := versions[w.r.IntN(3)]; allowed(w.serving, v) == nil { // as the admission holds it
+						w.wanted = v
+					}
+				case n < 3:
+					w.add(fmt.Sprintf("new-%d", len(w.pods)), "shop/ReplicaSet/new", w.serving, names.KindSidecar)
+				case n < 5 && len(w.pods) > 1:
+					keys := slices.Sorted(maps.Keys(w.pods))
+					delete(w.pods, keys[w.r.IntN(len(keys))])
+				case n < 50:
+					w.operate(w.r.IntN(3))
+				default:
+					w.operate(-1)
+				}
+				w.pass(time.Duration(w.r.IntN(5000)) * time.Millisecond)
+			}
+			for range 3000 {
+				w.operate(-1)
+				if w.status == nil || w.status.Phase == v1alpha1.PhaseCompleted && w.status.To == w.wanted ||
+					w.status.Phase == v1alpha1.PhaseRolledBack {
+					break
+				}
+				w.pass(2 * time.Second)
+			}
+			if w.status != nil && w.status.Finished == nil {
+				t.Fatalf("does not come to rest, at %v: %+v", w.now, w.status)
+			}
+			w.all(w.serving)
+		})
+	}
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
+)
+
+// shown is how many things a message names.
+const shown = 3
+
+// phase does what the present phase is for, and enters the next one when it is done.
+func (u *run) phase() {
+	if u.Spec.Paused && u.s.Phase != v1alpha1.PhaseRollingBack {
+		u.s.Message = "paused by spec.upgrade.paused"
+		if u.s.Phase == v1alpha1.PhaseDataPlane {
+			u.gateways = u.wavesDone()
+		}
+		return
+	}
+	switch u.s.Phase {
+	case v1alpha1.PhasePreflight:
+		u.preflight()
+	case v1alpha1.PhaseShadow:
+		u.shadow()
+	case v1alpha1.PhaseControlPlane:
+		u.controlPlane()
+	case v1alpha1.PhaseDataPlane:
+		u.dataPlane()
+	case v1alpha1.PhaseRollingBack:
+		u.goBack()
+	case v1alpha1.PhaseCompleted, v1alpha1.PhaseRolledBack:
+	}
+}
+
+func (u *run) preflight() {
+	obstacles := slices.Clone(u.Obstacles)
+	if _, problem := Waves(u.Spec.Waves, u.Pods); problem != "" {
+		obstacles = append(obstacles, problem)
+	}
+	if !u.Complete {
+		obstacles = append(obstacles, "a replica of the control plane does not answer, so it is not known how the proxies are")
+	}
+	for _, p := range u.Proxies {
+		if p.Rejected > 0 {
+			obstacles = append(obstacles, fmt.Sprintf("proxy %s/%s rejects its configuration (%s)", p.Namespace, p.Pod, strings.Join(p.Nacks, "; ")))
+		}
+	}
+	if len(obstacles) > 0 {
+		u.s.Message = "nothing was changed yet: " + some(obstacles)
+		return
+	}
+	u.enter(v1alpha1.PhaseShadow)
+}
+
+func (u *run) shadow() {
+	if ready, message := u.Deployed(u.s.To); !ready {
+		u.s.Message = "the control plane of " + u.s.To + " is coming up beside the old one: " + message
+		return
+	}
+	if u.Difference == nil {
+		u.s.Message = "comparing what the two control planes would send"
+		return
+	}
+	u.s.Difference = u.Difference.Summary
+	if n := len(u.Difference.Rejected); n > 0 && u.Spec.OnDifference != v1alpha1.OnDifferenceContinue {
+		u.s.Message = fmt.Sprintf("release %s rejects what %s accepts: %s; correct that, or set spec.upgrade.onDifference to Continue; see tulle upgrade diff",
+			u.s.To, u.s.From, some(u.Difference.Rejected))
+		return
+	}
+	u.enter(v1alpha1.PhaseControlPlane)
+}
+
+func (u *run) controlPlane() {
+	if u.Serving != u.s.To {
+		u.s.Message = "leading new connections and injection to " + u.s.To
+		return
+	}
+	if ready, message := u.Deployed(u.s.To); !ready {
+		u.s.Message = "the control plane of " + u.s.To + " is not ready: " + message
+		return
+	}
+	u.enter(v1alpha1.PhaseDataPlane)
+	u.s.Wave = 1
+}
+
+// tally is how far the replacement of some pods has come.
+type tally struct {
+	done, total int
+	// open pods are not done and hold the wave up; waiting says why, in their order.
+	open    int
+	busy    int
+	waiting []string
+	failed  []string
+	due     []Move
+}
+
+// count looks at pods, all of which take part.
+func (u *run) count(pods []Pod, goal Goal) tally {
+	var t tally
+	for _, p := range pods {
+		t.total++
+		st := advance(p, u.by[p.key()], goal, u.Now)
+		name := p.key() + ": "
+		switch {
+		case st.stage == done:
+			t.done++
+		case st.stage == due:
+			t.open++
+			t.due = append(t.due, st.move)
+		case st.stage == busy:
+			t.open++
+			t.busy++
+			t.waiting = append(t.waiting, name+st.why)
+		case st.stage == failed:
+			t.open++
+			t.failed = append(t.failed, name+st.why)
+		case p.Ready && p.Obstacle == "":
+			// Its proxy serves, but can't be seen: it is waited for.
+			t.open++
+			t.waiting = append(t.waiting, name+st.why)
+		}
+		// Others are left out: they can't be replaced, or are replaced once they are Ready.
+	}
+	return t
+}
+
+func (u *run) dataPlane() {
+	goal := u.goal(u.s.To)
+	waves, _ := Waves(u.Spec.Waves, u.Pods)
+	all := u.count(slices.Concat(waves...), goal)
+	u.s.Proxies, u.s.Replaced = int32(all.total), int32(all.done) //nolint:gosec // pods
+	u.s.Waves = int32(len(waves)) + 1                             //nolint:gosec // the last one is the Gateways'
+	u.s.Wave = min(max(u.s.Wave, 1), u.s.Waves)
+	if all.open > 0 && u.wavesDone() {
+		u.s.Wave = int32(len(waves)) //nolint:gosec // a pod became Ready late: it is replaced and judged with the last wave
+	}
+	if len(all.failed) > 0 {
+		u.fail("the proxy did not get ready: " + some(all.failed))
+		return
+	}
+	for !u.wavesDone() {
+		now := slices.Concat(waves[:u.s.Wave]...)
+		t := u.count(now, goal)
+		if t.open > 0 {
+			u.s.WaveDone = nil
+			t.busy = all.busy // whatever wave they are of, or of whichever attempt
+			u.replace(t, all.total)
+			return
+		}
+		if !u.judge(now, waves) {
+			return
+		}
+	}
+	u.gateways = true
+	if waiting := u.gatewaysBehind(goal.Version); len(waiting) > 0 {
+		u.s.Message = "the Gateways' proxies are deployed anew: " + some(waiting)
+		return
+	}
+	if u.tidyUp(slices.Concat(waves...), goal) {
+		return
+	}
+	u.s.Message = leftOut(u.Pods, goal)
+	u.finish(v1alpha1.PhaseCompleted, "UpgradeCompleted", fmt.Sprintf("%d of %d proxies were replaced", u.s.Replaced, u.s.Proxies))
+}
+
+// wavesDone tells whether only the Gateways are left.
+func (u *run) wavesDone() bool { return u.s.Wave >= u.s.Waves }
+
+// replace starts as many replacements as may be under way at once.
+func (u *run) replace(t tally, total int) {
+	u.s.Message = some(t.waiting)
+	if !open(u.Spec.Windows, u.Now) {
+		if len(t.waiting) == 0 {
+			u.s.Message = "waiting for a window of spec.upgrade.windows"
+		}
+		return
+	}
+	u.take(t, total)
+	if len(t.waiting) == 0 && len(u.moves) > 0 {
+		u.s.Message = "replacing " + strconv.Itoa(len(u.moves))
+	}
+}
+
+// take takes the moves that may be made now: those that only note what is so already come first and
+// are free, the others as far as the limit allows.
+func (u *run) take(t tally, total int) {
+	left := limit(u.Spec, total) - t.busy
+	for _, m := range t.due {
+		if m.Version == "" {
+			continue
+		}
+		u.moves = append(u.moves, m)
+		if m.Target != nil {
+			left-- // another slot is still getting ready, until it hears of this
+		}
+	}
+	for _, m := range t.due {
+		if m.Version == "" && left > 0 {
+			u.moves = append(u.moves, m)
+			left--
+		}
+	}
+}
+
+// limit is spec.upgrade.maxUnavailable of all.
+func limit(spec v1alpha1.Upgrade, total int) int {
+	v := spec.MaxUnavailable
+	if v == nil {
+		return max(1, share(total, 10))
+	}
+	if percent, ok := strings.CutSuffix(v.StrVal, "%"); ok {
+		n, err := strconv.Atoi(percent)
+		if err != nil {
+			return 1
+		}
+		return max(1, share(total, n))
+	}
+	return max(1, v.IntValue())
+}
+
+// judge watches a wave whose proxies have all been replaced; true: it has passed, and the next begins.
+func (u *run) judge(moved []Pod, waves [][]Pod) bool {
+	if u.s.WaveDone == nil {
+		u.s.WaveDone = &u.now
+	}
+	if left := u.s.WaveDone.Add(u.Spec.Soak.Duration).Sub(u.Now); left > 0 {
+		u.s.Message = fmt.Sprintf("watching wave %d until %s", u.s.Wave, u.s.WaveDone.Add(u.Spec.Soak.Duration).UTC().Format("15:04:05"))
+		return false
+	}
+	if !u.Complete {
+		u.s.Message = "a replica of the control plane does not answer, so the wave can't be judged"
+		return false
+	}
+	result := u.verdict(moved, slices.Concat(waves[u.s.Wave:]...))
+	if result.Result == v1alpha1.GatePassed && u.Spec.Gates.External != nil {
+		if u.External == nil || u.External.Wave != u.s.Wave {
+			u.ask = true
+			u.s.Message = "asking " + u.Spec.Gates.External.URL
+			return false
+		}
+		result = *u.External
+	}
+	switch {
+	case result.Result == v1alpha1.GateFailed:
+		u.note(result)
+		u.fail(fmt.Sprintf("wave %d failed: %s", u.s.Wave, result.Message))
+		return false
+	case result.Result == v1alpha1.GateNoEvidence && u.Spec.Gates.OnNoEvidence == v1alpha1.OnNoEvidencePause:
+		u.s.Message = fmt.Sprintf("wave %d can't be judged yet: %s", u.s.Wave, result.Message)
+		u.ask = u.Spec.Gates.External != nil
+		return false
+	}
+	u.note(result)
+	u.event(false, "WavePassed", fmt.Sprintf("%d of %d: %s: %s", u.s.Wave, u.s.Waves, result.Result, result.Message))
+	u.s.Wave, u.s.WaveDone, u.s.Message = u.s.Wave+1, nil, ""
+	return true
+}
+
+// verdict judges by what the proxies report.
+func (u *run) verdict(moved, rest []Pod) v1alpha1.GateResult {
+	v, message := u.Judge(u.Spec.Gates, u.seen(moved, true), u.seen(rest, false))
+	return v1alpha1.GateResult{Wave: u.s.Wave, Result: v, Message: message}
+}
+
+// seen are the reports of the pods' proxies, of those that run the new version or of the others.
+func (u *run) seen(pods []Pod, replaced bool) []Seen {
+	var out []Seen
+	for _, p := range pods {
+		r := u.by[p.key()]
+		if s := r.ready("", p.target()); s != "" && (r[s].Version == u.s.To) == replaced {
+			out = append(out, Seen{Proxy: r[s], Workload: p.Workload})
+		}
+	}
+	return out
+}
+
+// note keeps the result, instead of an earlier one of the same wave.
+func (u *run) note(r v1alpha1.GateResult) {
+	u.s.Gates = slices.DeleteFunc(u.s.Gates, func(g v1alpha1.GateResult) bool { return g.Wave == r.Wave })
+	u.s.Gates = append(u.s.Gates, r)
+	if len(u.s.Gates) > 16 {
+		u.s.Gates = u.s.Gates[1:]
+	}
+}
+
+// fail goes back, or stops where it is.
+func (u *run) fail(why string) {
+	if u.Spec.Rollback == v1alpha1.RollbackNever {
+		u.s.Message = why + "; stopped, because spec.upgrade.rollback is Never: set spec.version to " + u.s.From + " to go back"
+		return
+	}
+	u.rollBack(why)
+}
+
+// goBack replaces the proxies by those of the release before, all at once but for the limit.
+func (u *run) goBack() {
+	goal := u.goal(u.s.From)
+	waves, _ := Waves(u.Spec.Waves, u.Pods)
+	pods := slices.Concat(waves...)
+	t := u.count(pods, goal)
+	u.s.Proxies, u.s.Replaced = int32(t.total), int32(t.total-t.done) //nolint:gosec // pods
+	u.take(t, t.total)
+	tidying := u.tidyUp(pods, goal)
+	if t.open > 0 || tidying || u.Serving != u.s.From || len(u.gatewaysBehind(u.s.From)) > 0 {
+		return
+	}
+	u.finish(v1alpha1.PhaseRolledBack, "RolledBack", u.s.Message)
+}
+
+// tidyUp gives standby slots the image of the slot that serves; true: some still need it.
+func (u *run) tidyUp(pods []Pod, goal Goal) bool {
+	waiting := false
+	for _, p := range pods {
+		r := u.by[p.key()]
+		if m := tidy(p, r, goal, u.Now); m != nil {
+			u.moves = append(u.moves, *m)
+			waiting = true
+			continue
+		}
+		// Its last connections are still ending.
+		if p.version() == goal.Version && p.Ready && p.A.Image != p.B.Image && len(r) > 0 {
+			waiting = true
+		}
+	}
+	if waiting && u.s.Phase == v1alpha1.PhaseDataPlane {
+		u.s.Message = "waiting for the last connections of the replaced proxies to end"
+	}
+	return waiting
+}
+
+// gatewaysBehind are the Gateways' pods that are not of the version, or not Ready yet.
+func (u *run) gatewaysBehind(version string) []string {
+	var out []string
+	for _, p := range u.Pods {
+		if p.Kind == names.KindGateway && !p.Deleting && (p.version() != version || !p.Ready) {
+			out = append(out, p.key())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// leftOut says who goes on with another version; empty: nobody.
+func leftOut(pods []Pod, goal Goal) string {
+	var out []string
+	for _, p := range pods {
+		if p.Deleting || p.Kind != names.KindSidecar || p.version() == goal.Version {
+			continue
+		}
+		why := "it is not Ready"
+		switch {
+		case p.Order == names.UpgradeNever:
+			why = "label " + names.LabelUpgrade + "=" + names.UpgradeNever
+		case p.Obstacle != "":
+			why = p.Obstacle
+		}
+		out = append(out, p.key()+" goes on with "+p.version()+" ("+why+")")
+	}
+	slices.Sort(out)
+	return some(out)
+}
+
+func some(list []string) string {
+	if len(list) <= shown {
+		return strings.Join(list, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(list[:shown], "; "), len(list)-shown)
+}

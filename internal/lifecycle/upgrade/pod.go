@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Pod is a pod that carries a proxy.
+type Pod struct {
+	Namespace, Name string
+	UID             types.UID
+	// Kind is names.KindSidecar or names.KindGateway.
+	Kind string
+	// Workload is what made the pod, "NAMESPACE/KIND/NAME"; pods of one workload are alike.
+	Workload string
+	Labels   map[string]string
+	// Order is names.UpgradeFirst, names.UpgradeNever or "", of the pod or else of its namespace.
+	Order string
+	// Ready is the pod's condition; Deleting pods are going away.
+	Ready, Deleting bool
+	// Obstacle says why the slots can't be replaced in place; empty: they can.
+	Obstacle string
+	// A and B are the slots.
+	A, B Slot
+	// Target is the order that the pod's annotation gives; the zero value: none.
+	Target protocol.Target
+}
+
+// Slot is a proxy slot as the API server shows it.
+type Slot struct {
+	Image string
+	// Problem says why the container does not run, in the kubelet's words; empty: it does.
+	Problem string
+}
+
+func (p Pod) key() string { return p.Namespace + "/" + p.Name }
+
+// version is that of the proxy that serves, as the pod's label says.
+func (p Pod) version() string { return p.Labels[names.LabelVersion] }
+
+func (p Pod) slot(name string) Slot {
+	if name == "b" {
+		return p.B
+	}
+	return p.A
+}
+
+// target is the order in force: without the annotation it is slot a, generation 0.
+func (p Pod) target() protocol.Target {
+	if p.Target.Slot == "" {
+		return protocol.Target{Slot: "a"}
+	}
+	return p.Target
+}
+
+// takesPart tells whether the pod's proxy is to be replaced in place at all. Gateways are deployed
+// anew instead, by their own Deployment.
+func (p Pod) takesPart() bool {
+	return p.Kind == names.KindSidecar && p.Order != names.UpgradeNever && !p.Deleting
+}
+
+func other(slot string) string {
+	if slot == "a" {
+		return "b"
+	}
+	return "a"
+}
+
+// Move is a change of one pod. It is applied as one patch, guarded by the pod's UID.
+type Move struct {
+	Namespace, Name string
+	UID             types.UID
+	// Images by slot ("a", "b"); others stay.
+	Images map[string]string
+	// Target replaces the annotation; nil: it stays.
+	Target *protocol.Target
+	// Version replaces the label; empty: it stays.
+	Version string
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"fmt"
+	"time"
+
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// Goal is what the proxies are to become.
+type Goal struct{ Version, Image string }
+
+// patience is how long a slot may take from the order to being ready.
+const patience = 2 * time.Minute
+
+// settling is how long after an order the silence of a slot proves nothing.
+const settling = 5 * time.Second
+
+// stage is where one pod stands.
+type stage int
+
+const (
+	// done: it serves with what is wanted.
+	done stage = iota
+	// due: the move can be made now.
+	due
+	// busy: a replacement is under way.
+	busy
+	// held: nothing can be done yet, and nothing has been.
+	held
+	// failed: the replacement did not work in time.
+	failed
+)
+
+// standing is a stage, why, and the move that is due.
+type standing struct {
+	stage stage
+	why   string
+	move  Move
+}
+
+// reports of one pod, by slot.
+type reports map[string]Proxy
+
+// ready finds a slot that serves, of the version; "" is any version. With two it is the one that was
+// ordered.
+func (r reports) ready(version string, ordered protocol.Target) string {
+	for _, s := range []string{ordered.Slot, other(ordered.Slot)} {
+		if p, ok := r[s]; ok && p.Phase == protocol.PhaseReady && (version == "" || p.Version == version) {
+			return s
+		}
+	}
+	return ""
+}
+
+// advance says what to do next with one pod. r holds what its agents report, of all replicas of the
+// control plane.
+func advance(p Pod, r reports, goal Goal, now time.Time) standing {
+	t := p.target()
+	move := Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID}
+	order := func(slot string) *protocol.Target {
+		return &protocol.Target{Slot: slot, Generation: t.Generation + 1, Version: goal.Version, Since: now.UTC().Truncate(time.Second)}
+	}
+	ordered := t.Version == goal.Version || t.Version == "" && p.version() == goal.Version
+	if ordered && p.version() == goal.Version {
+		return standing{stage: done}
+	}
+	if s := r.ready(goal.Version, t); s != "" {
+		if !ordered || t.Slot != s {
+			// It serves already, though another slot was ordered, or another version: that one failed.
+			move.Target = order(s)
+		}
+		move.Version = goal.Version
+		return standing{stage: due, move: move}
+	}
+	if t.Version == goal.Version {
+		return underWay(p, r, t, now)
+	}
+	serving := r.ready("", t)
+	if serving == "" {
+		return standing{stage: held, why: "no proxy of it is connected and ready"}
+	}
+	if !p.Ready {
+		return standing{stage: held, why: "the pod is not Ready"}
+	}
+	if p.Obstacle != "" {
+		return standing{stage: held, why: p.Obstacle}
+	}
+	standby := other(serving)
+	if said, ok := r[standby]; ok && t.Slot == standby && said.Phase != protocol.PhaseReady && said.Phase != protocol.PhaseDraining {
+		// It was ordered for something else and does not get ready. Called off, it will be idle.
+		move.Target = order(serving)
+		move.Target.Version = r[serving].Version
+		return standing{stage: due, move: move}
+	}
+	if !idle(r, t, standby, now) {
+		return standing{stage: busy, why: "slot " + standby + " has not finished draining"}
+	}
+	if p.slot(standby).Image != goal.Image {
+		move.Images = map[string]string{standby: goal.Image}
+	}
+	move.Target = order(standby)
+	return standing{stage: due, move: move}
+}
+
+// underWay is a pod whose slot was ordered and does not serve yet.
+func underWay(p Pod, r reports, t protocol.Target, now time.Time) standing {
+	why := "waiting for slot " + t.Slot
+	if said, ok := r[t.Slot]; ok && said.Version == t.Version {
+		why = fmt.Sprintf("slot %s is %s", t.Slot, said.Phase)
+		if said.Message != "" {
+			why += ": " + said.Message
+		}
+	} else if problem := p.slot(t.Slot).Problem; problem != "" {
+		why = "slot " + t.Slot + ": " + problem
+	}
+	if now.Sub(t.Since) > patience {
+		return standing{stage: failed, why: why}
+	}
+	return standing{stage: busy, why: why}
+}
+
+// idle tells whether a slot has nothing to lose: no agent of it is connected, although the control
+// plane hears of the pod, and it was not ordered away just now.
+func idle(r reports, t protocol.Target, slot string, now time.Time) bool {
+	_, connected := r[slot]
+	return !connected && len(r) > 0 && now.Sub(t.Since) > settling
+}
+
+// tidy makes the standby's image that of the slot that serves, so that nothing of the release before
+// is needed any more, or nil: not needed, or not now.
+func tidy(p Pod, r reports, goal Goal, now time.Time) *Move {
+	t := p.target()
+	serving := r.ready(goal.Version, t)
+	if serving == "" || p.version() != goal.Version || p.Obstacle != "" {
+		return nil
+	}
+	standby := other(serving)
+	if p.slot(standby).Image == p.slot(serving).Image || !idle(r, t, standby, now) {
+		return nil
+	}
+	return &Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Images: map[string]string{standby: p.slot(serving).Image}}
+}
