@@ -18,36 +18,6 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// ProxyReport is one connected proxy, as names.PathProxies lists them.
-type ProxyReport struct {
-	Namespace string    `json:"namespace"`
-	Pod       string    `json:"pod"`
-	Kind      string    `json:"kind"`
-	Version   string    `json:"version"`
-	Since     time.Time `json:"since"`
-	// Names it subscribes to, those that it does not have in their current version, and those it rejected.
-	Names    int `json:"names"`
-	Pending  int `json:"pending"`
-	Rejected int `json:"rejected"`
-	// Nacks are some of the rejections, in Envoy's words.
-	Nacks []NackReport `json:"nacks,omitempty"`
-}
-
-// NackReport is a resource that a proxy rejected.
-type NackReport struct {
-	Type    string `json:"type"`
-	Name    string `json:"name"`
-	Message string `json:"message"`
-}
-
-// ProxiesReport is the answer of names.PathProxies for one replica.
-type ProxiesReport struct {
-	Connected int           `json:"connected"`
-	Proxies   []ProxyReport `json:"proxies"`
-	// Failures counts translations that failed and whose last good result is served.
-	Failures int `json:"failures"`
-}
-
 // monitor serves health, metrics and what is connected, over plain HTTP. Nothing there is secret and
 // nothing changes anything.
 func (r *replica) monitor(ctx context.Context) error {
@@ -84,10 +54,7 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 		if !ok {
 			continue
 		}
-		p := ProxyReport{Namespace: c.Namespace, Pod: c.Pod, Kind: c.Kind, Since: s.Since, Names: s.Names, Pending: s.Pending, Rejected: s.Rejected}
-		for _, n := range s.Rejections {
-			p.Nacks = append(p.Nacks, NackReport{Type: n.Key.TypeURL, Name: n.Key.Name, Message: n.Err})
-		}
+		p := proxyReport(c, s)
 		if wl, ok := r.feed.workload(keyOf(c)); ok {
 			p.Version = wl.Version
 		}

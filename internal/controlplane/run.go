@@ -167,6 +167,7 @@ func (r *replica) build(m *ca.Metrics) error {
 	}
 	r.server, err = xds.NewServer(store, xds.Options{
 		Authenticate: r.feed.authenticate, Authorize: authorize, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,
+		Notes:      []string{protocol.ReportType},
 		OnProgress: func(keys []xds.Key) { r.feed.ledger.Touch(keys) },
 	})
 	if err != nil {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"encoding/json"
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// ProxyReport is one connected proxy, as names.PathProxies lists them.
+type ProxyReport struct {
+	Namespace string    `json:"namespace"`
+	Pod       string    `json:"pod"`
+	Kind      string    `json:"kind"`
+	Version   string    `json:"version"`
+	Since     time.Time `json:"since"`
+	// Names it subscribes to, those that it does not have in their current version, and those it rejected.
+	Names    int `json:"names"`
+	Pending  int `json:"pending"`
+	Rejected int `json:"rejected"`
+	// Nacks are some of the rejections, in Envoy's words.
+	Nacks []NackReport `json:"nacks,omitempty"`
+	// Slot, Agent (its release) and Envoy (its version) are what the agent said when it connected.
+	Slot  string `json:"slot,omitempty"`
+	Agent string `json:"agent,omitempty"`
+	Envoy string `json:"envoy,omitempty"`
+	// Report is what the agent told last, and ReportedAt when that came; left out if it told nothing
+	// that can be read. Like everything of this stream it is the pod's own word.
+	Report     *protocol.Report `json:"report,omitempty"`
+	ReportedAt time.Time        `json:"reportedAt,omitzero"`
+}
+
+// NackReport is a resource that a proxy rejected.
+type NackReport struct {
+	Type    string `json:"type"`
+	Name    string `json:"name"`
+	Message string `json:"message"`
+}
+
+// ProxiesReport is the answer of names.PathProxies for one replica.
+type ProxiesReport struct {
+	Connected int           `json:"connected"`
+	Proxies   []ProxyReport `json:"proxies"`
+	// Failures counts translations that failed and whose last good result is served.
+	Failures int `json:"failures"`
+}
+
+// proxyReport is a stream as its proxy is reported, but for the pod's version.
+func proxyReport(c connected, s xds.Stream) ProxyReport {
+	p := ProxyReport{
+		Namespace: c.Namespace, Pod: c.Pod, Kind: c.Kind, Since: s.Since, Names: s.Names, Pending: s.Pending, Rejected: s.Rejected,
+		Slot: s.Node.Metadata[protocol.MetaSlot], Agent: s.Node.Metadata[protocol.MetaVersion], Envoy: s.Node.Metadata[protocol.MetaEnvoy],
+	}
+	for _, n := range s.Rejections {
+		p.Nacks = append(p.Nacks, NackReport{Type: n.Key.TypeURL, Name: n.Key.Name, Message: n.Err})
+	}
+	for _, n := range s.Notes {
+		if n.TypeURL != protocol.ReportType {
+			continue
+		}
+		var r protocol.Report
+		if err := json.Unmarshal([]byte(n.Metadata[protocol.MetaReport]), &r); err == nil {
+			p.Report, p.ReportedAt = &r, n.At
+		}
+	}
+	return p
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tulle.dev/tulle/internal/controlplane/rights"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// TestProxyReport: what is told of a stream, as JSON, since other releases read it.
+func TestProxyReport(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	who := connected{Proxy: rights.Proxy{Namespace: "shop", Pod: "cart-0", Kind: "sidecar"}}
+	note := func(text string) []xds.Note {
+		return []xds.Note{
+			{TypeURL: "other", Metadata: map[string]string{protocol.MetaReport: `{"phase":"Failed"}`}, At: since},
+			{TypeURL: protocol.ReportType, Metadata: map[string]string{protocol.MetaReport: text}, At: since.Add(time.Minute)},
+		}
+	}
+	plain := `{"namespace":"shop","pod":"cart-0","kind":"sidecar","version":"","since":"2026-01-02T03:04:05Z","names":7,"pending":0,"rejected":0}`
+	for name, c := range map[string]struct {
+		stream xds.Stream
+		want   string
+	}{
+		"an agent that doesn't report": {xds.Stream{Since: since, Names: 7}, plain},
+		"all of it": {
+			xds.Stream{
+				Since: since, Names: 7, Pending: 2, Rejected: 1,
+				Rejections: []xds.Rejection{{Key: xds.Key{TypeURL: "t", Name: "n"}, Version: "1", Err: "no such cluster"}},
+				Node:       xds.Node{ID: "x", Metadata: map[string]string{protocol.MetaSlot: "b", protocol.MetaVersion: "0.2.0", protocol.MetaEnvoy: "1.40.0", "OTHER": "x"}},
+				Notes:      note(`{"phase":"Draining","message":"handover","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1,"later":"x"}`),
+			},
+			`{"namespace":"shop","pod":"cart-0","kind":"sidecar","version":"","since":"2026-01-02T03:04:05Z","names":7,"pending":2,"rejected":1,` +
+				`"nacks":[{"type":"t","name":"n","message":"no such cluster"}],"slot":"b","agent":"0.2.0","envoy":"1.40.0",` +
+				`"report":{"phase":"Draining","message":"handover","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1},"reportedAt":"2026-01-02T03:05:05Z"}`,
+		},
+		"garbage":          {xds.Stream{Since: since, Names: 7, Notes: note("<html>")}, plain},
+		"nothing in it":    {xds.Stream{Since: since, Names: 7, Notes: note("")}, plain},
+		"a negative count": {xds.Stream{Since: since, Names: 7, Notes: note(`{"requests":-1}`)}, plain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := json.Marshal(proxyReport(who, c.stream))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.want, string(b)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
