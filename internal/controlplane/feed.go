@@ -11,6 +11,7 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/pipeline"
 	"tulle.dev/tulle/internal/controlplane/source"
@@ -37,7 +38,7 @@ type feed struct {
 	active    *v1alpha1.Mesh
 	peers     peers
 	moved     chan struct{} // closed and replaced when the peers may have changed
-	failures  int
+	failures  []incr.Failure
 }
 
 // apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
@@ -79,7 +80,7 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
 	}
 	f.mu.Lock()
-	f.failures = len(f.graph.Failures())
+	f.failures = f.graph.Failures()
 	f.mu.Unlock()
 	select {
 	case <-f.synced:

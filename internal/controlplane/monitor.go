@@ -37,6 +37,7 @@ func (r *replica) monitor(ctx context.Context) error {
 		}
 	})
 	mux.HandleFunc("GET "+names.PathProxies, r.proxies)
+	mux.HandleFunc("GET "+names.PathTranslation, r.translation)
 	mux.Handle("GET "+status.ReportPath, r.feed.ledger)
 	s := &http.Server{Addr: ":" + strconv.Itoa(names.PortMonitor), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // nobody waits for an answer here
@@ -62,7 +63,7 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 	}
 	out.Connected = len(out.Proxies)
 	r.feed.mu.RLock()
-	out.Failures = r.feed.failures
+	out.Failures = len(r.feed.failures)
 	r.feed.mu.RUnlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // the other side is gone: nobody to tell

@@ -26,7 +26,6 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/ca"
-	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/inject"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -149,12 +148,7 @@ func (r *replica) build(m *ca.Metrics) error {
 		return err
 	}
 	r.authority = authority
-	store := xds.NewStore(
-		xds.Type{URL: protocol.ScopeType, Leading: true, Quiet: true},
-		// What is referred to comes before what refers to it.
-		xds.Type{URL: envoy.SecretType, Quiet: true}, xds.Type{URL: envoy.ClusterType}, xds.Type{URL: envoy.EndpointsType},
-		xds.Type{URL: envoy.RoutesType}, xds.Type{URL: envoy.ListenerType},
-	)
+	store := xds.NewStore(resourceTypes()...)
 	r.feed = &feed{
 		store: store, mesh: r.opts.Mesh, version: r.opts.Version, trust: r.trust,
 		graph: pipeline.New(func(f incr.Failure) {

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// resourceTypes are all types that are served, in the order of reference: what is referred to comes
+// before what refers to it.
+func resourceTypes() []xds.Type {
+	return []xds.Type{
+		{URL: protocol.ScopeType, Leading: true, Quiet: true},
+		{URL: envoy.SecretType, Quiet: true},
+		{URL: envoy.ClusterType},
+		{URL: envoy.EndpointsType},
+		{URL: envoy.RoutesType},
+		{URL: envoy.ListenerType},
+	}
+}
+
+// translation answers names.PathTranslation. It changes nothing and shows no secret.
+func (r *replica) translation(w http.ResponseWriter, req *http.Request) {
+	q := req.URL.Query()
+	if q.Has("type") || q.Has("name") {
+		r.resource(w, xds.Key{TypeURL: q.Get("type"), Name: q.Get("name")})
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(r.feed.translation()) // the other side is gone: nobody to tell
+}
+
+// resource answers with one resource as JSON.
+func (r *replica) resource(w http.ResponseWriter, k xds.Key) {
+	res, ok := r.feed.store.Get(k)
+	if !ok {
+		http.Error(w, "there is no such resource: want ?type=TYPE-URL&name=NAME of one that is listed without them", http.StatusNotFound)
+		return
+	}
+	b, err := show(res)
+	switch {
+	case errors.Is(err, errSecret):
+		http.Error(w, err.Error(), http.StatusForbidden)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(b) // as above
+	}
+}
+
+// translation is what this replica makes of the cluster.
+func (f *feed) translation() protocol.Translation {
+	t := translated(f.store)
+	t.Version = f.version
+	select {
+	case <-f.synced:
+		t.Synced = true
+	default:
+	}
+	t.Rejected = f.writer.Faults()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, p := range f.failures {
+		t.Failed = append(t.Failed, failed(p))
+	}
+	return t
+}
+
+func failed(p incr.Failure) protocol.FailedTranslation {
+	return protocol.FailedTranslation{Step: p.Collection, Key: fmt.Sprint(p.Key), Problem: p.Problem}
+}
+
+// translated hashes all resources of a store.
+func translated(s *xds.Store) protocol.Translation {
+	t := protocol.Translation{Commit: s.Seq(), Resources: map[string]map[string]string{}}
+	for _, kind := range resourceTypes() {
+		all := s.List(kind.URL)
+		if len(all) == 0 {
+			continue
+		}
+		hashes := make(map[string]string, len(all))
+		for _, r := range all {
+			hashes[r.Name] = hash(r)
+		}
+		t.Resources[kind.URL] = hashes
+	}
+	return t
+}
+
+// hash is 96 bits of SHA-256 of a resource's contents, unlike its version, which is of what it was
+// made from and of the translator. Bodies are marshalled in one order of fields and map keys, so the
+// same contents are the same bytes. A private key doesn't go in: of such a secret it is the hash of
+// its certificate.
+func hash(r xds.Resource) string {
+	b := r.Body
+	if r.TypeURL == envoy.SecretType {
+		s := &tlsv3.Secret{}
+		if err := proto.Unmarshal(b, s); err != nil {
+			return "unreadable"
+		}
+		if s.GetValidationContext() == nil {
+			b = s.GetTlsCertificate().GetCertificateChain().GetInlineBytes()
+		}
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:12])
+}
+
+var errSecret = errors.New("this resource holds a private key: it is not shown")
+
+// show writes a resource as indented JSON, the same each time.
+func show(r xds.Resource) ([]byte, error) {
+	text := r.Body
+	if r.TypeURL != protocol.ScopeType { // which is JSON
+		kind, err := protoregistry.GlobalTypes.FindMessageByURL(r.TypeURL)
+		if err != nil {
+			return nil, fmt.Errorf("show %s: %w", r.Key, err)
+		}
+		m := kind.New().Interface()
+		if err := proto.Unmarshal(r.Body, m); err != nil {
+			return nil, fmt.Errorf("show %s: %w", r.Key, err)
+		}
+		if s, ok := m.(*tlsv3.Secret); ok && s.GetValidationContext() == nil {
+			return nil, errSecret
+		}
+		if text, err = (protojson.MarshalOptions{}).Marshal(m); err != nil {
+			return nil, fmt.Errorf("show %s: %w", r.Key, err)
+		}
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, text, "", "  "); err != nil {
+		return nil, fmt.Errorf("show %s: %w", r.Key, err)
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
