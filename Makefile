@@ -23,6 +23,8 @@ KUBECTL ?= kubectl
 endif
 export KUBECONFIG KUBECTL CLUSTER RANGE
 IMAGES := tulle tulle-proxy shop echo load capture intruder
+# Earlier releases whose images are packed too: upgrades are tested from these.
+RELEASES ?= 0.1.0
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
@@ -41,7 +43,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: check-cluster tools ## Bring up a cluster with a mesh and a shop, split its traffic, and tell what happened
-	@$(MAKE) --no-print-directory cluster images IMAGES="tulle tulle-proxy shop load"
+	@$(MAKE) --no-print-directory cluster images IMAGES="tulle tulle-proxy shop load" RELEASES=
 	@go build -o bin/ ./cmd/tulle
 	@go run ./test/demo
 
@@ -126,15 +128,20 @@ cluster-down: bin/cluster ## Remove the embedded cluster
 .PHONY: images
 images: ## Pack the images and load them into the embedded cluster
 ifdef OWN_CLUSTER
-	@echo "your nodes must find the images tulle.local/{$(IMAGES)}:dev (make pack, or the Dockerfiles)"
+	@echo "your nodes must find the images tulle.local/{$(IMAGES)}:dev, and of $(or $(RELEASES),no earlier release) tulle and tulle-proxy tagged with it (make pack, or the Dockerfiles)"
 else
 	@$(MAKE) --no-print-directory bin/images
 	bin/images load --name $(CLUSTER) $(IMAGES)
+	@for r in $(RELEASES); do \
+		echo bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy; \
+		bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy || exit 1; \
+	done
 endif
 
 .PHONY: pack
 pack: bin/images ## Pack the images into files, without a docker daemon
 	bin/images build $(IMAGES)
+	@for r in $(RELEASES); do bin/images build --release $$r tulle tulle-proxy || exit 1; done
 
 .PHONY: install
 install: ## Install the operator and a mesh on the cluster, and wait until it is Ready

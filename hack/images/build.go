@@ -22,6 +22,10 @@ func build(ctx context.Context, o *options, names []string) ([]packed, error) {
 	if err != nil {
 		return nil, err
 	}
+	r, err := findRelease(o.release)
+	if err != nil {
+		return nil, err
+	}
 	b, err := o.builder()
 	if err != nil {
 		return nil, err
@@ -31,7 +35,7 @@ func build(ctx context.Context, o *options, names []string) ([]packed, error) {
 	for _, i := range chosen {
 		for _, p := range i.programs {
 			if !seen[p.pkg] {
-				programs = append(programs, p.part(o.version))
+				programs = append(programs, p.part(o.stamp(r), r))
 			}
 			seen[p.pkg] = true
 		}
@@ -42,7 +46,7 @@ func build(ctx context.Context, o *options, names []string) ([]packed, error) {
 	}
 	var all []packed
 	for _, i := range chosen {
-		ref, file, err := packOne(ctx, o, b.Cache, i, binaries)
+		ref, file, err := packOne(ctx, o, r, b.Cache, i, binaries)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +58,7 @@ func build(ctx context.Context, o *options, names []string) ([]packed, error) {
 
 // packOne packs one image. Layers are made in a temporary folder, except
 // Envoy's: it is large and never changes, so it stays in the cache.
-func packOne(ctx context.Context, o *options, cache string, i image, binaries map[string]string) (ref, file string, err error) {
+func packOne(ctx context.Context, o *options, r release, cache string, i image, binaries map[string]string) (ref, file string, err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", "", fmt.Errorf("make cache: %w", err)
 	}
@@ -66,7 +70,7 @@ func packOne(ctx context.Context, o *options, cache string, i image, binaries ma
 
 	var layers []*pack.Layer
 	if i.envoy {
-		l, err := envoyLayer(ctx, cache)
+		l, err := envoyLayer(ctx, cache, r.envoy)
 		if err != nil {
 			return "", "", err
 		}
@@ -74,17 +78,26 @@ func packOne(ctx context.Context, o *options, cache string, i image, binaries ma
 	}
 	entries := pack.Base(i.user, i.user)
 	for _, p := range i.programs {
-		entries = append(entries, pack.Entry{Path: p.path, Source: binaries[p.part("").Name]})
+		entries = append(entries, pack.Entry{Path: p.path, Source: binaries[p.part("", r).Name]})
 	}
 	l, err := pack.NewLayer(tmp, entries)
 	if err != nil {
 		return "", "", err
 	}
 	tag := o.tag
-	if tag == "content" {
+	switch {
+	case tag == "content":
 		tag = ""
+	case tag == "" && o.release != "":
+		tag = r.version
+	case tag == "":
+		tag = "dev"
 	}
-	return pack.Write(filepath.Join(cache, "images"), pack.Image{
+	dir := filepath.Join(cache, "images")
+	if r.version != currentRelease().version {
+		dir = filepath.Join(dir, r.version)
+	}
+	return pack.Write(dir, pack.Image{
 		Repository: "tulle.local/" + i.name,
 		Tag:        tag,
 		Layers:     append(layers, l),
@@ -92,7 +105,7 @@ func packOne(ctx context.Context, o *options, cache string, i image, binaries ma
 		UID:        i.user, GID: i.user,
 		Labels: map[string]string{
 			"org.opencontainers.image.title":   i.name,
-			"org.opencontainers.image.version": o.version,
+			"org.opencontainers.image.version": o.stamp(r),
 		},
 	})
 }

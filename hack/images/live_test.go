@@ -21,11 +21,18 @@ import (
 
 // Envoy runs from its layer alone, with nothing of this machine but its kernel.
 func TestLiveEnvoyRunsFromItsLayer(t *testing.T) {
+	for _, r := range releases() {
+		t.Run(r.envoy.version, func(t *testing.T) { runsFromItsLayer(t, r) })
+	}
+}
+
+func runsFromItsLayer(t *testing.T, r release) {
+	t.Helper()
 	cache, err := parts.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	layer, err := envoyLayer(t.Context(), cache)
+	layer, err := envoyLayer(t.Context(), cache, r.envoy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +52,7 @@ func TestLiveEnvoyRunsFromItsLayer(t *testing.T) {
 	cmd.Env = []string{}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "/"+envoyVersion+"/") {
+	if err != nil || !strings.Contains(string(out), "/"+r.envoy.version+"/") {
 		t.Errorf("envoy --version in the layer: %v\n%s", err, out)
 	}
 	// Without its C library it must not run, else this test proves nothing.

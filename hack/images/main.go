@@ -7,8 +7,11 @@
 //	images build tulle tulle-proxy   pack into the cache, print the files
 //	images load                      pack all, and load them into the cluster
 //	images envoy                     fetch Envoy if need be, print its path
+//	images load --release 0.1.0 tulle tulle-proxy
+//	                                 an earlier release, tagged with its version
 //
 // table.go says which images there are; add a line there for a new one.
+// release.go says which releases.
 package main
 
 import (
@@ -38,8 +41,16 @@ func main() {
 
 // options are the flags that all verbs have.
 type options struct {
-	cache, tag, version string
-	cluster, state      string
+	cache, tag, version, release string
+	cluster, state               string
+}
+
+// stamp is what the programs of a release call themselves.
+func (o *options) stamp(r release) string {
+	if o.version != "" {
+		return o.version
+	}
+	return r.version
 }
 
 func root() *cobra.Command {
@@ -50,8 +61,9 @@ func root() *cobra.Command {
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&o.cache, "cache", "", "folder of built programs (default $XDG_CACHE_HOME/tulle or ~/.cache/tulle)")
-	f.StringVar(&o.tag, "tag", "dev", "tag of the images; `content` makes it from what is in them")
-	f.StringVar(&o.version, "version", "dev", "release that the programs call themselves")
+	f.StringVar(&o.release, "release", "", "an earlier release, see release.go (default the current one)")
+	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
+	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
 	c.AddCommand(buildCommand(&o), loadCommand(&o), listCommand(), envoyCommand(&o))
 	return c
 }
@@ -113,7 +125,11 @@ func envoyCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path, err := fetchEnvoy(c.Context(), b.Cache)
+			r, err := findRelease(o.release)
+			if err != nil {
+				return err
+			}
+			path, err := fetchEnvoy(c.Context(), b.Cache, r.envoy)
 			if err != nil {
 				return err
 			}

@@ -79,11 +79,16 @@ func allNames() []string {
 	return names
 }
 
-// part is the program as something to build. Its version is stamped into
-// main.version, which a program need not have.
-func (p program) part(version string) parts.Part {
+// part is the program of a release as something to build. Versions are stamped into main.version
+// and main.envoyVersion, which a program need not have. Each release's programs are kept apart, so
+// that going to and fro links nothing twice.
+func (p program) part(version string, r release) parts.Part {
+	name := path.Base(p.path)
+	if r.version != currentRelease().version {
+		name += "-" + r.version
+	}
 	return parts.Part{
-		Name: path.Base(p.path), Title: p.path, Dir: p.module, Package: p.pkg,
-		LDFlags: "-X main.version=" + version, Local: true,
+		Name: name, Title: p.path, Dir: p.module, Package: p.pkg, Tags: r.tags,
+		LDFlags: "-X main.version=" + version + " -X main.envoyVersion=" + r.envoy.version, Local: true,
 	}
 }
