@@ -4,18 +4,23 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // ProxyCounter says how many proxies are connected to these pods of a control plane; nil: it can't be known.
@@ -26,10 +31,10 @@ type ProxyCounter interface {
 // askTimeout bounds how long a replica that doesn't answer holds a round up.
 const askTimeout = 2 * time.Second
 
-// maxAnswer bounds what is read of a replica's answer: a few hundred bytes per proxy.
+// maxAnswer bounds what is read of a replica's answer: about half a kilobyte per proxy.
 const maxAnswer = 32 << 20
 
-// Debug counts by asking each ready replica's debug endpoint.
+// Debug asks each ready replica's debug endpoint, all at once.
 type Debug struct{ Client *http.Client }
 
 // NewDebug makes a counter whose requests never wait long and never go through a web proxy.
@@ -37,52 +42,116 @@ func NewDebug() Debug {
 	return Debug{Client: &http.Client{Timeout: askTimeout, Transport: &http.Transport{IdleConnTimeout: time.Minute}}}
 }
 
-// Connected adds up the connections of all ready replicas. One that doesn't answer makes the sum
-// unknown, rather than too small.
+// Connected counts the proxies of all ready replicas. One that doesn't answer makes the number unknown,
+// rather than too small.
 func (d Debug) Connected(ctx context.Context, pods []corev1.Pod) *int32 {
-	sum, asked := int32(0), false
+	list, complete := d.Proxies(ctx, pods)
+	if !complete {
+		return nil
+	}
+	n := int32(len(list)) //nolint:gosec // proxies
+	return &n
+}
+
+// Proxies lists the proxies that are connected to the ready ones of these replicas, sorted, each slot of
+// a pod once. complete is false if no replica is ready, or one of those that are did not answer: then
+// a proxy that is missing may be connected all the same.
+func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool) {
+	type answer struct {
+		all []connection
+		err error
+	}
+	answers := make(chan answer)
+	asked := 0
 	for _, p := range pods {
 		if !ready(p) || p.Status.PodIP == "" {
 			continue
 		}
-		n, err := d.ask(ctx, p.Status.PodIP)
-		if err != nil {
-			return nil
-		}
-		sum, asked = sum+n, true
+		asked++
+		go func() {
+			all, err := d.ask(ctx, p.Status.PodIP)
+			answers <- answer{all, err}
+		}()
 	}
-	if !asked {
-		return nil
+	complete = asked > 0
+	var all []connection
+	for range asked {
+		a := <-answers
+		complete = complete && a.err == nil
+		all = append(all, a.all...)
 	}
-	return &sum
+	return newest(all), complete
 }
 
-func (d Debug) ask(ctx context.Context, ip string) (int32, error) {
+// newest are the connections as proxies. A slot that has just connected anew may still have its former
+// connection somewhere: the later one counts.
+func newest(all []connection) []upgrade.Proxy {
+	slices.SortFunc(all, func(a, b connection) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Slot, b.Slot), b.Since.Compare(a.Since))
+	})
+	all = slices.CompactFunc(all, func(a, b connection) bool {
+		return a.Slot != "" && a.Namespace == b.Namespace && a.Pod == b.Pod && a.Slot == b.Slot
+	})
+	list := make([]upgrade.Proxy, 0, len(all))
+	for _, c := range all {
+		list = append(list, c.proxy())
+	}
+	return list
+}
+
+// connection is a proxy in a replica's answer, which may be of an older or a newer release: what is
+// missing is zero, what is unknown is left out.
+type connection struct {
+	Namespace string    `json:"namespace"`
+	Pod       string    `json:"pod"`
+	Slot      string    `json:"slot"`
+	Agent     string    `json:"agent"`
+	Envoy     string    `json:"envoy"`
+	Since     time.Time `json:"since"`
+	Pending   int       `json:"pending"`
+	Rejected  int       `json:"rejected"`
+	Nacks     []struct {
+		Type    string `json:"type"`
+		Name    string `json:"name"`
+		Message string `json:"message"`
+	} `json:"nacks"`
+	Report protocol.Report `json:"report"`
+}
+
+func (c connection) proxy() upgrade.Proxy {
+	p := upgrade.Proxy{
+		Namespace: c.Namespace, Pod: c.Pod, Slot: c.Slot, Version: c.Agent, Envoy: c.Envoy,
+		Phase: c.Report.Phase, Message: c.Report.Message, Pending: c.Pending, Rejected: c.Rejected,
+		Window: time.Duration(c.Report.Window), Requests: c.Report.Requests, Failures: c.Report.Failures,
+		P50: c.Report.P50, P99: c.Report.P99, Restarts: c.Report.Restarts,
+	}
+	for _, n := range c.Nacks {
+		p.Nacks = append(p.Nacks, n.Type[strings.LastIndexByte(n.Type, '.')+1:]+" "+n.Name+": "+n.Message)
+	}
+	return p
+}
+
+func (d Debug) ask(ctx context.Context, ip string) ([]connection, error) {
 	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + names.PathProxies
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	resp, err := d.Client.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("ask %s: %s", url, resp.Status)
+		return nil, fmt.Errorf("ask %s: %s", url, resp.Status)
 	}
-	return count(io.LimitReader(resp.Body, maxAnswer))
-}
-
-// count reads a list of proxies, {"proxies":[…]}.
-func count(r io.Reader) (int32, error) {
 	var answer struct {
-		Proxies []struct{} `json:"proxies"`
+		Proxies []connection `json:"proxies"`
 	}
-	if err := json.NewDecoder(r).Decode(&answer); err != nil {
-		return 0, err
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	return int32(len(answer.Proxies)), nil
+	return answer.Proxies, nil
 }
 
 func ready(p corev1.Pod) bool {

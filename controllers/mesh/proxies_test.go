@@ -8,9 +8,16 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // answers plays replicas: what each address answers; an address that is missing refuses.
@@ -52,5 +59,68 @@ func TestConnected(t *testing.T) {
 				t.Errorf("got %v, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// TestProxies: what replicas of this and other releases tell, as the upgrade sees it.
+func TestProxies(t *testing.T) {
+	const old = `{"connected":1,"proxies":[{"namespace":"shop","pod":"old-0","kind":"sidecar","version":"0.1.0","since":"2026-01-02T03:04:05Z","names":7,"pending":1,"rejected":0}],"failures":0}`
+	const today = `{"proxies":[
+		{"namespace":"shop","pod":"cart-0","slot":"b","agent":"0.2.0","envoy":"1.40.0","since":"2026-01-02T03:04:09Z","pending":2,"rejected":1,
+		 "nacks":[{"type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"out/shop/web/80","message":"no"}],
+		 "report":{"phase":"Ready","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1,"later":{}},"later":[1]},
+		{"namespace":"shop","pod":"cart-0","slot":"a","agent":"0.1.0","since":"2026-01-02T03:04:05Z","report":{"phase":"Draining","message":"handover","window":"10s"}},
+		{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:05Z","report":{"phase":"Starting"}}]}`
+	const again = `{"proxies":[{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:06Z","report":{"phase":"Ready"}}]}`
+	one, two, three := replica("192.0.2.1", "True"), replica("192.0.2.2", "True"), replica("192.0.2.3", "True")
+	gone := replica("192.0.2.4", "True") // ends, and is not asked
+	gone.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	want := []upgrade.Proxy{
+		{Namespace: "edge", Pod: "gw-0", Slot: "a", Phase: protocol.PhaseReady},
+		{Namespace: "shop", Pod: "cart-0", Slot: "a", Version: "0.1.0", Phase: protocol.PhaseDraining, Message: "handover", Window: 10 * time.Second},
+		{
+			Namespace: "shop", Pod: "cart-0", Slot: "b", Version: "0.2.0", Envoy: "1.40.0", Phase: protocol.PhaseReady, Pending: 2, Rejected: 1,
+			Nacks: []string{"Cluster out/shop/web/80: no"}, Window: time.Minute, Requests: 250, Failures: 3, P50: 1.5, P99: 20.25, Restarts: 1,
+		},
+		{Namespace: "shop", Pod: "old-0", Pending: 1},
+	}
+	all := answers{"192.0.2.1": old, "192.0.2.2": today, "192.0.2.3": again}
+	for _, pods := range [][]corev1.Pod{{one, two, three, gone}, {gone, three, two, one}, {two, one, three}} {
+		got, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), pods)
+		if d := cmp.Diff(want, got); d != "" || !complete {
+			t.Errorf("complete: %v (-want +got):\n%s", complete, d)
+		}
+	}
+	delete(all, "192.0.2.3")
+	got, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), []corev1.Pod{one, two, three})
+	want[0].Phase = protocol.PhaseStarting
+	if d := cmp.Diff(want, got); d != "" || complete {
+		t.Errorf("one is silent: complete: %v (-want +got):\n%s", complete, d)
+	}
+	if _, complete := (Debug{Client: &http.Client{Transport: all}}).Proxies(t.Context(), nil); complete {
+		t.Error("nobody was asked, and nothing is missing")
+	}
+}
+
+// slow answers once all of a number of requests have come.
+type slow struct {
+	answers
+	wg *sync.WaitGroup
+}
+
+func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.wg.Done()
+	s.wg.Wait()
+	return s.answers.RoundTrip(r)
+}
+
+// TestProxiesAtOnce: a replica that hangs does not keep the others from being asked.
+func TestProxiesAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	wg.Add(2)
+	none := `{"proxies":[]}`
+	d := Debug{Client: &http.Client{Transport: slow{answers{"192.0.2.1": none, "192.0.2.2": none}, &wg}}}
+	if _, complete := d.Proxies(t.Context(), []corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}); !complete {
+		t.Error("a replica did not answer")
 	}
 }
