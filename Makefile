@@ -70,19 +70,20 @@ test: check-cluster tools ## Run every test, stage by stage, on a real cluster
 .PHONY: verify
 verify: ## Generated files are up to date
 	@$(MAKE) --no-print-directory generate
-	@git diff --exit-code --stat -- api config || { echo 'run "make generate" and commit what it changes'; exit 1; }
+	@git diff --exit-code --stat -- api config bundle bundle.Dockerfile charts || { echo 'run "make generate" and commit what it changes'; exit 1; }
 
 .PHONY: lint
 lint: ## gofumpt, go vet and golangci-lint are content
 	@bad=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make fmt):"; echo "$$bad"; exit 1; }
 	go vet ./...
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
-	@for m in hack test/bench; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
+	@for m in hack hack/bundle test/bench; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
 
 .PHONY: unit
 unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
 	@$(GOTEST) -name unit -min 1000 -- $(UNIT)
 	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
+	@$(GOTEST) -name unit-bundle -min 12 -C hack/bundle -- ./...
 
 .PHONY: race
 race: bin/gotest ## The packages with goroutines of their own, under the race detector
@@ -182,9 +183,23 @@ fmt: ## Format the Go files
 	$(TOOL) gofumpt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## Write the CRD and the deep copies from api/
+generate: ## Write the CRD and the deep copies from api/, and the bundle and the chart from config/
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	$(TOOL) controller-gen crd:maxDescLen=320 paths=./api/... output:crd:dir=config/crd/bases
+	@$(MAKE) --no-print-directory bundle chart
+
+# The images that the bundle and the chart name; empty: those of config/default.
+IMAGE ?=
+PROXY_IMAGE ?=
+BUNDLE := go run -C hack/bundle . -repo ../.. -image "$(IMAGE)" -proxy-image "$(PROXY_IMAGE)"
+
+.PHONY: bundle
+bundle: ## Write the OLM bundle from config/manifests
+	$(BUNDLE) olm
+
+.PHONY: chart
+chart: ## Write the Helm chart from config/default
+	$(BUNDLE) chart
 
 .PHONY: golden-update
 golden-update: ## Rewrite the golden files from what the code does now; read the diff
