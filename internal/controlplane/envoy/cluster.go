@@ -58,6 +58,8 @@ func Cluster(b model.Backend) Resource {
 			b.Transport = model.MeshOnly // the original destination carries no metadata to choose by
 		}
 		b.Protocol = model.TCP
+	} else {
+		c.UpstreamConnectionOptions.TcpKeepalive = upstreamKeepalive()
 	}
 	alpn := secure(c, b)
 	if alpn == names.ALPNHTTP {

@@ -13,10 +13,13 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"tulle.dev/tulle/internal/names"
 )
 
-// Revision is the translator's: part of the version of every resource made here. Raise it with any
-// change of this package that changes what Envoy is told for the same model.
+// Revision is the translator's, see Resource.Revision. A change for all resources is rare: raise the
+// revision of those whose bytes change, and no other, or an upgrade of the control plane sends every
+// proxy all it has once more.
 const Revision = "1"
 
 // Type URLs of the resources made here, beside protocol.ScopeType.
@@ -44,6 +47,16 @@ type Resource struct {
 
 // Ref is the resource's own type and name.
 func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
+
+// Revision is part of the resource's version: a change of this package that changes what Envoy is
+// told for the same model must raise it for the resources concerned. The recorded versions of the
+// release before (internal/controlplane/pipeline) hold it to that.
+func (r Resource) Revision() string {
+	if _, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType {
+		return upstreamRevision
+	}
+	return Revision
+}
 
 // Body is the value of the Any that carries the resource. The same message gives the same bytes in one build.
 func (r Resource) Body() ([]byte, error) {

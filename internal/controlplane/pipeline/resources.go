@@ -55,7 +55,7 @@ func resource(e envoy.Resource, from any) xds.Resource {
 	if err != nil {
 		panic(err) // a bug in the translation; the engine keeps the last good value and reports the key
 	}
-	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(envoy.Revision, from), Body: body}
+	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(e.Revision(), from), Body: body}
 	for _, ref := range e.Refs {
 		r.Needs = append(r.Needs, xds.Key{TypeURL: ref.TypeURL, Name: ref.Name})
 	}

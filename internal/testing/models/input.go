@@ -37,43 +37,50 @@ type Input struct {
 // Resources translates each piece, in the order of the fields.
 func (in Input) Resources() []envoy.Resource {
 	var out []envoy.Resource
+	in.Each(func(r envoy.Resource, _ any) { out = append(out, r) })
+	return out
+}
+
+// Each translates each piece, in the order of the fields, and tells what of the model it was made from.
+func (in Input) Each(see func(made envoy.Resource, from any)) {
 	if in.Common {
-		out = envoy.Common(model.Settings{})
+		for _, r := range envoy.Common(model.Settings{}) {
+			see(r, model.Settings{})
+		}
 	}
 	for _, b := range in.Backends {
-		out = append(out, envoy.Cluster(b))
+		see(envoy.Cluster(b), b)
 	}
 	for _, e := range in.Endpoints {
-		out = append(out, envoy.Endpoints(e))
+		see(envoy.Endpoints(e), e)
 	}
 	for _, f := range in.Frontends {
-		out = append(out, envoy.Listener(f))
+		see(envoy.Listener(f), f)
 	}
 	for _, f := range in.PodFrontends {
-		out = append(out, envoy.PodListener(f))
+		see(envoy.PodListener(f), f)
 	}
 	for _, i := range in.Inbounds {
-		out = append(out, envoy.Inbound(i))
+		see(envoy.Inbound(i), i)
 	}
 	for _, g := range in.GatewayPorts {
-		out = append(out, envoy.GatewayListener(g))
+		see(envoy.GatewayListener(g), g)
 	}
 	for _, t := range in.Tables {
-		out = append(out, envoy.Routes(t))
+		see(envoy.Routes(t), t)
 	}
 	for _, p := range in.Peers {
-		out = append(out, envoy.PeerSecret(p))
+		see(envoy.PeerSecret(p), p)
 	}
 	if in.Trust != nil {
-		out = append(out, envoy.TrustSecret(in.Trust.Roots, in.Trust.TrustDomain))
+		see(envoy.TrustSecret(in.Trust.Roots, in.Trust.TrustDomain), *in.Trust)
 	}
 	for _, s := range in.TLSSecrets {
-		out = append(out, envoy.TLSSecret(s.Gateway, s.Secret))
+		see(envoy.TLSSecret(s.Gateway, s.Secret), s.Secret)
 	}
 	for _, s := range in.Scopes {
-		out = append(out, envoy.Scope(s))
+		see(envoy.Scope(s), s)
 	}
-	return out
 }
 
 // World adds what every proxy holds.
