@@ -44,6 +44,8 @@ const (
 	PathReady = "/readyz"
 	// PathProxies lists the connected proxies as JSON.
 	PathProxies = "/debug/proxies"
+	// PathTrust tells which roots this replica and its proxies trust and hang from, as JSON (protocol.TrustReport).
+	PathTrust = "/debug/trust"
 	// PathTranslation tells what this replica makes of the cluster, as JSON (protocol.Translation), or
 	// with ?type=TYPE-URL&name=NAME one resource.
 	PathTranslation = "/debug/translation"

@@ -74,6 +74,9 @@ const (
 	AnnotationTarget = "tulle.dev/target"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
 	AnnotationForceDelete = "tulle.dev/force-delete"
+	// AnnotationRotateRoot on a Mesh asks for a new self-made root, each new value once. Taking it away
+	// calls off the change that it asked for.
+	AnnotationRotateRoot = "tulle.dev/rotate-root"
 )
 
 // Containers and volumes that injection adds.
@@ -101,6 +104,10 @@ const (
 	// RootSecret and IntermediateSecret are written by cert-manager in the system namespace.
 	RootSecret         = "tulle-root"
 	IntermediateSecret = "tulle-intermediate"
+	// SecondRootSecret is the self-made root's other name: a new root gets the name that is free.
+	SecondRootSecret = "tulle-root-2"
+	// NextIntermediateSecret holds what a new issuer issued for a trial. Nothing is signed with it.
+	NextIntermediateSecret = "tulle-intermediate-next"
 )
 
 // RevisionOf turns a release version into the form used in object names and labels: "0.1.0" becomes "0-1-0".
@@ -116,6 +123,12 @@ func RevisionOf(version string) string {
 
 // ControlPlaneDeployment is the name of a revision's Deployment and of its ServiceAccount, PDB and webhook objects.
 func ControlPlaneDeployment(revision string) string { return "tulle-controlplane-" + revision }
+
+// ImagesApp is the LabelApp of the pods that bring a release's images to the nodes.
+const ImagesApp = "tulle-images"
+
+// ImagesDaemonSet is the name of the DaemonSet that brings a revision's images to the nodes.
+func ImagesDaemonSet(revision string) string { return ImagesApp + "-" + revision }
 
 // GatewayResource is the name of the Deployment, Service and ServiceAccount made for a Gateway (GEP-1762: name-class).
 func GatewayResource(gateway string) string { return gateway + "-" + GatewayClass }

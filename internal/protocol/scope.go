@@ -35,7 +35,17 @@ type Proxy struct {
 	Drain Duration `json:"drain,omitempty"`
 	// CertificateLifetime is how long workload certificates live; 0 means 24 h.
 	CertificateLifetime Duration `json:"certificateLifetime,omitempty"`
+	// RenewIssuedBefore asks for a new certificate within RenewWithin if the one in use begins
+	// (NotBefore) before this time, in seconds since 1970; 0 asks for nothing. It is asked for once per
+	// value. An agent that does not know it renews when it would anyway.
+	RenewIssuedBefore int64 `json:"renewIssuedBefore,omitempty"`
 }
+
+// RenewWithin is how long agents spread their renewals when RenewIssuedBefore asks for them.
+const RenewWithin = 30 * time.Second
+
+// Backdate is how long before its making a workload's certificate begins, for peers whose clock is behind.
+const Backdate = 10 * time.Minute
 
 // Duration is a time.Duration that is written as a string ("30s") in JSON.
 type Duration time.Duration

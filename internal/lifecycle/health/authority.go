@@ -4,6 +4,7 @@
 package health
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -14,10 +15,8 @@ import (
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
 )
-
-// maxRoots bounds the bundle that every proxy carries.
-const maxRoots = 8
 
 // Authority is an intermediate certificate that workloads' certificates can be signed with.
 type Authority struct {
@@ -27,21 +26,23 @@ type Authority struct {
 	NotAfter time.Time
 }
 
-// readAuthority checks the intermediate in a Secret: that it is a certificate authority, hangs from
+// ReadAuthority checks the intermediate in a Secret: that it is a certificate authority, hangs from
 // its roots, may sign for the trust domain, and has not ended. issuer is how messages call the issuer.
-func readAuthority(tlsCrt, caCrt []byte, trustDomain, issuer string, now time.Time) (Authority, *Verdict) {
-	chain, err := parsePEM(tlsCrt)
+// The verdict is nil if it can be used.
+func ReadAuthority(f CertificateFacts, trustDomain, issuer string, now time.Time) (Authority, *Verdict) {
+	name := cmp.Or(f.Name, names.IntermediateSecret)
+	chain, err := ParsePEM(f.TLSCrt)
 	if err != nil || len(chain) == 0 {
-		return Authority{}, bad(v1alpha1.ReasonCertificateInvalid, "the Secret tulle-intermediate has no certificate in tls.crt; delete the Secret and cert-manager issues a new one")
+		return Authority{}, bad(v1alpha1.ReasonCertificateInvalid, "the Secret %s has no certificate in tls.crt; delete the Secret and cert-manager issues a new one", name)
 	}
 	leaf := chain[0]
 	if !leaf.BasicConstraintsValid || !leaf.IsCA || leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return Authority{}, bad(v1alpha1.ReasonIssuerCannotSignCA, "%s issued a certificate that is no authority (isCA was not honoured); name an issuer in spec.certificates.issuerRef that may issue authorities, or leave issuerRef out", issuer)
 	}
 	if now.After(leaf.NotAfter) {
-		return Authority{}, bad(v1alpha1.ReasonCertificateExpired, "the intermediate certificate has ended and was not renewed; look at Certificate tulle-intermediate and at cert-manager's log")
+		return Authority{}, bad(v1alpha1.ReasonCertificateExpired, "the intermediate certificate has ended and was not renewed; look at Certificate %s and at cert-manager's log", name)
 	}
-	roots, err := parsePEM(caCrt)
+	roots, err := ParsePEM(f.CACrt)
 	if err == nil && len(roots) == 0 && len(chain) > 1 {
 		// Some issuers give the whole chain and no ca.crt.
 		roots = chain[len(chain)-1:]
@@ -99,7 +100,8 @@ func covers(constraint, host string) bool {
 	return strings.EqualFold(constraint, host)
 }
 
-func parsePEM(data []byte) ([]*x509.Certificate, error) {
+// ParsePEM reads every certificate of a PEM bundle; what is no certificate is passed over.
+func ParsePEM(data []byte) ([]*x509.Certificate, error) {
 	var out []*x509.Certificate
 	for len(data) > 0 {
 		var block *pem.Block
@@ -122,45 +124,4 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 func Fingerprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
 	return hex.EncodeToString(sum[:])
-}
-
-// Bundle is what every proxy trusts: the roots that are active now and, in front of them in the
-// order they came, the earlier ones that have not ended. spread is the bundle that was spread last;
-// of it only what known (Mesh status) lists is kept, so that a root that somebody else added to the
-// ConfigMap goes away.
-func Bundle(active []*x509.Certificate, spread string, known []v1alpha1.RootStatus, now time.Time) (string, []v1alpha1.RootStatus) {
-	earlier, err := parsePEM([]byte(spread))
-	if err != nil {
-		earlier = nil // Somebody broke it; the active roots repair it.
-	}
-	isKnown := func(c *x509.Certificate) bool {
-		f := Fingerprint(c)
-		return slices.ContainsFunc(known, func(r v1alpha1.RootStatus) bool { return r.SHA256 == f })
-	}
-	isActive := func(c *x509.Certificate) bool { return slices.ContainsFunc(active, c.Equal) }
-	var roots []*x509.Certificate
-	for _, c := range earlier {
-		if (isKnown(c) || isActive(c)) && now.Before(c.NotAfter) && !slices.ContainsFunc(roots, c.Equal) {
-			roots = append(roots, c)
-		}
-	}
-	for _, c := range active {
-		if !slices.ContainsFunc(roots, c.Equal) {
-			roots = append(roots, c)
-		}
-	}
-	for len(roots) > maxRoots {
-		oldest := slices.IndexFunc(roots, func(c *x509.Certificate) bool { return !isActive(c) })
-		if oldest < 0 {
-			break
-		}
-		roots = slices.Delete(roots, oldest, oldest+1)
-	}
-	var text strings.Builder
-	status := make([]v1alpha1.RootStatus, 0, len(roots))
-	for _, c := range roots {
-		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
-		status = append(status, v1alpha1.RootStatus{SHA256: Fingerprint(c), NotAfter: timeOf(c.NotAfter), Active: isActive(c)})
-	}
-	return text.String(), status
 }

@@ -106,7 +106,7 @@ func TestReadAuthority(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, v := readAuthority(c.tls, c.ca, "mesh.example.org", "the issuer", now())
+			a, v := ReadAuthority(CertificateFacts{TLSCrt: c.tls, CACrt: c.ca}, "mesh.example.org", "the issuer", now())
 			if c.reason == "" {
 				if v != nil || len(a.Roots) != 1 {
 					t.Errorf("got %+v, %d roots", v, len(a.Roots))
@@ -117,67 +117,5 @@ func TestReadAuthority(t *testing.T) {
 				t.Errorf("want %s with %q, got %+v", c.reason, c.words, v)
 			}
 		})
-	}
-}
-
-// TestBundle: roots in use are never dropped, others never get in, and the order never changes by itself.
-func TestBundle(t *testing.T) {
-	a, b := issue(t, nil, "a", nil), issue(t, nil, "b", nil)
-	stranger := issue(t, nil, "stranger", nil)
-	gone := issue(t, nil, "gone", func(c *x509.Certificate) { c.NotAfter = now().Add(-time.Hour) })
-	known := func(list ...*pair) (out []v1alpha1.RootStatus) {
-		for _, p := range list {
-			out = append(out, v1alpha1.RootStatus{SHA256: Fingerprint(p.cert)})
-		}
-		return out
-	}
-	certs := func(list ...*pair) (out []*x509.Certificate) {
-		for _, p := range list {
-			out = append(out, p.cert)
-		}
-		return out
-	}
-	for name, c := range map[string]struct {
-		active []*x509.Certificate
-		spread []byte
-		known  []v1alpha1.RootStatus
-		want   []*pair
-	}{
-		"first":                 {certs(a), nil, nil, []*pair{a}},
-		"again":                 {certs(a), text(a), known(a), []*pair{a}},
-		"new root joins":        {certs(b), text(a), known(a), []*pair{a, b}},
-		"old root stays":        {certs(b), text(a, b), known(a, b), []*pair{a, b}},
-		"order stays":           {certs(a), text(b, a), known(a, b), []*pair{b, a}},
-		"ended root goes":       {certs(a), text(gone, a), known(gone, a), []*pair{a}},
-		"stranger goes":         {certs(a), text(a, stranger), known(a), []*pair{a}},
-		"deleted comes back":    {certs(a), nil, known(a), []*pair{a}},
-		"broken is repaired":    {certs(a), []byte("-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n"), known(a), []*pair{a}},
-		"twice is once":         {certs(a), text(a, a), known(a), []*pair{a}},
-		"nothing active, known": {nil, text(a), known(a), []*pair{a}},
-		"nothing at all":        {nil, nil, nil, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, status := Bundle(c.active, string(c.spread), c.known, now())
-			if got != string(text(c.want...)) || len(status) != len(c.want) {
-				t.Errorf("got\n%s\nwant\n%s", got, text(c.want...))
-			}
-			again, _ := Bundle(c.active, got, status, now())
-			if again != got {
-				t.Error("a second look changes it")
-			}
-		})
-	}
-}
-
-// TestBundleIsBounded: however often the root changes, every proxy can carry them all.
-func TestBundleIsBounded(t *testing.T) {
-	spread, status := "", []v1alpha1.RootStatus(nil)
-	var last *pair
-	for range maxRoots + 3 {
-		last = issue(t, nil, "r", nil)
-		spread, status = Bundle([]*x509.Certificate{last.cert}, spread, status, now())
-	}
-	if len(status) != maxRoots || !status[len(status)-1].Active || status[0].Active || !strings.HasSuffix(spread, string(text(last))) {
-		t.Errorf("%d roots: %+v", len(status), status)
 	}
 }

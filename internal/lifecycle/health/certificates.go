@@ -4,15 +4,16 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
 )
 
 // CertificateFacts is what is seen of the mesh's certificates.
@@ -24,6 +25,9 @@ type CertificateFacts struct {
 	Root, Intermediate *cmv1.Certificate
 	// TLSCrt and CACrt are from the intermediate's Secret; empty: not there.
 	TLSCrt, CACrt []byte
+	// Name is that of the intermediate's Certificate and Secret, RootName that of the root's; empty:
+	// names.IntermediateSecret and names.RootSecret.
+	Name, RootName string
 }
 
 // IssuerFacts is what is seen of an Issuer or ClusterIssuer.
@@ -49,10 +53,11 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 	if ref := m.Spec.Certificates.IssuerRef; ref != nil {
 		name = ref.Kind + " " + ref.Name
 	}
+	f.Name, f.RootName = cmp.Or(f.Name, names.IntermediateSecret), cmp.Or(f.RootName, names.RootSecret)
 	var out CertificateHealth
 	var broken *Verdict
 	if len(f.TLSCrt) > 0 {
-		a, v := readAuthority(f.TLSCrt, f.CACrt, m.Spec.TrustDomain, name, now)
+		a, v := ReadAuthority(f, m.Spec.TrustDomain, name, now)
 		if broken = v; v == nil {
 			out.Authority = &a
 		}
@@ -61,11 +66,11 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 		out.Verdict, out.Hopeless = *v, hopeless
 		return out
 	}
-	if v := judgeIssuing("Certificate tulle-root", f.Root); v != nil && m.Spec.Certificates.IssuerRef == nil {
+	if v := judgeIssuing("Certificate "+f.RootName, f.Root); v != nil && m.Spec.Certificates.IssuerRef == nil {
 		out.Verdict = *v
 		return out
 	}
-	if v := judgeIssuing("Certificate tulle-intermediate", f.Intermediate); v != nil {
+	if v := judgeIssuing("Certificate "+f.Name, f.Intermediate); v != nil {
 		// What is in the Secret is still that of an earlier issuer. Only its end matters now.
 		if broken != nil && broken.Reason == v1alpha1.ReasonCertificateExpired {
 			v = broken
@@ -78,7 +83,7 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 		return out
 	}
 	if out.Authority == nil {
-		out.Verdict = *bad(v1alpha1.ReasonWaitingForCertManager, "waiting for cert-manager to write the Secret tulle-intermediate")
+		out.Verdict = *bad(v1alpha1.ReasonWaitingForCertManager, "waiting for cert-manager to write the Secret %s", f.Name)
 		return out
 	}
 	out.Verdict = Verdict{Good: true, Reason: v1alpha1.ReasonIssued, Message: "the intermediate certificate is issued by " + name + " and its roots are spread"}
@@ -106,6 +111,9 @@ func judgeIssuer(f *IssuerFacts, name string) (v *Verdict, hopeless bool) {
 	}
 	return nil, false
 }
+
+// Issued tells whether cert-manager says that a Certificate is issued as it is spelled now.
+func Issued(c *cmv1.Certificate) bool { return judgeIssuing("", c) == nil }
 
 // judgeIssuing says why a Certificate is not issued, or nil if it is.
 func judgeIssuing(name string, c *cmv1.Certificate) *Verdict {
@@ -139,5 +147,3 @@ func sentence(s string) string {
 func bad(reason, format string, args ...any) *Verdict {
 	return &Verdict{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
-
-func timeOf(t time.Time) metav1.Time { return metav1.NewTime(t.UTC()) }

@@ -70,8 +70,8 @@ func TestOldIssuerStaysUntilTheNewOneHasIssued(t *testing.T) {
 	o.Certificates.Intermediate.Spec.IssuerRef.Name = "corp"
 	o.Certificates.Intermediate.Spec.IssuerRef.Kind = "ClusterIssuer"
 	s := step(Next(c.mesh, o, catalog(), c.now), "prune")
-	if s == nil || len(s.Delete) != 3 {
-		t.Errorf("want the self-made root's three objects pruned, got %+v", s)
+	if s == nil || len(s.Delete) != 4 || s.Delete[3].Kind != "Secret" || s.Delete[3].Name != names.RootSecret {
+		t.Errorf("want the self-made root's three objects pruned, and then its Secret, got %+v", s)
 	}
 }
 

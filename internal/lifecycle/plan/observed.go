@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 )
 
 // Observed is what is seen of a Mesh in the cluster.
@@ -24,6 +25,8 @@ type Observed struct {
 	XMesh, XMeshOurs bool
 	// Certificates are what is seen of cert-manager's work.
 	Certificates health.CertificateFacts
+	// Rotation is what else is seen of authorities and trust; its Facts and Spread are those here.
+	Rotation rotation.Seen
 	// SpreadRoots is the bundle in the system namespace's trust ConfigMap.
 	SpreadRoots string
 	// ServingRevision is the revision that the control plane's Service leads to; empty: no Service.

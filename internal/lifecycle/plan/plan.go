@@ -4,7 +4,6 @@
 package plan
 
 import (
-	"crypto/x509"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -56,6 +56,9 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 	case !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0:
 		p.Again = 15 * time.Second
 	}
+	if d.rotation.Progress.Active() {
+		p.Again = whileRotating
+	}
 	return p
 }
 
@@ -72,6 +75,7 @@ type decision struct {
 
 	valid        health.Verdict
 	certs        health.CertificateHealth
+	rotation     rotation.Result
 	controlPlane health.DeploymentHealth
 
 	roots      string
@@ -84,16 +88,8 @@ func decide(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) 
 	wanted, ok := known.Find(m.Spec.Version)
 	d.wanted, d.unknown = wanted, !ok
 	d.valid = validate(m, o, known)
-	facts := o.Certificates
-	if c := facts.Intermediate; c != nil && c.Spec.IssuerRef != render.IssuerOf(m) {
-		facts.Intermediate = nil // It is about to be asked for from another issuer.
-	}
-	d.certs = health.Certificates(m, facts, now)
-	var active []*x509.Certificate
-	if d.certs.Authority != nil {
-		active = d.certs.Authority.Roots
-	}
-	d.roots, d.rootStatus = health.Bundle(active, o.SpreadRoots, m.Status.Roots, now)
+	d.rotation = rotate(m, o, now)
+	d.certs, d.roots, d.rootStatus = d.rotation.Health, d.rotation.Bundle, d.rotation.Status
 	d.serving, d.none = choose(d.wanted, d.unknown, o, known)
 	if !d.unknown {
 		rev := d.wanted.Revision()
@@ -125,7 +121,7 @@ func choose(wanted release.Release, unknown bool, o Observed, known release.Cata
 func (d decision) steps() []Step {
 	var out []Step
 	add := func(name string, objects ...render.Object) { out = append(out, Step{Name: name, Apply: objects}) }
-	if d.seen.CertManager && !d.certs.Hopeless && (!d.unknown || !d.none) {
+	if d.seen.CertManager && (!d.certs.Hopeless || d.certs.Authority != nil) && (!d.unknown || !d.none) {
 		add("certificates", render.Certificates(d.input(d.wanted))...)
 	}
 	if d.roots != "" {
@@ -166,7 +162,7 @@ func (d decision) gatewayAPI() Step {
 }
 
 func (d decision) input(r release.Release) render.Input {
-	return render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots}
+	return render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots, Authorities: d.authorities()}
 }
 
 // prune lists what carries the Mesh's label and belongs to nothing any more, once what is wanted
@@ -180,13 +176,13 @@ func (d decision) prune() []Ref {
 		render.Service(in), render.Replicas(in), render.Webhook(in), render.GatewayClass(in),
 		render.Trust(d.mesh.Name, d.seen.Namespace, d.roots),
 	})
-	return slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
+	return append(slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
 		// A Secret is cert-manager's to write; a ConfigMap elsewhere is the trust controller's.
 		if r.Kind == "Secret" || r.Kind == "ConfigMap" && r.Namespace != d.seen.Namespace {
 			return true
 		}
 		return slices.ContainsFunc(keep, func(o render.Object) bool { return r.same(refOf(o)) })
-	})
+	}), d.spentSecrets()...)
 }
 
 func refOf(o render.Object) Ref {

@@ -85,8 +85,14 @@ func (c *cluster) observe() Observed {
 		Deployments: map[string]*appsv1.Deployment{}, Usage: c.usage,
 	}
 	if c.certMan {
-		o.Certificates.Root = c.certificate(names.RootSecret)
+		o.Rotation.Roots = map[string]*cmv1.Certificate{}
+		if root := c.certificate(names.RootSecret); root != nil {
+			o.Rotation.Roots[names.RootSecret] = root
+		}
 		o.Certificates.Intermediate = c.certificate(names.IntermediateSecret)
+	}
+	if s, ok := c.secrets[names.RootSecret]; ok {
+		o.Rotation.RootTLS = map[string][]byte{names.RootSecret: s[0]}
 	}
 	if s, ok := c.secrets[names.IntermediateSecret]; ok {
 		o.Certificates.TLSCrt, o.Certificates.CACrt = s[0], s[1]
@@ -125,7 +131,7 @@ func (c *cluster) certificate(name string) *cmv1.Certificate {
 		return nil
 	}
 	cert := &cmv1.Certificate{}
-	cert.Spec.IssuerRef = render.IssuerOf(c.mesh)
+	cert.Spec.IssuerRef = render.IssuerOf(c.mesh) // this cluster's root never changes; see package rotation
 	if _, ok := c.secrets[name]; ok {
 		cert.Status.Conditions = []cmv1.CertificateCondition{{Type: cmv1.CertificateConditionReady, Status: cmmeta.ConditionTrue}}
 	}

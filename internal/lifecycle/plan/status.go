@@ -52,6 +52,7 @@ func (d decision) status() v1alpha1.MeshStatus {
 	s := v1alpha1.MeshStatus{
 		ObservedGeneration: d.mesh.Generation,
 		Conditions:         d.conditions(),
+		Certificates:       d.rotation.Progress,
 		Roots:              d.rootStatus,
 		Proxies:            d.proxies(),
 	}

@@ -17,7 +17,9 @@ import (
 // Lifetimes of the authorities: leaf < intermediate < root, each renewed long before it ends.
 const (
 	rootLifetime         = 10 * 365 * 24 * time.Hour
-	rootRenewBefore      = 2 * 365 * 24 * time.Hour
+	// rootRenewBefore is only for a root whose replacement (package rotation), which begins when a fifth
+	// of its life is left, is held up for a year: the same key then lives on under another date.
+	rootRenewBefore      = 365 * 24 * time.Hour
 	intermediateLifetime = 90 * 24 * time.Hour
 	intermediateRenew    = 30 * 24 * time.Hour
 
@@ -26,18 +28,37 @@ const (
 	SelfSignedIssuer = "tulle-selfsigned"
 )
 
-// Certificates are the cert-manager objects: self-signed issuer -> root -> issuer -> intermediate,
+// Authorities say which authorities there are. The zero value is those that the Mesh asks for.
+type Authorities struct {
+	// Issuer of the signing intermediate; Trial, if not nil, that of the trial intermediate.
+	Issuer cmmeta.IssuerReference
+	Trial  *cmmeta.IssuerReference
+	// Roots are the names of the self-made roots.
+	Roots []string
+}
+
+// Certificates are the cert-manager objects: self-signed issuer -> roots -> issuers -> intermediate,
 // or the intermediate alone when the Mesh names an issuer.
 func Certificates(in Input) []Object {
-	if in.Mesh.Spec.Certificates.IssuerRef != nil {
-		return []Object{intermediate(in)}
+	a := in.Authorities
+	if a.Issuer == (cmmeta.IssuerReference{}) {
+		a.Issuer = IssuerOf(in.Mesh)
+		if in.Mesh.Spec.Certificates.IssuerRef == nil {
+			a.Roots = []string{names.RootSecret}
+		}
 	}
-	return []Object{
-		in.issuer(SelfSignedIssuer, cmv1.IssuerConfig{SelfSigned: &cmv1.SelfSignedIssuer{}}),
-		root(in),
-		in.issuer(names.RootSecret, cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: names.RootSecret}}),
-		intermediate(in),
+	var out []Object
+	if len(a.Roots) > 0 {
+		out = append(out, in.issuer(SelfSignedIssuer, cmv1.IssuerConfig{SelfSigned: &cmv1.SelfSignedIssuer{}}))
 	}
+	for _, name := range a.Roots {
+		out = append(out, root(in, name), in.issuer(name, cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: name}}))
+	}
+	out = append(out, intermediate(in, names.IntermediateSecret, a.Issuer))
+	if a.Trial != nil {
+		out = append(out, intermediate(in, names.NextIntermediateSecret, *a.Trial))
+	}
+	return out
 }
 
 func (in Input) issuer(name string, config cmv1.IssuerConfig) Object {
@@ -47,17 +68,17 @@ func (in Input) issuer(name string, config cmv1.IssuerConfig) Object {
 	})
 }
 
-func root(in Input) Object {
-	c := in.authority(names.RootSecret, rootLifetime, rootRenewBefore)
+func root(in Input, name string) Object {
+	c := in.authority(name, rootLifetime, rootRenewBefore)
 	c.Spec.IssuerRef = cmmeta.IssuerReference{Group: "cert-manager.io", Kind: cmv1.IssuerKind, Name: SelfSignedIssuer}
 	// The same key over renewals: chains to the old and to the new root certificate verify with either.
 	c.Spec.PrivateKey.RotationPolicy = cmv1.RotationPolicyNever
 	return object(certManagerAPI, cmv1.CertificateKind, c)
 }
 
-func intermediate(in Input) Object {
-	c := in.authority(names.IntermediateSecret, intermediateLifetime, intermediateRenew)
-	c.Spec.IssuerRef = IssuerOf(in.Mesh)
+func intermediate(in Input, name string, issuer cmmeta.IssuerReference) Object {
+	c := in.authority(name, intermediateLifetime, intermediateRenew)
+	c.Spec.IssuerRef = issuer
 	c.Spec.PrivateKey.RotationPolicy = cmv1.RotationPolicyAlways
 	// Whoever steals this key can still not speak for another trust domain (RFC 5280, 4.2.1.10).
 	c.Spec.NameConstraints = &cmv1.NameConstraints{
@@ -67,7 +88,7 @@ func intermediate(in Input) Object {
 	return object(certManagerAPI, cmv1.CertificateKind, c)
 }
 
-// IssuerOf is the issuer of a Mesh's intermediate certificate.
+// IssuerOf is the issuer of a new Mesh's intermediate certificate.
 func IssuerOf(m *v1alpha1.Mesh) cmmeta.IssuerReference {
 	if ref := m.Spec.Certificates.IssuerRef; ref != nil {
 		return cmmeta.IssuerReference{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}

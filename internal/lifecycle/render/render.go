@@ -23,6 +23,8 @@ type Input struct {
 	Namespace string
 	// Roots are PEM certificates that the mesh trusts; empty until there are any.
 	Roots string
+	// Authorities are only read by Certificates.
+	Authorities Authorities
 }
 
 // Object is what is applied: exactly the fields Tulle has an opinion on.
