@@ -24,6 +24,7 @@ type operatorOptions struct {
 	leaderElect bool
 	metrics     string
 	probes      string
+	releases    string
 }
 
 // operatorCommand is the role of the Deployment in config/manager.
@@ -34,6 +35,10 @@ func operatorCommand() *cobra.Command {
 		Short: "Turn a Mesh into certificates, a control plane, a webhook and gateways",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.Releases, err = readReleases(o.releases); err != nil {
+				return err
+			}
 			config, err := ctrl.GetConfig()
 			if err != nil {
 				return err
@@ -45,6 +50,7 @@ func operatorCommand() *cobra.Command {
 	f.StringVar(&o.Namespace, "namespace", envOr("TULLE_NAMESPACE", names.SystemNamespace), "the operator's own namespace, where control planes go (TULLE_NAMESPACE)")
 	f.StringVar(&o.Image, "image", os.Getenv("TULLE_IMAGE"), "image of this program, for control planes (TULLE_IMAGE)")
 	f.StringVar(&o.ProxyImage, "proxy-image", os.Getenv("TULLE_PROXY_IMAGE"), "image of the proxy (TULLE_PROXY_IMAGE)")
+	f.StringVar(&o.releases, "releases", defaultReleases, "YAML list of {version, image, proxyImage, envoy}: releases beside those known by themselves, or where their images are")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several replicas work")
 	f.StringVar(&o.metrics, "metrics-bind-address", ":8080", "where to serve metrics; 0: nowhere")
 	f.StringVar(&o.probes, "health-probe-bind-address", ":8081", "where to answer the kubelet")

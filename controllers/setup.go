@@ -39,6 +39,8 @@ type Options struct {
 	Namespace string
 	// Image and ProxyImage are the images of the current release, see release.Known.
 	Image, ProxyImage string
+	// Releases are those that an administrator adds or has elsewhere, see release.Catalog.With.
+	Releases []release.Entry
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
 }
@@ -112,7 +114,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(here); err != nil {
 		return fmt.Errorf("add cache of namespace %s: %w", o.Namespace, err)
 	}
-	known := release.Known(o.Image, o.ProxyImage)
+	known, err := release.Known(o.Image, o.ProxyImage).With(o.Releases)
+	if err != nil {
+		return fmt.Errorf("read releases: %w", err)
+	}
 	catalog := kinds.NewCatalog(mgr.GetCache(), mgr.GetRESTMapper())
 	gate := kinds.NewGate(catalog)
 	seen := reader{Reader: mgr.GetCache(), here: here}

@@ -13,7 +13,8 @@ type MeshStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions: Ready sums up Valid, CertificatesReady, ControlPlaneReady and InjectionReady.
-	// Conflicted and InUse are there only when there is something to say.
+	// Upgraded tells whether every proxy runs spec.version. Conflicted and InUse are there only when
+	// there is something to say.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -21,10 +22,15 @@ type MeshStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Version is the release that serves now.
 	// +optional
+	// +kubebuilder:validation:MaxLength=32
 	Version string `json:"version,omitempty"`
 	// Revision is Version as it appears in the names of objects.
 	// +optional
 	Revision string `json:"revision,omitempty"`
+	// GatewayVersion is the release that the proxies of Gateways are deployed from; they follow after
+	// all others.
+	// +optional
+	GatewayVersion string `json:"gatewayVersion,omitempty"`
 	// ControlPlane counts the replicas of the revision that serves.
 	// +optional
 	ControlPlane *ControlPlaneStatus `json:"controlPlane,omitempty"`

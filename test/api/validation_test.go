@@ -107,6 +107,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := `certificates:
   keyAlgorithm: ECDSA-P256
+  maxClockSkew: 5m
   workloadLifetime: 24h
 controlPlane:
   replicas: 2
@@ -121,6 +122,16 @@ proxy:
   drainTime: 30s
   logLevel: warning
 trustDomain: cluster.local
+upgrade:
+  gates:
+    maxFailurePercent: 1
+    maxSlowdownPercent: 100
+    minRequests: 20
+    onNoEvidence: Continue
+  maxUnavailable: 10%
+  onDifference: Pause
+  rollback: Automatic
+  soak: 1m
 version: 0.1.0
 `
 	got, err := yaml.Marshal(u.Object["spec"])
