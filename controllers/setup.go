@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -80,6 +81,7 @@ func Cache(namespace string) cache.Options {
 			&corev1.ServiceAccount{}:        {Label: made},
 			&corev1.Service{}:               {Label: made},
 			&appsv1.Deployment{}:            {Label: made},
+			&appsv1.DaemonSet{}:             {Label: made, Namespaces: here},
 			&policyv1.PodDisruptionBudget{}: {Label: made},
 			&rbacv1.Role{}:                  {Label: made, Namespaces: here},
 			&rbacv1.RoleBinding{}:           {Label: made, Namespaces: here},
@@ -119,16 +121,17 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("read releases: %w", err)
 	}
 	catalog := kinds.NewCatalog(mgr.GetCache(), mgr.GetRESTMapper())
-	gate := kinds.NewGate(catalog)
+	waiting := kinds.NewGate(catalog)
 	seen := reader{Reader: mgr.GetCache(), here: here}
 	applier := apply.New(mgr.GetClient(), seen)
 
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
-		Proxies: mesh.NewDebug(), Now: o.Now,
+		ControlPlanes: mesh.NewDebug(), External: &http.Client{},
+		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
 	}
-	if err := meshes.Setup(mgr, gate); err != nil {
+	if err := meshes.Setup(mgr, waiting); err != nil {
 		return err
 	}
 	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: mgr.GetAPIReader(), Cache: mgr.GetCache()}
@@ -139,12 +142,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Namespace: o.Namespace, Known: known, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Now: o.Now,
 	}
-	if err := gateways.Setup(mgr, gate); err != nil {
+	if err := gateways.Setup(mgr, waiting); err != nil {
 		return err
 	}
 	classes := &gatewayclass.Reconciler{Known: known, Kinds: catalog, Client: mgr.GetClient(), Cache: mgr.GetCache()}
-	if err := classes.Setup(mgr, gate); err != nil {
+	if err := classes.Setup(mgr, waiting); err != nil {
 		return err
 	}
-	return gate.Setup(mgr)
+	return waiting.Setup(mgr)
 }

@@ -14,10 +14,13 @@ const (
 	// ConditionCertificatesReady tells whether there is an intermediate certificate to sign workloads'
 	// certificates with, and whether its roots have been spread.
 	ConditionCertificatesReady = "CertificatesReady"
-	// ConditionControlPlaneReady tells whether the control plane of the version asked for serves.
+	// ConditionControlPlaneReady tells whether the control plane that is in use serves.
 	ConditionControlPlaneReady = "ControlPlaneReady"
 	// ConditionInjectionReady tells whether new pods get their proxy.
 	ConditionInjectionReady = "InjectionReady"
+	// ConditionUpgraded tells whether the mesh runs spec.version, every proxy included that takes part.
+	// It is no part of Ready: a mesh works while it is being upgraded.
+	ConditionUpgraded = "Upgraded"
 	// ConditionConflicted is there, and True, when an older Mesh is active in this cluster.
 	ConditionConflicted = "Conflicted"
 	// ConditionInUse is there, and True, when the Mesh is being deleted but pods or routes still use it.
@@ -89,6 +92,20 @@ const (
 	// ReasonWaitingForControlPlane: new pods that ask for a proxy are refused, and tried again by
 	// their owners, until a replica serves.
 	ReasonWaitingForControlPlane = "WaitingForControlPlane"
+)
+
+// Reasons of ConditionUpgraded. Status.upgrade says more.
+const (
+	// ReasonUpToDate: nothing is to be changed.
+	ReasonUpToDate = "UpToDate"
+	// ReasonUpgrading: a change of the version is under way.
+	ReasonUpgrading = "Upgrading"
+	// ReasonPaused: it is stopped by spec.upgrade.paused.
+	ReasonPaused = "Paused"
+	// ReasonRollingBack: a gate failed, or spec.version was set back; the proxies go back.
+	ReasonRollingBack = "RollingBack"
+	// ReasonRolledBack: a gate failed and the mesh runs the release before; the message says why.
+	ReasonRolledBack = "RolledBack"
 )
 
 // Reason shared by conditions that can't be judged, because of another one.

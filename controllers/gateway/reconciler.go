@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -103,7 +104,7 @@ func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.G
 			"the name has %d characters and the names of its objects would be too long; write at most %d", n, render.MaxGatewayName,
 		)}, nil
 	}
-	rel, ok := r.Known.Find(m.Status.Version)
+	rel, ok := r.Known.Find(cmp.Or(m.Status.GatewayVersion, m.Status.Version))
 	if !ok {
 		return health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: fmt.Sprintf(
 			"Mesh %s has no control plane yet; see its conditions: kubectl get mesh.tulle.dev %s -o yaml", m.Name, m.Name,

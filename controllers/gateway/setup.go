@@ -89,5 +89,5 @@ type concerning struct {
 func (c concerning) Update(e event.UpdateEvent) bool {
 	before, ok1 := e.ObjectOld.(*v1alpha1.Mesh)
 	after, ok2 := e.ObjectNew.(*v1alpha1.Mesh)
-	return c.GenerationChangedPredicate.Update(e) || ok1 && ok2 && before.Status.Version != after.Status.Version
+	return c.GenerationChangedPredicate.Update(e) || ok1 && ok2 && (before.Status.Version != after.Status.Version || before.Status.GatewayVersion != after.Status.GatewayVersion)
 }

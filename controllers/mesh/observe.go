@@ -37,7 +37,7 @@ func (r *Reconciler) observe(ctx context.Context, m *v1alpha1.Mesh) (plan.Observ
 		return o, nil
 	}
 	for _, look := range []func(context.Context, *v1alpha1.Mesh, *plan.Observed) error{
-		r.lookAtKinds, r.lookAtCertificates, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtOwned, r.lookAtProxies, r.lookAtUsage,
+		r.lookAtKinds, r.lookAtCertificates, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtOwned, r.lookAtProxies, r.lookAtRollout, r.lookAtUsage,
 	} {
 		if err := look(ctx, m, &o); err != nil {
 			return o, err

@@ -18,14 +18,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"tulle.dev/tulle/internal/lifecycle/shadow"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
-// ProxyCounter says how many proxies are connected to these pods of a control plane; nil: it can't be known.
-type ProxyCounter interface {
+// ControlPlanes asks replicas of control planes what they know; see Debug, which does.
+type ControlPlanes interface {
 	Connected(ctx context.Context, pods []corev1.Pod) *int32
+	Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool)
+	Difference(ctx context.Context, oldPods, newPods []corev1.Pod) (*shadow.Difference, error)
 }
 
 // askTimeout bounds how long a replica that doesn't answer holds a round up.
@@ -42,14 +45,18 @@ func NewDebug() Debug {
 	return Debug{Client: &http.Client{Timeout: askTimeout, Transport: &http.Transport{IdleConnTimeout: time.Minute}}}
 }
 
-// Connected counts the proxies of all ready replicas. One that doesn't answer makes the number unknown,
-// rather than too small.
-func (d Debug) Connected(ctx context.Context, pods []corev1.Pod) *int32 {
-	list, complete := d.Proxies(ctx, pods)
+// Connected counts the pods that are connected to any of the replicas. One that doesn't answer makes the
+// number unknown, rather than too small.
+func (d Debug) Connected(ctx context.Context, replicas []corev1.Pod) *int32 {
+	list, complete := d.Proxies(ctx, replicas)
 	if !complete {
 		return nil
 	}
-	n := int32(len(list)) //nolint:gosec // proxies
+	pods := map[[2]string]bool{}
+	for _, p := range list {
+		pods[[2]string{p.Namespace, p.Pod}] = true
+	}
+	n := int32(len(pods)) //nolint:gosec // pods
 	return &n
 }
 

@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,6 +26,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/apply"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -38,9 +42,12 @@ type Reconciler struct {
 	Live, Cache client.Reader
 	// Here watches the operator's namespace alone.
 	Here cache.Cache
-	// Proxies asks the control plane how many proxies are connected.
-	Proxies ProxyCounter
-	Now     func() time.Time
+	// ControlPlanes asks their replicas.
+	ControlPlanes ControlPlanes
+	// External asks the external gate of an upgrade.
+	External *http.Client
+	Events   events.EventRecorder
+	Now      func() time.Time
 }
 
 // Reconcile does one round for one Mesh.
@@ -60,6 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	stepErr := r.Apply.Steps(ctx, next.Steps)
+	r.tell(m, next.Events)
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if err := errors.Join(stepErr, statusErr); err != nil {
@@ -74,6 +82,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		ctrl.LoggerFrom(ctx).V(1).Info("Reconciled", "steps", len(next.Steps))
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
+}
+
+// tell makes events of what an upgrade has to say.
+func (r *Reconciler) tell(m *v1alpha1.Mesh, list []upgrade.Event) {
+	for _, e := range list {
+		kind := corev1.EventTypeNormal
+		if e.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(m, nil, kind, e.Reason, "Upgrade", "%s", e.Message)
+	}
 }
 
 // finalizer adds or removes Tulle's finalizer.

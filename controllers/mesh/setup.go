@@ -43,6 +43,7 @@ func builtin() []schema.GroupVersionKind {
 		corev1.SchemeGroupVersion.WithKind("Service"),
 		corev1.SchemeGroupVersion.WithKind("ConfigMap"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
+		appsv1.SchemeGroupVersion.WithKind("DaemonSet"),
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
 		rbacv1.SchemeGroupVersion.WithKind("Role"),
 		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),

@@ -31,7 +31,7 @@ func (r *Reconciler) lookAtProxies(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		o.Proxies.ByVersion[p.Labels[names.LabelVersion]]++
 	}
 	if m.DeletionTimestamp.IsZero() {
-		o.Proxies.Connected = r.Proxies.Connected(ctx, o.Pods[o.ServingRevision])
+		o.Proxies.Connected = r.ControlPlanes.Connected(ctx, replicas(o))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -53,6 +54,16 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 			if err := a.create(ctx, o); err != nil {
 				return fmt.Errorf("step %q: %w", s.Name, err)
 			}
+		}
+		// One pod that can't be changed doesn't hold up the others.
+		var refused []error
+		for _, m := range s.Moves {
+			if err := a.move(ctx, m); err != nil {
+				refused = append(refused, err)
+			}
+		}
+		if err := errors.Join(refused...); err != nil {
+			return fmt.Errorf("step %q: %w", s.Name, err)
 		}
 		for _, r := range s.Delete {
 			if err := a.Delete(ctx, r); err != nil {

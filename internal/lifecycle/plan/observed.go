@@ -41,6 +41,8 @@ type Observed struct {
 	Leftovers []Ref
 	// Proxies counts pods that carry a proxy.
 	Proxies Proxies
+	// Rollout is looked at while versions differ.
+	Rollout Rollout
 	// Usage is looked at when the Mesh is being deleted.
 	Usage Usage
 }

@@ -15,6 +15,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -28,6 +29,10 @@ type Plan struct {
 	Finalize, Done bool
 	// Again is when to look again even if nothing is seen to change; 0: not.
 	Again time.Duration
+	// Events are worth telling, once the steps are done.
+	Events []upgrade.Event
+	// Compare and Ask want Observed.Upgrade to have Difference or External next time.
+	Compare, Ask bool
 }
 
 // Step is a few objects to bring about.
@@ -37,6 +42,8 @@ type Step struct {
 	// Apply are applied, Create made if they are not there, Delete deleted.
 	Apply, Create []render.Object
 	Delete        []Ref
+	// Moves change pods.
+	Moves []upgrade.Move
 }
 
 // Next decides.
@@ -48,7 +55,7 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 		return conflicted(m, o)
 	}
 	d := decide(m, o, known, now)
-	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps()}
+	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: d.up.Events, Compare: d.up.Compare, Ask: d.up.Ask}
 	switch {
 	case !o.CertManager || !o.GatewayAPI:
 		// A kind is served some time after its definition was seen, and nothing tells when.
@@ -58,6 +65,9 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 	}
 	if d.rotation.Progress.Active() {
 		p.Again = whileRotating
+	}
+	if a := d.up.Again; a > 0 && (p.Again == 0 || a < p.Again) {
+		p.Again = a
 	}
 	return p
 }
@@ -72,6 +82,11 @@ type decision struct {
 	// serving is the release that serves, or that will; none: there is neither.
 	serving release.Release
 	none    bool
+	// up is how a change of the version goes on; it keeps deployed what must run meanwhile.
+	up       upgrade.Decision
+	deployed []release.Release
+	// pull is the release whose images are to be on the nodes; nil: none.
+	pull *release.Release
 
 	valid        health.Verdict
 	certs        health.CertificateHealth
@@ -90,31 +105,12 @@ func decide(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) 
 	d.valid = validate(m, o, known)
 	d.rotation = rotate(m, o, now)
 	d.certs, d.roots, d.rootStatus = d.rotation.Health, d.rotation.Bundle, d.rotation.Status
-	d.serving, d.none = choose(d.wanted, d.unknown, o, known)
-	if !d.unknown {
-		rev := d.wanted.Revision()
-		d.controlPlane = health.Deployment(o.Deployments[rev], o.Pods[rev], "the control plane")
-	} else if !d.none {
+	d.choose(known)
+	if !d.none {
 		rev := d.serving.Revision()
 		d.controlPlane = health.Deployment(o.Deployments[rev], o.Pods[rev], "the control plane")
 	}
 	return d
-}
-
-// choose says which revision the Service leads to: the wanted one as soon as it has a ready
-// replica, until then the one it leads to already.
-func choose(wanted release.Release, unknown bool, o Observed, known release.Catalog) (r release.Release, none bool) {
-	current, ok := known.FindRevision(o.ServingRevision)
-	if unknown {
-		return current, !ok
-	}
-	if !ok || current.Version == wanted.Version {
-		return wanted, false
-	}
-	if h := health.Deployment(o.Deployments[wanted.Revision()], nil, ""); h.ReadyReplicas > 0 {
-		return wanted, false
-	}
-	return current, false
 }
 
 // steps in the order in which they are safe.
@@ -134,27 +130,25 @@ func (d decision) steps() []Step {
 	if d.roots == "" || d.none || d.certs.Authority == nil && d.seen.ServingRevision == "" {
 		return out
 	}
-	for _, r := range d.revisions() {
+	for _, r := range d.deployed {
 		add("control plane "+r.Version, render.ControlPlane(d.input(r))...)
 	}
 	add("service", render.Service(d.input(d.serving)), render.Replicas(d.input(d.serving)))
 	add("webhook", render.Webhook(d.input(d.serving)))
+	if d.pull != nil {
+		add("images", render.Images(d.input(*d.pull)))
+	}
+	if len(d.up.Moves) > 0 {
+		out = append(out, Step{Name: "proxies", Moves: d.up.Moves})
+	}
 	if prune := d.prune(); len(prune) > 0 {
 		out = append(out, Step{Name: "prune", Delete: prune})
 	}
 	return out
 }
 
-// revisions are those whose control plane is kept: the one that serves and the one that will.
-func (d decision) revisions() []release.Release {
-	if d.unknown || d.wanted.Version == d.serving.Version {
-		return []release.Release{d.serving}
-	}
-	return []release.Release{d.serving, d.wanted}
-}
-
 func (d decision) gatewayAPI() Step {
-	s := Step{Name: "gateway api", Apply: []render.Object{render.GatewayClass(d.input(d.wanted))}}
+	s := Step{Name: "gateway api", Apply: []render.Object{render.GatewayClass(d.input(d.serving))}}
 	if d.seen.XMeshKind && !d.seen.XMesh {
 		s.Create = []render.Object{render.XMesh()}
 	}
@@ -165,13 +159,13 @@ func (d decision) input(r release.Release) render.Input {
 	return render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots, Authorities: d.authorities()}
 }
 
-// prune lists what carries the Mesh's label and belongs to nothing any more, once what is wanted
-// serves. Certificates in particular stay until their successors are issued.
+// prune lists what carries the Mesh's label and belongs to nothing any more, once no change of the
+// version is under way. Certificates in particular stay until their successors are issued.
 func (d decision) prune() []Ref {
-	if d.unknown || d.serving.Version != d.wanted.Version || !d.controlPlane.Good || !d.certs.Good {
+	if d.unknown || !d.up.Settled || !d.controlPlane.Good || !d.certs.Good {
 		return nil
 	}
-	in := d.input(d.wanted)
+	in := d.input(d.serving)
 	keep := slices.Concat(render.Certificates(in), render.ControlPlane(in), []render.Object{
 		render.Service(in), render.Replicas(in), render.Webhook(in), render.GatewayClass(in),
 		render.Trust(d.mesh.Name, d.seen.Namespace, d.roots),

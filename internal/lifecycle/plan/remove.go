@@ -104,15 +104,15 @@ func takeDown(o Observed) []Step {
 		step  string
 		kinds []string
 	}{
-		{"webhook", []string{"MutatingWebhookConfiguration"}},             // new pods start without a proxy, rather than not at all
-		{"gateway api", []string{"GatewayClass", "XMesh"}},                // nobody new relies on it
-		{"workloads", []string{"Deployment", "PodDisruptionBudget"}},      // control plane and gateways stop
-		{"services", []string{"Service"}},                                 // nothing answers there any more
-		{"certificates", []string{"Certificate", "Issuer"}},               // before their Secrets, or cert-manager writes them again
-		{"secrets", []string{"Secret"}},                                   //
-		{"trust", []string{"ConfigMap"}},                                  // no pod needs the roots any more
-		{"rights", []string{"ClusterRoleBinding", "RoleBinding", "Role"}}, // nobody is left to use them
-		{"accounts", []string{"ClusterRole", "ServiceAccount"}},           //
+		{"webhook", []string{"MutatingWebhookConfiguration"}},                     // new pods start without a proxy, rather than not at all
+		{"gateway api", []string{"GatewayClass", "XMesh"}},                        // nobody new relies on it
+		{"workloads", []string{"Deployment", "DaemonSet", "PodDisruptionBudget"}}, // control plane and gateways stop
+		{"services", []string{"Service"}},                                         // nothing answers there any more
+		{"certificates", []string{"Certificate", "Issuer"}},                       // before their Secrets, or cert-manager writes them again
+		{"secrets", []string{"Secret"}},                                           //
+		{"trust", []string{"ConfigMap"}},                                          // no pod needs the roots any more
+		{"rights", []string{"ClusterRoleBinding", "RoleBinding", "Role"}},         // nobody is left to use them
+		{"accounts", []string{"ClusterRole", "ServiceAccount"}},                   //
 	}
 	var out []Step
 	for _, line := range order {

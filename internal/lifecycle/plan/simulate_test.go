@@ -23,6 +23,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -83,6 +84,7 @@ func (c *cluster) observe() Observed {
 		Namespace: ns, CertManager: c.certMan, GatewayAPI: c.gateway, XMeshKind: c.gateway,
 		XMesh: c.has("XMesh", "", names.XMesh), XMeshOurs: true,
 		Deployments: map[string]*appsv1.Deployment{}, Usage: c.usage,
+		Rollout: Rollout{Complete: true, Difference: &upgrade.Difference{}},
 	}
 	if c.certMan {
 		o.Rotation.Roots = map[string]*cmv1.Certificate{}

@@ -55,6 +55,8 @@ func (d decision) status() v1alpha1.MeshStatus {
 		Certificates:       d.rotation.Progress,
 		Roots:              d.rootStatus,
 		Proxies:            d.proxies(),
+		Upgrade:            d.up.Status,
+		GatewayVersion:     d.up.Gateways,
 	}
 	for _, r := range d.rootStatus {
 		if r.Active && (s.RootCertificateExpiry == nil || r.NotAfter.Before(s.RootCertificateExpiry)) {
@@ -91,6 +93,7 @@ func (d decision) conditions() []metav1.Condition {
 		ready = health.Verdict{Reason: c.list[i].Reason, Message: c.list[i].Message}
 	}
 	c.add(v1alpha1.ConditionReady, ready)
+	c.add(v1alpha1.ConditionUpgraded, d.judgeUpgraded())
 	return c.list
 }
 

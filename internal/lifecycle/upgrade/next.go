@@ -40,7 +40,9 @@ type Input struct {
 	Judge func(gates v1alpha1.Gates, replaced, others []Seen) (v1alpha1.GateVerdict, string)
 	// External is the answer of the external gate for the present wave; nil: not asked yet.
 	External *v1alpha1.GateResult
-	Now      time.Time
+	// ExternalProblem says why there is no answer although it was asked.
+	ExternalProblem string
+	Now             time.Time
 }
 
 // Difference is what the new control plane would send, against the old one.

@@ -240,10 +240,14 @@ func (u *run) judge(moved []Pod, waves [][]Pod) bool {
 		return false
 	}
 	result := u.verdict(moved, slices.Concat(waves[u.s.Wave:]...))
-	if result.Result == v1alpha1.GatePassed && u.Spec.Gates.External != nil {
+	unknown := result.Result == v1alpha1.GateNoEvidence && u.Spec.Gates.OnNoEvidence == v1alpha1.OnNoEvidencePause
+	if result.Result != v1alpha1.GateFailed && !unknown && u.Spec.Gates.External != nil {
 		if u.External == nil || u.External.Wave != u.s.Wave {
 			u.ask = true
-			u.s.Message = "asking " + u.Spec.Gates.External.URL
+			u.s.Message = fmt.Sprintf("wave %d: asking %s", u.s.Wave, u.Spec.Gates.External.URL)
+			if u.ExternalProblem != "" {
+				u.s.Message = fmt.Sprintf("wave %d can't be judged, and waits: spec.upgrade.gates.external: %s", u.s.Wave, u.ExternalProblem)
+			}
 			return false
 		}
 		result = *u.External

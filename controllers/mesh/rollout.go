@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package mesh
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/names"
+)
+
+// inPlaceKubelet is the first minor release of the kubelet (1.x) that restarts a native sidecar whose image changed.
+const inPlaceKubelet = 32
+
+// lookAtRollout looks at every pod that carries a proxy, while their versions differ or are about to.
+// A mesh at rest costs nothing here.
+func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) error {
+	serving, ok := r.Known.FindRevision(o.ServingRevision)
+	if !ok || !m.DeletionTimestamp.IsZero() || !underWay(m, serving.Version, o.Proxies.ByVersion) {
+		return nil
+	}
+	var pods corev1.PodList
+	if err := r.Live.List(ctx, &pods, client.HasLabels{names.LabelProxy}); err != nil {
+		return fmt.Errorf("list Pods with a proxy: %w", err)
+	}
+	orders, err := r.orders(ctx)
+	if err != nil {
+		return err
+	}
+	kubelets, err := r.kubelets(ctx)
+	if err != nil {
+		return err
+	}
+	on := map[string]bool{}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		on[p.Spec.NodeName] = true
+		o.Rollout.Pods = append(o.Rollout.Pods, seenPod(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
+	}
+	o.Rollout.Proxies, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
+	if wanted, ok := r.Known.Find(m.Spec.Version); ok && wanted.Version != serving.Version {
+		if err := r.lookAtImages(ctx, wanted.Revision(), wanted.ProxyImage, on, o); err != nil {
+			return err
+		}
+	}
+	return r.lookAtChecks(ctx, m, o)
+}
+
+// replicas are the pods of all revisions of the control plane: proxies may be connected to any.
+func replicas(o *plan.Observed) []corev1.Pod {
+	var all []corev1.Pod
+	for _, list := range o.Pods {
+		all = append(all, list...)
+	}
+	return all
+}
+
+// underWay tells whether versions differ, or are about to.
+func underWay(m *v1alpha1.Mesh, serving string, byVersion map[string]int32) bool {
+	u := m.Status.Upgrade
+	if m.Spec.Version != serving && (u == nil || u.Phase != v1alpha1.PhaseRolledBack || u.Requested != m.Spec.Version) {
+		return true
+	}
+	if u != nil && u.Finished == nil {
+		return true
+	}
+	for v, n := range byVersion {
+		if v != serving && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// seenPod is a pod as an upgrade sees it. order is that of its namespace, kubelet the version of its node's.
+func seenPod(p *corev1.Pod, order, kubelet string) upgrade.Pod {
+	out := upgrade.Pod{
+		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
+		Workload: workload(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
+		Ready: ready(*p), Deleting: !p.DeletionTimestamp.IsZero(),
+	}
+	found := 0
+	for _, c := range p.Spec.InitContainers {
+		s := upgrade.Slot{Image: c.Image, Problem: problem(p.Status.InitContainerStatuses, c.Name)}
+		switch c.Name {
+		case names.ContainerSlotA:
+			out.A = s
+		case names.ContainerSlotB:
+			out.B = s
+		default:
+			continue
+		}
+		found++
+	}
+	if a := p.Annotations[names.AnnotationTarget]; a != "" {
+		if err := json.Unmarshal([]byte(a), &out.Target); err != nil {
+			out.Obstacle = "its annotation " + names.AnnotationTarget + " can't be read: delete the pod, and its successor is of the new release"
+		}
+	}
+	if v, err := version.ParseGeneric(kubelet); found < 2 {
+		out.Obstacle = "it has no second slot: restart it, and it gets the new release"
+	} else if err == nil && v.Major() == 1 && v.Minor() < inPlaceKubelet {
+		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d: restart the pod, and it gets the new release", kubelet, inPlaceKubelet)
+	}
+	return out
+}
+
+// workload names what made the pod.
+func workload(p *corev1.Pod) string {
+	if o := metav1.GetControllerOf(p); o != nil {
+		return p.Namespace + "/" + o.Kind + "/" + o.Name
+	}
+	return p.Namespace + "/Pod/" + p.Name
+}
+
+// problem says why a container does not run, in the kubelet's words.
+func problem(list []corev1.ContainerStatus, name string) string {
+	i := slices.IndexFunc(list, func(s corev1.ContainerStatus) bool { return s.Name == name })
+	if i < 0 {
+		return ""
+	}
+	switch s := list[i].State; {
+	case s.Waiting != nil && s.Waiting.Message != "":
+		return s.Waiting.Reason + ": " + s.Waiting.Message
+	case s.Waiting != nil:
+		return s.Waiting.Reason
+	case s.Terminated != nil:
+		return fmt.Sprintf("ended with code %d", s.Terminated.ExitCode)
+	}
+	return ""
+}
+
+// orders is the label names.LabelUpgrade of the namespaces that have it.
+func (r *Reconciler) orders(ctx context.Context) (map[string]string, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := r.Live.List(ctx, list, client.HasLabels{names.LabelUpgrade}); err != nil {
+		return nil, fmt.Errorf("list Namespaces: %w", err)
+	}
+	out := map[string]string{}
+	for _, n := range list.Items {
+		out[n.Name] = n.Labels[names.LabelUpgrade]
+	}
+	return out, nil
+}
+
+// kubelets is the version of each node's.
+func (r *Reconciler) kubelets(ctx context.Context) (map[string]string, error) {
+	var nodes corev1.NodeList
+	if err := r.Live.List(ctx, &nodes); err != nil {
+		return nil, fmt.Errorf("list Nodes: %w", err)
+	}
+	out := map[string]string{}
+	for _, n := range nodes.Items {
+		out[n.Name] = n.Status.NodeInfo.KubeletVersion
+	}
+	return out, nil
+}
+
+// lookAtImages looks where the release's proxy image is.
+func (r *Reconciler) lookAtImages(ctx context.Context, revision, image string, on map[string]bool, o *plan.Observed) error {
+	var pods corev1.PodList
+	err := r.Live.List(ctx, &pods, client.InNamespace(r.Namespace), client.MatchingLabels{names.LabelApp: names.ImagesApp, names.LabelRevision: revision})
+	if err != nil {
+		return fmt.Errorf("list Pods of the images: %w", err)
+	}
+	nodes := map[string]plan.Node{}
+	for n := range on {
+		nodes[n] = plan.Node{Name: n}
+	}
+	for _, p := range pods.Items {
+		n, ok := nodes[p.Spec.NodeName]
+		if !ok || len(p.Spec.Containers) == 0 || p.Spec.Containers[0].Image != image || !p.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if n.Pulled = ready(p); !n.Pulled {
+			n.Problem = problem(p.Status.ContainerStatuses, "image")
+			if n.Problem == "ContainerCreating" {
+				n.Problem = ""
+			}
+		}
+		nodes[n.Name] = n
+	}
+	for _, n := range nodes {
+		o.Rollout.Nodes = append(o.Rollout.Nodes, n)
+	}
+	slices.SortFunc(o.Rollout.Nodes, func(a, b plan.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nil
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/names"
+)
+
+// move changes one pod: the images of slots, the order to them, the label of the version; all in one
+// patch, so that no half of it is ever seen. A pod that has gone, or another one of its name, is no error.
+func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
+	metadata := map[string]any{"uid": m.UID}
+	if m.Target != nil {
+		order, err := json.Marshal(m.Target)
+		if err != nil {
+			return fmt.Errorf("marshal the order to Pod %s/%s: %w", m.Namespace, m.Name, err)
+		}
+		metadata["annotations"] = map[string]string{names.AnnotationTarget: string(order)}
+	}
+	if m.Version != "" {
+		metadata["labels"] = map[string]string{names.LabelVersion: m.Version}
+	}
+	patch := map[string]any{"metadata": metadata}
+	var containers []map[string]string
+	for _, slot := range []struct{ name, container string }{{"a", names.ContainerSlotA}, {"b", names.ContainerSlotB}} {
+		if image := m.Images[slot.name]; image != "" {
+			containers = append(containers, map[string]string{"name": slot.container, "image": image})
+		}
+	}
+	if len(containers) > 0 {
+		patch["spec"] = map[string]any{"initContainers": containers}
+	}
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return fmt.Errorf("marshal the patch of Pod %s/%s: %w", m.Namespace, m.Name, err)
+	}
+	pod := &corev1.Pod{}
+	pod.Namespace, pod.Name = m.Namespace, m.Name
+	// A strategic merge finds containers by name.
+	err = a.client.Patch(ctx, pod, client.RawPatch(types.StrategicMergePatchType, body), client.FieldOwner(names.FieldManager))
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("patch the proxy of Pod %s/%s: %w", m.Namespace, m.Name, err)
+	}
+	return nil
+}

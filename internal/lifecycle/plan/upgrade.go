@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package plan
+
+import (
+	"fmt"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/gate"
+	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+)
+
+// Rollout is what is seen of the pods that carry a proxy. It is looked at only while their versions
+// differ or are about to; the zero value: nothing to look at.
+type Rollout struct {
+	Pods    []upgrade.Pod
+	Proxies []upgrade.Proxy
+	// Complete: every replica of the control plane has answered.
+	Complete bool
+	// Nodes are those that such pods run on.
+	Nodes []Node
+	// Difference and External were asked for by the plan before; nil: not, or no answer yet.
+	Difference *upgrade.Difference
+	External   *v1alpha1.GateResult
+	// ExternalProblem says why the external gate has no answer.
+	ExternalProblem string
+}
+
+// Node is a node that runs pods with a proxy.
+type Node struct {
+	Name string
+	// Pulled tells whether it has the images of the release that is to come; Problem says why not, in
+	// the kubelet's words.
+	Pulled  bool
+	Problem string
+}
+
+// choose asks how a change of the version goes on, and takes over what it says about control planes.
+func (d *decision) choose(known release.Catalog) {
+	current, ok := known.FindRevision(d.seen.ServingRevision)
+	if d.unknown {
+		d.serving, d.none = current, !ok
+		d.up = upgrade.Decision{Status: d.mesh.Status.Upgrade, Gateways: d.mesh.Status.GatewayVersion}
+		if ok {
+			d.deployed = []release.Release{current}
+		}
+		return
+	}
+	in := upgrade.Input{
+		Spec: d.mesh.Spec.Upgrade, Wanted: d.wanted.Version, Status: d.mesh.Status.Upgrade, Serving: current.Version,
+		Pods: d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
+		Difference: d.seen.Rollout.Difference, External: d.seen.Rollout.External, ExternalProblem: d.seen.Rollout.ExternalProblem,
+		Obstacles: d.obstacles(), Judge: gate.Judge, Now: d.now,
+		Image: func(version string) string {
+			r, _ := known.Find(version)
+			return r.ProxyImage
+		},
+		Allowed: release.Allowed,
+		Deployed: func(version string) (bool, string) {
+			r, ok := known.Find(version)
+			if !ok {
+				return false, "release " + version + " is not known to this operator any more"
+			}
+			rev := r.Revision()
+			h := health.Deployment(d.seen.Deployments[rev], d.seen.Pods[rev], "the control plane")
+			return h.Reason == v1alpha1.ReasonServing, h.Message
+		},
+	}
+	d.up = upgrade.Next(in)
+	for _, version := range d.up.Deploy {
+		if r, ok := known.Find(version); ok {
+			d.deployed = append(d.deployed, r)
+		}
+	}
+	if r, ok := known.Find(d.up.Pull); ok {
+		d.pull = &r
+	}
+	if d.serving, ok = known.Find(d.up.Serve); !ok {
+		d.serving = d.wanted
+	}
+}
+
+// obstacles are what must be mended before the version can change.
+func (d decision) obstacles() []string {
+	var out []string
+	if !d.valid.Good {
+		out = append(out, d.valid.Message)
+	}
+	if !d.certs.Good {
+		out = append(out, "certificates: "+d.certs.Message)
+	}
+	if problem := upgrade.CheckWindows(d.mesh.Spec.Upgrade.Windows); problem != "" {
+		out = append(out, problem)
+	}
+	for _, n := range d.seen.Rollout.Nodes {
+		switch {
+		case n.Problem != "":
+			out = append(out, fmt.Sprintf("node %s can't get image %s: %s", n.Name, d.wanted.ProxyImage, n.Problem))
+		case !n.Pulled:
+			out = append(out, fmt.Sprintf("node %s is getting image %s", n.Name, d.wanted.ProxyImage))
+		}
+	}
+	return out
+}
+
+// judgeUpgraded says whether every proxy runs the version asked for.
+func (d decision) judgeUpgraded() health.Verdict {
+	s := d.up.Status
+	if d.unknown || s == nil && !d.none {
+		return health.Verdict{Good: !d.unknown, Reason: v1alpha1.ReasonUpToDate, Message: "no change of the version is under way"}
+	}
+	if s == nil {
+		return health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh is being installed"}
+	}
+	switch {
+	case s.Phase == v1alpha1.PhaseCompleted:
+		v := health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh runs " + s.To}
+		if s.Message != "" {
+			v.Message += "; " + s.Message
+		}
+		return v
+	case s.Phase == v1alpha1.PhaseRolledBack && s.To != d.wanted.Version:
+		return health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh runs " + s.From + " again"}
+	case s.Phase == v1alpha1.PhaseRolledBack:
+		return health.Verdict{Reason: v1alpha1.ReasonRolledBack, Message: fmt.Sprintf(
+			"%s was rolled back to %s: %s; set spec.version to %s, or to a release that mends it", s.To, s.From, s.Message, s.From,
+		)}
+	case s.Phase == v1alpha1.PhaseRollingBack:
+		return health.Verdict{Reason: v1alpha1.ReasonRollingBack, Message: fmt.Sprintf("going back from %s to %s: %s", s.To, s.From, s.Message)}
+	case d.mesh.Spec.Upgrade.Paused:
+		return health.Verdict{Reason: v1alpha1.ReasonPaused, Message: fmt.Sprintf("the upgrade from %s to %s is paused by spec.upgrade.paused", s.From, s.To)}
+	}
+	// What it waits for changes often, and is in status.upgrade.
+	return health.Verdict{Reason: v1alpha1.ReasonUpgrading, Message: fmt.Sprintf("from %s to %s, phase %s; see status.upgrade", s.From, s.To, s.Phase)}
+}
