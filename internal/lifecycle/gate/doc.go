@@ -6,7 +6,7 @@
 // what somebody outside says.
 //
 //	reports of proxies -> Judge (pure) -> verdict, with the figures
-//	URL or Prometheus  -> External.Ask -> verdict, with the answer
+//	URL or Prometheus  -> Ask -> verdict, with the answer
 //
 //	judge.go       start here: one workload after the other
 //	statistics.go  when a difference is more than chance
