@@ -13,7 +13,9 @@ import (
 )
 
 // TestVersionSteps: a change goes one minor away from what serves, not more; the refusal names the
-// way. Nothing but a change of the version is ever held up.
+// way. Nothing but a change of the version is ever held up. The message's numbers are looked up in a
+// string, because the server can't bound the length of string(n) and would refuse the rule; beyond
+// that string the message is the plain one.
 func TestVersionSteps(t *testing.T) {
 	for _, c := range []struct {
 		name, serving, from, to string
@@ -27,13 +29,10 @@ func TestVersionSteps(t *testing.T) {
 		{"from a prerelease", "0.2.0-rc.1", "0.2.0-rc.1", "0.3.0-alpha", ""},
 		{"ten is more than nine", "0.9.0", "0.9.0", "0.10.0", ""},
 		{"back to what serves", "0.1.0", "0.2.0", "0.1.0", ""},
-		{"two on", "0.1.0", "0.1.0", "0.3.0", "0.1.0 cannot go to 0.3.0 at once: set spec.version to 0.2.x, then 0.3.0"},
-		{"two on from what serves, one from what is asked for", "0.1.0", "0.2.0", "0.3.0", "set spec.version to 0.2.x, then 0.3.0"},
-		{"three on", "0.1.2", "0.1.2", "0.4.0-rc.1", "set spec.version to 0.2.x, then 0.3.x, then 0.4.0-rc.1"},
-		{"three back", "0.4.0", "0.4.0", "0.1.0", "set spec.version to 0.3.x, then 0.2.x, then 0.1.0"},
-		{"four on", "0.8.0", "0.8.0", "0.12.0", "to 0.9.x, then 0.10.x, then 0.11.x, then 0.12.0"},
-		{"many on", "0.1.0", "0.1.0", "0.12.0", "then 0.3.x, then 0.4.x and on, one minor at a time, then 0.12.0"},
-		{"many back", "0.12.0", "0.12.0", "0.1.0", "to 0.11.x, then 0.10.x, then 0.9.x and on, one minor at a time, then 0.1.0"},
+		{"two on", "0.1.0", "0.1.0", "0.3.0", "0.1.0 cannot go to 0.3.0 at once: set spec.version to 0.2.x, then go on one minor at a time to 0.3.0"},
+		{"two on from what serves, one from what is asked for", "0.1.0", "0.2.0", "0.3.0", "set spec.version to 0.2.x, then go on one minor at a time to 0.3.0"},
+		{"three on", "0.1.2", "0.1.2", "0.4.0-rc.1", "set spec.version to 0.2.x, then go on one minor at a time to 0.4.0-rc.1"},
+		{"three back", "2.14.0", "2.14.0", "2.11.0", "set spec.version to 2.13.x, then go on one minor at a time to 2.11.0"},
 		{"in the far future", "0.60.0", "0.60.0", "0.70.0", "write a version that is at most one minor away from status.version"},
 		{"a major", "0.2.0", "0.2.0", "1.2.0", "no way from one major version to another"},
 		{"nonsense is told as such", "0.1.0", "0.1.0", "two", "write a release such as"},
