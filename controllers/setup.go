@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -30,6 +29,7 @@ import (
 	"tulle.dev/tulle/controllers/mesh"
 	"tulle.dev/tulle/controllers/trust"
 	"tulle.dev/tulle/internal/lifecycle/apply"
+	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/names"
 )
@@ -128,7 +128,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
-		ControlPlanes: mesh.NewDebug(), External: &http.Client{},
+		ControlPlanes: mesh.NewDebug(), External: gate.NewExternal(),
 		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
 	}
 	if err := meshes.Setup(mgr, waiting); err != nil {

@@ -10,7 +10,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"tulle.dev/tulle/api/v1alpha1"
-	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 )
@@ -28,9 +27,9 @@ func (r *Reconciler) lookAtChecks(ctx context.Context, m *v1alpha1.Mesh, o *plan
 	external := m.Spec.Upgrade.Gates.External
 	soaked := u.WaveDone != nil && !r.Now().Before(u.WaveDone.Add(m.Spec.Upgrade.Soak.Duration))
 	if u.Phase == v1alpha1.PhaseDataPlane && external != nil && soaked {
-		v, message := gate.Ask(ctx, r.External, *external)
-		if v == "" {
-			o.Rollout.ExternalProblem = message
+		v, message, err := r.External.Ask(ctx, *external)
+		if err != nil {
+			o.Rollout.ExternalProblem = err.Error()
 			return nil
 		}
 		o.Rollout.External = &v1alpha1.GateResult{Wave: u.Wave, Result: v, Message: message}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +23,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/controllers/kinds"
 	"tulle.dev/tulle/internal/lifecycle/apply"
+	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
@@ -45,7 +45,7 @@ type Reconciler struct {
 	// ControlPlanes asks their replicas.
 	ControlPlanes ControlPlanes
 	// External asks the external gate of an upgrade.
-	External *http.Client
+	External gate.External
 	Events   events.EventRecorder
 	Now      func() time.Time
 }
