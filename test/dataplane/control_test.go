@@ -45,7 +45,9 @@ type control struct {
 	log       []answer
 	sent      int // resources, over all streams
 	servers   []func()
-	store     *xds.Store // nil: the ADS server is this one
+	reports   []report    // of agents, in order
+	store     *xds.Store  // nil: the ADS server is this one
+	real      *xds.Server // of that store
 }
 
 // answer is an ACK or NACK of a proxy.
@@ -55,8 +57,15 @@ type answer struct {
 	nack     string
 }
 
+// report is what the agent of a slot told.
+type report struct {
+	slot string
+	protocol.Report
+}
+
 // stream is a proxy's.
 type stream struct {
+	slot  string
 	wake  chan struct{}
 	types map[string]*subscription
 }
@@ -247,6 +256,9 @@ func (c *control) DeltaAggregatedResources(ss discoveryv3.AggregatedDiscoverySer
 			if err == nil && first && r.GetNode().GetId() != "sidecar.shop.cart-0.uid-1" {
 				err = fmt.Errorf("node is %q", r.GetNode().GetId())
 			}
+			if first {
+				s.slot = r.GetNode().GetMetadata().GetFields()[protocol.MetaSlot].GetStringValue()
+			}
 			first = false
 			if err != nil {
 				failed <- err
@@ -282,6 +294,14 @@ func (c *control) receive(s *stream, r *discoveryv3.DeltaDiscoveryRequest) {
 		default:
 		}
 	}()
+	if r.GetTypeUrl() == protocol.ReportType {
+		told := report{slot: s.slot}
+		if err := json.Unmarshal([]byte(r.GetNode().GetMetadata().GetFields()[protocol.MetaReport].GetStringValue()), &told.Report); err != nil {
+			c.t.Errorf("report of slot %s: %v", s.slot, err)
+		}
+		c.reports = append(c.reports, told)
+		return
+	}
 	sub := s.types[r.GetTypeUrl()]
 	if sub == nil {
 		sub = &subscription{names: map[string]string{}, nacked: map[string]string{}}

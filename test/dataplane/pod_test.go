@@ -298,6 +298,16 @@ func (p *pod) serveApp() {
 	p.app = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		w.Header().Set("X-Seen-From", host)
+		// What the test orders: how long it takes and what comes of it.
+		if d, err := time.ParseDuration(r.URL.Query().Get("takes")); err == nil {
+			select {
+			case <-time.After(d):
+			case <-r.Context().Done():
+			}
+		}
+		if code, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
+			w.WriteHeader(code)
+		}
 		fmt.Fprint(w, "app")
 	})}
 	go p.app.Serve(l)

@@ -74,11 +74,13 @@ func (c *control) realServer(opts ...grpc.ServerOption) *grpc.Server {
 			}
 			c.log = append(c.log, answer{a.Key.TypeURL, map[string]string{a.Key.Name: version}, a.Err})
 		},
+		Notes:       []string{protocol.ReportType},
 		ResumeGrace: 100 * time.Millisecond,
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.real = s
 	return s.NewGRPC(opts...)
 }
 
@@ -91,6 +93,10 @@ func TestRealServer(t *testing.T) {
 	if v := p.config(); v != "v1" {
 		t.Fatalf("the pod routes by %q, want v1", v)
 	}
+	p.eventually("the agent's report is kept", 5*time.Second, func() bool {
+		all := p.control.real.Streams()
+		return len(all) == 1 && len(all[0].Notes) == 1 && strings.HasPrefix(all[0].Notes[0].Metadata[protocol.MetaReport], `{"phase":"Ready"`)
+	})
 	p.control.put(web, "2", route("v2"))
 	p.eventually("v2 is in use", 5*time.Second, func() bool { return p.config() == "v2" })
 	p.eventually("v2 is acknowledged", 5*time.Second, func() bool { n, _ := p.control.answers(web, "2"); return n == 1 })
