@@ -26,7 +26,7 @@ func newUpgrade(g *global) *cobra.Command {
 The operator does the work; these commands read and write the Mesh: "to", "pause",
 "resume" and "rollback" change its spec, as kubectl would.`,
 	}
-	cmd.AddCommand(newUpgradeStatus(g), newUpgradeDiff(g), newUpgradeTo(g), newUpgradePause(g, true), newUpgradePause(g, false), newUpgradeRollback(g))
+	cmd.AddCommand(newUpgradeStatus(g), newUpgradePlan(g), newUpgradeDiff(g), newUpgradeTo(g), newUpgradePause(g, true), newUpgradePause(g, false), newUpgradeRollback(g))
 	return cmd
 }
 

@@ -60,16 +60,8 @@ func newUpgradeTo(g *global) *cobra.Command {
 
 A release that this command does not know, or to which there is no direct way, is
 refused. With --force the former is left to the operator, which may know more.`,
-		Args: cobra.ExactArgs(1),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			var versions []string
-			if len(args) == 0 {
-				for _, r := range release.Known("", "") {
-					versions = append(versions, r.Version)
-				}
-			}
-			return versions, cobra.ShellCompDirectiveNoFileComp
-		},
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeReleases,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return apply(cmd.Context(), g, func(m v1alpha1.Mesh) (change, error) {
 				return upgradeTo(m, args[0], release.Known("", ""), force)
@@ -78,6 +70,16 @@ refused. With --force the former is left to the operator, which may know more.`,
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also to a release that this command does not know")
 	return cmd
+}
+
+func completeReleases(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var versions []string
+	if len(args) == 0 {
+		for _, r := range release.Known("", "") {
+			versions = append(versions, r.Version)
+		}
+	}
+	return versions, cobra.ShellCompDirectiveNoFileComp
 }
 
 func upgradeTo(m v1alpha1.Mesh, version string, known release.Catalog, force bool) (change, error) {

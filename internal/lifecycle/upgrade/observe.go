@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package upgrade
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// inPlaceKubelet is the first minor release of the kubelet (1.x) that restarts a native sidecar whose image changed.
+const inPlaceKubelet = 32
+
+// PodFrom is a pod with a proxy as an upgrade sees it. order is the label names.LabelUpgrade of its
+// namespace, kubelet the version of its node's; empty: not known, and then not in the way.
+func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
+	out := Pod{
+		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
+		Workload: workloadOf(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
+		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(),
+	}
+	slots := 0
+	for _, c := range p.Spec.InitContainers {
+		s := Slot{Image: c.Image, Problem: problemOf(p.Status.InitContainerStatuses, c.Name)}
+		switch c.Name {
+		case names.ContainerSlotA:
+			out.A = s
+		case names.ContainerSlotB:
+			out.B = s
+		default:
+			continue
+		}
+		slots++
+	}
+	if a := p.Annotations[names.AnnotationTarget]; a != "" {
+		if err := json.Unmarshal([]byte(a), &out.Target); err != nil {
+			out.Obstacle = "its annotation " + names.AnnotationTarget + " can't be read: delete the pod, and its successor is of the new release"
+		}
+	}
+	if v, err := version.ParseGeneric(kubelet); slots < 2 {
+		out.Obstacle = "it has no second slot: restart it, and it gets the new release"
+	} else if err == nil && v.Major() == 1 && v.Minor() < inPlaceKubelet {
+		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d: restart the pod, and it gets the new release", kubelet, inPlaceKubelet)
+	}
+	return out
+}
+
+// workloadOf names what made the pod.
+func workloadOf(p *corev1.Pod) string {
+	if o := metav1.GetControllerOf(p); o != nil {
+		return p.Namespace + "/" + o.Kind + "/" + o.Name
+	}
+	return p.Namespace + "/Pod/" + p.Name
+}
+
+func isReady(p *corev1.Pod) bool {
+	i := slices.IndexFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	return i >= 0 && p.Status.Conditions[i].Status == corev1.ConditionTrue && p.DeletionTimestamp.IsZero()
+}
+
+// problemOf says why a container does not run, in the kubelet's words.
+func problemOf(list []corev1.ContainerStatus, name string) string {
+	i := slices.IndexFunc(list, func(s corev1.ContainerStatus) bool { return s.Name == name })
+	if i < 0 {
+		return ""
+	}
+	switch s := list[i].State; {
+	case s.Waiting != nil && s.Waiting.Message != "":
+		return s.Waiting.Reason + ": " + s.Waiting.Message
+	case s.Waiting != nil:
+		return s.Waiting.Reason
+	case s.Terminated != nil:
+		return fmt.Sprintf("ended with code %d", s.Terminated.ExitCode)
+	}
+	return ""
+}
+
+// LeftOut says why a pod's proxy is not replaced in place; empty: it is.
+func (p Pod) LeftOut() string {
+	switch {
+	case p.Kind == names.KindGateway:
+		return "a Gateway's proxies are deployed anew, by their Deployment"
+	case p.Order == names.UpgradeNever:
+		return "the label " + names.LabelUpgrade + "=" + names.UpgradeNever + " of it or of its namespace"
+	case p.Deleting:
+		return "it is being deleted"
+	}
+	return p.Obstacle
+}
+
+// Version is the release of the proxy that serves, as the pod's label says.
+func (p Pod) Version() string { return p.version() }
