@@ -35,9 +35,9 @@ func replica(ip string, ready corev1.ConditionStatus) corev1.Pod {
 	return corev1.Pod{Status: corev1.PodStatus{PodIP: ip, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}}}
 }
 
-// TestConnected: the sum over ready replicas, or nothing when one of them can't be asked.
+// TestConnected: the pods that any of the ready replicas knows, or nothing when one of them can't be asked.
 func TestConnected(t *testing.T) {
-	two, none := `{"connected":2,"proxies":[{"pod":"a","names":7},{"pod":"b"}]}`, `{"proxies":[]}`
+	two, other, none := `{"connected":2,"proxies":[{"pod":"a","names":7},{"pod":"b","slot":"a"},{"pod":"b","slot":"b"}]}`, `{"proxies":[{"pod":"b","slot":"a"},{"pod":"c"},{"pod":"d"}]}`, `{"proxies":[]}`
 	for name, c := range map[string]struct {
 		pods    []corev1.Pod
 		answers answers
@@ -46,7 +46,7 @@ func TestConnected(t *testing.T) {
 		"no replica":      {nil, nil, -1},
 		"none ready":      {[]corev1.Pod{replica("192.0.2.1", "False")}, answers{"192.0.2.1": two}, -1},
 		"one":             {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": two}, 2},
-		"two":             {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two, "192.0.2.2": two}, 4},
+		"two":             {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two, "192.0.2.2": other}, 4},
 		"IPv6":            {[]corev1.Pod{replica("2001:db8::1", "True")}, answers{"2001:db8::1": two}, 2},
 		"nobody":          {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": none}, 0},
 		"one is silent":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two}, -1},
