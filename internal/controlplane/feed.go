@@ -39,6 +39,7 @@ type feed struct {
 	peers     peers
 	moved     chan struct{} // closed and replaced when the peers may have changed
 	failures  []incr.Failure
+	roots     string // as committed last, PEM
 }
 
 // apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
@@ -81,6 +82,9 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
+	if roots != nil {
+		f.roots = *roots
+	}
 	f.mu.Unlock()
 	select {
 	case <-f.synced:
@@ -152,6 +156,13 @@ func (f *feed) meshNow() *v1alpha1.Mesh {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.active
+}
+
+// rootsServed are the roots that proxies are told to trust, PEM.
+func (f *feed) rootsServed() string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.roots
 }
 
 // replicas are the addresses of all ready replicas of all revisions, sorted.

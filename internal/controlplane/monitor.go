@@ -37,6 +37,7 @@ func (r *replica) monitor(ctx context.Context) error {
 		}
 	})
 	mux.HandleFunc("GET "+names.PathProxies, r.proxies)
+	mux.HandleFunc("GET "+names.PathTrust, r.trustReport)
 	mux.HandleFunc("GET "+names.PathTranslation, r.translation)
 	mux.Handle("GET "+status.ReportPath, r.feed.ledger)
 	s := &http.Server{Addr: ":" + strconv.Itoa(names.PortMonitor), Handler: mux, ReadHeaderTimeout: 5 * time.Second}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -19,7 +20,12 @@ import (
 )
 
 // connected is the xDS principal: a proxy whose pod is known and alive.
-type connected struct{ rights.Proxy }
+type connected struct {
+	rights.Proxy
+	// roots are those by which its certificate was verified, notAfter is when that ends.
+	roots    []string
+	notAfter time.Time
+}
 
 // String names the proxy for people.
 func (c connected) String() string { return c.Namespace + "/" + c.Pod }
@@ -49,7 +55,10 @@ func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	case w.ServiceAccount != who.ServiceAccount || w.Kind != who.Kind:
 		return nil, fmt.Errorf("the certificate of pod %s is not for its account and kind", k)
 	}
-	c := connected{Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node}}
+	c := connected{
+		Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node},
+		roots: ca.RootsOf(info.State.VerifiedChains), notAfter: info.State.PeerCertificates[0].NotAfter,
+	}
 	if who.Kind == names.KindGateway {
 		if who.ServiceAccount != names.GatewayResource(w.Gateway) {
 			return nil, fmt.Errorf("pod %s claims Gateway %s, but does not run as its account %s", k, w.Gateway, names.GatewayResource(w.Gateway))

@@ -143,6 +143,7 @@ func (r *replica) build(m *ca.Metrics) error {
 	authority, err := ca.NewAuthority(ca.AuthorityOptions{
 		Dir: r.opts.IntermediateDir, TrustFile: filepath.Join(r.opts.TrustDir, names.TrustKey), TrustDomain: r.trust,
 		DNSNames: []string{host + ".svc", host, host + ".svc.cluster.local"}, Log: r.opts.Log.WithName("ca"), Metrics: m,
+		Skew: r.skew,
 	})
 	if err != nil {
 		return err
@@ -170,6 +171,20 @@ func (r *replica) build(m *ca.Metrics) error {
 	r.feed.ledger = status.NewLedger(r.server, r.opts.Version)
 	r.source, err = source.New(r.opts.Config, source.Options{SystemNamespace: r.opts.SystemNamespace, Mesh: r.opts.Mesh, Log: r.opts.Log.WithName("source")})
 	return err
+}
+
+// defaultSkew is that of spec.certificates.maxClockSkew.
+const defaultSkew = 5 * time.Minute
+
+// skew is how far clocks may be apart.
+func (r *replica) skew() time.Duration {
+	if r.feed == nil {
+		return defaultSkew // the authority looks once before anything else is there
+	}
+	if mesh := r.feed.meshNow(); mesh != nil && mesh.Spec.Certificates.MaxClockSkew != nil {
+		return mesh.Spec.Certificates.MaxClockSkew.Duration
+	}
+	return defaultSkew
 }
 
 func (r *replica) signer(m *ca.Metrics) (http.Handler, error) {

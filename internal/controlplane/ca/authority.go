@@ -29,6 +29,9 @@ type AuthorityOptions struct {
 	TrustDomain string
 	// DNSNames are the names the control plane serves under; at least one.
 	DNSNames []string
+	// Skew is how far clocks may be apart, asked at each look; nil means not at all. A new intermediate
+	// waits until it is that old if there is another one to sign with meanwhile.
+	Skew func() time.Duration
 	// Interval between looks at the files; 0 means 5 s. Polling, because the kubelet changes a mounted
 	// Secret by swapping a symlink and a watch on it can be lost without a word.
 	Interval time.Duration
@@ -44,14 +47,16 @@ type AuthorityOptions struct {
 type Authority struct {
 	opts AuthorityOptions
 
-	// reloading lets one reload run at a time; it guards last and lastErr.
+	// reloading lets one reload run at a time; it guards last, lastErr and waiting.
 	reloading sync.Mutex
 	last      files
 	lastErr   string
+	waiting   bool // what was read last has a new intermediate that is not used yet
 
 	// mu guards the fields below.
 	mu      sync.RWMutex
 	current *material
+	since   time.Time // when current's intermediate was taken
 	own     *tls.Certificate
 	err     error
 	changed chan struct{}
@@ -68,6 +73,9 @@ func NewAuthority(opts AuthorityOptions) (*Authority, error) {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Skew == nil {
+		opts.Skew = func() time.Duration { return 0 }
 	}
 	a := &Authority{opts: opts, err: ErrNotReady, changed: make(chan struct{})}
 	a.Reload()
@@ -115,12 +123,18 @@ func (a *Authority) reload() error {
 	a.mu.RLock()
 	m, own := a.current, a.own
 	a.mu.RUnlock()
-	if fresh := m == nil || !f.equal(a.last); fresh {
-		if m, err = materialFrom(f, a.opts.TrustDomain, now); err != nil {
+	if changed := m == nil || !f.equal(a.last); changed || a.waiting {
+		next, err := materialFrom(f, a.opts.TrustDomain, now)
+		if err != nil {
 			a.unusable(err)
 			return err
 		}
-		own = nil
+		used := successor(m, next, a.opts.Skew(), now)
+		a.waiting = used != next
+		if changed || used == next {
+			own = nil
+			m = used
+		}
 	}
 	if own == nil || stale(own, now) {
 		if own, err = m.issuer.serving(a.opts.DNSNames, now); err != nil {
@@ -154,6 +168,9 @@ func (a *Authority) publish(m *material, own *tls.Certificate) {
 	if m != a.current {
 		a.opts.Log.Info("Loaded intermediate", "subject", m.issuer.chain[0].Subject.String(),
 			"serial", m.issuer.chain[0].SerialNumber.Text(16), "until", m.issuer.until)
+		if a.current == nil || !a.current.issuer.same(m.issuer) {
+			a.since = a.opts.Now()
+		}
 		if a.current == nil || a.current.rootPEM != m.rootPEM {
 			close(a.changed)
 			a.changed = make(chan struct{})
@@ -186,6 +203,17 @@ func (a *Authority) Roots() (string, <-chan struct{}) {
 		return "", a.changed
 	}
 	return a.current.rootPEM, a.changed
+}
+
+// Signs names the roots by which the certificates that are signed now can be verified, as SHA-256 in
+// hex, and when signing with this intermediate began. Empty before the first load.
+func (a *Authority) Signs() (roots []string, since time.Time) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.current == nil {
+		return nil, time.Time{}
+	}
+	return a.current.signs, a.since
 }
 
 // material returns the current material, or nil.

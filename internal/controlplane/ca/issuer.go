@@ -17,12 +17,14 @@ import (
 	"math/big"
 	"net/url"
 	"time"
+
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // Lives of certificates.
 const (
 	// backdate covers peers whose clock is behind.
-	backdate = 10 * time.Minute
+	backdate = protocol.Backdate
 	// margin keeps a leaf from outliving anything it is signed by.
 	margin = time.Minute
 	// minLifetime is the shortest life worth signing; an agent renews after two thirds of it.

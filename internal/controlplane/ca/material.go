@@ -37,6 +37,10 @@ type material struct {
 	issuer  *issuer
 	roots   *x509.CertPool
 	rootPEM string
+	// trusted are the roots of the trust bundle alone; empty without one.
+	trusted []*x509.Certificate
+	// signs names the roots that the issuer's chain can end in.
+	signs []string
 }
 
 // materialFrom reads files and proves that certificates signed with them will be accepted: it signs
@@ -75,12 +79,12 @@ func materialFrom(f files, trustDomain string, now time.Time) (*material, error)
 	if c := is.chain[0]; !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return nil, fmt.Errorf("%q is not a CA certificate: its issuer cannot issue one", c.Subject)
 	}
-	m := &material{issuer: is, roots: x509.NewCertPool()}
+	m := &material{issuer: is, roots: x509.NewCertPool(), trusted: trusted}
 	for _, c := range union(roots) {
 		m.roots.AddCert(c)
 		m.rootPEM += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 	}
-	if is.until, err = m.end(now); err != nil {
+	if is.until, m.signs, err = m.end(now); err != nil {
 		return nil, err
 	}
 	if err := m.prove(trustDomain, now); err != nil {
@@ -89,14 +93,14 @@ func materialFrom(f files, trustDomain string, now time.Time) (*material, error)
 	return m, nil
 }
 
-// end is when the longest-lived way from the intermediate to a root ends.
-func (m *material) end(now time.Time) (time.Time, error) {
+// end is when the longest-lived way from the intermediate to a root ends, and which roots ways end in.
+func (m *material) end(now time.Time) (time.Time, []string, error) {
 	chains, err := m.issuer.chain[0].Verify(x509.VerifyOptions{
 		Roots: m.roots, Intermediates: m.between(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
-		return time.Time{}, fmt.Errorf("verify intermediate: %w", err)
+		return time.Time{}, nil, fmt.Errorf("verify intermediate: %w", err)
 	}
 	var latest time.Time
 	for _, chain := range chains {
@@ -110,7 +114,7 @@ func (m *material) end(now time.Time) (time.Time, error) {
 			latest = first
 		}
 	}
-	return latest, nil
+	return latest, RootsOf(chains), nil
 }
 
 // prove signs a workload certificate that is thrown away and verifies it.

@@ -20,6 +20,7 @@ func Scope(s model.Scope) Resource {
 			Concurrency:         s.Proxy.Concurrency,
 			Drain:               protocol.Duration(time.Duration(s.Proxy.DrainSeconds) * time.Second),
 			CertificateLifetime: protocol.Duration(time.Duration(s.Proxy.CertificateLifetimeSeconds) * time.Second),
+			RenewIssuedBefore:   s.Proxy.RenewIssuedBefore,
 		}
 	}
 	b, err := json.Marshal(p)

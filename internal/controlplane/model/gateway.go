@@ -58,4 +58,5 @@ type ProxySettings struct {
 	Concurrency                int
 	DrainSeconds               int32
 	CertificateLifetimeSeconds int64
+	RenewIssuedBefore          int64 `json:",omitzero"`
 }

@@ -79,4 +79,6 @@ type Settings struct {
 	Concurrency                int
 	DrainSeconds               int32
 	CertificateLifetimeSeconds int64
+	// RenewIssuedBefore is protocol.Proxy's, in seconds since 1970.
+	RenewIssuedBefore int64 `json:",omitzero"` // versions of what does not say it stay as they were
 }

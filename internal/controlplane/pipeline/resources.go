@@ -33,6 +33,7 @@ func (g *Graph) buildResources() {
 	common := incr.Derive(&g.engine, "common resources", g.in.settings, sameVersion,
 		func(r *incr.Reader, _ one, v model.Settings, emit func(xds.Key, xds.Resource)) {
 			roots, _ := incr.Get(r, g.in.roots, one{})
+			v.RenewIssuedBefore = 0 // for agents alone: Envoy's resources are not to look changed
 			for _, c := range append(envoy.Common(v), envoy.TrustSecret(roots, v.TrustDomain)) {
 				res := resource(c, []any{v, roots})
 				emit(res.Key, res)

@@ -156,7 +156,7 @@ func (g *Graph) buildReach(name string, tables *incr.Collection[string, model.Ro
 
 func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySettings {
 	s, _ := incr.Get(r, g.in.settings, one{})
-	p := &model.ProxySettings{LogLevel: s.LogLevel, Concurrency: s.Concurrency, DrainSeconds: s.DrainSeconds, CertificateLifetimeSeconds: s.CertificateLifetimeSeconds}
+	p := &model.ProxySettings{LogLevel: s.LogLevel, Concurrency: s.Concurrency, DrainSeconds: s.DrainSeconds, CertificateLifetimeSeconds: s.CertificateLifetimeSeconds, RenewIssuedBefore: s.RenewIssuedBefore}
 	if w.LogLevel != "" {
 		p.LogLevel = w.LogLevel
 	}

@@ -29,11 +29,19 @@ type feed struct {
 	convert func(client.Object) any
 }
 
+// renewal keeps of the certificates' status what proxies are asked.
+func renewal(s *v1alpha1.CertificatesStatus) *v1alpha1.CertificatesStatus {
+	if s == nil || s.RenewIssuedBefore == nil {
+		return nil
+	}
+	return &v1alpha1.CertificatesStatus{RenewIssuedBefore: s.RenewIssuedBefore}
+}
+
 func feeds() []feed {
 	return []feed{
 		{
 			kind: Mesh, object: &v1alpha1.Mesh{}, list: func() client.ObjectList { return &v1alpha1.MeshList{} },
-			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{} }),
+			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{Certificates: renewal(m.Status.Certificates)} }),
 		},
 		{
 			kind: Namespace, object: &corev1.Namespace{}, list: func() client.ObjectList { return &corev1.NamespaceList{} },

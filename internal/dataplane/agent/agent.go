@@ -124,6 +124,9 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 // tune takes over how the control plane wants Envoy to be run. Only the newest counts.
 func (a *agent) tune(p protocol.Proxy) {
 	a.keeper.SetLifetime(time.Duration(p.CertificateLifetime))
+	if p.RenewIssuedBefore > 0 {
+		a.keeper.RenewIssuedBefore(time.Unix(p.RenewIssuedBefore, 0))
+	}
 	select {
 	case <-a.proxies:
 	default:

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // Keeper has a certificate and renews it. Make one with NewKeeper.
@@ -21,6 +23,9 @@ type Keeper struct {
 	current  *Certificate
 	lifetime time.Duration
 	failure  error
+	before   time.Time     // certificates that begin earlier are to be renewed
+	renewed  time.Time     // the before that a certificate was got for
+	asked    chan struct{} // capacity 1: before has changed
 }
 
 // Delays between attempts: doubled from the first to the last, each taken at random between half and all of it.
@@ -31,7 +36,7 @@ const (
 
 // NewKeeper makes a Keeper that calls changed with every new certificate, on Run's goroutine.
 func NewKeeper(sign func(context.Context, time.Duration) (*Certificate, error), changed func(*Certificate), log *slog.Logger) *Keeper {
-	return &Keeper{sign: sign, changed: changed, log: log}
+	return &Keeper{sign: sign, changed: changed, log: log, asked: make(chan struct{}, 1)}
 }
 
 // Current is the certificate; nil before there is one. It may have expired if the control plane has
@@ -56,12 +61,34 @@ func (k *Keeper) SetLifetime(d time.Duration) {
 	k.lifetime = d
 }
 
+// RenewIssuedBefore asks for a new certificate, within protocol.RenewWithin, if the current one begins
+// before t. Each time asks once: a control plane whose clock is behind can't make anything newer.
+func (k *Keeper) RenewIssuedBefore(t time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !t.After(k.before) {
+		return
+	}
+	k.before = t
+	select {
+	case k.asked <- struct{}{}:
+	default:
+	}
+}
+
+// outdated tells whether the current certificate is one that is to be renewed early.
+func (k *Keeper) outdated() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current != nil && k.current.NotBefore.Before(k.before) && k.renewed.Before(k.before)
+}
+
 // Run gets and renews the certificate until ctx is done.
 func (k *Keeper) Run(ctx context.Context) {
 	delay := retryFirst
 	for {
 		k.mu.Lock()
-		lifetime := k.lifetime
+		lifetime, before := k.lifetime, k.before
 		k.mu.Unlock()
 		c, err := k.sign(ctx, lifetime)
 		if ctx.Err() != nil {
@@ -80,16 +107,36 @@ func (k *Keeper) Run(ctx context.Context) {
 		k.mu.Lock()
 		k.failure = err
 		if err == nil {
-			k.current = c
+			k.current, k.renewed = c, before
 		}
 		k.mu.Unlock()
 		if err == nil {
 			k.changed(c)
 		}
+		if !k.pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// pause waits until the next request is due, which may be asked for earlier; false: ctx is done.
+func (k *Keeper) pause(ctx context.Context, wait time.Duration) bool {
+	due := time.Now().Add(wait)
+	for {
+		// What was asked while the last request was under way counts too.
+		if early := time.Now().Add(rand.N(protocol.RenewWithin)); k.outdated() && early.Before(due) { //nolint:gosec // jitter needs no secrecy
+			due = early
+			k.log.Info("Renewing early, as the control plane asks", "in", time.Until(due).Round(time.Second))
+		}
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+			timer.Stop()
+			return false
+		case <-timer.C:
+			return true
+		case <-k.asked:
+			timer.Stop()
 		}
 	}
 }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/ca"
+	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// trustGrace is how long a new stream gets to ask for its secrets, in which it is not taken to have them.
+const trustGrace = 10 * time.Second
+
+// trustReport answers names.PathTrust.
+func (r *replica) trustReport(w http.ResponseWriter, _ *http.Request) {
+	out := protocol.TrustReport{Roots: ca.RootsIn(r.feed.rootsServed())}
+	out.Signs, out.SignsSince = r.authority.Signs()
+	// In this order: roots that are served by now, and streams that took them or something newer.
+	unsettled := r.server.Unsettled(envoy.SecretType, trustGrace)
+	out.Proxies = proxyTrust(r.server.Streams(), unsettled)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out) // the other side is gone: nobody to tell
+}
+
+// proxyTrust is what is known of each stream. A stream that is not in unsettled has accepted its secrets.
+func proxyTrust(streams []xds.Stream, unsettled map[uint64]bool) []protocol.ProxyTrust {
+	out := make([]protocol.ProxyTrust, 0, len(streams))
+	for _, s := range streams {
+		if c, ok := s.Principal.(connected); ok {
+			out = append(out, protocol.ProxyTrust{
+				Namespace: c.Namespace, Pod: c.Pod, Acknowledged: !unsettled[s.ID], Roots: c.roots, NotAfter: c.notAfter,
+			})
+		}
+	}
+	return out
+}
