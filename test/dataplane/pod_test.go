@@ -238,8 +238,8 @@ func (p *pod) envoyPID(slot string) int {
 	if err != nil {
 		return 0
 	}
-	f := strings.Fields(string(b))
-	pid, _ := strconv.Atoi(f[0])
+	started, _, _ := strings.Cut(string(b), " ")
+	pid, _ := strconv.Atoi(started) // empty while it is being written
 	return pid
 }
 

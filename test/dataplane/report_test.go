@@ -99,6 +99,10 @@ func TestReport(t *testing.T) {
 		t.Errorf("P50 is %v ms, P99 %v ms, %d restarts", r.P50, r.P99, r.Restarts)
 	}
 
+	if rss, anon := memory(t, p.agentPID("a")); rss > 20<<10 {
+		t.Errorf("the agent has %d kB, %d of them anonymous, want at most 20 MB", rss, anon)
+	}
+
 	// The other slot takes over: its figures begin with its own requests, and the first one says that it drains.
 	p.start("b")
 	p.eventually("slot b is the standby", 5*time.Second, p.phase("b", protocol.PhaseStandby))
