@@ -124,6 +124,8 @@ func TestVersionsAreTheModules(t *testing.T) {
 		{"hack/parts/runtime/go.mod", "github.com/containernetworking/plugins", CNIVersion},
 		{"hack/parts/dns/go.mod", "github.com/coredns/coredns", CoreDNSVersion},
 		{"hack/parts/certmanager/go.mod", "github.com/cert-manager/cert-manager", CertManagerVersion},
+		{"hack/parts/olm/go.mod", "github.com/operator-framework/operator-lifecycle-manager", OLMVersion},
+		{"hack/parts/scorecard/go.mod", "github.com/operator-framework/operator-sdk", ScorecardVersion},
 		{"go.mod", "sigs.k8s.io/gateway-api", GatewayAPIVersion},
 	} {
 		data, err := os.ReadFile(filepath.Join(repo, c.mod))
@@ -142,7 +144,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, p := range append(Node(), Pause(), CoreDNS(), CertManager()) {
+	for _, p := range append(append(Node(), Pause(), CoreDNS(), CertManager(), Scorecard()), OLM()...) {
 		if seen[p.Name] {
 			t.Errorf("%s is there twice", p.Name)
 		}
