@@ -95,7 +95,7 @@ ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, w
 
 .PHONY: envoy
 envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and does what it says
-	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name envoy -min 20 -- -count=1 ./test/envoy
+	@TULLE_ENVOY=$$(bin/images envoy) TULLE_ENVOY_BEFORE=$$(bin/images envoy --release 0.1.0) $(GOTEST) -name envoy -min 20 -- -count=1 ./test/envoy
 
 .PHONY: dataplane
 dataplane: bin/gotest bin/images ## Agent, slots and redirection with the real Envoy in network namespaces (root)

@@ -10,6 +10,24 @@ import (
 	"testing"
 )
 
+// before finds the Envoy of the release before: while the mesh is upgraded, its proxies get this
+// release's resources.
+func before(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("TULLE_ENVOY_BEFORE")
+	if path == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path = filepath.Join(cache, "tulle", "envoy-1.39.3", "envoy")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no Envoy of the release before: %v; `bin/images envoy --release 0.1.0` gets it, or set TULLE_ENVOY_BEFORE", err)
+	}
+	return path
+}
+
 // binary finds Envoy.
 func binary(t *testing.T) string {
 	t.Helper()

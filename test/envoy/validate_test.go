@@ -20,10 +20,16 @@ import (
 	"tulle.dev/tulle/internal/testing/xdsyaml"
 )
 
-// TestValidate asks the real Envoy about every golden output in the repository, in the company of
-// the resources that every proxy holds.
+// TestValidate asks the real Envoy, and the one of the release before, about every golden output in
+// the repository, in the company of the resources that every proxy holds.
 func TestValidate(t *testing.T) {
-	bin, pki := binary(t), newAuthority(t)
+	t.Run("current", func(t *testing.T) { validateAll(t, binary(t)) })
+	t.Run("before", func(t *testing.T) { validateAll(t, before(t)) })
+}
+
+func validateAll(t *testing.T, bin string) {
+	t.Helper()
+	pki := newAuthority(t)
 	files := goldens(t, filepath.Join("..", ".."))
 	if len(files) < 15 {
 		t.Fatalf("only %d golden outputs found: is the walk right?", len(files))
