@@ -91,8 +91,12 @@ func talk(t *testing.T, a *agent, s *stream, steps []step) []step {
 // types are served in the order in which internal/controlplane serves them.
 func types() []xds.Type {
 	return []xds.Type{
-		{URL: protocol.ScopeType, Leading: true}, {URL: wire.SecretType},
-		{URL: wire.ClusterType}, {URL: wire.EndpointType}, {URL: wire.RouteType}, {URL: wire.ListenerType},
+		{URL: protocol.ScopeType, Leading: true},
+		{URL: wire.SecretType},
+		{URL: wire.ClusterType},
+		{URL: wire.EndpointType},
+		{URL: wire.RouteType},
+		{URL: wire.ListenerType},
 	}
 }
 
