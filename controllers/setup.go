@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/apply"
 	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -42,6 +44,8 @@ type Options struct {
 	Image, ProxyImage string
 	// Releases are those that an administrator adds or has elsewhere, see release.Catalog.With.
 	Releases []release.Entry
+	// Trust asks replicas of control planes who trusts what; nil: the real ones (mesh.Debug).
+	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
 }
@@ -125,10 +129,14 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	seen := reader{Reader: mgr.GetCache(), here: here}
 	applier := apply.New(mgr.GetClient(), seen)
 
+	debug := mesh.NewDebug()
+	if o.Trust == nil {
+		o.Trust = debug.Trust
+	}
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
-		ControlPlanes: mesh.NewDebug(), External: gate.NewExternal(),
+		ControlPlanes: debug, Trust: o.Trust, External: gate.NewExternal(),
 		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
 	}
 	if err := meshes.Setup(mgr, waiting); err != nil {

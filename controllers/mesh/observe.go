@@ -37,7 +37,8 @@ func (r *Reconciler) observe(ctx context.Context, m *v1alpha1.Mesh) (plan.Observ
 		return o, nil
 	}
 	for _, look := range []func(context.Context, *v1alpha1.Mesh, *plan.Observed) error{
-		r.lookAtKinds, r.lookAtCertificates, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtOwned, r.lookAtProxies, r.lookAtRollout, r.lookAtUsage,
+		r.lookAtKinds, r.lookAtCertificates, r.lookAtAuthorities, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtOwned,
+		r.lookAtProxies, r.lookAtProxyTrust, r.lookAtRollout, r.lookAtUsage,
 	} {
 		if err := look(ctx, m, &o); err != nil {
 			return o, err
@@ -70,19 +71,17 @@ func (r *Reconciler) lookAtCertificates(ctx context.Context, m *v1alpha1.Mesh, o
 	if found {
 		// The key is next to them and is not kept.
 		f.TLSCrt, f.CACrt = secret.Data[corev1.TLSCertKey], secret.Data["ca.crt"]
+		o.Rotation.IssuedBy = issuedBy(secret)
 	}
 	if !o.CertManager {
 		return nil
 	}
-	for name, into := range map[string]**cmv1.Certificate{names.RootSecret: &f.Root, names.IntermediateSecret: &f.Intermediate} {
-		c := &cmv1.Certificate{}
-		found, err := r.find(ctx, name, c)
-		if err != nil {
-			return err
-		}
-		if found {
-			*into = c
-		}
+	c := &cmv1.Certificate{}
+	if found, err = r.find(ctx, names.IntermediateSecret, c); err != nil {
+		return err
+	}
+	if found {
+		f.Intermediate = c
 	}
 	f.Issuer, err = r.issuer(ctx, m.Spec.Certificates.IssuerRef)
 	return err

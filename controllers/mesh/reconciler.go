@@ -26,6 +26,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
@@ -44,6 +45,8 @@ type Reconciler struct {
 	Here cache.Cache
 	// ControlPlanes asks their replicas.
 	ControlPlanes ControlPlanes
+	// Trust asks the ready ones of these replicas of control planes which roots they and their proxies trust.
+	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
 	// External asks the external gate of an upgrade.
 	External gate.External
 	Events   events.EventRecorder

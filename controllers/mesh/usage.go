@@ -104,7 +104,7 @@ func (r *Reconciler) lookAtLeftovers(ctx context.Context, o *plan.Observed) erro
 		o.Leftovers = append(o.Leftovers, refs...)
 	}
 	secret := corev1.SchemeGroupVersion.WithKind("Secret")
-	for _, name := range []string{names.RootSecret, names.IntermediateSecret} {
+	for _, name := range []string{names.RootSecret, names.SecondRootSecret, names.IntermediateSecret, names.NextIntermediateSecret} {
 		s := kinds.Metadata(secret)
 		found, err := r.find(ctx, name, s)
 		if err != nil {

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -12,10 +13,8 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 )
-
-// whileRotating is how often it is looked again while the root changes: what proxies trust is asked, not watched.
-const whileRotating = 3 * time.Second
 
 // rotate decides about authorities and roots.
 func rotate(m *v1alpha1.Mesh, o Observed, now time.Time) rotation.Result {
@@ -39,4 +38,19 @@ func (d decision) spentSecrets() []Ref {
 		})
 	}
 	return out
+}
+
+// rotationEvents tell once when a change of the root gets to another phase.
+func (d decision) rotationEvents() []upgrade.Event {
+	was, is := d.mesh.Status.Certificates, d.rotation.Progress
+	if is == nil || was != nil && was.Phase == is.Phase && was.Started.Equal(&is.Started) {
+		return nil
+	}
+	e := upgrade.Event{Reason: "Root" + string(is.Phase), Message: fmt.Sprintf("root rotation (%s): %s", is.Trigger, is.Phase)}
+	if is.Message != "" {
+		e.Message += ": " + is.Message
+	}
+	first := was == nil || !was.Started.Equal(&is.Started)
+	e.Warning = first && is.Trigger == v1alpha1.TriggerRootLost || is.Phase == v1alpha1.RotationRefused
+	return []upgrade.Event{e}
 }

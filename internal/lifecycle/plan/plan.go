@@ -55,7 +55,7 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 		return conflicted(m, o)
 	}
 	d := decide(m, o, known, now)
-	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: d.up.Events, Compare: d.up.Compare, Ask: d.up.Ask}
+	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: append(d.up.Events, d.rotationEvents()...), Compare: d.up.Compare, Ask: d.up.Ask}
 	switch {
 	case !o.CertManager || !o.GatewayAPI:
 		// A kind is served some time after its definition was seen, and nothing tells when.
@@ -63,8 +63,8 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 	case !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0:
 		p.Again = 15 * time.Second
 	}
-	if d.rotation.Progress.Active() {
-		p.Again = whileRotating
+	if a := d.rotation.Again; a > 0 && (p.Again == 0 || a < p.Again) {
+		p.Again = a
 	}
 	if a := d.up.Again; a > 0 && (p.Again == 0 || a < p.Again) {
 		p.Again = a

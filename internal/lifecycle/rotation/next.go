@@ -30,9 +30,17 @@ type Result struct {
 	Status []v1alpha1.RootStatus
 	// Progress is for status.certificates; nil: the root never changed.
 	Progress *v1alpha1.CertificatesStatus
+	// Again is when to look again, because what proxies trust is asked and not watched; 0: not for this.
+	Again time.Duration
 	// Secrets are those that nothing needs any more and that are there, sorted.
 	Secrets []string
 }
+
+// How often it is looked again while the root changes, and while an earlier root is still trusted.
+const (
+	whileActive   = 3 * time.Second
+	whileTrusting = 15 * time.Second
+)
 
 // decision is Next under way.
 type decision struct {
@@ -75,6 +83,12 @@ func Next(m *v1alpha1.Mesh, s Seen, now time.Time) Result {
 	d.wait()
 	d.keep()
 	d.out.Progress = d.st
+	switch {
+	case d.st.Active():
+		d.out.Again = whileActive
+	case slices.ContainsFunc(d.out.Status, func(r v1alpha1.RootStatus) bool { return !r.Active }):
+		d.out.Again = whileTrusting
+	}
 	return d.out
 }
 

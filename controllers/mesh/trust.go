@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+// lookAtAuthorities looks at the authorities beside the one that signs: self-made roots and the trial intermediate.
+func (r *Reconciler) lookAtAuthorities(ctx context.Context, _ *v1alpha1.Mesh, o *plan.Observed) error {
+	s := &o.Rotation
+	s.Roots, s.RootTLS = map[string]*cmv1.Certificate{}, map[string][]byte{}
+	for _, name := range []string{names.RootSecret, names.SecondRootSecret, names.NextIntermediateSecret} {
+		secret := &corev1.Secret{}
+		found, err := r.find(ctx, name, secret)
+		if err != nil {
+			return err
+		}
+		crt, ca := secret.Data[corev1.TLSCertKey], secret.Data["ca.crt"] // the key is next to them and is not kept
+		switch {
+		case !found:
+		case name == names.NextIntermediateSecret:
+			s.NextTLS, s.NextCA = crt, ca
+		default:
+			s.RootTLS[name] = crt
+		}
+		if !o.CertManager {
+			continue
+		}
+		c := &cmv1.Certificate{}
+		if found, err = r.find(ctx, name, c); err != nil {
+			return err
+		}
+		switch {
+		case !found:
+		case name == names.NextIntermediateSecret:
+			s.Next = c
+		default:
+			s.Roots[name] = c
+		}
+	}
+	return nil
+}
+
+// issuedBy reads what cert-manager wrote on a Secret; nil if it did not.
+func issuedBy(s *corev1.Secret) *cmmeta.IssuerReference {
+	a := s.Annotations
+	if a[cmv1.IssuerNameAnnotationKey] == "" {
+		return nil
+	}
+	return &cmmeta.IssuerReference{Name: a[cmv1.IssuerNameAnnotationKey], Kind: a[cmv1.IssuerKindAnnotationKey], Group: a[cmv1.IssuerGroupAnnotationKey]}
+}
+
+// lookAtProxyTrust asks who trusts which roots, when that matters.
+func (r *Reconciler) lookAtProxyTrust(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) error {
+	if !rotation.Asks(m) || !m.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	var err error
+	if o.Rotation.Lagging, err = r.lagging(ctx, m, o.SpreadRoots); err != nil {
+		return err
+	}
+	o.Rotation.Replicas = r.Trust(ctx, replicas(o))
+	connected := map[string]bool{}
+	for _, rep := range o.Rotation.Replicas {
+		if rep.Report == nil {
+			return nil // nobody knows who is connected
+		}
+		for _, p := range rep.Report.Proxies {
+			connected[p.Namespace+"/"+p.Pod] = true
+		}
+	}
+	o.Rotation.Missing, err = r.missing(ctx, connected)
+	return err
+}
+
+// lagging are the namespaces whose roots are not those of the system namespace.
+func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots string) ([]string, error) {
+	var list corev1.ConfigMapList
+	only := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", names.TrustConfigMap)}
+	if err := r.Live.List(ctx, &list, only); err != nil {
+		return nil, fmt.Errorf("list ConfigMaps %s: %w", names.TrustConfigMap, err)
+	}
+	var out []string
+	for _, cm := range list.Items {
+		if cm.Labels[names.LabelMesh] == m.Name && cm.Data[names.TrustKey] != roots && cm.DeletionTimestamp.IsZero() {
+			out = append(out, cm.Namespace)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// maxMissing bounds how many pods are looked at closely. More than these are taken to run.
+const maxMissing = 50
+
+// missing are the pods whose proxy runs and is not connected.
+func (r *Reconciler) missing(ctx context.Context, connected map[string]bool) ([]string, error) {
+	pods, err := r.proxies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	looked := 0
+	for _, p := range pods {
+		name := p.Namespace + "/" + p.Name
+		if connected[name] || !p.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if looked++; looked <= maxMissing {
+			full := &corev1.Pod{}
+			err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: p.Name}, full)
+			if client.IgnoreNotFound(err) != nil {
+				return nil, fmt.Errorf("get Pod %s: %w", name, err)
+			}
+			// One that has not started its proxy gets the roots of today when it does.
+			if err != nil || !proxyRuns(full) {
+				continue
+			}
+		}
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func proxyRuns(p *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return (s.Name == names.ContainerSlotA || s.Name == names.ContainerSlotB) && s.State.Running != nil
+	})
+}
+
+// Trust asks the ready ones of these replicas which roots they and their proxies trust, all at once.
+func (d Debug) Trust(ctx context.Context, pods []corev1.Pod) []rotation.Replica {
+	var out []rotation.Replica
+	var ips []string
+	for _, p := range pods {
+		if ready(p) && p.Status.PodIP != "" {
+			out = append(out, rotation.Replica{Pod: p.Name})
+			ips = append(ips, p.Status.PodIP)
+		}
+	}
+	done := make(chan struct{})
+	for i := range out {
+		go func() {
+			// One that can't be asked, or is of a release that does not tell, is known by its missing report.
+			if report, err := d.trust(ctx, ips[i]); err == nil {
+				out[i].Report = report
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range out {
+		<-done
+	}
+	slices.SortFunc(out, func(a, b rotation.Replica) int { return strings.Compare(a.Pod, b.Pod) })
+	return out
+}
+
+func (d Debug) trust(ctx context.Context, ip string) (*protocol.TrustReport, error) {
+	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + names.PathTrust
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask %s: %s", url, resp.Status)
+	}
+	out := &protocol.TrustReport{}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	return out, nil
+}
