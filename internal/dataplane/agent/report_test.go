@@ -136,6 +136,47 @@ func TestDue(t *testing.T) {
 	}
 }
 
+func TestPace(t *testing.T) {
+	ms := time.Millisecond
+	for _, c := range []struct {
+		costs [3]time.Duration
+		want  time.Duration
+	}{
+		{[3]time.Duration{}, 5 * time.Second},
+		{[3]time.Duration{40 * ms, 0, 0}, 5 * time.Second},
+		{[3]time.Duration{5 * ms, 900 * ms, 900 * ms}, 5 * time.Second},
+		{[3]time.Duration{25 * ms, 26 * ms, 900 * ms}, 10 * time.Second},
+		{[3]time.Duration{900 * ms, 900 * ms, 900 * ms}, 15 * time.Second},
+	} {
+		if got := pace(c.costs); got != c.want {
+			t.Errorf("after %v: %v, want %v", c.costs, got, c.want)
+		}
+	}
+	if 2*lookLongest > reportAnyway || 3*lookLongest > protocol.ReportWindow {
+		t.Error("looks are too rare for the window or for the reports")
+	}
+}
+
+// TestSlowEnvoy: where a look costs much there are fewer.
+func TestSlowEnvoy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		looks := 0
+		r := newReporter(func(context.Context) (tally.Sample, error) {
+			time.Sleep(30 * time.Millisecond)
+			looks++
+			return tally.Sample{}, nil
+		}, func(protocol.Report) {}, slog.New(slog.DiscardHandler))
+		go r.run(ctx)
+		time.Sleep(10 * time.Minute)
+		if looks < 48 || looks > 54 {
+			t.Errorf("%d looks in ten minutes, want one every 12 s", looks)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
 func TestShorten(t *testing.T) {
 	for _, s := range []string{"", "short", strings.Repeat("x", maxMessage), strings.Repeat("ž", maxMessage)} {
 		got := shorten(s)
