@@ -43,6 +43,9 @@ const (
 	TriggerIssuerChanged RotationTrigger = "IssuerChanged"
 	// TriggerRootLost: the Secret of the self-made root has gone, or holds another key.
 	TriggerRootLost RotationTrigger = "RootLost"
+	// TriggerRootChanged: the issuer's own root changed, or an earlier change was turned back half-way.
+	// Only the certificates that hang from other roots are still to go.
+	TriggerRootChanged RotationTrigger = "RootChanged"
 )
 
 // CertificatesStatus is how the latest change of the root goes, or went.

@@ -138,6 +138,9 @@ func (d *decision) settled() {
 		if d.st.Phase == v1alpha1.RotationPreparing || d.st.Phase == v1alpha1.RotationDistributing {
 			d.enter(v1alpha1.RotationSigning)
 		}
+	case d.leftOver():
+		d.begin(v1alpha1.RotationTurningOver, v1alpha1.TriggerRootChanged)
+		d.askToRenew()
 	case !selfMade(d.want) && asked(d.mesh, d.st) != "":
 		d.begin(v1alpha1.RotationRefused, v1alpha1.TriggerRequested)
 		d.st.Message = fmt.Sprintf("the root belongs to %s %s: change it there, or name another issuer in spec.certificates.issuerRef", d.want.Kind, d.want.Name)

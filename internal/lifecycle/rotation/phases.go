@@ -137,12 +137,22 @@ func (d *decision) sign() {
 	}
 	d.st.NewRoot = health.Fingerprint(d.active[0])
 	roots := idsOf(d.active)
-	var last time.Time
 	for _, r := range d.seen.Replicas {
 		if !roots.any(r.Report.Signs) {
 			d.st.Message = fmt.Sprintf("replica %s of the control plane still signs below the old root; it takes a new intermediate once that is as old as clocks may differ (spec.certificates.maxClockSkew)", r.Pod)
 			return
 		}
+	}
+	d.askToRenew()
+	d.out.Trial = nil
+	d.enter(v1alpha1.RotationTurningOver)
+}
+
+// askToRenew has proxies renew what was signed before the last replica began to sign as it does now.
+// That is by the replicas' own clocks, which date the certificates too.
+func (d *decision) askToRenew() {
+	var last time.Time
+	for _, r := range d.seen.Replicas {
 		if r.Report.SignsSince.After(last) {
 			last = r.Report.SignsSince
 		}
@@ -150,8 +160,15 @@ func (d *decision) sign() {
 	if at := timeOf(last); d.st.RenewIssuedBefore == nil || at.After(d.st.RenewIssuedBefore.Time) {
 		d.st.RenewIssuedBefore = &at
 	}
-	d.out.Trial = nil
-	d.enter(v1alpha1.RotationTurningOver)
+}
+
+// leftOver tells whether some proxy's certificate hangs from a root that is no longer in use, although
+// every replica signs below the one that is.
+func (d *decision) leftOver() bool {
+	if len(d.active) == 0 || d.seen.answers() != "" || !d.signed(idsOf(d.active)) {
+		return false
+	}
+	return len(d.seen.count(hangsFrom(idsOf(d.active))).without) > 0
 }
 
 // turned tells whether every connected proxy has a certificate below the new root.
