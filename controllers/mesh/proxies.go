@@ -60,31 +60,32 @@ func (d Debug) Connected(ctx context.Context, replicas []corev1.Pod) *int32 {
 	return &n
 }
 
-// Proxies lists the proxies that are connected to the ready ones of these replicas, sorted, each slot of
-// a pod once. complete is false if no replica is ready, or one of those that are did not answer: then
-// a proxy that is missing may be connected all the same.
+// Proxies lists the proxies that are connected to these replicas, sorted, each slot of a pod once.
+// complete is false if no replica is ready, or one of those that are did not answer: then a proxy that
+// is missing may be connected all the same. Replicas that are not ready may have connections too, and
+// are asked; that such a one doesn't answer says nothing.
 func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool) {
 	type answer struct {
-		all []connection
-		err error
+		all  []connection
+		lack bool
 	}
 	answers := make(chan answer)
 	asked := 0
 	for _, p := range pods {
-		if !ready(p) || p.Status.PodIP == "" {
+		if p.Status.PodIP == "" {
 			continue
 		}
 		asked++
+		complete = complete || ready(p)
 		go func() {
 			all, err := d.ask(ctx, p.Status.PodIP)
-			answers <- answer{all, err}
+			answers <- answer{all, err != nil && ready(p)}
 		}()
 	}
-	complete = asked > 0
 	var all []connection
 	for range asked {
 		a := <-answers
-		complete = complete && a.err == nil
+		complete = complete && !a.lack
 		all = append(all, a.all...)
 	}
 	return newest(all), complete

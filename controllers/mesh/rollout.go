@@ -6,13 +6,11 @@ package mesh
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -20,9 +18,6 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
-
-// inPlaceKubelet is the first minor release of the kubelet (1.x) that restarts a native sidecar whose image changed.
-const inPlaceKubelet = 32
 
 // lookAtRollout looks at every pod that carries a proxy, while their versions differ or are about to.
 // A mesh at rest costs nothing here.
@@ -50,7 +45,7 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 			continue
 		}
 		on[p.Spec.NodeName] = true
-		o.Rollout.Pods = append(o.Rollout.Pods, seenPod(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
+		o.Rollout.Pods = append(o.Rollout.Pods, upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
 	}
 	o.Rollout.Proxies, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
 	if wanted, ok := r.Known.Find(m.Spec.Version); ok && wanted.Version != serving.Version {
@@ -85,64 +80,6 @@ func underWay(m *v1alpha1.Mesh, serving string, byVersion map[string]int32) bool
 		}
 	}
 	return false
-}
-
-// seenPod is a pod as an upgrade sees it. order is that of its namespace, kubelet the version of its node's.
-func seenPod(p *corev1.Pod, order, kubelet string) upgrade.Pod {
-	out := upgrade.Pod{
-		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
-		Workload: workload(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
-		Ready: ready(*p), Deleting: !p.DeletionTimestamp.IsZero(),
-	}
-	found := 0
-	for _, c := range p.Spec.InitContainers {
-		s := upgrade.Slot{Image: c.Image, Problem: problem(p.Status.InitContainerStatuses, c.Name)}
-		switch c.Name {
-		case names.ContainerSlotA:
-			out.A = s
-		case names.ContainerSlotB:
-			out.B = s
-		default:
-			continue
-		}
-		found++
-	}
-	if a := p.Annotations[names.AnnotationTarget]; a != "" {
-		if err := json.Unmarshal([]byte(a), &out.Target); err != nil {
-			out.Obstacle = "its annotation " + names.AnnotationTarget + " can't be read: delete the pod, and its successor is of the new release"
-		}
-	}
-	if v, err := version.ParseGeneric(kubelet); found < 2 {
-		out.Obstacle = "it has no second slot: restart it, and it gets the new release"
-	} else if err == nil && v.Major() == 1 && v.Minor() < inPlaceKubelet {
-		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d: restart the pod, and it gets the new release", kubelet, inPlaceKubelet)
-	}
-	return out
-}
-
-// workload names what made the pod.
-func workload(p *corev1.Pod) string {
-	if o := metav1.GetControllerOf(p); o != nil {
-		return p.Namespace + "/" + o.Kind + "/" + o.Name
-	}
-	return p.Namespace + "/Pod/" + p.Name
-}
-
-// problem says why a container does not run, in the kubelet's words.
-func problem(list []corev1.ContainerStatus, name string) string {
-	i := slices.IndexFunc(list, func(s corev1.ContainerStatus) bool { return s.Name == name })
-	if i < 0 {
-		return ""
-	}
-	switch s := list[i].State; {
-	case s.Waiting != nil && s.Waiting.Message != "":
-		return s.Waiting.Reason + ": " + s.Waiting.Message
-	case s.Waiting != nil:
-		return s.Waiting.Reason
-	case s.Terminated != nil:
-		return fmt.Sprintf("ended with code %d", s.Terminated.ExitCode)
-	}
-	return ""
 }
 
 // orders is the label names.LabelUpgrade of the namespaces that have it.
@@ -189,7 +126,7 @@ func (r *Reconciler) lookAtImages(ctx context.Context, revision, image string, o
 			continue
 		}
 		if n.Pulled = ready(p); !n.Pulled {
-			n.Problem = problem(p.Status.ContainerStatuses, "image")
+			n.Problem = upgrade.ProblemOf(p.Status.ContainerStatuses, "image")
 			if n.Problem == "ContainerCreating" {
 				n.Problem = ""
 			}

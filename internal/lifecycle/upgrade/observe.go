@@ -29,7 +29,7 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	}
 	slots := 0
 	for _, c := range p.Spec.InitContainers {
-		s := Slot{Image: c.Image, Problem: problemOf(p.Status.InitContainerStatuses, c.Name)}
+		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name)}
 		switch c.Name {
 		case names.ContainerSlotA:
 			out.A = s
@@ -66,8 +66,8 @@ func isReady(p *corev1.Pod) bool {
 	return i >= 0 && p.Status.Conditions[i].Status == corev1.ConditionTrue && p.DeletionTimestamp.IsZero()
 }
 
-// problemOf says why a container does not run, in the kubelet's words.
-func problemOf(list []corev1.ContainerStatus, name string) string {
+// ProblemOf says why a container does not run, in the kubelet's words; empty: it runs, or nothing is known.
+func ProblemOf(list []corev1.ContainerStatus, name string) string {
 	i := slices.IndexFunc(list, func(s corev1.ContainerStatus) bool { return s.Name == name })
 	if i < 0 {
 		return ""
