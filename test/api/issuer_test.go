@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -70,21 +71,37 @@ func wrongIssuers(t *testing.T) {
 	secretOf(t, "corp", selfSigned(t, "corp", true, -1))
 	issuer(t, "corp", cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: "corp"}})
 	stop = startCertManager(t, true)
-	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	phase(t, v1alpha1.RotationCompleted)
 	stop()
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
-	// Both roots are trusted, because certificates that hang from the first are in use.
+	// One root is trusted: nothing hangs from the other any more.
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-trust"}}
-	eventually(t, "both roots are spread", func() string {
+	eventually(t, "the new root alone is spread", func() string {
 		there(t, cm)
-		if n := certificates(cm.Data["ca.crt"]); n < 2 {
-			return "too few"
+		if n := certificates(cm.Data["ca.crt"]); n != 1 {
+			return fmt.Sprint(n, " roots")
 		}
 		return ""
 	})
-	// What the self-made root needed has gone.
+	// What the self-made root needed has gone, its key with it.
+	gone(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-root"}})
+	gone(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-intermediate-next"}})
 	gone(t, &cmv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-selfsigned"}})
 	gone(t, &cmv1.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-root"}})
+}
+
+// phase waits for a phase of the change of the root.
+func phase(t *testing.T, want v1alpha1.RotationPhase) {
+	t.Helper()
+	eventually(t, "status.certificates.phase is "+string(want), func() string {
+		m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
+		there(t, m)
+		if c := m.Status.Certificates; c == nil || c.Phase != want {
+			return fmt.Sprintf("%+v", c)
+		}
+		return ""
+	})
 }
 
 func issuer(t *testing.T, name string, config cmv1.IssuerConfig) {

@@ -46,7 +46,7 @@ func startOperator(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: system, Image: "tulle.test/tulle:1", ProxyImage: "tulle.test/proxy:1"}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: system, Image: "tulle.test/tulle:1", ProxyImage: "tulle.test/proxy:1", Trust: replicaTrust}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
