@@ -45,10 +45,21 @@ func (c *Cluster) ActiveMesh(ctx context.Context) (v1alpha1.Mesh, error) {
 // ChangeMesh merges a spec into that of a Mesh, if it is still as it was read. The answer is the API
 // server's, which may refuse a change that the Mesh's rules don't allow.
 func (c *Cluster) ChangeMesh(ctx context.Context, m v1alpha1.Mesh, spec map[string]any) error {
-	patch, err := json.Marshal(map[string]any{
+	return c.patchMesh(ctx, m, map[string]any{
 		"metadata": map[string]any{"resourceVersion": m.ResourceVersion},
 		"spec":     spec,
 	})
+}
+
+// AnnotateMesh sets an annotation of a Mesh, or with nil takes it away, whatever else has changed.
+func (c *Cluster) AnnotateMesh(ctx context.Context, m v1alpha1.Mesh, annotation string, value any) error {
+	return c.patchMesh(ctx, m, map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{annotation: value}},
+	})
+}
+
+func (c *Cluster) patchMesh(ctx context.Context, m v1alpha1.Mesh, change map[string]any) error {
+	patch, err := json.Marshal(change)
 	if err != nil {
 		return fmt.Errorf("change Mesh %s: %w", m.Name, err)
 	}
