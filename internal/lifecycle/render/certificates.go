@@ -16,7 +16,7 @@ import (
 
 // Lifetimes of the authorities: leaf < intermediate < root, each renewed long before it ends.
 const (
-	rootLifetime         = 10 * 365 * 24 * time.Hour
+	rootLifetime = 10 * 365 * 24 * time.Hour
 	// rootRenewBefore is only for a root whose replacement (package rotation), which begins when a fifth
 	// of its life is left, is held up for a year: the same key then lives on under another date.
 	rootRenewBefore      = 365 * 24 * time.Hour
