@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -91,8 +92,37 @@ func offer(ctx context.Context, e *environment, bundles []string) error {
 	if _, err := kubectl(ctx, e, []byte(source), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return fmt.Errorf("apply the catalog: %w", err)
 	}
+	if err := served(ctx, e, image); err != nil {
+		return err
+	}
 	say("offered " + strings.Join(names(blocks), ", "))
 	return nil
+}
+
+// served waits until the catalog's one pod is of this image and OLM is
+// connected to it: until then OLM goes on resolving from the one before.
+func served(ctx context.Context, e *environment, image string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	for {
+		pods, err := kubectl(ctx, e, nil, "-n", "olm", "get", "pods", "-l", "olm.catalogSource=test",
+			"-o", "jsonpath={range .items[*]}{.spec.containers[0].image} {.status.containerStatuses[0].ready}{'\\n'}{end}")
+		if err != nil {
+			return fmt.Errorf("look at the catalog's pods: %w", err)
+		}
+		state, err := kubectl(ctx, e, nil, "-n", "olm", "get", "catalogsource", "test", "-o", "jsonpath={.status.connectionState.lastObservedState}")
+		if err != nil {
+			return fmt.Errorf("look at the catalog: %w", err)
+		}
+		if strings.TrimSpace(pods) == image+" true" && state == "READY" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the catalog is not served: state %q, pods %q: %w", state, pods, ctx.Err())
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
 }
 
 // packBundle makes the bundle's image: its files and labels, nothing that runs.

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package olm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/testing/cluster"
+)
+
+const (
+	repo = "../.."
+	// system is where the bundle must be installed.
+	system = names.SystemNamespace
+	// enough is the number of requests that the load must have sent.
+	enough = 20000
+)
+
+var csvs = schema.GroupVersionKind{Group: "operators.coreos.com", Version: "v1alpha1", Kind: "ClusterServiceVersion"}
+
+// TestOLM: installed from a catalog, the operator brings up a mesh; OLM
+// replaces the operator by its next release while the mesh carries traffic, of
+// which nothing is lost; and removes it.
+func TestOLM(t *testing.T) {
+	c := cluster.Connect(t)
+	bundle := filepath.Join(repo, "bundle")
+	first, err := versionOf(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer(t, bundle)
+	c.MustApply(t, subscription, system, system, system)
+
+	begun := time.Now()
+	succeeded(t, c, "tulle.v"+first)
+	t.Logf("installed by OLM in %s", time.Since(begun).Round(time.Second))
+	rights(t, c)
+
+	begun = time.Now()
+	c.MustApply(t, read(t, "config/webhook/pod_fence.yaml")+"\n---\n"+read(t, "config/webhook/pod_fence_binding.yaml"))
+	c.MustApply(t, read(t, "config/samples/tulle_v1alpha1_mesh.yaml"))
+	c.Mesh(t, "tulle")
+	t.Logf("mesh Ready in %s", time.Since(begun).Round(time.Second))
+
+	ns := c.Namespace(t, "traffic", names.LabelInject+"="+names.InjectEnabled)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3})
+	c.Ready(t, ns, "server")
+	load := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "300", "-count", "24000", "-workers", "16")
+	load.Sent(t, 1000)
+	operator, plane := pods(t, c, "tulle-operator"), pods(t, c, names.ControlPlaneService)
+
+	begun = time.Now()
+	next := t.TempDir()
+	second, err := nextRelease(bundle, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer(t, bundle, next)
+	succeeded(t, c, "tulle.v"+second)
+	gone(t, c, "tulle.v"+first)
+	t.Logf("upgraded by OLM in %s", time.Since(begun).Round(time.Second))
+	cluster.Eventually(t, 2*time.Minute, "the operator is another one", func() error {
+		now := pods(t, c, "tulle-operator")
+		if len(now) != 1 || slices.Contains(operator, now[0]) {
+			return fmt.Errorf("pods before %v, now %v", operator, now)
+		}
+		return nil
+	})
+	c.Mesh(t, "tulle")
+	if now := pods(t, c, names.ControlPlaneService); !slices.Equal(plane, now) {
+		t.Errorf("the control plane was restarted: pods before %v, now %v", plane, now)
+	}
+	sum := load.Wait(t, 3*time.Minute)
+	t.Logf("%d requests, %d failed, longest stall %.0f ms", sum.Sent, sum.Failed, sum.LongestStall)
+	if sum.Failed > 0 || sum.OK < enough {
+		t.Errorf("%d of %d requests failed (want 0 of at least %d): %v", sum.Failed, sum.Sent, enough, sum.Failures)
+	}
+	remove(t, c, ns, "tulle.v"+second)
+}
+
+// subscription is what an administrator applies.
+const subscription = `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: %s
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+---
+apiVersion: operators.coreos.com/v1
+kind: OperatorGroup
+metadata:
+  name: tulle
+  namespace: %s
+---
+apiVersion: operators.coreos.com/v1alpha1
+kind: Subscription
+metadata:
+  name: tulle
+  namespace: %s
+spec:
+  channel: stable
+  name: tulle
+  source: test
+  sourceNamespace: olm
+`
+
+func succeeded(t *testing.T, c *cluster.Cluster, name string) {
+	t.Helper()
+	cluster.Eventually(t, 4*time.Minute, "ClusterServiceVersion "+name+" Succeeded", func() error {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(csvs)
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: name}, u); err != nil {
+			return fmt.Errorf("%w; subscription: %s", err, subscribed(t.Context(), c))
+		}
+		phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
+		message, _, _ := unstructured.NestedString(u.Object, "status", "message")
+		if phase != "Succeeded" {
+			return fmt.Errorf("phase %s: %s", phase, message)
+		}
+		return nil
+	})
+}
+
+// subscribed is what OLM says of the subscription, for messages.
+func subscribed(ctx context.Context, c *cluster.Cluster) string {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(schema.GroupVersionKind{Group: csvs.Group, Version: csvs.Version, Kind: "Subscription"})
+	if err := c.Get(ctx, client.ObjectKey{Namespace: system, Name: "tulle"}, u); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(u.Object["status"])
+}
+
+func gone(t *testing.T, c *cluster.Cluster, name string) {
+	t.Helper()
+	cluster.Eventually(t, 2*time.Minute, "ClusterServiceVersion "+name+" gone", func() error {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(csvs)
+		err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: name}, u)
+		if err == nil {
+			return fmt.Errorf("it is there")
+		}
+		return client.IgnoreNotFound(err)
+	})
+}
+
+// rights: what the operator may do with Secrets and roles it may do in its own namespace only.
+func rights(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	bindings := &rbacv1.ClusterRoleBindingList{}
+	if err := c.List(t.Context(), bindings); err != nil {
+		t.Fatal(err)
+	}
+	bound := 0
+	for _, b := range bindings.Items {
+		if !slices.ContainsFunc(b.Subjects, func(s rbacv1.Subject) bool { return s.Namespace == system && s.Name == "tulle-operator" }) {
+			continue
+		}
+		bound++
+		role := &rbacv1.ClusterRole{}
+		if err := c.Get(t.Context(), client.ObjectKey{Name: b.RoleRef.Name}, role); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range role.Rules {
+			for _, everywhere := range []string{"secrets", "roles", "rolebindings"} {
+				if slices.Contains(rule.Resources, everywhere) {
+					t.Errorf("in the whole cluster, by ClusterRole %s: %v", role.Name, rule)
+				}
+			}
+		}
+	}
+	if bound == 0 {
+		t.Error("nothing is bound to the operator in the whole cluster")
+	}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "tulle-operator"}, &rbacv1.Role{}); err != nil {
+		t.Errorf("the operator's Role: %v", err)
+	}
+}
+
+// pods are the uids of an app's pods in the system namespace that have not ended, sorted.
+func pods(t *testing.T, c *cluster.Cluster, app string) []string {
+	t.Helper()
+	list := &corev1.PodList{}
+	if err := c.List(t.Context(), list, client.InNamespace(system), client.MatchingLabels{names.LabelApp: app}); err != nil {
+		t.Fatal(err)
+	}
+	var uids []string
+	for _, p := range list.Items {
+		if p.DeletionTimestamp == nil {
+			uids = append(uids, string(p.UID))
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+// remove takes everything away, in the order that the guide gives, and sees that nothing stays.
+func remove(t *testing.T, c *cluster.Cluster, traffic, csv string) {
+	t.Helper()
+	if err := c.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: traffic}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context(), &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Eventually(t, 3*time.Minute, "the Mesh is gone", func() error {
+		m := &v1alpha1.Mesh{}
+		err := c.Get(t.Context(), client.ObjectKey{Name: "tulle"}, m)
+		if err == nil {
+			return fmt.Errorf("conditions: %v", m.Status.Conditions)
+		}
+		return client.IgnoreNotFound(err)
+	})
+	for _, o := range []struct{ kind, name string }{{"Subscription", "tulle"}, {"ClusterServiceVersion", csv}} {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(schema.GroupVersionKind{Group: csvs.Group, Version: csvs.Version, Kind: o.kind})
+		u.SetNamespace(system)
+		u.SetName(o.name)
+		if err := c.Delete(t.Context(), u); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	cluster.Eventually(t, 2*time.Minute, "the operator is gone", func() error {
+		if left := pods(t, c, "tulle-operator"); len(left) > 0 {
+			return fmt.Errorf("pods %v", left)
+		}
+		roles := &rbacv1.ClusterRoleList{}
+		if err := c.List(t.Context(), roles, client.HasLabels{"olm.owner"}); err != nil {
+			return err
+		}
+		for _, r := range roles.Items {
+			if strings.HasPrefix(r.Labels["olm.owner"], "tulle.") {
+				return fmt.Errorf("ClusterRole %s", r.Name)
+			}
+		}
+		return nil
+	})
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repo, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
