@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+	"tulle.dev/tulle/internal/testing/cluster"
+)
+
+// The two releases that this tree builds.
+const (
+	older = "0.1.0"
+	newer = "0.2.0"
+)
+
+// full tells whether the long forms run (make test-lifecycle).
+func full() bool { return os.Getenv("TULLE_FULL") != "" }
+
+// fleet is how many pods of each workload an upgrade is tried with.
+func fleet() map[string]int {
+	if full() {
+		return map[string]int{"server": 8, "second": 6, "third": 4, "single": 1}
+	}
+	return map[string]int{"server": 4, "second": 3, "single": 1}
+}
+
+// hasty is an upgrade that doesn't wait longer than a test can.
+func hasty(m *v1alpha1.Mesh) {
+	third := intstr.FromString("34%")
+	m.Spec.Upgrade.MaxUnavailable = &third
+	m.Spec.Upgrade.Soak = metav1.Duration{Duration: 5 * time.Second}
+}
+
+// edit changes the Mesh's spec.
+func edit(t *testing.T, c *cluster.Cluster, change func(*v1alpha1.Mesh)) {
+	t.Helper()
+	m := &v1alpha1.Mesh{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+		t.Fatal(err)
+	}
+	before := client.MergeFrom(m.DeepCopy())
+	change(m)
+	if err := c.Patch(t.Context(), m, before); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// upgraded waits until the Mesh says that its change of the version has ended in the phase.
+func upgraded(t *testing.T, c *cluster.Cluster, version string, phase v1alpha1.UpgradePhase, limit time.Duration) *v1alpha1.Mesh {
+	t.Helper()
+	m := &v1alpha1.Mesh{}
+	said := ""
+	cluster.Eventually(t, limit, "the mesh is "+string(phase)+", to "+version, func() error {
+		if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+			return err
+		}
+		u := m.Status.Upgrade
+		if u == nil {
+			return fmt.Errorf("no upgrade yet: %+v", m.Status.Conditions)
+		}
+		if say := fmt.Sprintf("%s %d/%d, %d of %d proxies: %s", u.Phase, u.Wave, u.Waves, u.Replaced, u.Proxies, u.Message); say != said {
+			said = say
+			t.Log(time.Now().UTC().Format("15:04:05"), say)
+		}
+		if u.To != version || u.Phase != phase || m.Status.ObservedGeneration != m.Generation {
+			return fmt.Errorf("%+v", u)
+		}
+		return nil
+	})
+	return m
+}
+
+// bystanders are the pods whose applications must not notice.
+func bystanders(t *testing.T, c *cluster.Cluster, ns string) map[string]corev1.Pod {
+	t.Helper()
+	out := map[string]corev1.Pod{}
+	for name := range fleet() {
+		for _, p := range c.Pods(t, ns, "app="+name) {
+			out[p.Name] = p
+		}
+	}
+	return out
+}
+
+// unmoved compares pods with what they were: no application container was restarted, and the Ready
+// condition never changed.
+func unmoved(t *testing.T, before, after map[string]corev1.Pod) {
+	t.Helper()
+	for name, old := range before {
+		now, ok := after[name]
+		if !ok || now.UID != old.UID {
+			t.Errorf("pod %s has gone", name)
+			continue
+		}
+		for _, s := range now.Status.ContainerStatuses {
+			if s.RestartCount > 0 {
+				t.Errorf("container %s of %s was restarted %d times", s.Name, name, s.RestartCount)
+			}
+		}
+		for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.ContainersReady} {
+			if a, b := condition(old, kind), condition(now, kind); a.Status != b.Status || !a.LastTransitionTime.Equal(&b.LastTransitionTime) {
+				t.Errorf("%s of %s changed: %+v, before %+v", kind, name, b, a)
+			}
+		}
+	}
+}
+
+func condition(p corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
+	i := slices.IndexFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
+	if i < 0 {
+		return corev1.PodCondition{}
+	}
+	return p.Status.Conditions[i]
+}
+
+// carry checks which release the pods' proxies are of: by label, by image of the slot that was
+// ordered, and by what the standby has.
+func carry(t *testing.T, pods map[string]corev1.Pod, version string) {
+	t.Helper()
+	for name, p := range pods {
+		if got := p.Labels[names.LabelVersion]; got != version {
+			t.Errorf("%s carries %s, want %s", name, got, version)
+		}
+		images := map[string]bool{}
+		for _, k := range p.Spec.InitContainers {
+			if k.Name == names.ContainerSlotA || k.Name == names.ContainerSlotB {
+				images[k.Image] = true
+			}
+		}
+		if len(images) != 1 {
+			t.Errorf("the slots of %s have different images: %v", name, images)
+		}
+	}
+}
+
+// loads are requests of all kinds, from inside; none of them may fail.
+func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run {
+	rate := "60"
+	if full() {
+		rate = "150"
+	}
+	run := func(args ...string) *cluster.Run {
+		return c.Load(t, ns, true, append(args, "-rate", rate, "-duration", "20m", "-workers", "16")...)
+	}
+	return map[string]*cluster.Run{
+		"HTTP/1.1, kept alive":        run("-url", "http://server/", "-method", "POST"),
+		"HTTP/1.1, new connections":   run("-url", "http://server/", "-method", "POST", "-new-connections"),
+		"HTTP/2":                      run("-url", "http://second/", "-method", "POST", "-h2"),
+		"gRPC":                        run("-url", "grpc://server:9090/echo.Echo/Call"),
+		"the only replica":            run("-url", "http://single/", "-method", "POST", "-new-connections"),
+		"no proxy of its own, single": c.Load(t, ns, false, "-url", "http://single/", "-method", "POST", "-new-connections", "-rate", rate, "-duration", "20m", "-workers", "16"),
+	}
+}
+
+// unfailed looks at what became of the loads until now.
+func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent int) {
+	t.Helper()
+	for name, run := range runs {
+		s, ok := run.Progress(t.Context())
+		if !ok {
+			t.Errorf("%s: nothing is known of it", name)
+			continue
+		}
+		if s.Failed > 0 {
+			t.Errorf("%s: %d of %d requests failed: %v", name, s.Failed, s.Sent, s.Failures)
+		}
+		t.Logf("%s: %d sent, %d failed, slowest %v", name, s.Sent, s.Failed, s.Max)
+		sent += s.Sent
+	}
+	return sent
+}
+
+// TestUpgrade goes to the release before and back, under load: no request fails, no application is
+// restarted, no pod turns NotReady, and in the end every proxy is of the release asked for.
+func TestUpgrade(t *testing.T) {
+	c := cluster.Connect(t)
+	c.Mesh(t, meshName())
+	ns := c.Namespace(t, "upgrade", meshed)
+	for name, n := range fleet() {
+		c.Deploy(t, ns, cluster.Echo{Name: name, Replicas: n})
+	}
+	for name := range fleet() {
+		c.Ready(t, ns, name)
+	}
+	before := bystanders(t, c, ns)
+	runs := loads(t, c, ns)
+	for _, r := range runs {
+		r.Sent(t, 200)
+	}
+	edit(t, c, hasty)
+	for _, version := range []string{older, newer} {
+		began := time.Now()
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
+		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 10*time.Minute)
+		t.Logf("to %s in %v; gates: %+v", version, time.Since(began).Round(time.Second), m.Status.Upgrade.Gates)
+		if up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded); up == nil || up.Status != metav1.ConditionTrue {
+			t.Errorf("condition Upgraded: %+v", up)
+		}
+		after := bystanders(t, c, ns)
+		carry(t, after, version)
+		unmoved(t, before, after)
+		gone(t, c, map[string]string{older: newer, newer: older}[version])
+	}
+	sent := unfailed(t, runs)
+	if least := 10000; sent < least {
+		t.Errorf("only %d requests were sent, want %d", sent, least)
+	}
+}
+
+// gone checks that nothing of a release's control plane is left.
+func gone(t *testing.T, c *cluster.Cluster, version string) {
+	t.Helper()
+	revision := names.RevisionOf(version)
+	cluster.Eventually(t, time.Minute, "the control plane of "+version+" has gone", func() error {
+		var pods corev1.PodList
+		if err := c.List(t.Context(), &pods, client.InNamespace(names.SystemNamespace), client.MatchingLabels{names.LabelRevision: revision}); err != nil {
+			return err
+		}
+		if len(pods.Items) > 0 {
+			return fmt.Errorf("%d pods are left", len(pods.Items))
+		}
+		return nil
+	})
+}
+
+// TestBadReleases: a release whose image does not exist is stopped before anything is touched, and one
+// whose proxy never takes over (it says that it is another version) is rolled back by itself; nothing of
+// the workloads notices.
+func TestBadReleases(t *testing.T) {
+	c := cluster.Connect(t)
+	c.Mesh(t, meshName())
+	withReleases(t, c)
+	ns := c.Namespace(t, "badrelease", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3})
+	c.Deploy(t, ns, cluster.Echo{Name: "single"})
+	c.Ready(t, ns, "server", "single")
+	edit(t, c, hasty)
+	pods := func() map[string]corev1.Pod {
+		out := map[string]corev1.Pod{}
+		for _, name := range []string{"server", "single"} {
+			for _, p := range c.Pods(t, ns, "app="+name) {
+				out[p.Name] = p
+			}
+		}
+		return out
+	}
+	before := pods()
+	run := c.Load(t, ns, false, "-url", "http://single/", "-method", "POST", "-new-connections", "-rate", "50", "-duration", "20m", "-workers", "16")
+	run.Sent(t, 100)
+
+	t.Run("an image that can't be pulled", func(t *testing.T) {
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.1" })
+		cluster.Eventually(t, 2*time.Minute, "the preflight says so", func() error {
+			m := &v1alpha1.Mesh{}
+			if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+				return err
+			}
+			u := m.Status.Upgrade
+			if u == nil || u.Phase != v1alpha1.PhasePreflight || !strings.Contains(u.Message, "tulle-proxy:nowhere") || !strings.Contains(u.Message, "Image") {
+				return fmt.Errorf("%+v", u)
+			}
+			return nil
+		})
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer })
+		upgradeOver(t, c)
+	})
+	t.Run("a proxy that never takes over", func(t *testing.T) {
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.2" })
+		m := upgraded(t, c, "0.2.2", v1alpha1.PhaseRolledBack, 6*time.Minute)
+		if up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded); up == nil || up.Reason != v1alpha1.ReasonRolledBack || up.Message == "" {
+			t.Errorf("condition Upgraded: %+v", up)
+		}
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer })
+		upgradeOver(t, c)
+	})
+	after := pods()
+	carry(t, after, newer)
+	for name, p := range after {
+		if _, ok := before[name]; !ok {
+			t.Errorf("pod %s is new", name)
+		}
+		if condition(p, corev1.PodReady).Status != corev1.ConditionTrue {
+			t.Errorf("pod %s is not Ready", name)
+		}
+	}
+	s, _ := run.Progress(t.Context())
+	noFailure(t, s, 1000)
+}
+
+// restartOperator lets the operator read its releases anew, and waits until it works.
+func restartOperator(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	if err := c.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(names.SystemNamespace), client.MatchingLabels{names.LabelApp: names.Operator}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOperatorKilledDuringUpgrade: the operator is killed every few seconds while it upgrades; it goes
+// on where it was, and nothing fails.
+func TestOperatorKilledDuringUpgrade(t *testing.T) {
+	c := cluster.Connect(t)
+	c.Mesh(t, meshName())
+	ns := c.Namespace(t, "killed", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3})
+	c.Ready(t, ns, "server")
+	run := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-new-connections", "-rate", "60", "-duration", "20m", "-workers", "16")
+	run.Sent(t, 100)
+	edit(t, c, hasty)
+	for _, version := range []string{older, newer} {
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
+		stop, killed := make(chan struct{}), make(chan int)
+		go func() {
+			n := 0
+			for {
+				select {
+				case <-stop:
+					killed <- n
+					return
+				case <-time.After(7 * time.Second):
+					restartOperator(t, c)
+					n++
+				}
+			}
+		}()
+		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 8*time.Minute)
+		close(stop)
+		n := <-killed
+		t.Logf("to %s with %d operators killed: %+v", version, n, m.Status.Upgrade.Gates)
+		if n < 2 {
+			t.Errorf("only %d operators were killed", n)
+		}
+		for _, p := range c.Pods(t, ns, "app=server") {
+			carry(t, map[string]corev1.Pod{p.Name: p}, version)
+		}
+	}
+	s, _ := run.Progress(t.Context())
+	noFailure(t, s, 1000)
+}
+
+// TestSwaps hands one busy pod's traffic from slot to slot and back, again and again: every request is
+// a new connection, and none fails.
+func TestSwaps(t *testing.T) {
+	c := cluster.Connect(t)
+	ns := c.Namespace(t, "swaps", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server"})
+	c.Ready(t, ns, "server")
+	rate, swaps := "300", 4
+	if full() {
+		rate, swaps = "600", 10
+	}
+	runs := map[string]*cluster.Run{}
+	for name, args := range map[string][]string{"new connections": {"-new-connections"}, "kept alive": nil, "HTTP/2": {"-h2"}} {
+		runs[name] = c.Load(t, ns, name != "new connections", append(args, "-url", "http://server/", "-method", "POST", "-rate", rate, "-duration", "30m", "-workers", "32")...)
+		runs[name].Sent(t, 200)
+	}
+	for i := range swaps {
+		pod := c.Pods(t, ns, "app=server")[0]
+		order(t, c, &pod, []string{"b", "a"}[i%2], int64(i+1))
+	}
+	unfailed(t, runs)
+}
+
+// order tells a pod which slot is to be active, as the operator does, and waits until the other one
+// stands by.
+func order(t *testing.T, c *cluster.Cluster, pod *corev1.Pod, slot string, generation int64) {
+	t.Helper()
+	target, err := json.Marshal(protocol.Target{Slot: slot, Generation: generation})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := client.MergeFrom(pod.DeepCopy())
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[names.AnnotationTarget] = string(target)
+	if err := c.Patch(t.Context(), pod, before); err != nil {
+		t.Fatal(err)
+	}
+	other := map[string]string{"a": "b", "b": "a"}[slot]
+	began := time.Now()
+	cluster.Eventually(t, 2*time.Minute, "slot "+slot+" serves and slot "+other+" stands by", func() error {
+		serves, stands := said(t, c, pod, slot), said(t, c, pod, other)
+		if serves != fmt.Sprintf("Ready, generation %d", generation) || stands != fmt.Sprintf("Standby, generation %d", generation-1) {
+			return fmt.Errorf("slot %s: %q, slot %s: %q", slot, serves, other, stands)
+		}
+		return nil
+	})
+	t.Logf("slot %s after %v", slot, time.Since(began).Round(100*time.Millisecond))
+}
+
+// said is the last that a slot said of its phase.
+func said(t *testing.T, c *cluster.Cluster, pod *corev1.Pod, slot string) string {
+	t.Helper()
+	last := ""
+	for line := range strings.Lines(c.Logs(t.Context(), pod.Namespace, pod.Name, "tulle-proxy-"+slot, 200)) {
+		if _, phase, ok := strings.Cut(line, " slot "+slot+": "); ok {
+			last = strings.Join(strings.Fields(phase)[:min(3, len(strings.Fields(phase)))], " ")
+		}
+	}
+	return last
+}
+
+// upgradeOver waits until nothing is under way.
+func upgradeOver(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	cluster.Eventually(t, 3*time.Minute, "no upgrade is under way", func() error {
+		m := &v1alpha1.Mesh{}
+		if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+			return err
+		}
+		up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded)
+		if up == nil || up.Status != metav1.ConditionTrue || m.Status.ObservedGeneration != m.Generation || m.Status.Version != m.Spec.Version {
+			return fmt.Errorf("%+v, %+v", up, m.Status.Upgrade)
+		}
+		return nil
+	})
+}
+
+// withReleases tells the operator of bad releases, and undoes that at the end.
+func withReleases(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	const names021 = "tulle-controlplane-0-2-1, tulle-controlplane-0-2-1-gateway-secrets, tulle-controlplane-0-2-2, tulle-controlplane-0-2-2-gateway-secrets"
+	c.MustApply(t, `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: tulle-releases, namespace: tulle-system}
+data:
+  releases.yaml: |
+    - {version: 0.2.1, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:nowhere", envoy: 1.40.0}
+    - {version: 0.2.2, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:0.1.0", envoy: 1.39.3}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: e2e-more-releases}
+rules:
+- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles, clusterrolebindings], resourceNames: [%[2]s], verbs: [get, patch, delete]}
+- {apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], resourceNames: [%[2]s], verbs: [get, patch, delete]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: e2e-more-releases}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-more-releases}
+subjects: [{kind: ServiceAccount, name: tulle-operator, namespace: tulle-system}]
+`, cluster.Tag(), names021)
+	restartOperator(t, c)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for _, o := range []client.Object{
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: "tulle-releases"}},
+		} {
+			if err := c.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
+				t.Error(err)
+			}
+		}
+		restartOperator(t, c)
+	})
+}
