@@ -96,7 +96,7 @@ func TestTargets(t *testing.T) {
 
 // TestCommands: every "tulle VERB" is a command of the command line.
 func TestCommands(t *testing.T) {
-	mention := regexp.MustCompile("(?m)(?:`|^ *(?:bin/)?)tulle ((?:proxy |upgrade )?[a-z]+)")
+	mention := regexp.MustCompile("(?m)(?:`|^ *(?:bin/)?)tulle ((?:proxy |upgrade |ca )?[a-z]+)")
 	seen := map[string]bool{}
 	for page, text := range pages(t) {
 		for _, m := range mention.FindAllStringSubmatch(text, -1) {
