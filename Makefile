@@ -29,7 +29,7 @@ TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
 # Packages whose tests need more than Go: Envoy, root or a cluster.
-NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy)(/|$$)
+NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
 # Packages with goroutines of their own.
 RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
@@ -109,6 +109,19 @@ api: bin/gotest bin/cluster ## The operator and the CRD against the real API ser
 .PHONY: e2e
 e2e: bin/gotest ## The promises, on the cluster, under load
 	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/cli ./test/e2e
+
+.PHONY: test-olm
+test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs, upgrades and removes the operator under load, on an embedded cluster of its own
+	@trap 'bin/cluster --name tulle-olm down' EXIT; \
+	set -e; bin/cluster --name tulle-olm --range 61 up; \
+	bin/images load --name tulle-olm tulle tulle-proxy echo load; \
+	bin/olm --name tulle-olm up; \
+	KUBECONFIG=$$(bin/cluster --name tulle-olm env | sed 's/.*KUBECONFIG=//') TULLE_OLM_CLUSTER=tulle-olm \
+		$(GOTEST) -name olm -- -count=1 -timeout 15m ./test/olm
+
+.PHONY: scorecard
+scorecard: bin/olm bundle ## operator-sdk's tests of the bundle (needs no cluster; its first build takes minutes)
+	bin/olm scorecard bundle
 
 ##@ Cluster
 
@@ -213,6 +226,6 @@ check-cluster:
 tools: bin/cluster bin/images bin/gotest
 
 # Always asked; the go command knows what has changed.
-.PHONY: bin/cluster bin/images bin/gotest
-bin/cluster bin/images bin/gotest:
+.PHONY: bin/cluster bin/images bin/gotest bin/olm
+bin/cluster bin/images bin/gotest bin/olm:
 	@go build -C hack -o ../$@ ./$(notdir $@)
