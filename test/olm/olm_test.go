@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -239,21 +238,34 @@ func remove(t *testing.T, c *cluster.Cluster, traffic, csv string) {
 			t.Fatal(err)
 		}
 	}
-	cluster.Eventually(t, 2*time.Minute, "the operator is gone", func() error {
+	cluster.Eventually(t, 2*time.Minute, "the operator and its rights are gone", func() error {
 		if left := pods(t, c, "tulle-operator"); len(left) > 0 {
 			return fmt.Errorf("pods %v", left)
 		}
-		roles := &rbacv1.ClusterRoleList{}
-		if err := c.List(t.Context(), roles, client.HasLabels{"olm.owner"}); err != nil {
+		bindings := &rbacv1.ClusterRoleBindingList{}
+		if err := c.List(t.Context(), bindings); err != nil {
 			return err
 		}
-		for _, r := range roles.Items {
-			if strings.HasPrefix(r.Labels["olm.owner"], "tulle.") {
-				return fmt.Errorf("ClusterRole %s", r.Name)
+		for _, b := range bindings.Items {
+			if slices.ContainsFunc(b.Subjects, func(s rbacv1.Subject) bool { return s.Namespace == system }) {
+				return fmt.Errorf("ClusterRoleBinding %s", b.Name)
 			}
 		}
 		return nil
 	})
+	// What OLM leaves, as the guide says.
+	definition := &unstructured.Unstructured{}
+	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	definition.SetName("meshes.tulle.dev")
+	for _, o := range []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}},
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names.GatewaySecretsRole}},
+		definition,
+	} {
+		if err := c.Delete(t.Context(), o); err != nil {
+			t.Errorf("OLM was said to leave this: %v", err)
+		}
+	}
 }
 
 func read(t *testing.T, path string) string {
