@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"tulle.dev/tulle/controllers"
@@ -95,6 +96,7 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
+	o.Registry = metrics.Registry
 	if err := controllers.Setup(mgr, o.Options); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -46,6 +47,8 @@ type Options struct {
 	Releases []release.Entry
 	// Trust asks replicas of control planes who trusts what; nil: the real ones (mesh.Debug).
 	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
+	// Registry is where the operator's metrics go; nil: nowhere.
+	Registry prometheus.Registerer
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
 }
@@ -138,6 +141,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
 		ControlPlanes: debug, Trust: o.Trust, External: gate.NewExternal(),
 		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
+	}
+	if o.Registry != nil {
+		if meshes.Metrics, err = mesh.NewMetrics(o.Registry); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	if err := meshes.Setup(mgr, waiting); err != nil {
 		return err

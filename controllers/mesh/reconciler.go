@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -50,13 +51,18 @@ type Reconciler struct {
 	// External asks the external gate of an upgrade.
 	External gate.External
 	Events   events.EventRecorder
-	Now      func() time.Time
+	// Metrics of what happens; nil: none.
+	Metrics *Metrics
+	Now     func() time.Time
 }
 
 // Reconcile does one round for one Mesh.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	m := &v1alpha1.Mesh{}
 	if err := r.Live.Get(ctx, req.NamespacedName, m); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Metrics.forget(req.Name)
+		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	seen, err := r.observe(ctx, m)
@@ -73,6 +79,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.tell(m, next.Events)
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
+	if seen.OlderMesh == "" {
+		r.Metrics.show(m.Name, m.Status)
+	}
 	if err := errors.Join(stepErr, statusErr); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -132,5 +141,6 @@ func (r *Reconciler) status(ctx context.Context, m *v1alpha1.Mesh, want v1alpha1
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of Mesh %s: %w", m.Name, err)
 	}
+	r.Metrics.count(before.Status.Upgrade, want.Upgrade)
 	return nil
 }
