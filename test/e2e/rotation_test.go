@@ -34,8 +34,8 @@ func TestRootRotation(t *testing.T) {
 	ns := c.Namespace(t, "rotation", meshed)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
 	c.Ready(t, ns, "server")
-	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "150", "-duration", "4m", "-workers", "16")
-	fresh := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "4m", "-workers", "16", "-new-connections")
+	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "150", "-duration", "150s", "-workers", "16")
+	fresh := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "150s", "-workers", "16", "-new-connections")
 	kept.Sent(t, 200)
 	fresh.Sent(t, 100)
 
@@ -188,7 +188,7 @@ func TestRootRotationCalledOff(t *testing.T) {
 	ns := c.Namespace(t, "calledoff", meshed)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
 	c.Ready(t, ns, "server")
-	run := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "100", "-duration", "3m", "-workers", "16", "-new-connections")
+	run := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "100", "-duration", "150s", "-workers", "16", "-new-connections")
 	run.Sent(t, 100)
 	rotateRoot(t, c, time.Now().UTC().Format(time.RFC3339Nano))
 	cluster.Eventually(t, 2*time.Minute, "proxies renew", func() error {
