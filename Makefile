@@ -47,6 +47,12 @@ demo: check-cluster tools ## Bring up a cluster with a mesh and a shop, split it
 	@go build -o bin/ ./cmd/tulle
 	@go run ./test/demo
 
+.PHONY: demo-upgrade
+demo-upgrade: check-cluster tools ## On the same cluster and shop, upgrade the mesh under load, and show that nothing notices
+	@$(MAKE) --no-print-directory cluster images IMAGES="tulle tulle-proxy shop load"
+	@go build -o bin/ ./cmd/tulle
+	@go run ./test/demo -upgrade -rate 25
+
 .PHONY: demo-down
 demo-down: ## Remove everything that the demo made
 ifdef OWN_CLUSTER

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
 // options are the command line.
@@ -20,6 +22,7 @@ type options struct {
 	rate          float64
 	before, after time.Duration
 	keep, inside  bool
+	upgrade       bool
 }
 
 func main() {
@@ -31,6 +34,7 @@ func main() {
 	flag.DurationVar(&o.after, "after", 15*time.Second, "time of traffic after they moved")
 	flag.BoolVar(&o.keep, "install-only", false, "stop once the shop runs")
 	flag.BoolVar(&o.inside, "inside", false, "call the Gateway from a pod outside the mesh even if its address can be reached from here")
+	flag.BoolVar(&o.upgrade, "upgrade", false, "upgrade the mesh under load instead of splitting traffic")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
@@ -50,19 +54,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	d := &demo{kube: k, say: newSpeaker(os.Stdout), options: o}
-	steps := []step{
-		{"Look at the cluster", d.look},
-		{"Install the operator", d.installOperator},
-		{"Make a mesh", d.makeMesh},
-		{"Deploy the shop", d.deployShop},
-		{"Open the way in: a Gateway and its route", d.openGateway},
-	}
-	if !o.keep {
-		steps = append(steps,
-			step{"Split the reviews 90/10", d.splitFirst},
-			step{"Send traffic, and move the weights to 50/50 meanwhile", d.traffic},
-		)
-	}
+	steps, conclude := d.story()
 	start := time.Now()
 	for i, s := range steps {
 		began := time.Now()
@@ -76,8 +68,33 @@ func run(ctx context.Context, o options) error {
 		d.say.line("done in %s", time.Since(began).Round(100*time.Millisecond))
 	}
 	d.say.heading(fmt.Sprintf("All of it in %s.", time.Since(start).Round(time.Second)))
-	if o.keep {
-		return nil
+	return conclude()
+}
+
+// story is what the demo does, and how it ends.
+func (d *demo) story() (steps []step, conclude func() error) {
+	mesh := step{"Make a mesh", d.makeMesh}
+	if d.options.upgrade {
+		mesh = step{"Have a mesh of release " + before(), d.oldMesh}
 	}
-	return d.conclude()
+	steps = []step{
+		{"Look at the cluster", d.look},
+		{"Install the operator", d.installOperator},
+		mesh,
+		{"Deploy the shop", d.deployShop},
+		{"Open the way in: a Gateway and its route", d.openGateway},
+	}
+	switch {
+	case d.keep:
+		return steps, func() error { return nil }
+	case d.options.upgrade:
+		return append(steps,
+			step{"Run more replicas", d.moreReplicas},
+			step{"Send traffic, and upgrade to " + release.Current + " meanwhile", d.upgrade},
+		), d.concludeUpgrade
+	}
+	return append(steps,
+		step{"Split the reviews 90/10", d.splitFirst},
+		step{"Send traffic, and move the weights to 50/50 meanwhile", d.traffic},
+	), d.conclude
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
@@ -33,8 +34,10 @@ type demo struct {
 	options
 	say *speaker
 
-	address string // of the Gateway; empty: it can't be reached from here
-	result  result
+	address  string // of the Gateway; empty: it can't be reached from here
+	result   result
+	upgraded upgraded
+	jobs     []types.NamespacedName // that send requests
 }
 
 // kubectlApply shows the command before it runs.

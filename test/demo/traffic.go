@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/test/load"
@@ -149,7 +150,7 @@ func (d *demo) outside(ctx context.Context, total time.Duration) (*stream, error
 }
 
 // job sends requests from a pod, and follows its log. In a meshed namespace it gets its own proxy and identity.
-func (d *demo) job(ctx context.Context, name, object, ns, url string, total time.Duration) (*stream, error) {
+func (d *demo) job(ctx context.Context, name, object, ns, url string, total time.Duration, more ...string) (*stream, error) {
 	jobs := d.typed.BatchV1().Jobs(ns)
 	gone := metav1.DeletePropagationForeground
 	if err := jobs.Delete(ctx, object, metav1.DeleteOptions{PropagationPolicy: &gone}); err != nil && !apierrors.IsNotFound(err) {
@@ -159,7 +160,7 @@ func (d *demo) job(ctx context.Context, name, object, ns, url string, total time
 	if _, err := d.typed.CoreV1().ServiceAccounts(ns).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("create ServiceAccount %s: %w", object, err)
 	}
-	want := loadJob(object, url, d.rate, total)
+	want := loadJob(object, url, d.rate, total, more...)
 	err := await(ctx, d.say, time.Minute, func(ctx context.Context) (bool, string, error) {
 		_, err := jobs.Create(ctx, want, metav1.CreateOptions{})
 		return err == nil, "", err
@@ -167,6 +168,7 @@ func (d *demo) job(ctx context.Context, name, object, ns, url string, total time
 	if err != nil {
 		return nil, fmt.Errorf("create Job %s: %w", object, err)
 	}
+	d.jobs = append(d.jobs, types.NamespacedName{Namespace: ns, Name: object})
 	d.say.line("Job %s/%s calls %s", ns, object, url)
 	pod := ""
 	err = await(ctx, d.say, 2*time.Minute, func(ctx context.Context) (bool, string, error) {
@@ -251,7 +253,7 @@ func (d *demo) show(ctx context.Context, streams []*stream, until time.Time) err
 }
 
 // loadJob is a Job that sends requests and ends; it satisfies Pod Security "restricted".
-func loadJob(name, url string, rate float64, total time.Duration) *batchv1.Job {
+func loadJob(name, url string, rate float64, total time.Duration, more ...string) *batchv1.Job {
 	no, yes, never := false, true, int32(0)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -264,10 +266,10 @@ func loadJob(name, url string, rate float64, total time.Duration) *batchv1.Job {
 				},
 				Containers: []corev1.Container{{
 					Name: "load", Image: "tulle.local/load:dev", ImagePullPolicy: corev1.PullIfNotPresent,
-					Args: []string{
+					Args: append([]string{
 						"-url", url, "-method", "POST", "-json", "-every", every.String(),
 						"-rate", strconv.FormatFloat(rate, 'g', -1, 64), "-duration", total.String(),
-					},
+					}, more...),
 					SecurityContext: &corev1.SecurityContext{
 						AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 						Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
