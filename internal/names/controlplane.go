@@ -22,6 +22,10 @@ const ContainerControlPlane = "controlplane"
 // and all else works.
 const GatewaySecretsRole = "tulle-gateway-secrets"
 
+// PodFence is the ValidatingAdmissionPolicy, and its binding, that fence what the operator may change
+// on pods. They are installed with the operator, which has no rights on them.
+const PodFence = "tulle-operator-pods"
+
 // Where a control plane's pod finds its files. All of them are directories that the kubelet keeps current.
 const (
 	// IntermediateDir is Secret IntermediateSecret: tls.crt, tls.key and ca.crt.

@@ -39,6 +39,7 @@ func healthy() facts.Facts {
 	f := bare()
 	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
 	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Ready: 1, Wanted: 1}}
+	f.Fenced = true
 	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-1-0", Ready: 2, Wanted: 2}}
 	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
 	f.Meshes = []v1alpha1.Mesh{{
@@ -93,6 +94,7 @@ func TestFindings(t *testing.T) {
 		"no rights":            {false, func(f *facts.Facts) { f.Rights[0].Allowed = false }, Problem, "create namespaces"},
 		"no operator":          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
 		"operator down":        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
+		"no fence":             {true, func(f *facts.Facts) { f.Fenced = false }, Warning, "tulle-operator-pods"},
 		"second Mesh": {true, func(f *facts.Facts) {
 			f.Meshes = append(f.Meshes, v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "another", CreationTimestamp: metav1.NewTime(now())}})
 		}, Problem, "another does nothing, because default is older"},
@@ -159,7 +161,7 @@ func TestYoungPods(t *testing.T) {
 func TestUnread(t *testing.T) {
 	for _, what := range []string{
 		facts.UnreadNodes, facts.UnreadKinds, facts.UnreadCertManager, facts.UnreadSystem, facts.UnreadMeshes,
-		facts.UnreadWebhooks, facts.UnreadNamespaces, facts.UnreadPods, facts.UnreadControlPlane,
+		facts.UnreadWebhooks, facts.UnreadFence, facts.UnreadNamespaces, facts.UnreadPods, facts.UnreadControlPlane,
 	} {
 		f := healthy()
 		f.Unread = []facts.Unread{{What: what, Why: "forbidden"}}

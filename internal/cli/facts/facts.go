@@ -30,6 +30,8 @@ type Facts struct {
 	Proxies, Bare []Pod
 	// Streams are the proxies that the control plane says are connected.
 	Streams []Stream
+	// Fenced tells whether the policy that fences the operator's rights on pods is there and denies.
+	Fenced bool
 	// Unread says what could not be read, and why.
 	Unread []Unread
 }
@@ -138,6 +140,7 @@ const (
 	UnreadSystem       = "Deployments of the system namespace"
 	UnreadMeshes       = "Meshes"
 	UnreadWebhooks     = "webhook configurations"
+	UnreadFence        = "admission policies"
 	UnreadRights       = "permissions"
 	UnreadNamespaces   = "namespaces"
 	UnreadPods         = "pods"
