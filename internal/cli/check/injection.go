@@ -20,7 +20,7 @@ func webhookRoots(f facts.Facts) []Finding {
 	}
 	if len(f.Webhooks) == 0 {
 		return found(SectionInjection, Problem, "there is no injection webhook: new pods start without a proxy",
-			"kubectl describe mesh, which says what it waits for")
+			"kubectl describe tmesh, which says what it waits for")
 	}
 	var out []Finding
 	for _, w := range f.Webhooks {

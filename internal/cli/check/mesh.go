@@ -78,12 +78,12 @@ func meshConditions(f facts.Facts) []Finding {
 		c := meta.FindStatusCondition(m.Status.Conditions, name)
 		if c != nil && c.Status != metav1.ConditionTrue {
 			out = append(out, found(SectionMesh, Problem, fmt.Sprintf("Mesh %s: %s is %s (%s): %s", m.Name, c.Type, c.Status, c.Reason, c.Message),
-				"do what the message says; kubectl describe mesh "+m.Name+" has all of them")...)
+				"do what the message says; kubectl describe tmesh "+m.Name+" has all of them")...)
 		}
 	}
 	if len(out) == 0 {
 		return found(SectionMesh, Problem, fmt.Sprintf("Mesh %s is not ready and does not say why", m.Name),
-			"kubectl describe mesh "+m.Name+", and look at the operator's logs")
+			"kubectl describe tmesh "+m.Name+", and look at the operator's logs")
 	}
 	return out
 }
@@ -113,7 +113,7 @@ func controlPlaneRuns(f facts.Facts) []Finding {
 		return nil
 	}
 	if len(f.ControlPlane) == 0 {
-		return found(SectionControlPlane, Problem, "no control plane is deployed", "kubectl describe mesh, which says what it waits for")
+		return found(SectionControlPlane, Problem, "no control plane is deployed", "kubectl describe tmesh, which says what it waits for")
 	}
 	var out []Finding
 	for _, w := range f.ControlPlane {
