@@ -78,6 +78,6 @@ func newRoot(s Streams) *cobra.Command {
 	flags.StringVar(&g.cluster.SystemNamespace, "system-namespace", names.SystemNamespace, "namespace of the operator and the control plane")
 	flags.StringVarP(&g.output, "output", "o", outputTable, "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(newCheck(g), newStatus(g), newProxy(g), newInject(g), newUpgrade(g), newCA(g), newVersion(g))
+	root.AddCommand(newCheck(g), newStatus(g), newProxy(g), newInject(g), newUpgrade(g), newCA(g), newBackup(g), newRestore(g), newVersion(g))
 	return root
 }
