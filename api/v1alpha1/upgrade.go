@@ -13,6 +13,12 @@ type Upgrade struct {
 	// Paused stops an upgrade where it is; proxies that are being replaced are still finished.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
+	// DataPlane says how proxies are replaced: InPlace, in running pods, whose applications go on; or
+	// Rollout, by restarting workloads, whose pods then have one proxy slot instead of two. Pods that
+	// can't be replaced in place are rolled out in either case.
+	// +optional
+	// +kubebuilder:default="InPlace"
+	DataPlane DataPlaneMode `json:"dataPlane,omitempty"`
 	// OnDifference says what happens when the new release rejects an object that the one in use
 	// accepts: Pause before anything changes, or Continue.
 	// +optional
@@ -55,6 +61,17 @@ type Upgrade struct {
 	// +kubebuilder:default="Automatic"
 	Rollback RollbackMode `json:"rollback,omitempty"`
 }
+
+// DataPlaneMode is how proxies are replaced.
+//
+// +kubebuilder:validation:Enum=InPlace;Rollout
+type DataPlaneMode string
+
+// Ways to replace proxies.
+const (
+	DataPlaneInPlace DataPlaneMode = "InPlace"
+	DataPlaneRollout DataPlaneMode = "Rollout"
+)
 
 // OnDifference is what happens when the new release rejects what the one in use accepts.
 //

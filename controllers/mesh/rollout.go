@@ -45,7 +45,11 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 			continue
 		}
 		on[p.Spec.NodeName] = true
-		o.Rollout.Pods = append(o.Rollout.Pods, upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
+		seen := upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName])
+		if m.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout && seen.Obstacle == "" {
+			seen.Obstacle = "spec.upgrade.dataPlane is Rollout"
+		}
+		o.Rollout.Pods = append(o.Rollout.Pods, seen)
 	}
 	o.Rollout.Proxies, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
 	if wanted, ok := r.Known.Find(m.Spec.Version); ok && wanted.Version != serving.Version {

@@ -72,6 +72,8 @@ const (
 	AnnotationInjected = "tulle.dev/injected"
 	// AnnotationTarget on a pod says which of its slots ought to be active, as JSON (protocol.Target).
 	AnnotationTarget = "tulle.dev/target"
+	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for.
+	AnnotationRestart = "tulle.dev/restarted-for"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
 	AnnotationForceDelete = "tulle.dev/force-delete"
 	// AnnotationRotateRoot on a Mesh asks for a new self-made root, each new value once. Taking it away

@@ -25,7 +25,11 @@ const ContainerHold = "tulle-gateway"
 // They have no startup or readiness probe: a standby that is waiting, or whose image is being
 // replaced, would make the pod NotReady. The application's start is held by the postStart hook.
 func Containers(s Spec) []corev1.Container {
-	return []corev1.Container{slot(s, names.ContainerSlotA, "a"), slot(s, names.ContainerSlotB, "b")}
+	a := slot(s, names.ContainerSlotA, "a")
+	if s.Single {
+		return []corev1.Container{a}
+	}
+	return []corev1.Container{a, slot(s, names.ContainerSlotB, "b")}
 }
 
 func slot(s Spec, name, id string) corev1.Container {
@@ -36,7 +40,7 @@ func slot(s Spec, name, id string) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{protocol.SlotCommand, "run"},
 		Env:             env(s, id),
-		Resources:       slotResources(s.Resources),
+		Resources:       slotResources(s.Resources, s.Single),
 		RestartPolicy:   &always,
 		SecurityContext: restricted(),
 		VolumeMounts: []corev1.VolumeMount{
@@ -128,7 +132,7 @@ func Init(s Spec) corev1.Container {
 		Image:           s.Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         cmd,
-		Resources:       slotResources(s.Resources),
+		Resources:       slotResources(s.Resources, false),
 		SecurityContext: sc,
 	}
 }

@@ -156,7 +156,7 @@ func TestResources(t *testing.T) {
 		"default":    {corev1.ResourceRequirements{}, rr("25m", "48Mi", "", "1Gi")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := slotResources(c.in)
+			got := slotResources(c.in, false)
 			for _, pair := range [][2]corev1.ResourceList{{got.Requests, c.want.Requests}, {got.Limits, c.want.Limits}} {
 				if len(pair[0]) != len(pair[1]) {
 					t.Errorf("got %v, want %v", pair[0], pair[1])
@@ -184,5 +184,19 @@ func TestInitFlags(t *testing.T) {
 	}
 	if d := cmp.Diff(want, Init(s).Command); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestSingleSlot: a proxy that is replaced with its pod has one slot, which asks for all of its resources.
+func TestSingleSlot(t *testing.T) {
+	s := sidecar()
+	s.Single = true
+	c := Containers(s)
+	if len(c) != 1 || c[0].Name != names.ContainerSlotA {
+		t.Fatalf("%d containers", len(c))
+	}
+	want := DefaultResources().Requests[corev1.ResourceMemory]
+	if got := c[0].Resources.Requests[corev1.ResourceMemory]; got.Cmp(want) != 0 {
+		t.Errorf("asks for %v, want %v", got.String(), want.String())
 	}
 }

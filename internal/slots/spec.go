@@ -26,6 +26,8 @@ type Spec struct {
 	Probes protocol.Probes
 	// AppMetrics is where the application's metrics are; nil: it has none.
 	AppMetrics *protocol.AppMetrics
+	// Single leaves the second slot out: the proxy is replaced with its pod.
+	Single bool
 	// Resources of the proxy as a whole; the zero value means DefaultResources.
 	Resources corev1.ResourceRequirements
 
@@ -53,15 +55,16 @@ func DefaultResources() corev1.ResourceRequirements {
 
 // slotResources is one slot's part of the proxy's resources. Only one slot works at a time, so
 // each asks for half and may use the whole: the pod costs the scheduler what the user wrote. A
-// request that equals its limit is not halved, or the pod would lose its Guaranteed class.
-func slotResources(r corev1.ResourceRequirements) corev1.ResourceRequirements {
+// request that equals its limit is not halved, or the pod would lose its Guaranteed class. A single slot
+// asks for all of it.
+func slotResources(r corev1.ResourceRequirements, single bool) corev1.ResourceRequirements {
 	if len(r.Requests) == 0 && len(r.Limits) == 0 {
 		r = DefaultResources()
 	}
 	out := corev1.ResourceRequirements{Limits: r.Limits.DeepCopy(), Requests: corev1.ResourceList{}}
 	for name, q := range r.Requests {
 		limit, limited := r.Limits[name]
-		if limited && q.Cmp(limit) == 0 {
+		if single || limited && q.Cmp(limit) == 0 {
 			out.Requests[name] = q.DeepCopy()
 			continue
 		}

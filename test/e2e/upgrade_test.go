@@ -47,6 +47,9 @@ func hasty(m *v1alpha1.Mesh) {
 	third := intstr.FromString("34%")
 	m.Spec.Upgrade.MaxUnavailable = &third
 	m.Spec.Upgrade.Soak = metav1.Duration{Duration: 5 * time.Second}
+	// A machine that does all of this at once is slow now and then, with either release.
+	slow := int32(10000)
+	m.Spec.Upgrade.Gates.MaxSlowdownPercent = &slow
 }
 
 // edit changes the Mesh's spec.
@@ -80,7 +83,13 @@ func upgraded(t *testing.T, c *cluster.Cluster, version string, phase v1alpha1.U
 			said = say
 			t.Log(time.Now().UTC().Format("15:04:05"), say)
 		}
-		if u.To != version || u.Phase != phase || m.Status.ObservedGeneration != m.Generation {
+		if u.To != version || m.Status.ObservedGeneration != m.Generation {
+			return fmt.Errorf("%+v", u)
+		}
+		if u.Finished != nil && u.Phase != phase {
+			t.Fatalf("ended otherwise: %+v", u)
+		}
+		if u.Phase != phase {
 			return fmt.Errorf("%+v", u)
 		}
 		return nil

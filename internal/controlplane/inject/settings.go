@@ -31,6 +31,8 @@ type Settings struct {
 	Annotations []string
 	// Resources of the proxy where the pod does not say otherwise; zero: slots.DefaultResources.
 	Resources corev1.ResourceRequirements
+	// SingleSlot gives pods one proxy slot: proxies are replaced by restarting workloads.
+	SingleSlot bool
 	// LingerSeconds is how long containers without a preStop hook go on serving after their pod's
 	// deletion, so that peers hear of it before the application ends; 0: not at all. See linger.go.
 	LingerSeconds int64
@@ -55,6 +57,7 @@ func SettingsFrom(mesh *v1alpha1.Mesh, image, version, revision, systemNamespace
 		ControlPlaneHost: slots.ControlPlaneHost(names.ControlPlaneService, systemNamespace),
 		Resources:        *mesh.Spec.Proxy.Resources.DeepCopy(),
 		LingerSeconds:    lingerSeconds,
+		SingleSlot:       mesh.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout,
 	}
 	if sel := mesh.Spec.Injection.NamespaceSelector; sel != nil {
 		parsed, err := metav1.LabelSelectorAsSelector(sel)

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +22,9 @@ import (
 // move changes one pod: the images of slots, the order to them, the label of the version; all in one
 // patch, so that no half of it is ever seen. A pod that has gone, or another one of its name, is no error.
 func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
+	if m.Restart != (upgrade.Restart{}) {
+		return a.restart(ctx, m)
+	}
 	metadata := map[string]any{"uid": m.UID}
 	if m.Target != nil {
 		order, err := json.Marshal(m.Target)
@@ -51,6 +56,23 @@ func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
 	err = a.client.Patch(ctx, pod, client.RawPatch(types.StrategicMergePatchType, body), client.FieldOwner(names.FieldManager))
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("patch the proxy of Pod %s/%s: %w", m.Namespace, m.Name, err)
+	}
+	return nil
+}
+
+// restart changes the template of a workload, which then makes its pods anew. Done twice it is done once.
+func (a *Applier) restart(ctx context.Context, m upgrade.Move) error {
+	template := map[string]any{"metadata": map[string]any{"annotations": map[string]string{names.AnnotationRestart: m.Version}}}
+	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
+	if err != nil {
+		return fmt.Errorf("marshal the patch of %s %s/%s: %w", m.Restart.Kind, m.Namespace, m.Restart.Name, err)
+	}
+	workload := &metav1.PartialObjectMetadata{}
+	workload.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(m.Restart.Kind))
+	workload.Namespace, workload.Name = m.Namespace, m.Restart.Name
+	err = a.client.Patch(ctx, workload, client.RawPatch(types.StrategicMergePatchType, body), client.FieldOwner(names.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("restart %s %s/%s: %w", m.Restart.Kind, m.Namespace, m.Restart.Name, err)
 	}
 	return nil
 }

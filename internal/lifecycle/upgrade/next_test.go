@@ -13,6 +13,7 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // TestUpgradeAndBack goes through all phases, and back by writing the old version.
@@ -177,6 +178,34 @@ func TestLeftOut(t *testing.T) {
 	if got := w.pods["shop/w3-0"].version(); got != "0.2.0" {
 		t.Errorf("the straggler is %s", got)
 	}
+}
+
+// TestRestarts: pods that can't be replaced in place are made anew by their workloads, once each, in
+// their wave, and the wave waits for them.
+func TestRestarts(t *testing.T) {
+	w := newWorld(t, 10, 4, 3)
+	for k, p := range w.pods {
+		if strings.HasPrefix(k, "shop/w1") {
+			p.Obstacle, p.Restart = "it has no second slot", Restart{Kind: "StatefulSet", Name: "w1"}
+		}
+	}
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	for range 30 {
+		w.operate(-1)
+		w.pass(2 * time.Second)
+	}
+	if n := len(w.restarts); n == 0 || w.restarts[0] != "StatefulSet w1 for 0.2.0" || w.status.Phase != v1alpha1.PhaseDataPlane {
+		t.Fatalf("restarts %v, %+v", w.restarts, w.status)
+	}
+	for k, p := range w.pods {
+		if strings.HasPrefix(k, "shop/w1") {
+			p.Labels[names.LabelVersion] = "0.2.0"
+			*p.slots["a"] = simSlot{image: "proxy:0.2.0", version: "0.2.0", phase: protocol.PhaseReady}
+		}
+	}
+	w.until(v1alpha1.PhaseCompleted)
+	w.all("0.2.0")
 }
 
 // TestOutsideOfWindows: replacements begin within a window only.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,7 +25,7 @@ const inPlaceKubelet = 32
 func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
-		Workload: workloadOf(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
+		Workload: workloadOf(p), Restart: restartOf(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
 		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(),
 	}
 	slots := 0
@@ -46,11 +47,29 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 		}
 	}
 	if v, err := version.ParseGeneric(kubelet); slots < 2 {
-		out.Obstacle = "it has no second slot: restart it, and it gets the new release"
+		out.Obstacle = "it has no second slot"
 	} else if err == nil && v.Major() == 1 && v.Minor() < inPlaceKubelet {
-		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d: restart the pod, and it gets the new release", kubelet, inPlaceKubelet)
+		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d", kubelet, inPlaceKubelet)
 	}
 	return out
+}
+
+// restartOf is the workload that makes the pod anew when its template changes.
+func restartOf(p *corev1.Pod) Restart {
+	o := metav1.GetControllerOf(p)
+	if o == nil {
+		return Restart{}
+	}
+	switch o.Kind {
+	case "StatefulSet", "DaemonSet":
+		return Restart{Kind: o.Kind, Name: o.Name}
+	case "ReplicaSet":
+		// A Deployment's ReplicaSet is called after it and the hash of the template.
+		if name, ok := strings.CutSuffix(o.Name, "-"+p.Labels["pod-template-hash"]); ok && p.Labels["pod-template-hash"] != "" {
+			return Restart{Kind: "Deployment", Name: name}
+		}
+	}
+	return Restart{}
 }
 
 // workloadOf names what made the pod.

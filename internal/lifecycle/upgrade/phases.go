@@ -115,6 +115,9 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 		case st.stage == due:
 			t.open++
 			t.due = append(t.due, st.move)
+			if st.why != "" {
+				t.waiting = append(t.waiting, name+st.why)
+			}
 		case st.stage == busy:
 			t.open++
 			t.busy++
@@ -122,7 +125,7 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 		case st.stage == failed:
 			t.open++
 			t.failed = append(t.failed, name+st.why)
-		case p.Ready && p.Obstacle == "":
+		case st.stage == held && p.Ready && p.Obstacle == "":
 			// Its proxy serves, but can't be seen: it is waited for.
 			t.open++
 			t.waiting = append(t.waiting, name+st.why)
@@ -193,8 +196,20 @@ func (u *run) replace(t tally, total int) {
 // are free, the others as far as the limit allows.
 func (u *run) take(t tally, total int) {
 	left := limit(u.Spec, total) - t.busy
+	restarted := map[string]bool{}
 	for _, m := range t.due {
-		if m.Version == "" {
+		if m.Restart == (Restart{}) {
+			continue
+		}
+		// One restart for all pods of a workload. It is asked for until they have gone.
+		if w := m.Namespace + "/" + m.Restart.Kind + "/" + m.Restart.Name; !restarted[w] && left > 0 {
+			restarted[w] = true
+			u.moves = append(u.moves, m)
+			left--
+		}
+	}
+	for _, m := range t.due {
+		if m.Version == "" || m.Restart != (Restart{}) {
 			continue
 		}
 		u.moves = append(u.moves, m)
@@ -330,7 +345,7 @@ func (u *run) tidyUp(pods []Pod, goal Goal) bool {
 			continue
 		}
 		// Its last connections are still ending.
-		if p.version() == goal.Version && p.Ready && p.A.Image != p.B.Image && len(r) > 0 {
+		if p.Obstacle == "" && p.version() == goal.Version && p.Ready && p.A.Image != p.B.Image && len(r) > 0 {
 			waiting = true
 		}
 	}

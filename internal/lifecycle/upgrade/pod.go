@@ -23,8 +23,11 @@ type Pod struct {
 	Order string
 	// Ready is the pod's condition; Deleting pods are going away.
 	Ready, Deleting bool
-	// Obstacle says why the slots can't be replaced in place; empty: they can.
+	// Obstacle says why the slots can't be replaced in place; empty: they can. Such a pod is replaced by
+	// restarting Restart.
 	Obstacle string
+	// Restart is the workload whose restart replaces the pod; zero: there is none that Tulle can restart.
+	Restart Restart
 	// A and B are the slots.
 	A, B Slot
 	// Target is the order that the pod's annotation gives; the zero value: none.
@@ -71,8 +74,14 @@ func other(slot string) string {
 	return "a"
 }
 
+// Restart is a workload: a Deployment, a StatefulSet or a DaemonSet of the pod's namespace.
+type Restart struct{ Kind, Name string }
+
 // Move is a change of one pod. It is applied as one patch, guarded by the pod's UID.
 type Move struct {
+	// Restart, if set, is done instead: the workload's pods are made anew, for Version, as the workload's
+	// own strategy says.
+	Restart         Restart
 	Namespace, Name string
 	UID             types.UID
 	// Images by slot ("a", "b"); others stay.

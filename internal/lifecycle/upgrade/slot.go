@@ -79,15 +79,19 @@ func advance(p Pod, r reports, goal Goal, now time.Time) standing {
 	if t.Version == goal.Version {
 		return underWay(p, r, t, now)
 	}
+	if p.Obstacle != "" {
+		if p.Restart == (Restart{}) {
+			return standing{stage: held, why: p.Obstacle}
+		}
+		move.Restart, move.Version = p.Restart, goal.Version
+		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
+	}
 	serving := r.ready("", t)
 	if serving == "" {
 		return standing{stage: held, why: "no proxy of it is connected and ready"}
 	}
 	if !p.Ready {
 		return standing{stage: held, why: "the pod is not Ready"}
-	}
-	if p.Obstacle != "" {
-		return standing{stage: held, why: p.Obstacle}
 	}
 	standby := other(serving)
 	if said, ok := r[standby]; ok && t.Slot == standby && said.Phase != protocol.PhaseReady && said.Phase != protocol.PhaseDraining {

@@ -39,6 +39,7 @@ type world struct {
 	diff     *Difference
 	external bool // the answer was asked for
 	events   []string
+	restarts []string
 	silent   bool // no control plane answers
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
@@ -163,6 +164,10 @@ func (w *world) operate(stop int) Decision {
 
 func (w *world) apply(m Move) {
 	w.t.Helper()
+	if m.Restart != (Restart{}) {
+		w.restarts = append(w.restarts, m.Restart.Kind+" "+m.Restart.Name+" for "+m.Version)
+		return
+	}
 	p := w.pods[m.Namespace+"/"+m.Name]
 	for slot, image := range m.Images {
 		s := p.slots[slot]
