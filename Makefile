@@ -114,7 +114,16 @@ api: bin/gotest bin/cluster ## The operator and the CRD against the real API ser
 
 .PHONY: e2e
 e2e: bin/gotest ## The promises, on the cluster, under load
-	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 30m ./test/cli ./test/e2e
+	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 60m ./test/cli ./test/e2e
+
+.PHONY: test-lifecycle
+test-lifecycle: check-cluster tools ## The long forms of the upgrade and rotation tests: more pods, more requests, every bad release (half an hour)
+	@hack/run-stages cluster images install lifecycle
+
+.PHONY: lifecycle
+lifecycle: bin/gotest
+	@TULLE_MESH=tulle TULLE_FULL=1 $(GOTEST) -name lifecycle -min 5 -- -count=1 -p 1 -timeout 90m \
+		-run 'Upgrade|Swaps|BadReleases|FaultyReleases|Rotation' ./test/e2e
 
 .PHONY: test-olm
 test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs, upgrades and removes the operator under load, on an embedded cluster of its own

@@ -198,7 +198,8 @@ func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent int) {
 }
 
 // TestUpgrade goes to the release before and back, under load: no request fails, no application is
-// restarted, no pod turns NotReady, and in the end every proxy is of the release asked for.
+// restarted, no pod turns NotReady, and in the end every proxy is of the release asked for. On the way
+// back the operator is killed again and again, and goes on where it was.
 func TestUpgrade(t *testing.T) {
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
@@ -218,7 +219,14 @@ func TestUpgrade(t *testing.T) {
 	for _, version := range []string{older, newer} {
 		began := time.Now()
 		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
+		stop := func() int { return 2 }
+		if version == newer {
+			stop = killing(t, c)
+		}
 		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 10*time.Minute)
+		if n := stop(); n < 2 {
+			t.Errorf("the operator was killed %d times only", n)
+		}
 		t.Logf("to %s in %v; gates: %+v", version, time.Since(began).Round(time.Second), m.Status.Upgrade.Gates)
 		if up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded); up == nil || up.Status != metav1.ConditionTrue {
 			t.Errorf("condition Upgraded: %+v", up)
@@ -323,46 +331,27 @@ func restartOperator(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-// TestOperatorKilledDuringUpgrade: the operator is killed every few seconds while it upgrades; it goes
-// on where it was, and nothing fails.
-func TestOperatorKilledDuringUpgrade(t *testing.T) {
-	c := cluster.Connect(t)
-	c.Mesh(t, meshName())
-	ns := c.Namespace(t, "killed", meshed)
-	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3})
-	c.Ready(t, ns, "server")
-	run := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-new-connections", "-rate", "60", "-duration", "20m", "-workers", "16")
-	run.Sent(t, 100)
-	edit(t, c, hasty)
-	for _, version := range []string{older, newer} {
-		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
-		stop, killed := make(chan struct{}), make(chan int)
-		go func() {
-			n := 0
-			for {
-				select {
-				case <-stop:
-					killed <- n
-					return
-				case <-time.After(7 * time.Second):
-					restartOperator(t, c)
-					n++
-				}
+// killing kills the operator every few seconds, until the returned function is called, which tells how
+// often.
+func killing(t *testing.T, c *cluster.Cluster) (stop func() int) {
+	end, killed := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-end:
+				killed <- n
+				return
+			case <-time.After(7 * time.Second):
+				restartOperator(t, c)
+				n++
 			}
-		}()
-		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 8*time.Minute)
-		close(stop)
-		n := <-killed
-		t.Logf("to %s with %d operators killed: %+v", version, n, m.Status.Upgrade.Gates)
-		if n < 2 {
-			t.Errorf("only %d operators were killed", n)
 		}
-		for _, p := range c.Pods(t, ns, "app=server") {
-			carry(t, map[string]corev1.Pod{p.Name: p}, version)
-		}
+	}()
+	return func() int {
+		close(end)
+		return <-killed
 	}
-	s, _ := run.Progress(t.Context())
-	noFailure(t, s, 1000)
 }
 
 // TestSwaps hands one busy pod's traffic from slot to slot and back, again and again: every request is
