@@ -212,6 +212,23 @@ func TestUpgrade(t *testing.T) {
 	}
 	before := bystanders(t, c, ns)
 	runs := loads(t, c, ns)
+	// From outside, through a Gateway, whose own proxies are deployed anew at the end.
+	c.MustApply(t, `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: %[1]s}
+spec: {gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: front, namespace: %[1]s}
+spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: server, port: 80}]}]}
+`, ns)
+	front := "http://" + gatewayAddress(t, c, ns, "front") + "/"
+	answering(t, front)
+	for name, args := range map[string][]string{"Gateway, kept alive": nil, "Gateway, new connections": {"-new-connections"}} {
+		runs[name] = c.Load(t, ns, false, append(args, "-url", front, "-method", "POST", "-rate", "60", "-duration", "20m", "-workers", "16")...)
+	}
 	for _, r := range runs {
 		r.Sent(t, 200)
 	}
