@@ -87,12 +87,13 @@ type upgraded struct {
 }
 
 // upgrade changes the release while requests run.
-func (d *demo) upgrade(ctx context.Context) error {
-	pods, err := d.applications(ctx)
-	if err != nil {
+func (d *demo) upgrade(ctx context.Context) (err error) {
+	if d.upgraded.before, err = d.applications(ctx); err != nil {
 		return err
 	}
-	d.upgraded.before = pods
+	defer func() {
+		err = errors.Join(err, d.endJobs(context.WithoutCancel(ctx)))
+	}()
 	traffic, stop := context.WithCancel(ctx)
 	defer stop()
 	if err := d.startTraffic(traffic); err != nil {
@@ -126,10 +127,8 @@ func (d *demo) upgrade(ctx context.Context) error {
 		}
 	}
 	stop()
-	if d.upgraded.after, err = d.applications(ctx); err != nil {
-		return err
-	}
-	return d.endJobs(ctx)
+	d.upgraded.after, err = d.applications(ctx)
+	return err
 }
 
 // endJobs ends the Jobs that send requests until they are told.
@@ -150,7 +149,7 @@ func (d *demo) startTraffic(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := d.job(ctx, "between pods, a new connection each", "browser", namespace, "http://catalog", patience, "-new-connections")
+	fresh, err := d.job(ctx, "between pods, a new connection each", "browser", namespace, "http://reviews", patience, "-new-connections")
 	if err != nil {
 		return err
 	}
