@@ -22,9 +22,13 @@ const ContainerControlPlane = "controlplane"
 // and all else works.
 const GatewaySecretsRole = "tulle-gateway-secrets"
 
-// PodFence is the ValidatingAdmissionPolicy, and its binding, that fence what the operator may change
-// on pods. They are installed with the operator, which has no rights on them.
-const PodFence = "tulle-operator-pods"
+// PodFence and WorkloadFence are the ValidatingAdmissionPolicies, and their bindings, that fence what
+// the operator may change on pods and on workloads that are not its own. They are installed with the
+// operator, which has no rights on them.
+const (
+	PodFence      = "tulle-operator-pods"
+	WorkloadFence = "tulle-operator-workloads"
+)
 
 // Where a control plane's pod finds its files. All of them are directories that the kubelet keeps current.
 const (

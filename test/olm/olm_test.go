@@ -54,7 +54,9 @@ func TestOLM(t *testing.T) {
 	rights(t, c)
 
 	begun = time.Now()
-	c.MustApply(t, read(t, "config/webhook/pod_fence.yaml")+"\n---\n"+read(t, "config/webhook/pod_fence_binding.yaml"))
+	for _, fence := range []string{"pod_fence", "pod_fence_binding", "workload_fence", "workload_fence_binding"} {
+		c.MustApply(t, read(t, "config/webhook/"+fence+".yaml"))
+	}
 	c.MustApply(t, read(t, "config/samples/tulle_v1alpha1_mesh.yaml"))
 	c.Mesh(t, "tulle")
 	t.Logf("mesh Ready in %s", time.Since(begun).Round(time.Second))

@@ -52,7 +52,7 @@ func fitness() []rule {
 
 func health() []rule {
 	return []rule{
-		operatorRuns, podFence, oneMesh, meshConditions, rootExpiry,
+		operatorRuns, fences, oneMesh, meshConditions, rootExpiry,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
 		podSecurity, bareProxies, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections,
 	}

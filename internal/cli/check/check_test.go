@@ -39,7 +39,6 @@ func healthy() facts.Facts {
 	f := bare()
 	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
 	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Ready: 1, Wanted: 1}}
-	f.Fenced = true
 	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-1-0", Ready: 2, Wanted: 2}}
 	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
 	f.Meshes = []v1alpha1.Mesh{{
@@ -94,7 +93,7 @@ func TestFindings(t *testing.T) {
 		"no rights":            {false, func(f *facts.Facts) { f.Rights[0].Allowed = false }, Problem, "create namespaces"},
 		"no operator":          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
 		"operator down":        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
-		"no fence":             {true, func(f *facts.Facts) { f.Fenced = false }, Warning, "tulle-operator-pods"},
+		"no fence":             {true, func(f *facts.Facts) { f.Unfenced = []string{"tulle-operator-pods"} }, Warning, "tulle-operator-pods"},
 		"second Mesh": {true, func(f *facts.Facts) {
 			f.Meshes = append(f.Meshes, v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "another", CreationTimestamp: metav1.NewTime(now())}})
 		}, Problem, "another does nothing, because default is older"},

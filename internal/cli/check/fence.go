@@ -3,20 +3,17 @@
 
 package check
 
-import (
-	"tulle.dev/tulle/internal/cli/facts"
-	"tulle.dev/tulle/internal/names"
-)
+import "tulle.dev/tulle/internal/cli/facts"
 
-// podFence: OLM can't install the policy, so it may be missing where everything else is well.
-func podFence(f facts.Facts) []Finding {
+// fences: OLM can't install the policies, so they may be missing where everything else is well.
+func fences(f facts.Facts) []Finding {
 	if missed, done := unread(f, SectionPermissions, facts.UnreadFence); done {
 		return missed
 	}
-	if !f.Fenced {
+	if len(f.Unfenced) > 0 {
 		return found(SectionPermissions, Warning,
-			"ValidatingAdmissionPolicy "+names.PodFence+" or its binding is missing: only RBAC, which knows no fields, limits what the operator may change on pods",
+			"ValidatingAdmissionPolicy "+few(f.Unfenced)+" or its binding is missing: only RBAC, which knows no fields, limits what the operator may change there",
 			"kubectl apply -k config/webhook, of the operator's release")
 	}
-	return ok(SectionPermissions, "the operator's rights on pods are fenced")
+	return ok(SectionPermissions, "the operator's rights on pods and workloads are fenced")
 }

@@ -15,24 +15,37 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// fence looks for the policy that fences the operator's rights on pods: a
-// policy without a binding that denies does nothing.
-func (c *Cluster) fence(ctx context.Context, f *facts.Facts) error {
-	api := c.typed.AdmissionregistrationV1()
-	_, err := api.ValidatingAdmissionPolicies().Get(ctx, names.PodFence, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
+// fences looks for the policies that fence the operator's rights: a policy
+// without a binding that denies does nothing.
+func (c *Cluster) fences(ctx context.Context, f *facts.Facts) error {
+	for _, name := range []string{names.PodFence, names.WorkloadFence} {
+		there, err := c.fenced(ctx, name)
+		if err != nil {
+			return err
+		}
+		if !there {
+			f.Unfenced = append(f.Unfenced, name)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	binding, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, names.PodFence, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	f.Fenced = binding.Spec.PolicyName == names.PodFence && slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny)
 	return nil
+}
+
+func (c *Cluster) fenced(ctx context.Context, name string) (bool, error) {
+	api := c.typed.AdmissionregistrationV1()
+	_, err := api.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	binding, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	return binding.Spec.PolicyName == name && slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny), nil
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -40,7 +40,7 @@ func (c *Cluster) Observe(ctx context.Context) (facts.Facts, error) {
 		{facts.UnreadSystem, c.systemDeployments},
 		{facts.UnreadMeshes, c.meshes},
 		{facts.UnreadWebhooks, c.webhooks},
-		{facts.UnreadFence, c.fence},
+		{facts.UnreadFence, c.fences},
 		{facts.UnreadRights, c.rights},
 		{facts.UnreadNamespaces, c.namespaces},
 		{facts.UnreadPods, c.pods},

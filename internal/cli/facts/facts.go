@@ -30,8 +30,8 @@ type Facts struct {
 	Proxies, Bare []Pod
 	// Streams are the proxies that the control plane says are connected.
 	Streams []Stream
-	// Fenced tells whether the policy that fences the operator's rights on pods is there and denies.
-	Fenced bool
+	// Unfenced are the policies around the operator's rights that are missing or do not deny.
+	Unfenced []string
 	// Unread says what could not be read, and why.
 	Unread []Unread
 }
