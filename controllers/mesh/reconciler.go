@@ -32,7 +32,7 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Reconciler reconciles Mesh. All fields are read-only after Setup.
+// Reconciler reconciles Mesh. All exported fields are read-only after Setup.
 type Reconciler struct {
 	// Namespace is where the control plane lives: the operator's own.
 	Namespace string
@@ -54,6 +54,8 @@ type Reconciler struct {
 	// Metrics of what happens; nil: none.
 	Metrics *Metrics
 	Now     func() time.Time
+
+	missing *lookedFor // by the one worker
 }
 
 // Reconcile does one round for one Mesh.
@@ -77,6 +79,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	stepErr := r.Apply.Steps(ctx, next.Steps)
 	r.tell(m, next.Events)
+	if stepErr != nil {
+		r.tell(m, []upgrade.Event{{Warning: true, Reason: "StepFailed", Message: stepErr.Error()}})
+	}
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if seen.OlderMesh == "" {
@@ -103,7 +108,8 @@ func (r *Reconciler) tell(m *v1alpha1.Mesh, list []upgrade.Event) {
 		if e.Warning {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(m, nil, kind, e.Reason, "Upgrade", "%s", e.Message)
+		// The API takes notes of up to 1 kB.
+		r.Events.Eventf(m, nil, kind, e.Reason, "Upgrade", "%.1000s", e.Message)
 	}
 }
 

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/gate"
@@ -83,6 +84,10 @@ func (d *decision) choose(known release.Catalog) {
 	}
 }
 
+// enoughLife an intermediate must have before an upgrade begins; cert-manager renews it a month before
+// its end.
+const enoughLife = 24 * time.Hour
+
 // obstacles are what must be mended before the version can change.
 func (d decision) obstacles() []string {
 	var out []string
@@ -91,6 +96,9 @@ func (d decision) obstacles() []string {
 	}
 	if !d.certs.Good {
 		out = append(out, "certificates: "+d.certs.Message)
+	}
+	if a := d.certs.Authority; a != nil && a.NotAfter.Sub(d.now) < enoughLife {
+		out = append(out, fmt.Sprintf("the intermediate certificate ends at %s and was not renewed; see whether cert-manager works", a.NotAfter.UTC().Format(time.RFC3339)))
 	}
 	if problem := upgrade.CheckWindows(d.mesh.Spec.Upgrade.Windows); problem != "" {
 		out = append(out, problem)

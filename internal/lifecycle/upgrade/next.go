@@ -91,6 +91,9 @@ const look = 2 * time.Second
 
 // Next decides.
 func Next(in Input) Decision {
+	if in.Serving == "" && in.Status != nil {
+		in.Serving = lastServing(in.Status) // somebody deleted the Service
+	}
 	if in.Serving == "" {
 		return Decision{Status: in.Status, Deploy: []string{in.Wanted}, Serve: in.Wanted, Gateways: in.Wanted, Settled: true}
 	}
@@ -115,6 +118,16 @@ func Next(in Input) Decision {
 		return u.rest()
 	}
 	return u.decision()
+}
+
+// lastServing is the version that served when the status was written.
+func lastServing(s *v1alpha1.UpgradeStatus) string {
+	switch s.Phase {
+	case v1alpha1.PhaseControlPlane, v1alpha1.PhaseDataPlane, v1alpha1.PhaseCompleted:
+		return s.To
+	case v1alpha1.PhasePreflight, v1alpha1.PhaseShadow, v1alpha1.PhaseRollingBack, v1alpha1.PhaseRolledBack:
+	}
+	return s.From
 }
 
 // run is one decision in the making.
@@ -209,6 +222,7 @@ func (u *run) goal(version string) Goal { return Goal{Version: version, Image: u
 
 func (u *run) enter(p v1alpha1.UpgradePhase) {
 	u.s.Phase, u.s.Since, u.s.Message = p, u.now, ""
+	u.event(false, "UpgradePhase", fmt.Sprintf("from %s to %s: %s", u.s.From, u.s.To, p))
 }
 
 func (u *run) event(warning bool, reason, message string) {

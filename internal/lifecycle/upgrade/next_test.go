@@ -86,6 +86,28 @@ func TestBadReleases(t *testing.T) {
 	}
 }
 
+// TestServiceDeleted: what serves is not mistaken when the Service has gone; least of all does a release
+// come back that was rolled back.
+func TestServiceDeleted(t *testing.T) {
+	w := newWorld(t, 11, 4)
+	w.broken["0.2.0"] = true
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseRolledBack)
+	in := w.input()
+	in.Serving = ""
+	if d := Next(in); d.Serve != "0.1.0" || len(d.Deploy) != 1 || d.Deploy[0] != "0.1.0" {
+		t.Errorf("serves %s, deploys %v", d.Serve, d.Deploy)
+	}
+	w = newWorld(t, 12, 4)
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	in = w.input()
+	in.Serving = ""
+	if d := Next(in); d.Serve != "0.2.0" || len(d.Deploy) != 2 {
+		t.Errorf("serves %s, deploys %v", d.Serve, d.Deploy)
+	}
+}
+
 // TestRollbackNever stops where it is, until the version is set back.
 func TestRollbackNever(t *testing.T) {
 	w := newWorld(t, 3, 20)
