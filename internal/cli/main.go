@@ -57,8 +57,8 @@ func newRoot(s Streams) *cobra.Command {
 	g := &global{streams: s}
 	root := &cobra.Command{
 		Use:           "tulle",
-		Short:         "Look at a Tulle service mesh, and upgrade it",
-		Long:          "Look at a Tulle service mesh, and upgrade it.\n\nExit codes: 0 all is well, 1 something was found, 2 the command could not do its work.",
+		Short:         "Look at a Tulle service mesh, upgrade it, keep it and remove it",
+		Long:          "Look at a Tulle service mesh, upgrade it, keep it and remove it.\n\nExit codes: 0 all is well, 1 something was found, 2 the command could not do its work.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -78,6 +78,6 @@ func newRoot(s Streams) *cobra.Command {
 	flags.StringVar(&g.cluster.SystemNamespace, "system-namespace", names.SystemNamespace, "namespace of the operator and the control plane")
 	flags.StringVarP(&g.output, "output", "o", outputTable, "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(newCheck(g), newStatus(g), newProxy(g), newInject(g), newUpgrade(g), newCA(g), newBackup(g), newRestore(g), newVersion(g))
+	root.AddCommand(newCheck(g), newStatus(g), newProxy(g), newInject(g), newUpgrade(g), newCA(g), newBackup(g), newRestore(g), newUninstall(g), newVersion(g))
 	return root
 }

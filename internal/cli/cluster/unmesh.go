@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"tulle.dev/tulle/internal/cli/unmesh"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Kinds of workloads that are restarted.
+const (
+	kindDeployment  = "Deployment"
+	kindStatefulSet = "StatefulSet"
+	kindDaemonSet   = "DaemonSet"
+)
+
+// UnmeshSeen looks at who is in the mesh and what depends on it.
+func (c *Cluster) UnmeshSeen(ctx context.Context) (unmesh.Seen, error) {
+	var s unmesh.Seen
+	switch m, err := c.ActiveMesh(ctx); {
+	case err == nil:
+		s.Mesh = &m
+	case !errors.Is(err, ErrNoMesh):
+		return s, err
+	}
+	pods, err := c.typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy + "=" + names.KindSidecar})
+	if err != nil {
+		return s, fmt.Errorf("list pods: %w", err)
+	}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if ended(p) {
+			continue
+		}
+		out := unmesh.Pod{Namespace: p.Namespace, Name: p.Name}
+		if out.Owner, out.OwnedBy, err = c.ownerOf(ctx, p); err != nil {
+			return s, err
+		}
+		s.Pods = append(s.Pods, out)
+		if out.Owner == (unmesh.Ref{}) || slices.ContainsFunc(s.Workloads, func(w unmesh.Workload) bool { return w.Ref == out.Owner }) {
+			continue
+		}
+		w, err := c.workload(ctx, out.Owner)
+		if err != nil {
+			return s, err
+		}
+		s.Workloads = append(s.Workloads, w)
+	}
+	spaces, err := c.typed.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return s, fmt.Errorf("list namespaces: %w", err)
+	}
+	for _, n := range spaces.Items {
+		if n.DeletionTimestamp == nil {
+			s.Namespaces = append(s.Namespaces, unmesh.Namespace{Name: n.Name, Labels: n.Labels})
+		}
+	}
+	s.Gateways, s.Routes, err = c.attached(ctx)
+	return s, err
+}
+
+// ownerOf finds the workload that replaces a pod, or else who owns it.
+func (c *Cluster) ownerOf(ctx context.Context, p *corev1.Pod) (unmesh.Ref, string, error) {
+	owner := metav1.GetControllerOf(p)
+	if owner == nil {
+		return unmesh.Ref{}, "", nil
+	}
+	by := owner.Kind + "/" + owner.Name
+	if owner.APIVersion != appsv1.SchemeGroupVersion.String() {
+		return unmesh.Ref{}, by, nil
+	}
+	switch owner.Kind {
+	case kindStatefulSet, kindDaemonSet:
+		return unmesh.Ref{Kind: owner.Kind, Namespace: p.Namespace, Name: owner.Name}, "", nil
+	case "ReplicaSet":
+		rs, err := c.typed.AppsV1().ReplicaSets(p.Namespace).Get(ctx, owner.Name, metav1.GetOptions{})
+		if IsNotFound(err) {
+			return unmesh.Ref{}, by, nil
+		}
+		if err != nil {
+			return unmesh.Ref{}, "", fmt.Errorf("get ReplicaSet %s/%s: %w", p.Namespace, owner.Name, err)
+		}
+		if d := metav1.GetControllerOf(rs); d != nil && d.Kind == kindDeployment {
+			return unmesh.Ref{Kind: d.Kind, Namespace: p.Namespace, Name: d.Name}, "", nil
+		}
+	}
+	return unmesh.Ref{}, by, nil
+}
+
+func (c *Cluster) workload(ctx context.Context, r unmesh.Ref) (unmesh.Workload, error) {
+	s, err := c.rollout(ctx, r)
+	if err != nil {
+		return unmesh.Workload{}, err
+	}
+	w := unmesh.Workload{Ref: r, Replicas: s.wanted, Stuck: s.stuck, Asks: s.template.Labels[names.LabelInject] == names.InjectEnabled}
+	_, w.Fixed = s.selector.MatchLabels[names.LabelInject]
+	for _, e := range s.selector.MatchExpressions {
+		w.Fixed = w.Fixed || e.Key == names.LabelInject
+	}
+	return w, nil
+}
+
+// attached lists the Gateways of Tulle's classes, and the routes that the control plane wrote a status on.
+func (c *Cluster) attached(ctx context.Context) (gateways, routes []string, err error) {
+	const group = "gateway.networking.k8s.io"
+	list := func(resource string) ([]unstructured.Unstructured, error) {
+		l, err := c.dynamic.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}).List(ctx, metav1.ListOptions{})
+		if IsNotFound(err) { // the kind is not installed
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", resource, err)
+		}
+		return l.Items, nil
+	}
+	classes, err := list("gatewayclasses")
+	if err != nil {
+		return nil, nil, err
+	}
+	ours := map[string]bool{names.GatewayClass: true}
+	for _, u := range classes {
+		if by, _, _ := unstructured.NestedString(u.Object, "spec", "controllerName"); by != "" {
+			ours[u.GetName()] = by == names.ControllerName
+		}
+	}
+	all, err := list("gateways")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, u := range all {
+		if class, _, _ := unstructured.NestedString(u.Object, "spec", "gatewayClassName"); ours[class] {
+			gateways = append(gateways, "Gateway "+u.GetNamespace()+"/"+u.GetName())
+		}
+	}
+	for _, resource := range []string{"httproutes", "grpcroutes"} {
+		all, err := list(resource)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, u := range all {
+			parents, _, _ := unstructured.NestedSlice(u.Object, "status", "parents")
+			if slices.ContainsFunc(parents, func(p any) bool {
+				m, ok := p.(map[string]any)
+				return ok && m["controllerName"] == names.ControllerName
+			}) {
+				routes = append(routes, u.GetKind()+" "+u.GetNamespace()+"/"+u.GetName())
+			}
+		}
+	}
+	slices.Sort(gateways)
+	slices.Sort(routes)
+	return gateways, routes, nil
+}

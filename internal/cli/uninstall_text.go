@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"tulle.dev/tulle/internal/cli/cluster"
+	"tulle.dev/tulle/internal/cli/unmesh"
+)
+
+// shownNames is how many names a line of a list has.
+const shownNames = 5
+
+func few(list []string) string {
+	if len(list) <= shownNames {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:shownNames], ", "), len(list)-shownNames)
+}
+
+func printUnmesh(w io.Writer, p unmesh.Plan, s unmesh.Seen) {
+	if len(p.Blockers) > 0 {
+		fmt.Fprintln(w, "These depend on the mesh:")
+		for _, b := range p.Blockers {
+			fmt.Fprintf(w, "  %s: %s\n", b.What, b.Do)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "The plan, for %d meshed pods:\n", len(s.Pods))
+	n := 0
+	step := func(format string, args ...any) {
+		n++
+		fmt.Fprintf(w, "%3d. %s\n", n, fmt.Sprintf(format, args...))
+	}
+	if p.Permissive {
+		step("permit plaintext (mtls.mode Permissive), or pods that are out of the mesh could not reach those in it")
+	}
+	for i, wave := range p.Waves {
+		if len(wave.Namespaces) > 0 {
+			step("no more proxies for new pods in %s", strings.Join(wave.Namespaces, ", "))
+		}
+		step("wave %d: restart %s", i+1, refs(wave.Workloads))
+	}
+	if len(p.Namespaces) > 0 {
+		step("no more proxies for new pods in %s", strings.Join(p.Namespaces, ", "))
+	}
+	if p.Mesh != "" {
+		step("delete Mesh %s, and with it the control plane, gateways and certificates", p.Mesh)
+	}
+	step("show what is left")
+	fmt.Fprintln(w)
+}
+
+func printRemains(w io.Writer, r cluster.Remains, system string) {
+	fmt.Fprintln(w, "\nWhat is left, and what removes it:")
+	if len(r.Pods) > 0 {
+		fmt.Fprintf(w, "  %d pods with a proxy that nobody looks after any more (%s): replace them before their certificates end\n", len(r.Pods), few(r.Pods))
+	}
+	if len(r.Operator) > 0 {
+		command := "kubectl delete -k config/default"
+		switch how, by, _ := strings.Cut(r.Installer, " "); how {
+		case "helm":
+			command = "helm uninstall -n " + system + " " + by
+		case "olm":
+			command = "kubectl -n " + system + " delete subscription --all && kubectl -n " + system + " delete clusterserviceversion " + by
+		}
+		fmt.Fprintf(w, "  the operator (%s): %s\n", strings.Join(r.Operator, ", "), command)
+	}
+	if r.Releases {
+		fmt.Fprintf(w, "  the list of releases: kubectl -n %s delete configmap tulle-releases\n", system)
+	}
+	if len(r.Definitions) > 0 {
+		fmt.Fprintf(w, "  the kinds: kubectl delete crd %s\n", strings.Join(r.Definitions, " "))
+	}
+	if len(r.Namespaces) > 0 {
+		fmt.Fprintf(w, "  labels: kubectl label namespace %s tulle.dev/inject-\n", strings.Join(r.Namespaces, " "))
+	}
+	fmt.Fprintln(w, "  cert-manager and the Gateway API's kinds, if nobody else uses them")
+}
