@@ -156,7 +156,7 @@ func TestProofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := regexp.MustCompile("`([a-z/]+) (Test[A-Za-z]+)`")
+	proof := regexp.MustCompile("`([a-z0-9/]+) (Test[A-Za-z]+)`")
 	n := 0
 	for _, m := range proof.FindAllStringSubmatch(string(body), -1) {
 		n++
