@@ -11,7 +11,8 @@
 //	                                 an earlier release, tagged with its version
 //
 // table.go says which images there are; add a line there for a new one.
-// release.go says which releases.
+// release.go says which releases; those of faulty.go are for tests of upgrades
+// alone.
 package main
 
 import (

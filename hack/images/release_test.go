@@ -47,7 +47,7 @@ func TestReleasesAgree(t *testing.T) {
 // Programs of different releases never get into each other's way, and know who they are.
 func TestReleasesApart(t *testing.T) {
 	seen := map[string]string{}
-	for _, r := range releases() {
+	for _, r := range append(releases(), faulty()...) {
 		for _, i := range table() {
 			for _, p := range i.programs {
 				part := p.part(r.version, r)
@@ -63,6 +63,12 @@ func TestReleasesApart(t *testing.T) {
 	}
 	if r, err := findRelease(""); err != nil || r.tags != "" {
 		t.Errorf("without a name: %v, %v", r, err)
+	}
+	if r, err := findRelease("0.2.5"); err != nil || r.tags != faultyTag || r.version != "0.2.5" {
+		t.Errorf("a release for tests: %+v, %v", r, err)
+	}
+	if r := currentRelease(); r.tags != "" {
+		t.Errorf("the current release is for tests: %+v", r)
 	}
 	if _, err := findRelease("9.9.9"); err == nil || !strings.Contains(err.Error(), "0.1.0, ") {
 		t.Errorf("an unknown release: %v", err)

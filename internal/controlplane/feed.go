@@ -52,7 +52,7 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 	f.mu.Unlock()
 
 	out := f.graph.Apply(events, more)
-	if _, err := f.store.Commit(out.Resources...); err != nil {
+	if _, err := f.store.Commit(spoil(f.version, out.Resources)...); err != nil {
 		return err
 	}
 	for _, ch := range out.Routes {

@@ -80,6 +80,9 @@ func PodListener(namespace, pod string, port uint16) string {
 // Inbound names the inbound Listener of a pod.
 func Inbound(namespace, pod string) string { return "in/" + namespace + "/" + pod }
 
+// IsInbound tells whether a name is one that Inbound makes.
+func IsInbound(listener string) bool { return strings.HasPrefix(listener, "in/") }
+
 // GatewayPort names the Listener of a Gateway's port, and the RouteConfiguration of its HTTP listeners.
 func GatewayPort(namespace, gateway string, port uint16) string {
 	return fmt.Sprintf("gw/%s/%s/%d", namespace, gateway, port)

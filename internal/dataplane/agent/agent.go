@@ -273,6 +273,7 @@ func (a *agent) launch() {
 		a.delay = min(2*a.delay, backoffLast)
 		return
 	}
+	doom(a.Version, a.process)
 	a.started = time.Now()
 	a.envoys++
 	a.log.Info("Started Envoy", "pid", a.process.PID)
