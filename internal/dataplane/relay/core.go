@@ -263,11 +263,33 @@ func (c *Core) waiting() string {
 		if n, first := t.unanswered(); n > 0 && c.up {
 			return strconv.Itoa(n) + " " + kind + " have not come from the control plane, " + first + " among them"
 		}
+		if words := t.lost(); words != "" {
+			return "Envoy refuses what it cannot do without: " + words
+		}
 		if !t.open || !t.greeted || t.flight != nil || len(t.dirty) > 0 || len(t.halves) > 0 {
 			return "Envoy has not yet taken all " + kind
 		}
 	}
 	return ""
+}
+
+// lost is why Envoy has nothing at all of a listener that a sidecar is nothing without: those that the
+// pod's redirected connections come to. A proxy that is refused by Envoy there and takes over from one
+// that works would cut its pod off.
+func (t *table) lost() string {
+	if t.url != wire.ListenerType {
+		return ""
+	}
+	words := ""
+	for name := range t.wanted {
+		if name != names.Outbound && !names.IsInbound(name) {
+			continue
+		}
+		if e := t.entries[name]; e != nil && e.bad != nil && e.best() == nil && (words == "" || e.words < words) {
+			words = e.words
+		}
+	}
+	return words
 }
 
 // unanswered counts the wanted names that the control plane has said nothing of, and gives the first.

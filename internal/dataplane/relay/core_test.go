@@ -155,6 +155,33 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+// TestRefusalOfAListenerThatIsNeeded: without its inbound listener a proxy does not say that it has all,
+// for it would take over from one that works; of a former version it does.
+func TestRefusalOfAListenerThatIsNeeded(t *testing.T) {
+	in := names.Inbound("shop", "cart-0")
+	w := newWorld(t)
+	w.scope(own, protocol.Scope{Clusters: []string{"a"}, Listeners: []string{in, "a"}})
+	w.put("cds a 1", "eds a 1", "sds san/a 1", "lds a 1", "rds a 1", "lds "+in+" 1")
+	w.envoy.refuses[in+"1"] = true
+	w.connect()
+	w.boot()
+	w.settle()
+	if s := w.core.Status(); !strings.Contains(s.Waiting, "refuses") || !strings.Contains(s.Waiting, in) {
+		t.Errorf("waits for %q", s.Waiting)
+	}
+	w.put("lds " + in + " 2")
+	w.settle()
+	if s := w.core.Status(); s.Waiting != "" {
+		t.Errorf("waits for %q", s.Waiting)
+	}
+	w.envoy.refuses[in+"3"] = true
+	w.put("lds " + in + " 3")
+	w.settle()
+	if s := w.core.Status(); s.Waiting != "" || len(s.Rejected) != 1 {
+		t.Errorf("waits for %q, rejected %v", s.Waiting, s.Rejected)
+	}
+}
+
 // TestRefusalOfTheFirst: there is no good one to fall back on; another Envoy may try it.
 func TestRefusalOfTheFirst(t *testing.T) {
 	w := newWorld(t)
