@@ -62,7 +62,7 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 		}
 		out.Proxies = append(out.Proxies, p)
 	}
-	out.Connected = len(out.Proxies)
+	out.Connected, out.CPU = len(out.Proxies), r.usage.cores()
 	r.feed.mu.RLock()
 	out.Failures = len(r.feed.failures)
 	r.feed.mu.RUnlock()

@@ -48,6 +48,17 @@ func (p peers) all() []string {
 	return slices.Compact(out)
 }
 
+// servers is how many replicas the Service that agents connect to leads to.
+func (p peers) servers() int {
+	n := 0
+	for _, s := range p {
+		if s.serving {
+			n += len(s.addresses)
+		}
+	}
+	return n
+}
+
 // serves tells whether the Service that agents connect to leads to this address. A replica whose
 // address is unknown or that is not ready does not serve; neither does one of a revision that the
 // Service does not lead to (yet, or any more).

@@ -47,6 +47,8 @@ type ProxiesReport struct {
 	Proxies   []ProxyReport `json:"proxies"`
 	// Failures counts translations that failed and whose last good result is served.
 	Failures int `json:"failures"`
+	// CPU is how many cores this replica used, averaged over the last minute; left out before there was one.
+	CPU *float64 `json:"cpu,omitempty"`
 }
 
 // proxyReport is a stream as its proxy is reported, but for the pod's version.

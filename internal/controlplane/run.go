@@ -92,6 +92,7 @@ type replica struct {
 	feed      *feed
 	server    *xds.Server
 	source    *source.Source
+	usage     usage
 }
 
 func (r *replica) run(ctx context.Context) error {
@@ -113,6 +114,8 @@ func (r *replica) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.authority.Run(ctx) })
 	g.Go(func() error { return r.monitor(ctx) })
+	g.Go(func() error { return r.usage.run(ctx) })
+	g.Go(func() error { return r.rebalance(ctx) })
 	g.Go(func() error { return r.follow(ctx) })
 	g.Go(func() error { return r.afterSync(ctx, func() error { return r.ads(ctx) }) })
 	g.Go(func() error {

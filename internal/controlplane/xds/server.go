@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -88,6 +89,8 @@ type Server struct {
 	lastID   uint64
 	stopping bool
 	stop     chan struct{} // closed when stopping
+	spread   chan struct{} // closed and replaced when streams are to end within
+	within   time.Duration
 	lines    logLimit
 }
 
@@ -105,7 +108,7 @@ func NewServer(store *Store, opts Options) (*Server, error) {
 	s := &Server{
 		store: store, opts: opts, metrics: newMetrics(store.kinds), now: time.Now,
 		progress: progress{call: opts.OnProgress, delay: opts.ProgressDelay},
-		sessions: map[*session]struct{}{}, stop: make(chan struct{}),
+		sessions: map[*session]struct{}{}, stop: make(chan struct{}), spread: make(chan struct{}),
 	}
 	store.mu.Lock()
 	defer store.mu.Unlock()
@@ -190,6 +193,23 @@ func (s *Server) Stop() {
 	}
 }
 
+// Rebalance ends every stream that is open now, each at a random time within d, so that clients come
+// back to whichever replica there is. What they hold is not sent again.
+func (s *Server) Rebalance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.within = d
+	close(s.spread)
+	s.spread = make(chan struct{})
+}
+
+// spreading is closed at the next Rebalance; within is that of the last one.
+func (s *Server) spreading() (next <-chan struct{}, within time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spread, s.within
+}
+
 // stream serves one stream. This goroutine sends, another one receives.
 func (s *Server) stream(stream grpc.ServerStream) error {
 	if s.store.Seq() == 0 {
@@ -203,14 +223,15 @@ func (s *Server) stream(stream grpc.ServerStream) error {
 		})
 		return status.Error(codes.Unauthenticated, err.Error())
 	}
+	spread, _ := s.spreading()
 	ss := s.open(principal)
 	defer s.end(ss)
-	var old <-chan time.Time
+	life := time.Duration(math.MaxInt64)
 	if s.opts.MaxAge > 0 {
-		timer := time.NewTimer(s.opts.MaxAge/2 + rand.N(s.opts.MaxAge)) //nolint:gosec // spreads load only
-		defer timer.Stop()
-		old = timer.C
+		life = s.opts.MaxAge/2 + rand.N(s.opts.MaxAge) //nolint:gosec // spreads load only
 	}
+	old, opened := time.NewTimer(life), time.Now()
+	defer old.Stop()
 	received := make(chan error, 1)
 	go func() { received <- s.receive(ss, stream) }()
 	for {
@@ -222,7 +243,14 @@ func (s *Server) stream(stream grpc.ServerStream) error {
 			if err := s.send(ss, stream); err != nil {
 				return err
 			}
-		case <-old:
+		case <-spread:
+			var within time.Duration
+			spread, within = s.spreading()
+			if end := time.Since(opened) + rand.N(max(within, 1)); end < life { //nolint:gosec // spreads load only
+				life = end
+				old.Reset(life - time.Since(opened))
+			}
+		case <-old.C:
 			return status.Error(codes.Unavailable, "the stream has reached its age; connect again")
 		case <-s.stop:
 			return status.Error(codes.Unavailable, "this control plane goes away; connect again")
