@@ -103,6 +103,9 @@ type ControlPlane struct {
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 16",message="write 1 to 16 replicas: without a control plane, new pods don't start"
 	Replicas *int32 `json:"replicas,omitempty"`
+	// Autoscaling has the operator set the number of replicas, and Replicas means nothing then.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 	// Resources of each replica. Left out, they are set for a middling cluster.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
@@ -151,7 +154,25 @@ type Injection struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	AllowedAnnotations *[]WorkloadAnnotation `json:"allowedAnnotations,omitempty"`
+	// Missing says what happens to running pods that ask for a proxy and have none, because the label
+	// came later or the webhook was not called. Ignore counts them in status.proxies.missing. Evict also
+	// evicts them, a few at a time, as PodDisruptionBudgets allow; but no pods of Jobs, and none that
+	// nothing would make anew.
+	// +optional
+	// +kubebuilder:default="Ignore"
+	Missing MissingPolicy `json:"missing,omitempty"`
 }
+
+// MissingPolicy is what happens to pods that lack a proxy.
+//
+// +kubebuilder:validation:Enum=Ignore;Evict
+type MissingPolicy string
+
+// What happens to pods that lack a proxy.
+const (
+	MissingIgnore MissingPolicy = "Ignore"
+	MissingEvict  MissingPolicy = "Evict"
+)
 
 // WorkloadAnnotation is an annotation by which a pod changes how it is injected.
 //

@@ -74,6 +74,9 @@ type ControlPlaneStatus struct {
 	Replicas int32 `json:"replicas"`
 	// ReadyReplicas can serve.
 	ReadyReplicas int32 `json:"readyReplicas"`
+	// Autoscaling is what spec.controlPlane.autoscaling has led to.
+	// +optional
+	Autoscaling *AutoscalingStatus `json:"autoscaling,omitempty"`
 }
 
 // ProxiesStatus counts the pods that carry a proxy.
@@ -85,6 +88,9 @@ type ProxiesStatus struct {
 	// Connected of them have a stream to the control plane; left out when it can't be asked.
 	// +optional
 	Connected *int32 `json:"connected,omitempty"`
+	// Missing counts pods that ask for a proxy, could have one and have none. They are not in Total.
+	// +optional
+	Missing int32 `json:"missing,omitempty"`
 	// Summary is "UpToDate/Total".
 	Summary string `json:"summary"`
 }

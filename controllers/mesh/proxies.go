@@ -26,7 +26,7 @@ import (
 
 // ControlPlanes asks replicas of control planes what they know; see Debug, which does.
 type ControlPlanes interface {
-	Connected(ctx context.Context, pods []corev1.Pod) *int32
+	Load(ctx context.Context, pods []corev1.Pod) (connected *int32, cpu *float64)
 	Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool)
 	Difference(ctx context.Context, oldPods, newPods []corev1.Pod) (*shadow.Difference, error)
 }
@@ -45,19 +45,30 @@ func NewDebug() Debug {
 	return Debug{Client: &http.Client{Timeout: askTimeout, Transport: &http.Transport{IdleConnTimeout: time.Minute}}}
 }
 
-// Connected counts the pods that are connected to any of the replicas. One that doesn't answer makes the
-// number unknown, rather than too small.
-func (d Debug) Connected(ctx context.Context, replicas []corev1.Pod) *int32 {
-	list, complete := d.Proxies(ctx, replicas)
+// Load counts the pods that are connected to any of the replicas, and adds up the cores that these use.
+// One that doesn't answer, or doesn't tell, makes the number unknown, rather than too small.
+func (d Debug) Load(ctx context.Context, replicas []corev1.Pod) (connected *int32, cpu *float64) {
+	all, complete := d.askAll(ctx, replicas)
 	if !complete {
-		return nil
+		return nil, nil
 	}
 	pods := map[[2]string]bool{}
-	for _, p := range list {
-		pods[[2]string{p.Namespace, p.Pod}] = true
+	cores, told := 0.0, true
+	for _, a := range all {
+		for _, p := range a.Proxies {
+			pods[[2]string{p.Namespace, p.Pod}] = true
+		}
+		if a.CPU == nil {
+			told = false
+			continue
+		}
+		cores += *a.CPU
 	}
 	n := int32(len(pods)) //nolint:gosec // pods
-	return &n
+	if !told {
+		return &n, nil
+	}
+	return &n, &cores
 }
 
 // Proxies lists the proxies that are connected to these replicas, sorted, each slot of a pod once.
@@ -65,9 +76,26 @@ func (d Debug) Connected(ctx context.Context, replicas []corev1.Pod) *int32 {
 // is missing may be connected all the same. Replicas that are not ready may have connections too, and
 // are asked; that such a one doesn't answer says nothing.
 func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool) {
+	answers, complete := d.askAll(ctx, pods)
+	var all []connection
+	for _, a := range answers {
+		all = append(all, a.Proxies...)
+	}
+	return newest(all), complete
+}
+
+// reply is what a replica answers.
+type reply struct {
+	Proxies []connection `json:"proxies"`
+	// CPU is how many cores it uses; nil: it doesn't tell.
+	CPU *float64 `json:"cpu"`
+}
+
+// askAll gives the answers of those who answered; complete is as in Proxies.
+func (d Debug) askAll(ctx context.Context, pods []corev1.Pod) (replies []reply, complete bool) {
 	type answer struct {
-		all  []connection
-		lack bool
+		reply
+		failed, lack bool
 	}
 	answers := make(chan answer)
 	asked := 0
@@ -79,16 +107,17 @@ func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.P
 		complete = complete || ready(p)
 		go func() {
 			all, err := d.ask(ctx, p.Status.PodIP)
-			answers <- answer{all, err != nil && ready(p)}
+			answers <- answer{all, err != nil, err != nil && ready(p)}
 		}()
 	}
-	var all []connection
 	for range asked {
 		a := <-answers
 		complete = complete && !a.lack
-		all = append(all, a.all...)
+		if !a.failed {
+			replies = append(replies, a.reply)
+		}
 	}
-	return newest(all), complete
+	return replies, complete
 }
 
 // newest are the connections as proxies. A slot that has just connected anew may still have its former
@@ -139,27 +168,25 @@ func (c connection) proxy() upgrade.Proxy {
 	return p
 }
 
-func (d Debug) ask(ctx context.Context, ip string) ([]connection, error) {
+func (d Debug) ask(ctx context.Context, ip string) (reply, error) {
 	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + names.PathProxies
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	resp, err := d.Client.Do(req)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask %s: %s", url, resp.Status)
+		return reply{}, fmt.Errorf("ask %s: %s", url, resp.Status)
 	}
-	var answer struct {
-		Proxies []connection `json:"proxies"`
-	}
+	var answer reply
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", url, err)
+		return reply{}, fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	return answer.Proxies, nil
+	return answer, nil
 }
 
 func ready(p corev1.Pod) bool {

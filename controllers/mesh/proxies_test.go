@@ -37,24 +37,29 @@ func replica(ip string, ready corev1.ConditionStatus) corev1.Pod {
 
 // TestConnected: the pods that any of the ready replicas knows, or nothing when one of them can't be asked.
 func TestConnected(t *testing.T) {
-	two, other, none := `{"connected":2,"proxies":[{"pod":"a","names":7},{"pod":"b","slot":"a"},{"pod":"b","slot":"b"}]}`, `{"proxies":[{"pod":"b","slot":"a"},{"pod":"c"},{"pod":"d"}]}`, `{"proxies":[]}`
+	two, other, none := `{"connected":2,"cpu":0.25,"proxies":[{"pod":"a","names":7},{"pod":"b","slot":"a"},{"pod":"b","slot":"b"}]}`, `{"proxies":[{"pod":"b","slot":"a"},{"pod":"c"},{"pod":"d"}]}`, `{"cpu":1.5,"proxies":[]}`
 	for name, c := range map[string]struct {
 		pods    []corev1.Pod
 		answers answers
-		want    int32 // -1: unknown
+		want    int32   // -1: unknown
+		cpu     float64 // 0: unknown
 	}{
-		"no replica":      {nil, nil, -1},
-		"none ready":      {[]corev1.Pod{replica("192.0.2.1", "False")}, answers{"192.0.2.1": two}, -1},
-		"one":             {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": two}, 2},
-		"two":             {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two, "192.0.2.2": other}, 4},
-		"IPv6":            {[]corev1.Pod{replica("2001:db8::1", "True")}, answers{"2001:db8::1": two}, 2},
-		"nobody":          {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": none}, 0},
-		"one is silent":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two}, -1},
-		"one talks trash": {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": "<html>"}, -1},
-		"one is ending":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.9", "False")}, answers{"192.0.2.1": two}, 2},
+		"no replica":      {nil, nil, -1, 0},
+		"none ready":      {[]corev1.Pod{replica("192.0.2.1", "False")}, answers{"192.0.2.1": two}, -1, 0},
+		"one":             {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": two}, 2, 0.25},
+		"two":             {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two, "192.0.2.2": other}, 4, 0},
+		"two that tell":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two, "192.0.2.2": none}, 2, 1.75},
+		"IPv6":            {[]corev1.Pod{replica("2001:db8::1", "True")}, answers{"2001:db8::1": two}, 2, 0.25},
+		"nobody":          {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": none}, 0, 1.5},
+		"one is silent":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}, answers{"192.0.2.1": two}, -1, 0},
+		"one talks trash": {[]corev1.Pod{replica("192.0.2.1", "True")}, answers{"192.0.2.1": "<html>"}, -1, 0},
+		"one is ending":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.9", "False")}, answers{"192.0.2.1": two}, 2, 0.25},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Debug{Client: &http.Client{Transport: c.answers}}.Connected(t.Context(), c.pods)
+			got, cpu := Debug{Client: &http.Client{Transport: c.answers}}.Load(t.Context(), c.pods)
+			if (cpu == nil) != (c.cpu == 0) || cpu != nil && *cpu != c.cpu {
+				t.Errorf("got %v cores, want %v", cpu, c.cpu)
+			}
 			if c.want < 0 && got != nil || c.want >= 0 && (got == nil || *got != c.want) {
 				t.Errorf("got %v, want %d", got, c.want)
 			}

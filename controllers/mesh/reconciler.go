@@ -55,7 +55,7 @@ type Reconciler struct {
 	Metrics *Metrics
 	Now     func() time.Time
 
-	missing *lookedFor // by the one worker
+	without *lookedFor // by the one worker
 }
 
 // Reconcile does one round for one Mesh.

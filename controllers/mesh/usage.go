@@ -31,7 +31,7 @@ func (r *Reconciler) lookAtProxies(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		o.Proxies.ByVersion[p.Labels[names.LabelVersion]]++
 	}
 	if m.DeletionTimestamp.IsZero() {
-		o.Proxies.Connected = r.ControlPlanes.Connected(ctx, replicas(o))
+		o.Proxies.Connected, o.CPU = r.ControlPlanes.Load(ctx, replicas(o))
 	}
 	return nil
 }

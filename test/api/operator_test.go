@@ -4,6 +4,7 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,9 @@ func TestOperator(t *testing.T) {
 		{"roots are spread to meshed namespaces", rootsSpread},
 		{"a Gateway gets its proxies", gatewayGetsProxies},
 		{"with the webhook dead, only pods that ask for a proxy wait", deadWebhook},
+		{"replicas are set between bounds, and nobody else sets them", replicasAreSet},
 		{"proxies are counted", proxiesCounted},
+		{"pods without a proxy are counted, and evicted if so wished", podsWithoutProxy},
 		{"unknown version changes nothing", unknownVersion},
 		{"second Mesh", secondMesh},
 		{"issuers that are wrong", wrongIssuers},
@@ -250,6 +253,41 @@ func editedIsPutRight(t *testing.T) {
 		}
 		return ""
 	})
+	serve(t, system, controlPlane, 2)
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// replicasAreSet: the operator sets the number, whatever somebody else writes, 0 in particular.
+func replicasAreSet(t *testing.T) {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: controlPlane}}
+	replicas := func(want int32) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d replicas", want), func() string {
+			there(t, d)
+			if *d.Spec.Replicas != want {
+				return fmt.Sprint(*d.Spec.Replicas)
+			}
+			return ""
+		})
+	}
+	update(t, d, func() { d.Spec.Replicas = ptr(int32(0)) })
+	replicas(2)
+	edit(t, "tulle", func(m *v1alpha1.Mesh) {
+		m.Spec.ControlPlane.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 3, MaxReplicas: 5}
+	})
+	replicas(3)
+	eventually(t, "status of autoscaling", func() string {
+		m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
+		there(t, m)
+		if s := m.Status.ControlPlane; s == nil || s.Autoscaling == nil || s.Autoscaling.Replicas != 3 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	update(t, d, func() { d.Spec.Replicas = ptr(int32(0)) })
+	replicas(3)
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.ControlPlane.Autoscaling = nil })
+	replicas(2)
 	serve(t, system, controlPlane, 2)
 	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }

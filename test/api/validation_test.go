@@ -55,6 +55,14 @@ func TestAcceptsAndRefuses(t *testing.T) {
 		{"overflowing lifetime", `{version: 0.1.0, certificates: {workloadLifetime: 999999h999999h999999h}}`, "between 10m and 168h"},
 		{"replicas", `{version: 0.1.0, controlPlane: {replicas: 3, nodeSelector: {a: b}}}`, ""},
 		{"no replicas", `{version: 0.1.0, controlPlane: {replicas: 0}}`, "without a control plane, new pods don't start"},
+		{"autoscaling", `{version: 0.1.0, controlPlane: {autoscaling: {minReplicas: 1, maxReplicas: 8, proxiesPerReplica: 200, targetCPUPercent: 80}}}`, ""},
+		{"autoscaling without bound", `{version: 0.1.0, controlPlane: {autoscaling: {}}}`, "maxReplicas: Required value"},
+		{"autoscaling upside down", `{version: 0.1.0, controlPlane: {autoscaling: {minReplicas: 4, maxReplicas: 3}}}`, "write a minReplicas that is at most maxReplicas"},
+		{"autoscaling below the default", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 1}}}`, "write a minReplicas that is at most maxReplicas"},
+		{"autoscaling to nothing", `{version: 0.1.0, controlPlane: {autoscaling: {minReplicas: 0, maxReplicas: 3}}}`, "without a control plane, new pods don't start"},
+		{"autoscaling without end", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 17}}}`, "write 1 to 16 replicas"},
+		{"autoscaling by no proxies", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 3, proxiesPerReplica: 0}}}`, "write 1 to 100000 proxies"},
+		{"autoscaling by no CPU", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 3, targetCPUPercent: 0}}}`, "write 1 to 1000 percent"},
 		{"resources", `{version: 0.1.0, controlPlane: {resources: {requests: {cpu: 100m}}}}`, ""},
 		{"unknown field", `{version: 0.1.0, controlplane: {}}`, `unknown field "spec.controlplane"`},
 
@@ -70,6 +78,9 @@ func TestAcceptsAndRefuses(t *testing.T) {
 		{"no annotations", `{version: 0.1.0, injection: {allowedAnnotations: []}}`, ""},
 		{"image annotation", `{version: 0.1.0, injection: {allowedAnnotations: [tulle.dev/proxy-image]}}`, "supported values"},
 		{"annotation twice", `{version: 0.1.0, injection: {allowedAnnotations: [tulle.dev/drain-seconds, tulle.dev/drain-seconds]}}`, "Duplicate value"},
+
+		{"evicted pods without a proxy", `{version: 0.1.0, injection: {missing: Evict}}`, ""},
+		{"deleted pods without a proxy", `{version: 0.1.0, injection: {missing: Delete}}`, `supported values: "Ignore", "Evict"`},
 
 		{"strict", `{version: 0.1.0, mtls: {mode: Strict}}`, ""},
 		{"no mtls", `{version: 0.1.0, mtls: {mode: Disabled}}`, "supported values"},
@@ -114,7 +125,8 @@ controlPlane:
 gateway:
   replicas: 2
   serviceType: LoadBalancer
-injection: {}
+injection:
+  missing: Ignore
 mtls:
   mode: Permissive
 proxy:
@@ -123,6 +135,7 @@ proxy:
   logLevel: warning
 trustDomain: cluster.local
 upgrade:
+  dataPlane: InPlace
   gates:
     maxFailurePercent: 1
     maxSlowdownPercent: 100

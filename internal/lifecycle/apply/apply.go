@@ -62,6 +62,11 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 				refused = append(refused, err)
 			}
 		}
+		for _, p := range s.Evict {
+			if err := a.evict(ctx, p); err != nil {
+				refused = append(refused, err)
+			}
+		}
 		if err := errors.Join(refused...); err != nil {
 			return fmt.Errorf("step %q: %w", s.Name, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/missing"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
 )
 
@@ -41,6 +42,10 @@ type Observed struct {
 	Leftovers []Ref
 	// Proxies counts pods that carry a proxy.
 	Proxies Proxies
+	// CPU is what the replicas of the control plane use together, in cores; nil: some replica doesn't tell.
+	CPU *float64
+	// Missing are pods that ask for a proxy and have none.
+	Missing Missing
 	// Rollout is looked at while versions differ.
 	Rollout Rollout
 	// Usage is looked at when the Mesh is being deleted.
@@ -54,6 +59,13 @@ type Proxies struct {
 	ByVersion map[string]int32
 	// Connected to the control plane; nil: it could not be asked.
 	Connected *int32
+}
+
+// Missing are the pods that ask for a proxy, can have one, and have none. The zero value: not looked for.
+type Missing struct {
+	Pods []missing.Pod
+	// Fresh: they were looked for just now. Otherwise this is what was found some seconds ago.
+	Fresh bool
 }
 
 // Usage is who still uses the Mesh: "NAMESPACE/NAME", sorted.

@@ -12,9 +12,11 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/missing"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
+	"tulle.dev/tulle/internal/lifecycle/scale"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
@@ -44,6 +46,8 @@ type Step struct {
 	Delete        []Ref
 	// Moves change pods.
 	Moves []upgrade.Move
+	// Evict are pods to be made anew by what made them.
+	Evict []missing.Pod
 }
 
 // Next decides.
@@ -62,6 +66,11 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 		p.Again = 2 * time.Second
 	case !d.certs.Good || !d.controlPlane.Good || o.Proxies.Total > 0:
 		p.Again = 15 * time.Second
+	case o.Missing.Fresh && len(o.Missing.Pods) == 0:
+		// Nothing tells of a pod without a proxy.
+		p.Again = time.Minute
+	default:
+		p.Again = missing.Every
 	}
 	if a := d.rotation.Again; a > 0 && (p.Again == 0 || a < p.Again) {
 		p.Again = a
@@ -85,6 +94,8 @@ type decision struct {
 	// up is how a change of the version goes on; it keeps deployed what must run meanwhile.
 	up       upgrade.Decision
 	deployed []release.Release
+	// scale is how many replicas each control plane is to have; nil: the spec says it.
+	scale *scale.State
 	// pull is the release whose images are to be on the nodes; nil: none.
 	pull *release.Release
 
@@ -106,6 +117,7 @@ func decide(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) 
 	d.rotation = rotate(m, o, now)
 	d.certs, d.roots, d.rootStatus = d.rotation.Health, d.rotation.Bundle, d.rotation.Status
 	d.choose(known)
+	d.scale = d.scaling()
 	if !d.none {
 		rev := d.serving.Revision()
 		d.controlPlane = health.Deployment(o.Deployments[rev], o.Pods[rev], "the control plane")
@@ -141,6 +153,9 @@ func (d decision) steps() []Step {
 	if len(d.up.Moves) > 0 {
 		out = append(out, Step{Name: "proxies", Moves: d.up.Moves})
 	}
+	if evict := d.evict(); len(evict) > 0 {
+		out = append(out, Step{Name: "pods without a proxy", Evict: evict})
+	}
 	if prune := d.prune(); len(prune) > 0 {
 		out = append(out, Step{Name: "prune", Delete: prune})
 	}
@@ -156,7 +171,11 @@ func (d decision) gatewayAPI() Step {
 }
 
 func (d decision) input(r release.Release) render.Input {
-	return render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots, Authorities: d.authorities()}
+	in := render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots, Authorities: d.authorities()}
+	if d.scale != nil {
+		in.Replicas = d.scale.Replicas
+	}
+	return in
 }
 
 // prune lists what carries the Mesh's label and belongs to nothing any more, once no change of the

@@ -87,7 +87,7 @@ func TestConvergesAfterACrashAnywhere(t *testing.T) {
 		before := len(c.objects)
 		settle("drift is repaired", func() bool {
 			return ready() && c.has("ClusterRole", "", names.ControlPlaneDeployment("0-2-0")) && len(c.objects) >= before &&
-				len(missing(c)) == 0
+				len(lacking(c)) == 0
 		}, nothing)
 
 		now := metav1.NewTime(c.now)
@@ -99,8 +99,8 @@ func TestConvergesAfterACrashAnywhere(t *testing.T) {
 	}
 }
 
-// missing lists what the plan wants applied and the cluster lacks.
-func missing(c *cluster) []string {
+// lacking lists what the plan wants applied and the cluster lacks.
+func lacking(c *cluster) []string {
 	var out []string
 	for _, s := range Next(c.mesh, c.observe(), catalog(), c.now).Steps {
 		for _, o := range append(s.Apply, s.Create...) {

@@ -66,7 +66,7 @@ func (d decision) status() v1alpha1.MeshStatus {
 	if d.seen.ServingRevision != "" && !d.none {
 		s.Version, s.Revision = d.serving.Version, d.serving.Revision()
 		h := health.Deployment(d.seen.Deployments[s.Revision], nil, "")
-		s.ControlPlane = &v1alpha1.ControlPlaneStatus{Replicas: h.Replicas, ReadyReplicas: h.ReadyReplicas}
+		s.ControlPlane = &v1alpha1.ControlPlaneStatus{Replicas: h.Replicas, ReadyReplicas: h.ReadyReplicas, Autoscaling: autoscalingStatus(d.scale)}
 	}
 	return s
 }
@@ -76,6 +76,7 @@ func (d decision) proxies() *v1alpha1.ProxiesStatus {
 	upToDate := seen.ByVersion[d.mesh.Spec.Version]
 	return &v1alpha1.ProxiesStatus{
 		Total: seen.Total, UpToDate: upToDate, Connected: seen.Connected,
+		Missing: int32(len(d.seen.Missing.Pods)), //nolint:gosec // pods
 		Summary: fmt.Sprintf("%d/%d", upToDate, seen.Total),
 	}
 }
@@ -137,7 +138,14 @@ func (d decision) judgeInjection() health.Verdict {
 			Message: "no replica of the control plane serves the webhook: new pods that ask for a proxy wait, all others start; see the condition ControlPlaneReady",
 		}
 	}
-	return health.Verdict{Good: true, Reason: v1alpha1.ReasonInjecting, Message: "new pods that ask for a proxy get one"}
+	message := "new pods that ask for a proxy get one"
+	if n := len(d.seen.Missing.Pods); n > 0 {
+		message += "; status.proxies.missing counts older ones that have none and must be made anew, and tulle check lists them"
+		if d.mesh.Spec.Injection.Missing == v1alpha1.MissingEvict {
+			message = "new pods that ask for a proxy get one; older ones that have none are evicted, a few at a time: see status.proxies.missing"
+		}
+	}
+	return health.Verdict{Good: true, Reason: v1alpha1.ReasonInjecting, Message: message}
 }
 
 func blocked(message string) health.Verdict {

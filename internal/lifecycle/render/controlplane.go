@@ -83,6 +83,9 @@ func deployment(in Input) Object {
 	if spec.Replicas != nil {
 		replicas = *spec.Replicas
 	}
+	if in.Replicas > 0 {
+		replicas = in.Replicas
+	}
 	return object("apps/v1", "Deployment", &appsv1.Deployment{
 		ObjectMeta: in.meta(),
 		Spec: appsv1.DeploymentSpec{
@@ -201,6 +204,12 @@ func container(in Input, spec v1alpha1.ControlPlane) corev1.Container {
 			{Name: "trust", MountPath: names.TrustDir, ReadOnly: true},
 		},
 	}
+}
+
+// ControlPlaneCPU is the CPU that each replica of the control plane requests, in cores; 0: none.
+func ControlPlaneCPU(m *v1alpha1.Mesh) float64 {
+	requests := controlPlaneResources(m.Spec.ControlPlane.Resources).Requests
+	return requests.Cpu().AsApproximateFloat64()
 }
 
 // controlPlaneResources is enough for some hundreds of Services and proxies.

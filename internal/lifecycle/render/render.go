@@ -23,6 +23,8 @@ type Input struct {
 	Namespace string
 	// Roots are PEM certificates that the mesh trusts; empty until there are any.
 	Roots string
+	// Replicas of the control plane; 0: as spec.controlPlane.replicas says.
+	Replicas int32
 	// Authorities are only read by Certificates.
 	Authorities Authorities
 }

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // shown is how many things a message names.
@@ -246,15 +248,24 @@ func (u *run) judge(moved []Pod, waves [][]Pod) bool {
 	if u.s.WaveDone == nil {
 		u.s.WaveDone = &u.now
 	}
-	if left := u.s.WaveDone.Add(u.Spec.Soak.Duration).Sub(u.Now); left > 0 {
-		u.s.Message = fmt.Sprintf("watching wave %d until %s", u.s.Wave, u.s.WaveDone.Add(u.Spec.Soak.Duration).UTC().Format("15:04:05"))
+	soaked := u.s.WaveDone.Add(u.Spec.Soak.Duration)
+	if left := soaked.Sub(u.Now); left > 0 && !u.harmed(moved) {
+		u.s.Message = fmt.Sprintf("watching wave %d until %s", u.s.Wave, soaked.UTC().Format("15:04:05"))
 		return false
 	}
 	if !u.Complete {
 		u.s.Message = "a replica of the control plane does not answer, so the wave can't be judged"
 		return false
 	}
+	lost := u.lost(moved)
+	if len(lost) > 0 && u.Now.Sub(soaked) < absence && !u.harmed(moved) {
+		u.s.Message = fmt.Sprintf("wave %d: waiting to hear that its proxies are ready: %s", u.s.Wave, some(lost))
+		return false
+	}
 	result := u.verdict(moved, slices.Concat(waves[u.s.Wave:]...))
+	if len(lost) > 0 && result.Result != v1alpha1.GateFailed {
+		result.Result, result.Message = v1alpha1.GateFailed, "the proxy took over and is not ready any more: "+some(lost)
+	}
 	unknown := result.Result == v1alpha1.GateNoEvidence && u.Spec.Gates.OnNoEvidence == v1alpha1.OnNoEvidencePause
 	if result.Result != v1alpha1.GateFailed && !unknown && u.Spec.Gates.External != nil {
 		if u.External == nil || u.External.Wave != u.s.Wave {
@@ -289,16 +300,48 @@ func (u *run) verdict(moved, rest []Pod) v1alpha1.GateResult {
 	return v1alpha1.GateResult{Wave: u.s.Wave, Result: v, Message: message}
 }
 
-// seen are the reports of the pods' proxies, of those that run the new version or of the others.
+// seen are the reports of the pods' proxies, of those that run the new version or of the others. A
+// replaced one that is not ready any more is among them: it may be the worst.
 func (u *run) seen(pods []Pod, replaced bool) []Seen {
 	var out []Seen
 	for _, p := range pods {
 		r := u.by[p.key()]
-		if s := r.ready("", p.target()); s != "" && (r[s].Version == u.s.To) == replaced {
+		s := r.ready("", p.target())
+		if replaced {
+			s = r.replaced(u.s.To, p.target())
+		}
+		if s != "" && (r[s].Version == u.s.To) == replaced {
 			out = append(out, Seen{Proxy: r[s], Workload: p.Workload})
 		}
 	}
 	return out
+}
+
+// absence is how long after the soak a replaced proxy may be without a word that it is ready: its
+// stream may be on its way to another replica.
+const absence = 30 * time.Second
+
+// lost are pods whose new proxy has been ready, which it does not say any more. A pod that is not Ready
+// itself and of which nothing is heard is not among them: its node may have gone.
+func (u *run) lost(moved []Pod) []string {
+	var out []string
+	for _, p := range moved {
+		r := u.by[p.key()]
+		s := r.replaced(u.s.To, p.target())
+		switch {
+		case p.Deleting || p.version() != u.s.To || s != "" && r[s].Phase == protocol.PhaseReady || s == "" && !p.Ready:
+		case s == "":
+			out = append(out, p.key()+" is not connected")
+		default:
+			out = append(out, p.key()+": "+words(s, r[s]))
+		}
+	}
+	return out
+}
+
+// harmed tells whether a replaced proxy shows what no traffic is needed to judge.
+func (u *run) harmed(moved []Pod) bool {
+	return slices.ContainsFunc(u.seen(moved, true), func(s Seen) bool { return s.Rejected > 0 || s.Restarts > 0 })
 }
 
 // note keeps the result, instead of an earlier one of the same wave.

@@ -56,6 +56,31 @@ func (r reports) ready(version string, ordered protocol.Target) string {
 	return ""
 }
 
+// replaced finds the slot that was replaced by one of the version, ready or not; "": none is connected.
+func (r reports) replaced(version string, ordered protocol.Target) string {
+	if s := r.ready(version, ordered); s != "" {
+		return s
+	}
+	for _, s := range []string{ordered.Slot, other(ordered.Slot)} {
+		if p, ok := r[s]; ok && p.Version == version && p.Phase != protocol.PhaseDraining {
+			return s
+		}
+	}
+	return ""
+}
+
+// words is how a slot is that is connected.
+func words(slot string, said Proxy) string {
+	why := fmt.Sprintf("slot %s is %s", slot, said.Phase)
+	if said.Message != "" {
+		why += ": " + said.Message
+	}
+	if said.Restarts > 0 {
+		why += fmt.Sprintf(" (Envoy has ended by itself %d times)", said.Restarts)
+	}
+	return why
+}
+
 // advance says what to do next with one pod. r holds what its agents report, of all replicas of the
 // control plane.
 func advance(p Pod, r reports, goal Goal, now time.Time) standing {
@@ -87,6 +112,11 @@ func advance(p Pod, r reports, goal Goal, now time.Time) standing {
 		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
 	}
 	serving := r.ready("", t)
+	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == goal.Image {
+		// What was ordered does not work, and what is wanted is still beside it: no image has to change.
+		move.Target = order(back)
+		return standing{stage: due, move: move}
+	}
 	if serving == "" {
 		return standing{stage: held, why: "no proxy of it is connected and ready"}
 	}
@@ -114,10 +144,7 @@ func advance(p Pod, r reports, goal Goal, now time.Time) standing {
 func underWay(p Pod, r reports, t protocol.Target, now time.Time) standing {
 	why := "waiting for slot " + t.Slot
 	if said, ok := r[t.Slot]; ok && said.Version == t.Version {
-		why = fmt.Sprintf("slot %s is %s", t.Slot, said.Phase)
-		if said.Message != "" {
-			why += ": " + said.Message
-		}
+		why = words(t.Slot, said)
 	} else if problem := p.slot(t.Slot).Problem; problem != "" {
 		why = "slot " + t.Slot + ": " + problem
 	}

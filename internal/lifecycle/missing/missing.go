@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package missing
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+const (
+	// settle is how old a pod must be to be chosen: what was just made without a proxy would come back
+	// without one, and is not made anew again and again.
+	settle = 2 * time.Minute
+	// atOnce is how many pods are chosen in one round.
+	atOnce = 5
+)
+
+// Pod is a pod that asks for a proxy, can have one, and has none.
+type Pod struct {
+	Namespace, Name string
+	UID             types.UID
+	Created         time.Time
+	// Workload is the UID of what makes the pod anew when it goes; empty: nothing would, or it would
+	// begin its work again.
+	Workload types.UID
+	// Unsteady tells that some pod of the workload, this one included, is not Ready or is going away.
+	Unsteady bool
+}
+
+// Asks tells whether pods with these labels ask for a proxy: they, or else their namespace, or else the
+// Mesh's selector. A nil selector selects nothing.
+func Asks(namespace string, pod, of labels.Set, selector labels.Selector, system string) bool {
+	if namespace == system || namespace == metav1.NamespaceSystem {
+		return false
+	}
+	switch pod[names.LabelInject] {
+	case names.InjectEnabled:
+		return true
+	case names.InjectDisabled:
+		return false
+	}
+	if v, set := of[names.LabelInject]; set {
+		return v == names.InjectEnabled
+	}
+	return selector != nil && selector.Matches(of)
+}
+
+// In are the pods of one namespace that ask for a proxy and have none, given all its pods.
+func In(pods []corev1.Pod, of labels.Set, selector labels.Selector, system string) []Pod {
+	unsteady := map[types.UID]bool{}
+	for i := range pods {
+		if w := workload(&pods[i]); w != "" && (!ready(&pods[i]) || !pods[i].DeletionTimestamp.IsZero()) && !ended(&pods[i]) {
+			unsteady[w] = true
+		}
+	}
+	var out []Pod
+	for i := range pods {
+		p := &pods[i]
+		if p.Labels[names.LabelProxy] != "" || ended(p) || !p.DeletionTimestamp.IsZero() || !able(p) || !Asks(p.Namespace, p.Labels, of, selector, system) {
+			continue
+		}
+		w := workload(p)
+		out = append(out, Pod{
+			Namespace: p.Namespace, Name: p.Name, UID: p.UID, Created: p.CreationTimestamp.Time,
+			Workload: w, Unsteady: unsteady[w],
+		})
+	}
+	return out
+}
+
+// able tells whether a pod can have a proxy at all.
+func able(p *corev1.Pod) bool {
+	return !p.Spec.HostNetwork && (p.Spec.OS == nil || p.Spec.OS.Name != corev1.Windows) && p.Annotations[corev1.MirrorPodAnnotationKey] == ""
+}
+
+func ended(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+func ready(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// workload is what makes the pod anew. A Job would begin its work again, and of kinds that are not
+// Kubernetes' own nobody knows what they do.
+func workload(p *corev1.Pod) types.UID {
+	o := metav1.GetControllerOf(p)
+	if o == nil {
+		return ""
+	}
+	switch o.APIVersion + " " + o.Kind {
+	case "apps/v1 ReplicaSet", "apps/v1 StatefulSet", "apps/v1 DaemonSet", "v1 ReplicationController":
+		return o.UID
+	}
+	return ""
+}
+
+// Choose says which of these are to be evicted now: a few, one of each workload whose pods are all
+// Ready. Where it begins moves on with time, so that pods that can't be evicted don't stand before others.
+func Choose(list []Pod, now time.Time) []Pod {
+	list = slices.DeleteFunc(slices.Clone(list), func(p Pod) bool {
+		return p.Workload == "" || p.Unsteady || now.Sub(p.Created) < settle
+	})
+	slices.SortFunc(list, func(a, b Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	seen := map[types.UID]bool{}
+	list = slices.DeleteFunc(list, func(p Pod) bool {
+		twice := seen[p.Workload]
+		seen[p.Workload] = true
+		return twice
+	})
+	if len(list) <= atOnce {
+		return list
+	}
+	from := int(now.Unix()/int64(Every.Seconds())) * atOnce % len(list)
+	return append(slices.Clone(list[from:]), list[:from]...)[:atOnce]
+}
+
+// Every is how often pods are looked for: those without a proxy are not watched.
+const Every = 15 * time.Second
