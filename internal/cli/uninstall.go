@@ -28,9 +28,10 @@ func newUninstall(g *global) *cobra.Command {
 		Short: "Take everybody out of the mesh, wave by wave, and delete it",
 		Long: `Take everybody out of the mesh, wave by wave, and delete it.
 
-Namespaces stop asking for proxies, and workloads are restarted without, a few at a time:
-the next wave begins when the last is available again. In a mesh that takes mutual TLS
-only, plaintext is permitted first. Then the Mesh is deleted, and what is left is shown.
+Workloads are restarted without a proxy, a few at a time: the next wave begins when the
+last is available again. In a mesh that takes mutual TLS only, plaintext is permitted
+first. Then the Mesh is deleted, namespaces stop asking for proxies, and what is left is
+shown.
 
 What this can't change is listed, and nothing is done: Gateways, routes, pods that no
 workload replaces. --force goes on all the same; what is listed is then left without a
@@ -91,6 +92,12 @@ func (u *uninstall) run(ctx context.Context) error {
 		if err := u.delete(ctx, seen, len(p.Blockers) > 0); err != nil {
 			return err
 		}
+	}
+	for _, ns := range p.Namespaces {
+		if err := u.c.StopInjection(ctx, ns); err != nil {
+			return err
+		}
+		u.say("namespace %s asks for proxies no more", ns)
 	}
 	left, err := u.c.Remains(ctx)
 	if err != nil {

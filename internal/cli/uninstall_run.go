@@ -52,12 +52,6 @@ func (u *uninstall) unmesh(ctx context.Context, seen unmesh.Seen, p unmesh.Plan)
 			return fmt.Errorf("wave %d of %d: %w; nothing else was touched: see to it and run this again, it goes on from here", i+1, len(p.Waves), err)
 		}
 	}
-	for _, ns := range p.Namespaces {
-		if err := u.c.StopInjection(ctx, ns); err != nil {
-			return err
-		}
-		u.say("namespace %s asks for proxies no more", ns)
-	}
 	return nil
 }
 
@@ -93,18 +87,12 @@ func (u *uninstall) permit(ctx context.Context, m v1alpha1.Mesh) error {
 }
 
 func (u *uninstall) wave(ctx context.Context, w unmesh.Wave) error {
-	for _, ns := range w.Namespaces {
-		if err := u.c.StopInjection(ctx, ns); err != nil {
-			return err
-		}
-		u.say("namespace %s asks for proxies no more", ns)
-	}
 	for _, r := range w.Workloads {
-		if err := u.c.Restart(ctx, r, w.Asks(r), time.Now()); err != nil && !cluster.IsNotFound(err) {
+		if err := u.c.Unmesh(ctx, r, time.Now()); err != nil && !cluster.IsNotFound(err) {
 			return err
 		}
 	}
-	open, tries := slices.Clone(w.Workloads), map[unmesh.Ref]int{}
+	open := slices.Clone(w.Workloads)
 	return await(ctx, u.timeout, func(ctx context.Context) (string, error) {
 		var waits []string
 		for _, r := range slices.Clone(open) {
@@ -116,13 +104,8 @@ func (u *uninstall) wave(ctx context.Context, w unmesh.Wave) error {
 				u.say("%s: out of the mesh, %d of %d pods", r, p.Replaced, p.Wanted)
 				open = slices.DeleteFunc(open, func(x unmesh.Ref) bool { return x == r })
 				continue
-			case p.Again && tries[r] >= maxTries:
-				return "", fmt.Errorf("%s was restarted and %d of its pods got a proxy again: who gives them the label tulle.dev/inject?", r, p.Proxies)
-			case p.Again:
-				tries[r]++
-				if err := u.c.Restart(ctx, r, w.Asks(r), time.Now()); err != nil {
-					return "", err
-				}
+			case p.InVain:
+				return "", fmt.Errorf("%s was restarted and %d of its pods got a proxy again: who takes the label tulle.dev/inject=disabled from its template?", r, p.Proxies)
 			}
 			why := fmt.Sprintf("%s: %d of %d pods replaced", r, p.Replaced, p.Wanted)
 			if p.Message != "" {
@@ -133,9 +116,6 @@ func (u *uninstall) wave(ctx context.Context, w unmesh.Wave) error {
 		return strings.Join(waits, "; "), nil
 	})
 }
-
-// maxTries is how often a workload is restarted again whose pods still got a proxy.
-const maxTries = 2
 
 // delete takes the Mesh down and waits for its end.
 func (u *uninstall) delete(ctx context.Context, seen unmesh.Seen, force bool) error {

@@ -40,16 +40,13 @@ func printUnmesh(w io.Writer, p unmesh.Plan, s unmesh.Seen) {
 		step("permit plaintext (mtls.mode Permissive), or pods that are out of the mesh could not reach those in it")
 	}
 	for i, wave := range p.Waves {
-		if len(wave.Namespaces) > 0 {
-			step("no more proxies for new pods in %s", strings.Join(wave.Namespaces, ", "))
-		}
-		step("wave %d: restart %s", i+1, refs(wave.Workloads))
-	}
-	if len(p.Namespaces) > 0 {
-		step("no more proxies for new pods in %s", strings.Join(p.Namespaces, ", "))
+		step("wave %d: restart without a proxy %s", i+1, refs(wave.Workloads))
 	}
 	if p.Mesh != "" {
 		step("delete Mesh %s, and with it the control plane, gateways and certificates", p.Mesh)
+	}
+	if len(p.Namespaces) > 0 {
+		step("no more proxies for new pods in %s", strings.Join(p.Namespaces, ", "))
 	}
 	step("show what is left")
 	fmt.Fprintln(w)
@@ -77,7 +74,7 @@ func printRemains(w io.Writer, r cluster.Remains, system string) {
 		fmt.Fprintf(w, "  the kinds: kubectl delete crd %s\n", strings.Join(r.Definitions, " "))
 	}
 	if len(r.Namespaces) > 0 {
-		fmt.Fprintf(w, "  labels: kubectl label namespace %s tulle.dev/inject-\n", strings.Join(r.Namespaces, " "))
+		fmt.Fprintf(w, "  labels of namespaces: kubectl label namespace %s tulle.dev/inject-\n", strings.Join(r.Namespaces, " "))
 	}
 	fmt.Fprintln(w, "  cert-manager and the Gateway API's kinds, if nobody else uses them")
 }

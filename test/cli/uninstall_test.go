@@ -5,6 +5,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -37,10 +38,11 @@ func TestUninstall(t *testing.T) {
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
 	c.Deploy(t, single, cluster.Echo{Name: "server", Replicas: 2, Labels: []string{names.LabelInject + ": " + names.InjectEnabled}})
 	c.Deploy(t, ns, cluster.Echo{Name: "lone"})
+	c.MustApply(t, behind, ns, cluster.Tag())
 	c.Ready(t, ns, "server", "lone")
 	c.Ready(t, single, "server")
 	stays := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-new-connections", "-rate", "50", "-duration", "20m")
-	kept := c.Load(t, ns, true, "-url", "http://server."+single+"/", "-method", "POST", "-rate", "50", "-duration", "20m")
+	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "20m")
 	stays.Sent(t, 50)
 	kept.Sent(t, 50)
 
@@ -52,7 +54,7 @@ func TestUninstall(t *testing.T) {
 	if code, _, errs := tulle(t, "no\n", "uninstall", "--force"); code != 2 || !strings.Contains(errs, "Type "+before.Name) || !strings.Contains(errs, "nothing was done") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	if p := planned(t); waveOf(p, ns, "server") < 0 || waveOf(p, ns, "server") >= waveOf(p, ns, "lone") || p.Mesh != before.Name {
+	if p := planned(t); place(p, ns, "server") < 0 || place(p, ns, "server") >= place(p, ns, "lone") || p.Mesh != before.Name {
 		t.Errorf("%+v", p)
 	}
 	for _, pod := range c.Pods(t, ns, "app=server") {
@@ -62,6 +64,12 @@ func TestUninstall(t *testing.T) {
 	}
 
 	mode(t, c, before, v1alpha1.MTLSStrict)
+	cluster.Eventually(t, time.Minute, "plaintext is refused", func() error {
+		if s := c.Load(t, ns, false, "-url", "http://behind/", "-count", "1").Wait(t, time.Minute); s.Failed == 0 {
+			return errors.New("it is taken")
+		}
+		return nil
+	})
 	defer comeBack(t, c, file, before, others)
 	code, out, errs = tulle(t, "", "uninstall", "--yes", "--force")
 	t.Log(out)
@@ -81,6 +89,8 @@ func TestUninstall(t *testing.T) {
 		}
 	}
 	noFailure(t, c.Load(t, ns, false, "-url", "http://server/", "-count", "50").Wait(t, time.Minute), 50)
+	// The proxy that stays behind was told to take plaintext before there was nobody left to tell it.
+	noFailure(t, c.Load(t, ns, false, "-url", "http://behind/", "-count", "50").Wait(t, time.Minute), 50)
 	for name, run := range map[string]*cluster.Run{"new connections": stays, "kept connections": kept} {
 		sum, _ := run.Progress(t.Context())
 		run.Sent(t, sum.Sent+100)
@@ -94,6 +104,26 @@ func TestUninstall(t *testing.T) {
 	}
 }
 
+// behind is a server that nobody replaces.
+const behind = `
+apiVersion: v1
+kind: Pod
+metadata: {name: behind, namespace: %[1]s, labels: {app: behind}}
+spec:
+  containers:
+  - name: app
+    image: tulle.local/echo:%[2]s
+    imagePullPolicy: IfNotPresent
+    args: [-name, behind, -http, ":8080"]
+    env: [{name: VERSION, value: v1}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+    readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: behind, namespace: %[1]s}
+spec: {selector: {app: behind}, ports: [{name: http, port: 80, targetPort: 8080}]}
+`
+
 // planned is what an uninstallation would do now.
 func planned(t *testing.T) unmesh.Plan {
 	t.Helper()
@@ -105,13 +135,15 @@ func planned(t *testing.T) unmesh.Plan {
 	return p
 }
 
-// waveOf is the wave of a Deployment; -1: none.
-func waveOf(p unmesh.Plan, ns, name string) int {
-	for i, w := range p.Waves {
+// place is where in the plan a Deployment stands; -1: nowhere.
+func place(p unmesh.Plan, ns, name string) int {
+	i := 0
+	for _, w := range p.Waves {
 		for _, r := range w.Workloads {
 			if r.Namespace == ns && r.Name == name {
 				return i
 			}
+			i++
 		}
 	}
 	return -1
@@ -136,11 +168,7 @@ func comeBack(t *testing.T, c *cluster.Cluster, file string, before *v1alpha1.Me
 	if m := c.Mesh(t, before.Name); m.Spec.MTLS.Mode != before.Spec.MTLS.Mode {
 		t.Errorf("the mode was %s and is %s", before.Spec.MTLS.Mode, m.Spec.MTLS.Mode)
 	}
-	spaces := others.Namespaces
-	for _, w := range others.Waves {
-		spaces = append(spaces, w.Namespaces...)
-	}
-	for _, name := range spaces {
+	for _, name := range others.Namespaces {
 		patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, names.LabelInject, names.InjectEnabled))
 		ns := &corev1.Namespace{}
 		ns.Name = name
@@ -155,7 +183,7 @@ func comeBack(t *testing.T, c *cluster.Cluster, file string, before *v1alpha1.Me
 			o.SetKind(r.Kind)
 			o.SetNamespace(r.Namespace)
 			o.SetName(r.Name)
-			patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"e2e/restarted":%q}}}}}`, time.Now().Format(time.RFC3339)))
+			patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"labels":{%q:null}}}}}`, names.LabelInject))
 			if err := client.IgnoreNotFound(c.Patch(t.Context(), o, patch)); err != nil {
 				t.Error(err)
 			}

@@ -6,10 +6,9 @@
 //
 // It changes nothing in the cluster but the spec of a Mesh (upgrade.go), which
 // it does only if that is still as it was read, what a backup puts back
-// (backup.go) and what is taken out of the mesh (unmesh.go). Invariant: one thing
-// that can't be read
-// (a missing right, a CRD that is not there) never hides the others; it is
-// noted in facts.Facts.Unread.
+// (backup.go), and who leaves the mesh (rollout.go, takedown.go). Invariant: one
+// thing that can't be read (a missing right, a CRD that is not there) never hides
+// the others; it is noted in facts.Facts.Unread.
 //
 // Start reading at Connect and Observe.
 package cluster

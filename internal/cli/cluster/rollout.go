@@ -10,7 +10,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,7 +22,6 @@ const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
 // rollout is how far a workload is with its template, for all kinds alike.
 type rollout struct {
-	template corev1.PodTemplateSpec
 	selector *metav1.LabelSelector
 	// wanted pods, those made of the newest template, those that are available, and all there are.
 	wanted, updated, available, all int32
@@ -66,7 +64,7 @@ func (c *Cluster) rollout(ctx context.Context, ref unmesh.Ref) (rollout, error) 
 
 func ofDeployment(d *appsv1.Deployment) rollout {
 	r := rollout{
-		template: d.Spec.Template, selector: d.Spec.Selector, wanted: wanted(d.Spec.Replicas),
+		selector: d.Spec.Selector, wanted: wanted(d.Spec.Replicas),
 		updated: d.Status.UpdatedReplicas, available: d.Status.AvailableReplicas, all: d.Status.Replicas,
 		seen: d.Status.ObservedGeneration >= d.Generation,
 	}
@@ -78,7 +76,7 @@ func ofDeployment(d *appsv1.Deployment) rollout {
 
 func ofStatefulSet(s *appsv1.StatefulSet) rollout {
 	r := rollout{
-		template: s.Spec.Template, selector: s.Spec.Selector, wanted: wanted(s.Spec.Replicas),
+		selector: s.Spec.Selector, wanted: wanted(s.Spec.Replicas),
 		updated: s.Status.UpdatedReplicas, available: s.Status.AvailableReplicas, all: s.Status.Replicas,
 		seen: s.Status.ObservedGeneration >= s.Generation,
 	}
@@ -96,7 +94,7 @@ func ofStatefulSet(s *appsv1.StatefulSet) rollout {
 
 func ofDaemonSet(d *appsv1.DaemonSet) rollout {
 	r := rollout{
-		template: d.Spec.Template, selector: d.Spec.Selector, wanted: d.Status.DesiredNumberScheduled,
+		selector: d.Spec.Selector, wanted: d.Status.DesiredNumberScheduled,
 		updated: d.Status.UpdatedNumberScheduled, available: d.Status.NumberAvailable,
 		seen: d.Status.ObservedGeneration >= d.Generation,
 	}
@@ -117,9 +115,8 @@ func wanted(replicas *int32) int32 {
 type Progress struct {
 	// Done: all pods are of the newest template and available, and none carries a proxy.
 	Done bool
-	// Again: all pods are new and some carry a proxy still, because they were made before the word of
-	// their namespace had got round.
-	Again bool
+	// InVain: all pods are new and available, and some carry a proxy all the same.
+	InVain bool
 	// Replaced of Wanted pods are new and available.
 	Replaced, Wanted int32
 	// Proxies are the pods that carry a proxy still.
@@ -128,12 +125,11 @@ type Progress struct {
 	Message string
 }
 
-// Restart replaces a workload's pods as its own strategy and PodDisruptionBudgets want; asks takes
-// the label away by which its template asks for a proxy.
-func (c *Cluster) Restart(ctx context.Context, r unmesh.Ref, asks bool, at time.Time) error {
-	meta := map[string]any{"annotations": map[string]any{restartedAt: at.UTC().Format(time.RFC3339)}}
-	if asks {
-		meta["labels"] = map[string]any{names.LabelInject: nil}
+// Unmesh has a workload replace its pods, as its own strategy wants, by such without a proxy.
+func (c *Cluster) Unmesh(ctx context.Context, r unmesh.Ref, at time.Time) error {
+	meta := map[string]any{
+		"annotations": map[string]any{restartedAt: at.UTC().Format(time.RFC3339)},
+		"labels":      map[string]any{names.LabelInject: names.InjectDisabled},
 	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": meta}}})
 	if err != nil {
@@ -188,6 +184,6 @@ func (c *Cluster) Restarted(ctx context.Context, r unmesh.Ref) (Progress, error)
 			p.Message = "pod " + f.Name + ": " + f.Message
 		}
 	}
-	p.Done, p.Again = s.done() && p.Proxies == 0, s.done() && p.Proxies > 0
+	p.Done, p.InVain = s.done() && p.Proxies == 0, s.done() && p.Proxies > 0
 	return p, nil
 }

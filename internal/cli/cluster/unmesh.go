@@ -104,7 +104,7 @@ func (c *Cluster) workload(ctx context.Context, r unmesh.Ref) (unmesh.Workload, 
 	if err != nil {
 		return unmesh.Workload{}, err
 	}
-	w := unmesh.Workload{Ref: r, Replicas: s.wanted, Stuck: s.stuck, Asks: s.template.Labels[names.LabelInject] == names.InjectEnabled}
+	w := unmesh.Workload{Ref: r, Replicas: s.wanted, Stuck: s.stuck}
 	_, w.Fixed = s.selector.MatchLabels[names.LabelInject]
 	for _, e := range s.selector.MatchExpressions {
 		w.Fixed = w.Fixed || e.Key == names.LabelInject

@@ -20,9 +20,10 @@ type Plan struct {
 	Blockers []Blocker `json:"blockers"`
 	// Permissive: meshed pods must take plaintext first, or those without a proxy can't reach them.
 	Permissive bool `json:"permissive"`
-	// Waves are restarted one after the other.
+	// Waves are restarted one after the other, told by their own label to have no proxy.
 	Waves []Wave `json:"waves"`
-	// Namespaces ask for proxies and have none to lose; they stop asking last.
+	// Namespaces ask for proxies. They stop last, when the Mesh has gone: while there is somebody in the
+	// mesh, the Services of a namespace that leaves it would go from his proxy in the middle of requests.
 	Namespaces []string `json:"namespaces"`
 }
 
@@ -35,15 +36,8 @@ type Blocker struct {
 
 // Wave is a few workloads, restarted together.
 type Wave struct {
-	// Namespaces stop asking for proxies first.
-	Namespaces []string `json:"namespaces"`
-	Workloads  []Ref    `json:"workloads"`
-	// asks are those whose template asks for a proxy itself.
-	asks map[Ref]bool
+	Workloads []Ref `json:"workloads"`
 }
-
-// Asks tells whether the template of one of the wave's workloads asks for a proxy itself.
-func (w Wave) Asks(r Ref) bool { return w.asks[r] }
 
 // maxWave is how many workloads are restarted together at most.
 const maxWave = 8
@@ -62,22 +56,16 @@ func Next(s Seen) Plan {
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind),
 		)
 	})
-	asking := s.asking()
 	for size := 1; len(list) > 0; size = min(2*size, maxWave) {
 		n := min(size, len(list))
-		w := Wave{Namespaces: []string{}, asks: map[Ref]bool{}}
+		var w Wave
 		for _, x := range list[:n] {
 			w.Workloads = append(w.Workloads, x.Ref)
-			w.asks[x.Ref] = x.Asks
-			if i := slices.Index(asking, x.Namespace); i >= 0 {
-				w.Namespaces = append(w.Namespaces, x.Namespace)
-				asking = slices.Delete(asking, i, i+1)
-			}
 		}
 		list = list[n:]
 		p.Waves = append(p.Waves, w)
 	}
-	p.Namespaces = append([]string{}, asking...)
+	p.Namespaces = append([]string{}, s.asking()...)
 	return p
 }
 
@@ -91,7 +79,7 @@ func single(w Workload) int {
 // why says why a workload can't be restarted without a proxy; empty: it can.
 func (w Workload) why() string {
 	if w.Fixed {
-		return "its selector wants the label " + names.LabelInject + ", so it can't be taken away: delete it and make it anew without"
+		return "its selector wants the label " + names.LabelInject + ", so it can't be changed: delete it and make it anew without"
 	}
 	return w.Stuck
 }

@@ -19,7 +19,7 @@ func deployment(ns, name string, replicas int32) Workload {
 	return Workload{Ref: Ref{"Deployment", ns, name}, Replicas: replicas}
 }
 
-// TestWaves: they grow, single ones come last, and a namespace stops asking in its first wave.
+// TestWaves: they grow, single ones come last, and the namespaces that ask for proxies are known.
 func TestWaves(t *testing.T) {
 	s := Seen{Mesh: &v1alpha1.Mesh{}}
 	s.Mesh.Name = "tulle"
@@ -32,7 +32,6 @@ func TestWaves(t *testing.T) {
 		{"other", nil},
 	}
 	s.Workloads = append(s.Workloads, deployment("a", "single", 1), deployment("other", "labelled", 2))
-	s.Workloads[1].Asks = true
 	for i := range 12 {
 		s.Workloads = append(s.Workloads, deployment("b", fmt.Sprintf("w%02d", i), 3))
 	}
@@ -45,21 +44,12 @@ func TestWaves(t *testing.T) {
 		for _, r := range w.Workloads {
 			seen[r] = true
 			last = r
-			if w.Asks(r) != (r.Name == "labelled") {
-				t.Errorf("%s: asks %v", r, w.Asks(r))
-			}
 		}
 	}
 	if d := cmp.Diff([]int{1, 2, 4, 7}, sizes); d != "" || len(seen) != 14 || last.Name != "single" {
 		t.Errorf("%s, %d workloads, the last is %s", d, len(seen), last)
 	}
-	if d := cmp.Diff([]string{"b"}, p.Waves[0].Namespaces); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]string{"a"}, p.Waves[3].Namespaces); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]string{"empty"}, p.Namespaces); d != "" || p.Mesh != "tulle" || len(p.Blockers) > 0 {
+	if d := cmp.Diff([]string{"a", "b", "empty"}, p.Namespaces); d != "" || p.Mesh != "tulle" || len(p.Blockers) > 0 {
 		t.Errorf("%s %+v", d, p)
 	}
 }

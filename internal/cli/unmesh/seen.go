@@ -50,8 +50,8 @@ func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name 
 type Workload struct {
 	Ref
 	Replicas int32
-	// Asks: its template asks for a proxy by label. Fixed: that label is part of its selector.
-	Asks, Fixed bool
+	// Fixed: the label about injection is part of its selector.
+	Fixed bool
 	// Stuck is why a change of the template replaces no pods; empty: it does.
 	Stuck string
 }
