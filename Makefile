@@ -113,7 +113,7 @@ api: bin/gotest bin/cluster ## The operator and the CRD against the real API ser
 	@$(GOTEST) -name api -min 20 -- -count=1 -timeout 15m ./test/api/...
 
 .PHONY: e2e
-e2e: bin/gotest ## The promises, on the cluster, under load
+e2e: bin/gotest faulty ## The promises, on the cluster, under load
 	@TULLE_MESH=tulle $(GOTEST) -name e2e -min 10 -- -count=1 -p 1 -timeout 60m ./test/cli ./test/e2e
 
 .PHONY: test-lifecycle
@@ -121,7 +121,8 @@ test-lifecycle: check-cluster tools ## The long forms of the upgrade and rotatio
 	@hack/run-stages cluster images install lifecycle
 
 .PHONY: lifecycle
-lifecycle: bin/gotest
+lifecycle: FAULTY := 0.2.3 0.2.4 0.2.5 0.2.6
+lifecycle: bin/gotest faulty
 	@TULLE_MESH=tulle TULLE_FULL=1 $(GOTEST) -name lifecycle -min 5 -- -count=1 -p 1 -timeout 90m \
 		-run 'Upgrade|Swaps|BadReleases|FaultyReleases|Rotation' ./test/e2e
 
@@ -162,6 +163,21 @@ else
 	@$(MAKE) --no-print-directory bin/images
 	bin/images load --name $(CLUSTER) $(IMAGES)
 	@for r in $(RELEASES); do \
+		echo bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy; \
+		bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy || exit 1; \
+	done
+endif
+
+# Releases with faults (hack/images/faulty.go), which upgrades are to be stopped and rolled back by.
+FAULTY ?= 0.2.5
+
+.PHONY: faulty
+faulty: ## Pack the releases with faults, for the tests of upgrades, and load them into the embedded cluster
+ifdef OWN_CLUSTER
+	@echo "your nodes must find tulle.local/{tulle,tulle-proxy} of $(FAULTY), too (bin/images build --release ...)"
+else
+	@$(MAKE) --no-print-directory bin/images
+	@for r in $(FAULTY); do \
 		echo bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy; \
 		bin/images load --name $(CLUSTER) --release $$r tulle tulle-proxy || exit 1; \
 	done
