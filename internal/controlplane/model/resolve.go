@@ -25,9 +25,13 @@ type ResolvedPort struct {
 	Transport Transport
 	// Endpoints are usable now, sorted by address.
 	Endpoints []ResolvedEndpoint
+	// Members are the meshed pods behind the port, whether usable or not, sorted by address. Their proxies
+	// have to know what the port speaks before the first connection comes and until the last has gone: a
+	// connection stays for life with what the proxy knew when it was made.
+	Members []ResolvedEndpoint
 }
 
-// ResolvedEndpoint is one usable address.
+// ResolvedEndpoint is one address.
 type ResolvedEndpoint struct {
 	Addr       netip.AddrPort
 	Pod        Key // zero where no pod is known behind the address
@@ -55,7 +59,7 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool)) Resolve
 }
 
 func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), accounts *[]Key) ResolvedPort {
-	var ready, ending []ResolvedEndpoint
+	var ready, ending, members []ResolvedEndpoint
 	meshed, plain := 0, 0
 	for _, s := range parts {
 		i := slices.IndexFunc(s.Ports, func(sp SlicePort) bool { return sp.Name == p.Name })
@@ -76,6 +80,7 @@ func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), a
 			}
 			if r.Meshed {
 				meshed++
+				members = append(members, r)
 			} else {
 				plain++
 			}
@@ -87,18 +92,21 @@ func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), a
 			}
 		}
 	}
-	out := ResolvedPort{Port: p, Transport: transport(meshed, plain), Endpoints: ready}
 	if len(ready) == 0 {
-		out.Endpoints = ending
+		ready = ending
 	}
-	slices.SortFunc(out.Endpoints, func(a, b ResolvedEndpoint) int {
+	return ResolvedPort{Port: p, Transport: transport(meshed, plain), Endpoints: distinct(ready), Members: distinct(members)}
+}
+
+// distinct sorts by address, and keeps one of each.
+func distinct(list []ResolvedEndpoint) []ResolvedEndpoint {
+	slices.SortFunc(list, func(a, b ResolvedEndpoint) int {
 		if c := a.Addr.Compare(b.Addr); c != 0 {
 			return c
 		}
 		return compareKeys(a.Pod, b.Pod)
 	})
-	out.Endpoints = slices.CompactFunc(out.Endpoints, func(a, b ResolvedEndpoint) bool { return a.Addr == b.Addr })
-	return out
+	return slices.CompactFunc(list, func(a, b ResolvedEndpoint) bool { return a.Addr == b.Addr })
 }
 
 func transport(meshed, plain int) Transport {

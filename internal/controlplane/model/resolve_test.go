@@ -154,3 +154,30 @@ func TestHash(t *testing.T) {
 		t.Error("different values are the same")
 	}
 }
+
+// TestMembers: a meshed pod belongs to a port from its first appearance to its last, usable or not.
+func TestMembers(t *testing.T) {
+	svc := Service{Key: Key{"shop", "web"}, Ports: []ServicePort{{Name: "http", Port: 80, Protocol: HTTP}}}
+	slice := Slice{Service: svc.Key, Ports: []SlicePort{{"http", 8080}}, Endpoints: []SliceEndpoint{
+		{Addr: addr("10.0.0.4"), Pod: Key{"shop", "gone"}, Terminating: true},
+		{Addr: addr("10.0.0.1"), Pod: Key{"shop", "starting"}},
+		{Addr: addr("10.0.0.3"), Pod: Key{"shop", "ending"}, Serving: true, Terminating: true},
+		{Addr: addr("10.0.0.2"), Pod: Key{"shop", "ready"}, Ready: true, Serving: true},
+		{Addr: addr("10.0.0.9"), Pod: Key{"shop", "unknown"}, Ready: true},
+		{Addr: addr("10.0.0.8"), Ready: true},
+	}}
+	got := Resolve(svc, []Slice{slice, slice}, pods(
+		meshedPod("gone", "web", "10.0.0.4"), meshedPod("starting", "web", "10.0.0.1"),
+		meshedPod("ending", "web", "10.0.0.3"), meshedPod("ready", "web", "10.0.0.2"),
+	)).Ports[0]
+	var members []string
+	for _, e := range got.Members {
+		members = append(members, e.Pod.Name)
+	}
+	if d := cmp.Diff([]string{"starting", "ready", "ending", "gone"}, members); d != "" {
+		t.Error(d)
+	}
+	if len(got.Endpoints) != 2 {
+		t.Errorf("%d endpoints are usable, want the two that are ready", len(got.Endpoints))
+	}
+}

@@ -173,3 +173,42 @@ func TestLocalTrafficIsWaitedFor(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestInboundKnowsItsPortsInTime: what a pod's proxy serves does not change while the pod gets ready,
+// fails its probe or ends. A connection that came before the proxy knew its port would be taken for
+// HTTP/1.1 as long as it lives.
+func TestInboundKnowsItsPortsInTime(t *testing.T) {
+	g := New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) })
+	w := &world{rnd: rand.New(rand.NewPCG(1, 1))}
+	svc, pod, slice := model.Key{Namespace: "a", Name: "web"}, model.Key{Namespace: "a", Name: "p0"}, model.Key{Namespace: "a", Name: "web-0"}
+	service := w.service(svc)
+	service.Headless, service.VIPs = false, []netip.Addr{netip.MustParseAddr("11.0.0.1")}
+	service.Ports = []model.ServicePort{{Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}}
+	workload := w.workload(pod)
+	workload.Kind = names.KindSidecar
+	inbound := xds.Key{TypeURL: envoy.ListenerType, Name: names.Inbound("a", "p0")}
+	at := func(e model.SliceEndpoint) source.Event {
+		e.Addr, e.Pod = workload.Addresses[0], pod
+		return source.Event{Kind: source.EndpointSlice, Key: slice, Object: model.Slice{
+			Key: slice, Service: svc, Ports: []model.SlicePort{{Name: "grpc", Port: 9090}}, Endpoints: []model.SliceEndpoint{e},
+		}}
+	}
+	seen := state{}
+	seen.apply(t, g.Apply([]source.Event{
+		{Kind: source.Namespace, Key: model.Key{Name: "a"}, Object: model.Namespace{Name: "a", Meshed: true}},
+		{Kind: source.Service, Key: svc, Object: service},
+		{Kind: source.Pod, Key: pod, Object: workload},
+	}, testSettings()))
+	without := seen[inbound]
+	seen.apply(t, g.Apply([]source.Event{at(model.SliceEndpoint{})}, Inputs{}))
+	first := seen[inbound]
+	if first == "" || first == without {
+		t.Fatal("the listener of a pod that is not ready does not know its port")
+	}
+	for _, e := range []model.SliceEndpoint{{Ready: true, Serving: true}, {}, {Ready: true, Serving: true}, {Serving: true, Terminating: true}, {Terminating: true}} {
+		seen.apply(t, g.Apply([]source.Event{at(e)}, Inputs{}))
+		if seen[inbound] != first {
+			t.Errorf("the listener is another one when the endpoint is %+v", e)
+		}
+	}
+}

@@ -66,10 +66,8 @@ func (g *Graph) buildTargets() {
 	targets := incr.Derive(e, "targets", s.resolved, same[model.ServicePort],
 		func(_ *incr.Reader, k model.Key, v model.Resolved, emit func(target, model.ServicePort)) {
 			for _, p := range v.Ports {
-				for _, ep := range p.Endpoints {
-					if ep.Meshed {
-						emit(target{k, p.Port.Port, podPort{ep.Pod, ep.Addr.Port()}, ep.Addr.Addr().String()}, p.Port)
-					}
+				for _, ep := range p.Members {
+					emit(target{k, p.Port.Port, podPort{ep.Pod, ep.Addr.Port()}, ep.Addr.Addr().String()}, p.Port)
 				}
 			}
 		})
