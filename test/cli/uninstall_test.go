@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,14 @@ func TestUninstall(t *testing.T) {
 	c.Deploy(t, single, cluster.Echo{Name: "server", Replicas: 2, Labels: []string{names.LabelInject + ": " + names.InjectEnabled}})
 	c.Deploy(t, ns, cluster.Echo{Name: "lone"})
 	c.MustApply(t, behind, ns, cluster.Tag())
+	c.MustApply(t, sets, ns, cluster.Tag())
 	c.Ready(t, ns, "server", "lone")
+	cluster.Eventually(t, time.Minute, "a set's pods are meshed", func() error {
+		if n := len(c.Pods(t, ns, "app=set")); n < 2 {
+			return fmt.Errorf("%d pods", n)
+		}
+		return nil
+	})
 	c.Ready(t, single, "server")
 	stays := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-new-connections", "-rate", "50", "-duration", "20m")
 	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "20m")
@@ -73,7 +81,7 @@ func TestUninstall(t *testing.T) {
 	defer comeBack(t, c, file, before, others)
 	code, out, errs = tulle(t, "", "uninstall", "--yes", "--force")
 	t.Log(out)
-	for _, want := range []string{"every proxy has taken that up", "Deployment " + ns + "/server: out of the mesh, 2 of 2 pods", "Mesh " + before.Name + " is gone", "kubectl delete crd meshes.tulle.dev", loose.Name} {
+	for _, want := range []string{"every proxy has taken that up", "Deployment " + ns + "/server: out of the mesh, 2 of 2 pods", "StatefulSet " + ns + "/stateful: out of the mesh, 1 of 1 pods", "DaemonSet " + ns + "/daemon: out of the mesh, 1 of 1 pods", "Mesh " + before.Name + " is gone", "kubectl delete crd meshes.tulle.dev", loose.Name} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q", want)
 		}
@@ -81,11 +89,9 @@ func TestUninstall(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	for _, where := range []string{ns, single} {
-		for _, pod := range c.Pods(t, where, "app=server") {
-			if pod.Labels[names.LabelProxy] != "" || len(pod.Spec.InitContainers) > 0 {
-				t.Errorf("%s/%s carries a proxy", where, pod.Name)
-			}
+	for _, pod := range slices.Concat(c.Pods(t, ns, "app=server"), c.Pods(t, single, "app=server"), c.Pods(t, ns, "app=set")) {
+		if pod.Labels[names.LabelProxy] != "" || len(pod.Spec.InitContainers) > 0 {
+			t.Errorf("%s/%s carries a proxy", pod.Namespace, pod.Name)
 		}
 	}
 	noFailure(t, c.Load(t, ns, false, "-url", "http://server/", "-count", "50").Wait(t, time.Minute), 50)
@@ -122,6 +128,32 @@ apiVersion: v1
 kind: Service
 metadata: {name: behind, namespace: %[1]s}
 spec: {selector: {app: behind}, ports: [{name: http, port: 80, targetPort: 8080}]}
+`
+
+// sets are the other kinds of workloads.
+const sets = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: stateful, namespace: %[1]s}
+spec:
+  serviceName: stateful
+  selector: {matchLabels: {app: set, kind: stateful}}
+  template:
+    metadata: {labels: {app: set, kind: stateful}}
+    spec:
+      terminationGracePeriodSeconds: 10
+      containers: [{name: app, image: "tulle.local/echo:%[2]s", imagePullPolicy: IfNotPresent, args: [-name, set, -http, ":8080"], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: daemon, namespace: %[1]s}
+spec:
+  selector: {matchLabels: {app: set, kind: daemon}}
+  template:
+    metadata: {labels: {app: set, kind: daemon}}
+    spec:
+      terminationGracePeriodSeconds: 10
+      containers: [{name: app, image: "tulle.local/echo:%[2]s", imagePullPolicy: IfNotPresent, args: [-name, set, -http, ":8080"], readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}]
 `
 
 // planned is what an uninstallation would do now.

@@ -67,7 +67,7 @@ func TestThereAndBack(t *testing.T) {
 	if d := cmp.Diff(map[string]string{"keep": "me"}, p.Steps[5].Object.GetAnnotations()); d != "" {
 		t.Error(d)
 	}
-	// Without these, cert-manager would issue another root.
+	// With another issuer there, cert-manager would issue the root again.
 	if d := cmp.Diff(map[string]string{cmv1.IssuerNameAnnotationKey: "tulle-selfsigned"}, p.Steps[0].Object.GetAnnotations()); d != "" {
 		t.Error(d)
 	}
