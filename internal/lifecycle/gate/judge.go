@@ -22,6 +22,10 @@ const slack = 5.0
 // of fewer the slowest, which says nothing.
 const minForLatency = 200
 
+// minForMedian is how many requests a median must rest upon. It needs fewer, and a slow proxy gets few:
+// its clients' proxies prefer the others.
+const minForMedian = 50
+
 // maxClaim bounds what a single proxy can claim to have seen, so that sums stay numbers.
 const maxClaim = 1 << 30
 
@@ -148,11 +152,16 @@ func (l limits) compare(name string, a, b pool, whose string) (problems []string
 		problems = append(problems, fmt.Sprintf("%s: %.1f %% of %s failed in the replaced proxies, %.1f %% of %s %s",
 			name, a.percent(), requests(a.requests), b.percent(), number(b.requests), whose))
 	}
-	if enough := max(l.requests, minForLatency); a.requests < enough || b.requests < enough {
-		return problems
+	slower := func(enough uint64, now, then float64) bool {
+		enough = max(enough, l.requests)
+		return a.requests >= enough && b.requests >= enough && now > then*(1+l.slowdown/100) && now > then+slack
 	}
-	if a.p99 > b.p99*(1+l.slowdown/100) && a.p99 > b.p99+slack {
-		problems = append(problems, fmt.Sprintf("%s: 99 %% of the requests took up to %.1f ms in the replaced proxies, %.1f ms %s", name, a.p99, b.p99, whose))
+	words := "%s: %s of the requests took up to %.1f ms in the replaced proxies, %.1f ms %s"
+	switch {
+	case slower(minForLatency, a.p99, b.p99):
+		problems = append(problems, fmt.Sprintf(words, name, "99 %", a.p99, b.p99, whose))
+	case slower(minForMedian, a.p50, b.p50):
+		problems = append(problems, fmt.Sprintf(words, name, "half", a.p50, b.p50, whose))
 	}
 	return problems
 }
@@ -171,12 +180,12 @@ func (l limits) together(pairs []pair) []string {
 func pools(all []upgrade.Seen) map[string]pool {
 	// In one order: floating-point sums depend on it.
 	sorted := slices.SortedFunc(slices.Values(all), func(a, b upgrade.Seen) int {
-		return cmp.Or(cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.Requests, b.Requests), cmp.Compare(a.P99, b.P99))
+		return cmp.Or(cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.Requests, b.Requests), cmp.Compare(a.P99, b.P99), cmp.Compare(a.P50, b.P50))
 	})
 	out := map[string]pool{}
 	for _, p := range sorted {
 		n := min(p.Requests, maxClaim)
-		out[p.Workload] = out[p.Workload].plus(pool{n, min(p.Failures, n), max(p.P99, 0)})
+		out[p.Workload] = out[p.Workload].plus(pool{n, min(p.Failures, n), max(p.P50, 0), max(p.P99, 0)})
 	}
 	return out
 }
@@ -184,6 +193,7 @@ func pools(all []upgrade.Seen) map[string]pool {
 func (p pool) plus(q pool) pool {
 	sum := pool{requests: p.requests + q.requests, failures: p.failures + q.failures}
 	if sum.requests > 0 {
+		sum.p50 = (p.p50*float64(p.requests) + q.p50*float64(q.requests)) / float64(sum.requests)
 		sum.p99 = (p.p99*float64(p.requests) + q.p99*float64(q.requests)) / float64(sum.requests)
 	}
 	return sum

@@ -100,8 +100,16 @@ func TestJudge(t *testing.T) {
 			replaced: proxies{saw(cart, "c-0", 400, 0, 3)}, others: proxies{saw(cart, "c-2", 400, 0, 1)},
 			want: v1alpha1.GatePassed, message: "0.0 % of 400 requests failed in the replaced proxies, 0.0 % of 400 in those they are compared with",
 		},
+		"slow, and so it gets few requests": {
+			replaced: proxies{saw(cart, "c-0", 168, 0, 900)}, others: proxies{saw(cart, "c-2", 4000, 0, 380)},
+			want: v1alpha1.GateFailed, message: "shop/Deployment/cart: half of the requests took up to 450.0 ms in the replaced proxies, 190.0 ms in the others",
+		},
+		"half of very few are slow": {
+			replaced: proxies{saw(cart, "c-0", 49, 0, 900)}, others: proxies{saw(cart, "c-2", 4000, 0, 380)},
+			want: v1alpha1.GatePassed, message: "0.0 % of 49 requests failed in the replaced proxies, 0.0 % of 4,000 in those they are compared with",
+		},
 		"one slow request of a few": {
-			replaced: proxies{saw(cart, "c-0", 100, 0, 900)}, others: proxies{saw(cart, "c-2", 400, 0, 18)},
+			replaced: proxies{with(saw(cart, "c-0", 100, 0, 900), func(s *upgrade.Seen) { s.P50 = 9 })}, others: proxies{saw(cart, "c-2", 400, 0, 18)},
 			want: v1alpha1.GatePassed, message: "0.0 % of 100 requests failed in the replaced proxies, 0.0 % of 400 in those they are compared with",
 		},
 		"a rejection without any traffic": {

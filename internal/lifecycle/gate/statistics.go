@@ -16,7 +16,7 @@ const (
 // pool is the traffic of several proxies.
 type pool struct {
 	requests, failures uint64
-	p99                float64 // ms, each proxy's weighted by its requests
+	p50, p99           float64 // ms, each proxy's weighted by its requests
 }
 
 // percent of the requests that failed.

@@ -51,13 +51,13 @@ func TestWorseOfMany(t *testing.T) {
 		a, b pool
 		want bool
 	}{
-		{pool{1 << 30, 1 << 29, 0}, pool{1 << 30, 1 << 29, 0}, false},
-		{pool{1 << 30, 1<<29 + 1<<17, 0}, pool{1 << 30, 1 << 29, 0}, true},
-		{pool{1 << 30, 1<<29 + 1<<12, 0}, pool{1 << 30, 1 << 29, 0}, false},
-		{pool{1 << 40, 1 << 40, 0}, pool{1 << 40, 0, 0}, true},
-		{pool{600000, 40, 0}, pool{600000, 0, 0}, true},
-		{pool{0, 0, 0}, pool{600000, 0, 0}, false},
-		{pool{600000, 600000, 0}, pool{0, 0, 0}, false},
+		{pool{requests: 1 << 30, failures: 1 << 29}, pool{requests: 1 << 30, failures: 1 << 29}, false},
+		{pool{requests: 1 << 30, failures: 1<<29 + 1<<17}, pool{requests: 1 << 30, failures: 1 << 29}, true},
+		{pool{requests: 1 << 30, failures: 1<<29 + 1<<12}, pool{requests: 1 << 30, failures: 1 << 29}, false},
+		{pool{requests: 1 << 40, failures: 1 << 40}, pool{requests: 1 << 40, failures: 0}, true},
+		{pool{requests: 600000, failures: 40}, pool{requests: 600000, failures: 0}, true},
+		{pool{requests: 0, failures: 0}, pool{requests: 600000, failures: 0}, false},
+		{pool{requests: 600000, failures: 600000}, pool{requests: 0, failures: 0}, false},
 	} {
 		began := time.Now()
 		if got := worse(c.a, c.b, chance); got != c.want {
@@ -72,18 +72,18 @@ func TestWorseOfMany(t *testing.T) {
 // TestWorseTogether has the figures of a textbook's kind: in both workloads failures are as frequent in
 // the replaced proxies as in the others, but those serve more of the workload that fails.
 func TestWorseTogether(t *testing.T) {
-	fails, works := pair{pool{900, 450, 0}, pool{100, 50, 0}}, pair{pool{100, 0, 0}, pool{900, 0, 0}}
+	fails, works := pair{pool{requests: 900, failures: 450}, pool{requests: 100, failures: 50}}, pair{pool{requests: 100, failures: 0}, pool{requests: 900, failures: 0}}
 	if worseTogether([]pair{fails, works}) {
 		t.Error("the mixture of workloads counts as a difference")
 	}
 	var many []pair
 	for i := range 5 {
-		many = append(many, pair{pool{40, 3, 0}, pool{40, 0, 0}})
+		many = append(many, pair{pool{requests: 40, failures: 3}, pool{requests: 40, failures: 0}})
 		if got, want := worseTogether(many), i >= 3; got != want {
 			t.Errorf("3 of 40 against 0 of 40 in %d workloads: %v", i+1, got)
 		}
 	}
-	if n, got, expected := excess(append(many, pair{pool{1000, 9, 0}, pool{}})); fmt.Sprint(n, got, expected) != "200 15 0" {
+	if n, got, expected := excess(append(many, pair{pool{requests: 1000, failures: 9}, pool{}})); fmt.Sprint(n, got, expected) != "200 15 0" {
 		t.Errorf("excess: %v %v %v", n, got, expected)
 	}
 }
