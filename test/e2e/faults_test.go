@@ -89,7 +89,7 @@ func TestFaultyReleases(t *testing.T) {
 			sent, failed := after.Sent-before.Sent, after.Failed-before.Failed
 			t.Logf("%d of %d requests failed (%v), slowest %v", failed, sent, after.Failures, after.Max)
 			// Half as many again, because the pods' shares are not equal at all times.
-			if most := 1.5 * f.fails / replicas * float64(sent) + float64(f.cut); float64(failed) > most {
+			if most := 1.5*f.fails/replicas*float64(sent) + float64(f.cut); float64(failed) > most {
 				t.Errorf("%d of %d requests failed, at most %.0f may: %v", failed, sent, most, after.Failures)
 			}
 			if f.fails > 0 && failed == 0 {
