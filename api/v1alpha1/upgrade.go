@@ -24,10 +24,9 @@ type Upgrade struct {
 	// +optional
 	// +kubebuilder:default="Pause"
 	OnDifference OnDifference `json:"onDifference,omitempty"`
-	// Waves say which proxies are replaced, and in which order. Left out: one pod each of at most 5 %
-	// of the workloads with three or more replicas, then 25 %, 50 % and 100 % of all pods; workloads
-	// with a single replica come last. Pods or namespaces with the label tulle.dev/upgrade=first come
-	// before all others, those with tulle.dev/upgrade=never are left alone.
+	// Waves say which proxies are replaced, in which order. Left out: one pod each of at most 5 % of the
+	// workloads with three or more replicas, then 25 %, 50 % and 100 % of all pods, single replicas last.
+	// Pods or namespaces labelled tulle.dev/upgrade=first come before all, those with "never" not at all.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -224,33 +223,40 @@ const (
 
 // UpgradeStatus is how a change of the version goes, or went.
 type UpgradeStatus struct {
-	// From and To are releases.
+	// From is the release that the mesh comes from.
 	From string `json:"from"`
-	To   string `json:"to"`
+	// To is the release that it goes to.
+	To string `json:"to"`
 	// Requested is spec.version as it was seen last. A release that was rolled back is tried again once
 	// spec.version has been changed to another one and back.
 	// +optional
 	Requested string `json:"requested,omitempty"`
-	// Phase it is in, and since when.
+	// Phase it is in: Preflight, Shadow, ControlPlane, DataPlane, then Completed; or RollingBack, then
+	// RolledBack.
 	Phase UpgradePhase `json:"phase"`
-	Since metav1.Time  `json:"since"`
-	// Started is when it began; Finished when it was completed or rolled back.
+	// Since is when it came to this phase.
+	Since metav1.Time `json:"since"`
+	// Started is when it began.
 	Started metav1.Time `json:"started"`
+	// Finished is when it was completed or rolled back.
 	// +optional
 	Finished *metav1.Time `json:"finished,omitempty"`
 	// Message says what it waits for, or why it was rolled back.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Wave is the one under way, counted from 1, of Waves; WaveDone is when its last proxy was replaced.
+	// Wave is the one under way, counted from 1.
 	// +optional
 	Wave int32 `json:"wave,omitempty"`
+	// Waves is how many there are; the last one is the Gateways'.
 	// +optional
 	Waves int32 `json:"waves,omitempty"`
+	// WaveDone is when the last proxy of the wave was replaced.
 	// +optional
 	WaveDone *metav1.Time `json:"waveDone,omitempty"`
-	// Proxies that take part, and Replaced of them.
+	// Proxies that take part.
 	// +optional
 	Proxies int32 `json:"proxies,omitempty"`
+	// Replaced of them run the release that it goes to.
 	// +optional
 	Replaced int32 `json:"replaced,omitempty"`
 	// Difference sums up what the new control plane would send, against the old one.
@@ -265,6 +271,7 @@ type UpgradeStatus struct {
 
 // GateResult is how a wave was judged.
 type GateResult struct {
+	// Wave that was judged.
 	Wave int32 `json:"wave"`
 	// Result is Passed, Failed or NoEvidence.
 	Result GateVerdict `json:"result"`
