@@ -85,7 +85,7 @@ func (u *uninstall) run(ctx context.Context) error {
 	case !u.yes && !u.agreed(p):
 		return fmt.Errorf("not agreed to: nothing was done (--yes does not ask)")
 	}
-	if err := u.unmesh(ctx, seen, p); err != nil {
+	if err := u.unmesh(ctx, p); err != nil {
 		return err
 	}
 	if seen.Mesh != nil {

@@ -40,9 +40,9 @@ func await(ctx context.Context, timeout time.Duration, look func(context.Context
 }
 
 // unmesh takes workloads out of the mesh.
-func (u *uninstall) unmesh(ctx context.Context, seen unmesh.Seen, p unmesh.Plan) error {
+func (u *uninstall) unmesh(ctx context.Context, p unmesh.Plan) error {
 	if p.Permissive {
-		if err := u.permit(ctx, *seen.Mesh); err != nil {
+		if err := u.permit(ctx); err != nil {
 			return fmt.Errorf("permit plaintext: %w", err)
 		}
 	}
@@ -56,12 +56,13 @@ func (u *uninstall) unmesh(ctx context.Context, seen unmesh.Seen, p unmesh.Plan)
 }
 
 // permit lets meshed pods take plaintext: those that are out of the mesh have nothing else to offer.
-func (u *uninstall) permit(ctx context.Context, m v1alpha1.Mesh) error {
+func (u *uninstall) permit(ctx context.Context) error {
 	was, err := u.c.Inbound(ctx)
 	if err != nil {
 		return err
 	}
-	if m, err = u.c.ActiveMesh(ctx); err != nil { // as it is now: its status changes all the time
+	m, err := u.c.ActiveMesh(ctx) // as it is now: its status changes all the time
+	if err != nil {
 		return err
 	}
 	spec := map[string]any{"mtls": map[string]any{"mode": string(v1alpha1.MTLSPermissive)}}
