@@ -80,7 +80,8 @@ var rules = []rule{
 // pure packages must not see the clock, chance or the machine: not even by a direct import.
 var pure = []string{
 	"internal/controlplane/incr", "internal/controlplane/model", "internal/controlplane/gatewayapi", "internal/controlplane/envoy",
-	"internal/controlplane/rights", "internal/controlplane/pipeline", "internal/lifecycle/plan", "internal/lifecycle/render", "internal/lifecycle/health", "internal/lifecycle/shadow", "internal/slots",
+	"internal/controlplane/rights", "internal/controlplane/pipeline", "internal/lifecycle/plan", "internal/lifecycle/render", "internal/lifecycle/health", "internal/lifecycle/shadow",
+	"internal/lifecycle/scale", "internal/lifecycle/missing", "internal/slots",
 }
 
 var impure = []string{"os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "net", "net/http", "io/ioutil"}
