@@ -183,6 +183,6 @@ func share(n, percent int) int { return (n*percent + 99) / 100 }
 
 func hash(s string) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(s)) //nolint:errcheck // never fails
+	h.Write([]byte(s))
 	return h.Sum64()
 }
