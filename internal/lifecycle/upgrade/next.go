@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -258,6 +259,10 @@ func (u *run) rest() Decision {
 
 func (u *run) decision() Decision {
 	s := u.s
+	if !u.Complete {
+		// A slot that seems to be idle may be connected to the replica that did not answer.
+		u.moves = slices.DeleteFunc(u.moves, func(m Move) bool { return len(m.Images) > 0 })
+	}
 	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
 	switch s.Phase {
 	case v1alpha1.PhasePreflight:

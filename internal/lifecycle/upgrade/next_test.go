@@ -179,6 +179,35 @@ func TestSilence(t *testing.T) {
 	w.all("0.2.0")
 }
 
+// TestPartialSilence: while one replica does not answer, no slot gets another image: it may still have
+// connections, and be known to that replica alone.
+func TestPartialSilence(t *testing.T) {
+	w := newWorld(t, 13, 4)
+	w.wanted = "0.2.0"
+	images := func(d Decision) (n int) {
+		for _, m := range d.Moves {
+			n += len(m.Images)
+		}
+		return n
+	}
+	met := 0
+	for range 300 {
+		in := w.input()
+		if images(Next(in)) > 0 {
+			met++
+			in.Complete = false
+			if d := Next(in); images(d) > 0 {
+				t.Errorf("%+v", d.Moves)
+			}
+		}
+		w.operate(-1)
+		w.pass(2 * time.Second)
+	}
+	if met < 4 {
+		t.Errorf("only %d rounds would have changed an image", met)
+	}
+}
+
 // TestLeftOut: pods that opted out, can't be replaced or are not Ready don't hold an upgrade up, and
 // are told; the last are replaced once they are Ready.
 func TestLeftOut(t *testing.T) {
