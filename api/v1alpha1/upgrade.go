@@ -156,8 +156,8 @@ type Gates struct {
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 100",message="write 0 to 100 percentage points"
 	MaxFailurePercent *int32 `json:"maxFailurePercent,omitempty"`
-	// MaxSlowdownPercent is by how many percent the 99th percentile of the latency may be above that of
-	// the proxies not yet replaced.
+	// MaxSlowdownPercent is by how many percent the median and the 99th percentile of the latency may be
+	// above those of the proxies not yet replaced.
 	// +optional
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 10000",message="write 1 to 10000 percent"
