@@ -231,6 +231,10 @@ type UpgradeStatus struct {
 	// spec.version has been changed to another one and back.
 	// +optional
 	Requested string `json:"requested,omitempty"`
+	// CatchUp: To serves already, and only proxies that were left behind are brought to it. There are no
+	// waves and no gates, and nothing goes back.
+	// +optional
+	CatchUp bool `json:"catchUp,omitempty"`
 	// Phase it is in: Preflight, Shadow, ControlPlane, DataPlane, then Completed; or RollingBack, then
 	// RolledBack.
 	Phase UpgradePhase `json:"phase"`

@@ -33,8 +33,6 @@ type Plan struct {
 	Again time.Duration
 	// Events are worth telling, once the steps are done.
 	Events []upgrade.Event
-	// Compare and Ask want Observed.Upgrade to have Difference or External next time.
-	Compare, Ask bool
 }
 
 // Step is a few objects to bring about.
@@ -59,7 +57,7 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 		return conflicted(m, o)
 	}
 	d := decide(m, o, known, now)
-	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: append(d.up.Events, d.rotationEvents()...), Compare: d.up.Compare, Ask: d.up.Ask}
+	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: append(d.up.Events, d.rotationEvents()...)}
 	switch {
 	case !o.CertManager || !o.GatewayAPI:
 		// A kind is served some time after its definition was seen, and nothing tells when.

@@ -52,7 +52,8 @@ func (d *decision) choose(known release.Catalog) {
 	}
 	in := upgrade.Input{
 		Spec: d.mesh.Spec.Upgrade, Wanted: d.wanted.Version, Status: d.mesh.Status.Upgrade, Serving: current.Version,
-		Pods: d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
+		Gateways: d.mesh.Status.GatewayVersion,
+		Pods:     d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
 		Difference: d.seen.Rollout.Difference, External: d.seen.Rollout.External, ExternalProblem: d.seen.Rollout.ExternalProblem,
 		Obstacles: d.obstacles(), Judge: gate.Judge, Now: d.now,
 		Image: func(version string) string {
@@ -117,13 +118,11 @@ func (d decision) obstacles() []string {
 // judgeUpgraded says whether every proxy runs the version asked for.
 func (d decision) judgeUpgraded() health.Verdict {
 	s := d.up.Status
-	if d.unknown || s == nil && !d.none {
-		return health.Verdict{Good: !d.unknown, Reason: v1alpha1.ReasonUpToDate, Message: "no change of the version is under way"}
-	}
-	if s == nil {
-		return health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh is being installed"}
-	}
 	switch {
+	case d.unknown:
+		return blocked("a known version must be asked for first, see the condition Valid")
+	case s == nil:
+		return health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "no change of the version is under way"}
 	case s.Phase == v1alpha1.PhaseCompleted:
 		v := health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh runs " + s.To}
 		if s.Message != "" {

@@ -23,6 +23,8 @@ type Input struct {
 	Status *v1alpha1.UpgradeStatus
 	// Serving is the version that the control plane's Service leads to; empty: it is not there yet.
 	Serving string
+	// Gateways is the version that Gateways' proxies are deployed from now.
+	Gateways string
 	// Image is the proxy image of a version, Allowed whether proxies of the one may live beside a
 	// control plane of the other.
 	Image   func(version string) string
@@ -71,8 +73,8 @@ type Decision struct {
 	Pull string
 	// Moves are the pods to change now.
 	Moves []Move
-	// Compare asks for Difference, Ask for External, next time.
-	Compare, Ask bool
+	// Ask tells that External is waited for.
+	Ask bool
 	// Settled: nothing is under way, so that what belongs to other versions can go.
 	Settled bool
 	// Events are what is worth telling, once.
@@ -140,7 +142,7 @@ type run struct {
 	moves  []Move
 	events []Event
 	ask    bool
-	// gateways: the Gateways' proxies have their turn, or had it.
+	// gateways: the Gateways' proxies have their turn.
 	gateways bool
 }
 
@@ -174,7 +176,7 @@ func (u *run) begin() {
 		return
 	case s != nil && s.Phase == v1alpha1.PhaseRolledBack && s.To == u.Wanted && s.Requested == u.Wanted:
 		return
-	case s != nil && !u.over() && s.From == u.Wanted:
+	case s != nil && !u.over() && !s.CatchUp && s.From == u.Wanted:
 		u.rollBack("spec.version went back to " + u.Wanted)
 		return
 	case s != nil && !u.over() && !u.nearAll(u.Wanted):
@@ -186,7 +188,7 @@ func (u *run) begin() {
 	default:
 		if late := u.stragglers(); late != "" {
 			u.start(late, v1alpha1.PhaseDataPlane)
-			u.s.Wave = 1
+			u.s.CatchUp = true
 		}
 	}
 }
@@ -268,7 +270,7 @@ func (u *run) decision() Decision {
 	case v1alpha1.PhasePreflight:
 		d.Deploy = []string{s.From}
 	case v1alpha1.PhaseShadow:
-		d.Deploy, d.Compare = []string{s.From, s.To}, true
+		d.Deploy = []string{s.From, s.To}
 	case v1alpha1.PhaseRollingBack:
 		d.Deploy = []string{s.From, s.To}
 		if ready, _ := u.Deployed(s.From); !ready && u.Serving == s.To {
@@ -276,13 +278,14 @@ func (u *run) decision() Decision {
 		}
 	case v1alpha1.PhaseControlPlane, v1alpha1.PhaseDataPlane:
 		d.Deploy, d.Serve = []string{s.From, s.To}, s.To
-		if u.gateways {
+		if s.CatchUp {
+			d.Deploy = []string{s.To}
+		}
+		// Once they are of the new release nothing but a rollback sends them back.
+		if u.gateways || s.CatchUp || u.Gateways == s.To {
 			d.Gateways = s.To
 		}
 	case v1alpha1.PhaseCompleted, v1alpha1.PhaseRolledBack: // rest's
-	}
-	if d.Deploy[0] == d.Deploy[len(d.Deploy)-1] {
-		d.Deploy = d.Deploy[:1] // a straggler of another patch release, or none
 	}
 	return d
 }

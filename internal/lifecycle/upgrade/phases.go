@@ -22,9 +22,6 @@ const shown = 3
 func (u *run) phase() {
 	if u.Spec.Paused && u.s.Phase != v1alpha1.PhaseRollingBack {
 		u.s.Message = "paused by spec.upgrade.paused"
-		if u.s.Phase == v1alpha1.PhaseDataPlane {
-			u.gateways = u.wavesDone()
-		}
 		return
 	}
 	switch u.s.Phase {
@@ -142,7 +139,11 @@ func (u *run) dataPlane() {
 	waves, _ := Waves(u.Spec.Waves, u.Pods)
 	all := u.count(slices.Concat(waves...), goal)
 	u.s.Proxies, u.s.Replaced = int32(all.total), int32(all.done) //nolint:gosec // pods
-	u.s.Waves = int32(len(waves)) + 1                             //nolint:gosec // the last one is the Gateways'
+	if u.s.CatchUp {
+		u.catchUp(slices.Concat(waves...), all, goal)
+		return
+	}
+	u.s.Waves = int32(len(waves)) + 1 //nolint:gosec // the last one is the Gateways'
 	u.s.Wave = min(max(u.s.Wave, 1), u.s.Waves)
 	if all.open > 0 && u.wavesDone() {
 		u.s.Wave = int32(len(waves)) //nolint:gosec // a pod became Ready late: it is replaced and judged with the last wave
@@ -174,6 +175,17 @@ func (u *run) dataPlane() {
 	}
 	u.s.Message = leftOut(u.Pods, goal)
 	u.finish(v1alpha1.PhaseCompleted, "UpgradeCompleted", fmt.Sprintf("%d of %d proxies were replaced", u.s.Replaced, u.s.Proxies))
+}
+
+// catchUp replaces the proxies that were left behind. The release has passed its gates: one that can't
+// be replaced goes on as it is.
+func (u *run) catchUp(pods []Pod, all tally, goal Goal) {
+	u.replace(all, all.total)
+	if all.open > len(all.failed) || u.tidyUp(pods, goal) {
+		return
+	}
+	u.s.Message = leftOut(u.Pods, goal)
+	u.finish(v1alpha1.PhaseCompleted, "CaughtUp", fmt.Sprintf("%d of %d proxies are of %s", u.s.Replaced, u.s.Proxies, u.s.To))
 }
 
 // wavesDone tells whether only the Gateways are left.
