@@ -16,12 +16,12 @@ import (
 
 // lookAtChecks asks what a phase of an upgrade depends on and nobody watches: what the new control
 // plane would change, and what the external gate says.
-func (r *Reconciler) lookAtChecks(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) error {
+func (r *Reconciler) lookAtChecks(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) {
 	u := m.Status.Upgrade
 	if u == nil {
-		return nil
+		return
 	}
-	if u.Phase == v1alpha1.PhaseShadow || u.Phase == v1alpha1.PhasePreflight {
+	if u.Phase == v1alpha1.PhaseShadow {
 		r.compare(ctx, u, o)
 	}
 	external := m.Spec.Upgrade.Gates.External
@@ -30,11 +30,10 @@ func (r *Reconciler) lookAtChecks(ctx context.Context, m *v1alpha1.Mesh, o *plan
 		v, message, err := r.External.Ask(ctx, *external)
 		if err != nil {
 			o.Rollout.ExternalProblem = err.Error()
-			return nil
+			return
 		}
 		o.Rollout.External = &v1alpha1.GateResult{Wave: u.Wave, Result: v, Message: message}
 	}
-	return nil
 }
 
 // compare is best effort: as long as a replica does not answer, there is no difference to show.

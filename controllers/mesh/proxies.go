@@ -26,8 +26,7 @@ import (
 
 // ControlPlanes asks replicas of control planes what they know; see Debug, which does.
 type ControlPlanes interface {
-	Load(ctx context.Context, pods []corev1.Pod) (connected *int32, cpu *float64)
-	Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool)
+	Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, cpu *float64, complete bool)
 	Difference(ctx context.Context, oldPods, newPods []corev1.Pod) (*shadow.Difference, error)
 }
 
@@ -45,56 +44,17 @@ func NewDebug() Debug {
 	return Debug{Client: &http.Client{Timeout: askTimeout, Transport: &http.Transport{IdleConnTimeout: time.Minute}}}
 }
 
-// Load counts the pods that are connected to any of the replicas, and adds up the cores that these use.
-// One that doesn't answer, or doesn't tell, makes the number unknown, rather than too small.
-func (d Debug) Load(ctx context.Context, replicas []corev1.Pod) (connected *int32, cpu *float64) {
-	all, complete := d.askAll(ctx, replicas)
-	if !complete {
-		return nil, nil
-	}
-	pods := map[[2]string]bool{}
-	cores, told := 0.0, true
-	for _, a := range all {
-		for _, p := range a.Proxies {
-			pods[[2]string{p.Namespace, p.Pod}] = true
-		}
-		if a.CPU == nil {
-			told = false
-			continue
-		}
-		cores += *a.CPU
-	}
-	n := int32(len(pods)) //nolint:gosec // pods
-	if !told {
-		return &n, nil
-	}
-	return &n, &cores
-}
-
-// Proxies lists the proxies that are connected to these replicas, sorted, each slot of a pod once.
-// complete is false if no replica is ready, or one of those that are did not answer: then a proxy that
-// is missing may be connected all the same. Replicas that are not ready may have connections too, and
-// are asked; that such a one doesn't answer says nothing.
-func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, complete bool) {
-	answers, complete := d.askAll(ctx, pods)
-	var all []connection
-	for _, a := range answers {
-		all = append(all, a.Proxies...)
-	}
-	return newest(all), complete
-}
-
-// reply is what a replica answers.
-type reply struct {
-	Proxies []connection `json:"proxies"`
-	// CPU is how many cores it uses; nil: it doesn't tell.
-	CPU *float64 `json:"cpu"`
-}
-
-// askAll gives the answers of those who answered; complete is as in Proxies.
-func (d Debug) askAll(ctx context.Context, pods []corev1.Pod) (replies []reply, complete bool) {
+// Proxies lists the proxies that are connected to these replicas, sorted, each slot of a pod once, and
+// adds up the cores that the replicas use; nil: one of them doesn't tell. complete is false if no replica
+// is ready, or one of those that are did not answer: then a proxy that is missing may be connected all
+// the same. Replicas that are not ready may have connections too, and are asked; that such a one doesn't
+// answer says nothing.
+func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.Proxy, cpu *float64, complete bool) {
 	type answer struct {
-		reply
+		Proxies []connection `json:"proxies"`
+		// CPU is how many cores it uses; nil: it doesn't tell.
+		CPU *float64 `json:"cpu"`
+
 		failed, lack bool
 	}
 	answers := make(chan answer)
@@ -106,18 +66,38 @@ func (d Debug) askAll(ctx context.Context, pods []corev1.Pod) (replies []reply, 
 		asked++
 		complete = complete || ready(p)
 		go func() {
-			all, err := d.ask(ctx, p.Status.PodIP)
-			answers <- answer{all, err != nil, err != nil && ready(p)}
+			var a answer
+			if d.get(ctx, p.Status.PodIP, names.PathProxies, &a) != nil {
+				a = answer{failed: true, lack: ready(p)}
+			}
+			answers <- a
 		}()
 	}
+	cores, told := 0.0, true
+	var all []connection
 	for range asked {
 		a := <-answers
 		complete = complete && !a.lack
-		if !a.failed {
-			replies = append(replies, a.reply)
+		all = append(all, a.Proxies...)
+		if a.CPU != nil {
+			cores += *a.CPU
+		} else if !a.failed {
+			told = false
 		}
 	}
-	return replies, complete
+	if complete && told {
+		cpu = &cores
+	}
+	return newest(all), cpu, complete
+}
+
+// connected counts pods, of which a proxy in either slot may be connected.
+func connected(list []upgrade.Proxy) int32 {
+	pods := map[[2]string]bool{}
+	for _, p := range list {
+		pods[[2]string{p.Namespace, p.Pod}] = true
+	}
+	return int32(len(pods)) //nolint:gosec // pods
 }
 
 // newest are the connections as proxies. A slot that has just connected anew may still have its former
@@ -168,25 +148,25 @@ func (c connection) proxy() upgrade.Proxy {
 	return p
 }
 
-func (d Debug) ask(ctx context.Context, ip string) (reply, error) {
-	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + names.PathProxies
+// get asks the debug endpoint of a replica and reads its answer.
+func (d Debug) get(ctx context.Context, ip, path string, into any) error {
+	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
 	resp, err := d.Client.Do(req)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return reply{}, fmt.Errorf("ask %s: %s", url, resp.Status)
+		return fmt.Errorf("ask %s: %s", url, resp.Status)
 	}
-	var answer reply
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
-		return reply{}, fmt.Errorf("read the answer of %s: %w", url, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	return answer, nil
+	return nil
 }
 
 func ready(p corev1.Pod) bool {

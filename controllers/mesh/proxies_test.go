@@ -56,12 +56,12 @@ func TestConnected(t *testing.T) {
 		"one is ending":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.9", "False")}, answers{"192.0.2.1": two}, 2, 0.25},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, cpu := Debug{Client: &http.Client{Transport: c.answers}}.Load(t.Context(), c.pods)
+			list, cpu, complete := Debug{Client: &http.Client{Transport: c.answers}}.Proxies(t.Context(), c.pods)
 			if (cpu == nil) != (c.cpu == 0) || cpu != nil && *cpu != c.cpu {
 				t.Errorf("got %v cores, want %v", cpu, c.cpu)
 			}
-			if c.want < 0 && got != nil || c.want >= 0 && (got == nil || *got != c.want) {
-				t.Errorf("got %v, want %d", got, c.want)
+			if got := connected(list); complete != (c.want >= 0) || complete && got != c.want {
+				t.Errorf("got %d, complete: %v, want %d", got, complete, c.want)
 			}
 		})
 	}
@@ -91,18 +91,18 @@ func TestProxies(t *testing.T) {
 	}
 	all := answers{"192.0.2.1": old, "192.0.2.2": today, "192.0.2.3": again}
 	for _, pods := range [][]corev1.Pod{{one, two, three, gone}, {gone, three, two, one}, {two, one, three}} {
-		got, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), pods)
+		got, _, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), pods)
 		if d := cmp.Diff(want, got); d != "" || !complete {
 			t.Errorf("complete: %v (-want +got):\n%s", complete, d)
 		}
 	}
 	delete(all, "192.0.2.3")
-	got, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), []corev1.Pod{one, two, three})
+	got, _, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), []corev1.Pod{one, two, three})
 	want[0].Phase = protocol.PhaseStarting
 	if d := cmp.Diff(want, got); d != "" || complete {
 		t.Errorf("one is silent: complete: %v (-want +got):\n%s", complete, d)
 	}
-	if _, complete := (Debug{Client: &http.Client{Transport: all}}).Proxies(t.Context(), nil); complete {
+	if _, _, complete := (Debug{Client: &http.Client{Transport: all}}).Proxies(t.Context(), nil); complete {
 		t.Error("nobody was asked, and nothing is missing")
 	}
 }
@@ -125,7 +125,7 @@ func TestProxiesAtOnce(t *testing.T) {
 	wg.Add(2)
 	none := `{"proxies":[]}`
 	d := Debug{Client: &http.Client{Transport: slow{answers{"192.0.2.1": none, "192.0.2.2": none}, &wg}}}
-	if _, complete := d.Proxies(t.Context(), []corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}); !complete {
+	if _, _, complete := d.Proxies(t.Context(), []corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}); !complete {
 		t.Error("a replica did not answer")
 	}
 }

@@ -5,14 +5,9 @@ package mesh
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,21 +25,8 @@ const confirmAfter = time.Second
 // yet read everything, or that is of a release that doesn't tell, is an error.
 func (d Debug) Translation(ctx context.Context, pod corev1.Pod) (shadow.Translation, error) {
 	var t shadow.Translation
-	url := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(names.PortMonitor)) + names.PathTranslation
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
+	if err := d.get(ctx, pod.Status.PodIP, names.PathTranslation, &t); err != nil {
 		return t, fmt.Errorf("ask Pod %s for its translation: %w", pod.Name, err)
-	}
-	resp, err := d.Client.Do(req)
-	if err != nil {
-		return t, fmt.Errorf("ask Pod %s for its translation: %w", pod.Name, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return t, fmt.Errorf("ask Pod %s for its translation: %s", pod.Name, resp.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&t); err != nil {
-		return t, fmt.Errorf("read the translation of Pod %s: %w", pod.Name, err)
 	}
 	if !t.Synced {
 		return t, fmt.Errorf("ask Pod %s for its translation: it has not read the whole cluster yet", pod.Name)

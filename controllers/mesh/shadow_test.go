@@ -57,7 +57,7 @@ func TestDifference(t *testing.T) {
 		"no old one":             {nil, two, nil, []string{world(true, "1", "1")}, ""},
 		"not synced yet":         {one, two, []string{world(true, "1", "1")}, []string{world(false, "1", "1")}, "error: not read the whole cluster"},
 		"an older release":       {one, two, nil, []string{world(true, "1", "1")}, "error: 404"},
-		"not JSON":               {one, two, []string{"<html>"}, []string{world(true, "1", "1")}, "error: read the translation"},
+		"not JSON":               {one, two, []string{"<html>"}, []string{world(true, "1", "1")}, "error: read the answer of http://192.0.2.1:15014/debug/translation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Debug{Client: &http.Client{Transport: &tells{answers: map[string][]string{"192.0.2.1": c.told, "192.0.2.2": c.toldToo}}}}

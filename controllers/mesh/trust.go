@@ -5,13 +5,8 @@ package mesh
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -165,7 +160,8 @@ func (d Debug) Trust(ctx context.Context, pods []corev1.Pod) []rotation.Replica 
 	for i := range out {
 		go func() {
 			// One that can't be asked, or is of a release that does not tell, is known by its missing report.
-			if report, err := d.trust(ctx, ips[i]); err == nil {
+			report := &protocol.TrustReport{}
+			if d.get(ctx, ips[i], names.PathTrust, report) == nil {
 				out[i].Report = report
 			}
 			done <- struct{}{}
@@ -176,25 +172,4 @@ func (d Debug) Trust(ctx context.Context, pods []corev1.Pod) []rotation.Replica 
 	}
 	slices.SortFunc(out, func(a, b rotation.Replica) int { return strings.Compare(a.Pod, b.Pod) })
 	return out
-}
-
-func (d Debug) trust(ctx context.Context, ip string) (*protocol.TrustReport, error) {
-	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + names.PathTrust
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := d.Client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask %s: %s", url, resp.Status)
-	}
-	out := &protocol.TrustReport{}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
-		return nil, fmt.Errorf("ask %s: %w", url, err)
-	}
-	return out, nil
 }

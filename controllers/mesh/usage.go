@@ -31,7 +31,11 @@ func (r *Reconciler) lookAtProxies(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		o.Proxies.ByVersion[p.Labels[names.LabelVersion]]++
 	}
 	if m.DeletionTimestamp.IsZero() {
-		o.Proxies.Connected, o.CPU = r.ControlPlanes.Load(ctx, replicas(o))
+		o.Rollout.Proxies, o.CPU, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
+		if o.Rollout.Complete {
+			n := connected(o.Rollout.Proxies)
+			o.Proxies.Connected = &n
+		}
 	}
 	return nil
 }

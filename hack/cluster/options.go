@@ -30,17 +30,7 @@ func (o *options) layout() (layout.Layout, error) { return host.Find(o.name, o.i
 func (o *options) live() (layout.Layout, error) { return host.FindLive(o.name, o.index, o.state) }
 
 func (o *options) builder() (*parts.Builder, error) {
-	repo, err := parts.FindRepo()
-	if err != nil {
-		return nil, err
-	}
-	cache := o.cache
-	if cache == "" {
-		if cache, err = parts.CacheDir(); err != nil {
-			return nil, err
-		}
-	}
-	return &parts.Builder{Repo: repo, Cache: cache, Progress: say}, nil
+	return parts.NewBuilder(o.cache, say)
 }
 
 // addons finds the add-ons of a comma-separated list; "none" is none.

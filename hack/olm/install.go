@@ -7,22 +7,18 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
 
+	"tulle.dev/tulle/hack/cluster/addon"
 	"tulle.dev/tulle/hack/internal/pack"
 )
 
 //go:embed olm.yaml
 var manifest string
-
-// crds are OLM's own, in its module.
-const crds = "deploy/chart/crds/*.yaml"
 
 // up installs OLM and waits until its two operators are ready.
 func up(ctx context.Context, e *environment) error {
@@ -39,11 +35,11 @@ func up(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	definitions, err := readDefinitions(ctx, e.builder.Repo)
+	crds, err := definitions(ctx, e)
 	if err != nil {
 		return err
 	}
-	if _, err := kubectl(ctx, e, definitions, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+	if _, err := kubectl(ctx, e, crds, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return fmt.Errorf("apply OLM's definitions: %w", err)
 	}
 	if _, err := kubectl(ctx, e, nil, "wait", "--for=condition=Established", "--timeout=60s",
@@ -75,11 +71,11 @@ func down(ctx context.Context, e *environment) error {
 	if _, err := kubectl(ctx, e, own, "delete", "--ignore-not-found", "-f", "-"); err != nil {
 		return fmt.Errorf("remove OLM: %w", err)
 	}
-	definitions, err := readDefinitions(ctx, e.builder.Repo)
+	crds, err := definitions(ctx, e)
 	if err != nil {
 		return err
 	}
-	if _, err := kubectl(ctx, e, definitions, "delete", "--ignore-not-found", "-f", "-"); err != nil {
+	if _, err := kubectl(ctx, e, crds, "delete", "--ignore-not-found", "-f", "-"); err != nil {
 		return fmt.Errorf("remove OLM's definitions: %w", err)
 	}
 	return nil
@@ -97,34 +93,10 @@ func render(image string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// readDefinitions reads OLM's CRDs out of its module.
-func readDefinitions(ctx context.Context, repo string) ([]byte, error) {
-	const module = "github.com/operator-framework/operator-lifecycle-manager"
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Dir = filepath.Join(repo, "hack", "parts", "olm")
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("download module %s: %w\n%s", module, err, out)
-	}
-	var info struct{ Dir string }
-	if err := json.Unmarshal(out, &info); err != nil {
-		return nil, fmt.Errorf("read where module %s is: %w", module, err)
-	}
-	found, err := filepath.Glob(filepath.Join(info.Dir, crds))
-	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("no definitions %s in module %s", crds, module)
-	}
-	var all bytes.Buffer
-	for _, f := range found {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			return nil, fmt.Errorf("read a definition: %w", err)
-		}
-		all.WriteString("---\n")
-		all.Write(text)
-	}
-	return all.Bytes(), nil
+// definitions are OLM's own CRDs, out of its module.
+func definitions(ctx context.Context, e *environment) ([]byte, error) {
+	return addon.Definitions(ctx, filepath.Join(e.builder.Repo, "hack", "parts", "olm"),
+		"github.com/operator-framework/operator-lifecycle-manager", "deploy/chart/crds/*.yaml")
 }
 
 // kubectl runs the cluster's kubectl with input, and returns what it says.

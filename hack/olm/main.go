@@ -100,17 +100,7 @@ func (o *options) with(ctx context.Context, do func(context.Context, *environmen
 }
 
 func (o *options) builder() (*parts.Builder, error) {
-	repo, err := parts.FindRepo()
-	if err != nil {
-		return nil, err
-	}
-	cache := o.cache
-	if cache == "" {
-		if cache, err = parts.CacheDir(); err != nil {
-			return nil, err
-		}
-	}
-	return &parts.Builder{Repo: repo, Cache: cache, Progress: say}, nil
+	return parts.NewBuilder(o.cache, say)
 }
 
 // say writes progress to standard error: standard output is for results.

@@ -42,7 +42,7 @@ func slot(s Spec, name, id string) corev1.Container {
 		Env:             env(s, id),
 		Resources:       slotResources(s.Resources, s.Single),
 		RestartPolicy:   &always,
-		SecurityContext: restricted(),
+		SecurityContext: Restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: names.VolumeRun, MountPath: protocol.RunDir},
 			{Name: names.VolumeToken, MountPath: path.Dir(protocol.TokenFile), ReadOnly: true},
@@ -124,7 +124,7 @@ func Init(s Spec) corev1.Container {
 	if len(s.ExcludeOutboundIPs) > 0 {
 		cmd = append(cmd, "--exclude-outbound-ips="+strings.Join(s.ExcludeOutboundIPs, ","))
 	}
-	sc := restricted()
+	sc := Restricted()
 	sc.RunAsUser, sc.RunAsGroup, sc.RunAsNonRoot = ptr(int64(0)), ptr(int64(0)), ptr(false)
 	sc.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
 	return corev1.Container{
@@ -146,8 +146,8 @@ func Hold(s Spec) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{protocol.SlotCommand, "hold"},
 		Env:             []corev1.EnvVar{{Name: protocol.EnvKind, Value: s.Kind}},
-		Resources:       holdResources(),
-		SecurityContext: restricted(),
+		Resources:       HoldResources(),
+		SecurityContext: Restricted(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: names.VolumeRun, MountPath: protocol.RunDir}},
 		ReadinessProbe: &corev1.Probe{
 			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
@@ -158,8 +158,8 @@ func Hold(s Spec) corev1.Container {
 	}
 }
 
-// restricted is the security context that Pod Security "restricted" asks for, as the proxy's user.
-func restricted() *corev1.SecurityContext {
+// Restricted is the security context that Pod Security "restricted" asks for, as the proxy's user.
+func Restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsUser:                ptr(int64(names.ProxyUID)),
 		RunAsGroup:               ptr(int64(names.ProxyUID)),

@@ -83,8 +83,8 @@ func slotResources(r corev1.ResourceRequirements, single bool) corev1.ResourceRe
 	return out
 }
 
-// holdResources is for a process that sleeps.
-func holdResources() corev1.ResourceRequirements {
+// HoldResources are for a process that sleeps.
+func HoldResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
 			corev1.ResourceCPU:    resource.MustParse("1m"),

@@ -86,7 +86,7 @@ func CertManager() Addon {
 				return nil, err
 			}
 			module := filepath.Join(c.Repo, parts.CertManager().Dir)
-			crds, err := definitions(ctx, module, "github.com/cert-manager/cert-manager", "deploy/crds/*.yaml")
+			crds, err := Definitions(ctx, module, "github.com/cert-manager/cert-manager", "deploy/crds/*.yaml")
 			return append(crds, own...), err
 		},
 	}
@@ -99,7 +99,7 @@ func GatewayAPI() Addon {
 		Name:        "gateway-api",
 		definitions: []string{"gateways.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io", "grpcroutes.gateway.networking.k8s.io"},
 		manifests: func(ctx context.Context, c Cluster, _ string) ([]byte, error) {
-			return definitions(ctx, c.Repo, "sigs.k8s.io/gateway-api", "config/crd/experimental/gateway*.yaml")
+			return Definitions(ctx, c.Repo, "sigs.k8s.io/gateway-api", "config/crd/experimental/gateway*.yaml")
 		},
 	}
 }
@@ -225,9 +225,9 @@ func fill(text string, values map[string]string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// definitions reads files out of the published module in the version that the
+// Definitions reads files out of the published module in the version that the
 // module in folder uses.
-func definitions(ctx context.Context, folder, module, pattern string) ([]byte, error) {
+func Definitions(ctx context.Context, folder, module, pattern string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")

@@ -31,6 +31,21 @@ type Builder struct {
 	goVersion string
 }
 
+// NewBuilder returns the builder of the repository around the working
+// directory. An empty cache is the user's; see CacheDir.
+func NewBuilder(cache string, progress func(line string)) (*Builder, error) {
+	repo, err := FindRepo()
+	if err != nil {
+		return nil, err
+	}
+	if cache == "" {
+		if cache, err = CacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	return &Builder{Repo: repo, Cache: cache, Progress: progress}, nil
+}
+
 // Build returns the path of every part's binary by part name, building those
 // that are missing, in order, with "[n/m]" progress over the missing ones.
 func (b *Builder) Build(ctx context.Context, list []Part) (map[string]string, error) {

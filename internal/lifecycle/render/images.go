@@ -6,12 +6,12 @@ package render
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
+	"tulle.dev/tulle/internal/slots"
 )
 
 // Images brings a release's proxy image to every node before any pod is given it: a slot whose image
@@ -21,7 +21,6 @@ func Images(in Input) Object {
 	meta.Name = names.ImagesDaemonSet(in.Release.Revision())
 	meta.Labels[names.LabelApp] = names.ImagesApp
 	selector := map[string]string{names.LabelApp: names.ImagesApp, names.LabelRevision: in.Release.Revision()}
-	small := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("8Mi")}
 	return object("apps/v1", "DaemonSet", &appsv1.DaemonSet{
 		ObjectMeta: meta,
 		Spec: appsv1.DaemonSetSpec{
@@ -42,13 +41,8 @@ func Images(in Input) Object {
 						Image:           in.Release.ProxyImage,
 						ImagePullPolicy: corev1.PullIfNotPresent,
 						Command:         []string{protocol.SlotCommand, "hold"},
-						Resources:       corev1.ResourceRequirements{Requests: small, Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}},
-						SecurityContext: &corev1.SecurityContext{
-							RunAsUser: ptr(int64(names.ProxyUID)), RunAsGroup: ptr(int64(names.ProxyUID)), RunAsNonRoot: ptr(true),
-							ReadOnlyRootFilesystem: ptr(true), AllowPrivilegeEscalation: ptr(false),
-							Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-							SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-						},
+						Resources:       slots.HoldResources(),
+						SecurityContext: slots.Restricted(),
 					}},
 				},
 			},
