@@ -42,9 +42,9 @@ type sender interface {
 func (o Options) newSender(u *url.URL, shared *http.Transport) sender {
 	switch u.Scheme {
 	case "grpc":
-		return &grpcSender{target: u.Host, method: u.Path, fresh: o.NewConnections}
+		return &grpcSender{target: u.Host, method: u.Path, fresh: o.NewConnections, hold: o.Hold}
 	case "tcp", "banner":
-		return &tcpSender{target: u.Host, first: u.Scheme == "banner", fresh: o.NewConnections}
+		return &tcpSender{target: u.Host, first: u.Scheme == "banner", fresh: o.NewConnections || o.Hold > 0, hold: o.Hold}
 	}
 	return &httpSender{client: &http.Client{Transport: shared, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
@@ -106,6 +106,7 @@ func (s *httpSender) close() { s.client.CloseIdleConnections() }
 type grpcSender struct {
 	target, method string
 	fresh          bool
+	hold           time.Duration
 	conn           *grpc.ClientConn
 }
 
@@ -117,7 +118,7 @@ func (s *grpcSender) send(ctx context.Context) outcome {
 		}
 		s.conn = conn
 	}
-	r, err := report.Invoke(ctx, s.conn, s.method)
+	r, err := s.call(ctx)
 	if s.fresh {
 		s.close()
 	}
@@ -126,6 +127,38 @@ func (s *grpcSender) send(ctx context.Context) outcome {
 		return outcome{status: st.Code().String(), failed: st.Code().String() + ": " + clip(st.Message())}
 	}
 	return outcome{status: codes.OK.String(), report: &r}
+}
+
+func (s *grpcSender) call(ctx context.Context) (r report.Report, err error) {
+	if s.hold == 0 {
+		return report.Invoke(ctx, s.conn, s.method)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := report.OpenStream(ctx, s.conn, s.method)
+	if err != nil {
+		return r, err
+	}
+	err = repeat(ctx, s.hold, func() (err error) {
+		r, err = stream.Ask()
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, stream.Close()
+}
+
+// repeat does something at once, and again ten times a second until the time is over.
+func repeat(ctx context.Context, d time.Duration, do func() error) error {
+	for at, end := time.Now(), time.Now().Add(d); ; at = at.Add(100 * time.Millisecond) {
+		if !sleepUntil(ctx, at) {
+			return ctx.Err()
+		}
+		if err := do(); err != nil || !at.Before(end) {
+			return err
+		}
+	}
 }
 
 func (s *grpcSender) close() {
@@ -138,6 +171,7 @@ func (s *grpcSender) close() {
 type tcpSender struct {
 	target       string
 	first, fresh bool
+	hold         time.Duration
 	conn         net.Conn
 	in           *bufio.Reader
 }
@@ -155,7 +189,7 @@ func (s *tcpSender) send(ctx context.Context) outcome {
 	return out
 }
 
-// exchange reads the banner of a new connection, sends a line and reads it back.
+// exchange reads the banner of a new connection, sends a line and reads it back, or many.
 func (s *tcpSender) exchange(ctx context.Context) (outcome, error) {
 	if s.conn == nil {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.target)
@@ -171,6 +205,15 @@ func (s *tcpSender) exchange(ctx context.Context) (outcome, error) {
 		}
 	}
 	s.deadline(ctx)
+	out := outcome{}
+	err := repeat(ctx, s.hold, func() (err error) {
+		out, err = s.line()
+		return err
+	})
+	return out, err
+}
+
+func (s *tcpSender) line() (outcome, error) {
 	const line = "the quick brown fox\n"
 	if _, err := io.WriteString(s.conn, line); err != nil {
 		return outcome{}, err

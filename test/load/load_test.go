@@ -4,6 +4,7 @@
 package load
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -141,9 +142,56 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
+// TestHold: what is held lasts, and has failed if it was cut before its time.
+func TestHold(t *testing.T) {
+	g := grpc.NewServer()
+	report.Register(g, "a.B", "C", report.Self{Service: "b"}.GRPC)
+	lis := listen(t)
+	go func() { _ = g.Serve(lis) }()
+	cut := listen(t)
+	go func() { // closes each connection after its second line
+		for {
+			c, err := cut.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				in := bufio.NewReader(c)
+				for range 2 {
+					line, _ := in.ReadString('\n')
+					_, _ = io.WriteString(c, line)
+				}
+			}()
+		}
+	}()
+	defer cut.Close()
+	held := func(url string) Summary {
+		t.Helper()
+		s, err := Run(t.Context(), Options{URL: url, Count: 2, Workers: 2, Hold: 400 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	stream := "grpc://" + lis.Addr().String() + "/a.B/Cs"
+	for _, url := range []string{stream, "tcp://" + serveTCP(t, ""), "banner://" + serveTCP(t, "220 hello\n")} {
+		if s := held(url); s.OK != 2 || s.P50 < 400 {
+			t.Errorf("%s: %+v", url, s)
+		}
+	}
+	if s := held("tcp://" + cut.Addr().String()); s.Failed != 2 || s.Failures["EOF"] != 2 {
+		t.Errorf("cut: %+v", s)
+	}
+	time.AfterFunc(100*time.Millisecond, g.Stop)
+	if s := held(stream); s.Failed != 2 {
+		t.Errorf("the server of a stream ends: %+v", s)
+	}
+}
+
 // TestWrongOptions: nothing is sent.
 func TestWrongOptions(t *testing.T) {
-	for _, o := range []Options{{}, {URL: "ftp://a"}, {URL: "grpc://a:1"}, {URL: "tcp://a"}, {URL: "http://a", Rate: -1}, {URL: ":"}} {
+	for _, o := range []Options{{}, {URL: "ftp://a"}, {URL: "grpc://a:1"}, {URL: "tcp://a"}, {URL: "http://a", Rate: -1}, {URL: "http://a", Hold: 1}, {URL: ":"}} {
 		if _, err := Run(t.Context(), o); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}

@@ -33,7 +33,10 @@ type Options struct {
 	NewConnections bool
 	// HTTP2 speaks HTTP/2 without TLS (prior knowledge) to http:// targets.
 	HTTP2 bool
-	// Timeout bounds one request; 0 is 10 s.
+	// Hold makes a request of tcp://, banner:// and grpc:// (a stream: /service/methods) last for this
+	// long, with an exchange ten times a second; it has succeeded when every one of them has.
+	Hold time.Duration
+	// Timeout bounds one request; 0 is 10 s more than Hold.
 	Timeout time.Duration
 	// Every is the time between calls of Progress; 0 is 1 s.
 	Every time.Duration
@@ -52,7 +55,7 @@ func (o Options) withDefaults() Options {
 		o.Count = 100
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = o.Hold + 10*time.Second
 	}
 	if o.Every <= 0 {
 		o.Every = time.Second
@@ -70,6 +73,9 @@ func (o Options) validate() (*url.URL, error) {
 	}
 	switch u.Scheme {
 	case "http", "https":
+		if o.Hold > 0 {
+			return nil, fmt.Errorf("URL %q can't be held: that needs grpc, tcp or banner", o.URL)
+		}
 	case "grpc":
 		if len(u.Path) < 2 {
 			return nil, fmt.Errorf("URL %q lacks the method: grpc://host:port/service/method", o.URL)
