@@ -133,6 +133,21 @@ func TestLiveRepair(t *testing.T) {
 		}
 	})
 
+	t.Run("a component fails when asked to", func(t *testing.T) {
+		began := time.Now()
+		c.run("fail", "kube-scheduler", "--after", "1s")
+		if time.Since(began) < time.Second {
+			t.Error("it was killed at once")
+		}
+		c.eventually("kube-scheduler is ready again", func() (bool, string) {
+			r := c.component("kube-scheduler")
+			return r.State == node.Ready && r.Restarts == 1 && strings.Contains(r.LastExit, "killed"), fmt.Sprintf("%+v", r)
+		})
+		if out, err := c.try("fail", "kube-schedular"); err == nil || !strings.Contains(out, "the components are: containerd, etcd") {
+			t.Errorf("a component that does not exist: %v\n%s", err, out)
+		}
+	})
+
 	t.Run("up repairs a dead node and keeps its data", func(t *testing.T) {
 		if err := syscall.Kill(first.Pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)

@@ -44,7 +44,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.cache, "cache", "", "folder of built programs (default $XDG_CACHE_HOME/tulle or ~/.cache/tulle)")
 	c.AddCommand(
 		upCommand(&o), downCommand(&o), statusCommand(&o), loadCommand(&o), logsCommand(&o),
-		kubectlCommand(&o), envCommand(&o), addonCommand(&o), buildCommand(&o),
+		kubectlCommand(&o), envCommand(&o), addonCommand(&o), buildCommand(&o), failCommand(&o),
 		nodeCommand(), loadbalancerCommand(),
 	)
 	return c
