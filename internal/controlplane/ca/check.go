@@ -40,6 +40,14 @@ const (
 	ReasonInternal    Reason = "internal"     // signing failed
 )
 
+// reasons are all of them.
+func reasons() []Reason {
+	return []Reason{
+		ReasonMethod, ReasonAddressRate, ReasonNoToken, ReasonOversized, ReasonMalformed, ReasonCSR, ReasonReview, ReasonToken,
+		ReasonUnbound, ReasonOtherPod, ReasonNoPod, ReasonReplayed, ReasonPodRate, ReasonNotReady, ReasonInternal,
+	}
+}
+
 // refusal is an answer other than a certificate. Message is for the agent's log and the pod's owner.
 type refusal struct {
 	Reason  Reason

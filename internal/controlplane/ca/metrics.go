@@ -38,6 +38,13 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 	}
+	// A counter that appears with its first event shows no increase.
+	for _, result := range []string{"ok", "error"} {
+		m.reloads.WithLabelValues(result)
+	}
+	for _, r := range reasons() {
+		m.refused.WithLabelValues(string(r))
+	}
 	for _, c := range []prometheus.Collector{m.signed, m.refused, m.expiry, m.reloads, m.duration} {
 		if err := r.Register(c); err != nil {
 			return nil, err

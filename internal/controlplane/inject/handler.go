@@ -49,6 +49,10 @@ func NewHandler(opts HandlerOptions) (*Handler, error) {
 	h := &Handler{opts: opts, count: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tulle_injection_reviews_total", Help: "Pods reviewed, by result (injected, skipped, refused, error).",
 	}, []string{"result"})}
+	// A counter that appears with its first event shows no increase.
+	for _, result := range []string{"injected", "skipped", "refused", "error"} {
+		h.count.WithLabelValues(result)
+	}
 	if opts.Metrics != nil {
 		if err := opts.Metrics.Register(h.count); err != nil {
 			return nil, err

@@ -51,6 +51,10 @@ func newMetrics(kinds map[string]*kind) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 	}
+	// A counter that appears with its first event shows no increase.
+	for _, reason := range []string{"unauthorized", "wildcard", "unauthenticated"} {
+		m.refused.WithLabelValues(reason)
+	}
 	m.types[nil] = newTypeMetrics("other")
 	for _, k := range kinds {
 		m.types[k] = newTypeMetrics(k.URL[strings.LastIndexByte(k.URL, '.')+1:])

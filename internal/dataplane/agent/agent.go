@@ -84,6 +84,12 @@ type agent struct {
 	unoffer   func()
 }
 
+// The counter of mourn.
+const (
+	restartsName = "tulle_agent_envoy_restarts_total"
+	restartsHelp = "How often Envoy ended by itself and was started again."
+)
+
 // Run is the agent. It returns when it was told to stop or hand over and Envoy has ended, or when ctx
 // is done, and then leaves Envoy running. report is called with every change of the phase.
 func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report func(slot.Report), log *slog.Logger) error {
@@ -96,6 +102,7 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 		delay: backoffFirst,
 	}
 	a.health.Store(&health{Phase: protocol.PhaseStarting})
+	a.metrics.Expect(restartsName, restartsHelp)
 	n := s.node()
 	a.relay = relay.NewLoop(s.scope(), wire.Node(n.ID, n.Cluster, n.Metadata), a.tune, log)
 	a.reports = newReporter(func(ctx context.Context) (tally.Sample, error) { return a.admin.Sample(ctx, s.Kind) }, a.inform, log)
@@ -301,7 +308,7 @@ func (a *agent) settle() {
 // mourn plans the next start of an Envoy that ended by itself.
 func (a *agent) mourn() {
 	a.log.Error("Envoy ended", "pid", a.process.PID, "how", a.process.How())
-	a.metrics.Count("tulle_agent_envoy_restarts_total", "How often Envoy ended by itself and was started again.")
+	a.metrics.Count(restartsName, restartsHelp)
 	if time.Since(a.started) > backoffReset {
 		a.delay = backoffFirst
 	}
@@ -364,9 +371,9 @@ func (a *agent) retune(ctx context.Context, p protocol.Proxy) {
 
 func (a *agent) drainTime() time.Duration {
 	if a.proxy == nil || a.proxy.Drain <= 0 {
-		return defaultDrain
+		return patience(a.Version, defaultDrain)
 	}
-	return time.Duration(a.proxy.Drain)
+	return patience(a.Version, time.Duration(a.proxy.Drain))
 }
 
 // say reports and publishes the phase, once per change.

@@ -27,6 +27,8 @@ func text(s string, err error) Source {
 func TestHandler(t *testing.T) {
 	own := &Registry{}
 	own.Set("tulle_b", "B.", 1.5)
+	own.Expect("tulle_c_total", "C.")
+	own.Expect("tulle_a_total", "A.")
 	own.Count("tulle_a_total", "A.")
 	own.Count("tulle_a_total", "A.")
 	sources := map[string]Source{
@@ -47,6 +49,9 @@ tulle_agent_envoy_scrape_errors_total 1
 # HELP tulle_b B.
 # TYPE tulle_b gauge
 tulle_b 1.5
+# HELP tulle_c_total C.
+# TYPE tulle_c_total counter
+tulle_c_total 0
 `
 	if d := cmp.Diff(want, w.Body.String()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -26,6 +26,10 @@ type metric struct {
 // Count adds 1 to a counter.
 func (r *Registry) Count(name, help string) { r.change(name, help, "counter", 1, true) }
 
+// Expect shows a counter at 0 that has counted nothing yet: one that appears with its first event shows
+// no increase.
+func (r *Registry) Expect(name, help string) { r.change(name, help, "counter", 0, true) }
+
 // Set sets a gauge.
 func (r *Registry) Set(name, help string, v float64) { r.change(name, help, "gauge", v, false) }
 
