@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+	"time"
 
 	"tulle.dev/tulle/hack/cluster/addon"
 	"tulle.dev/tulle/hack/internal/pack"
@@ -42,8 +43,7 @@ func up(ctx context.Context, e *environment) error {
 	if _, err := kubectl(ctx, e, crds, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return fmt.Errorf("apply OLM's definitions: %w", err)
 	}
-	if _, err := kubectl(ctx, e, nil, "wait", "--for=condition=Established", "--timeout=60s",
-		"crd/olmconfigs.operators.coreos.com", "crd/catalogsources.operators.coreos.com", "crd/subscriptions.operators.coreos.com"); err != nil {
+	if err := established(ctx, e, "olmconfigs", "catalogsources", "subscriptions"); err != nil {
 		return fmt.Errorf("wait for OLM's definitions: %w", err)
 	}
 	own, err := render(image)
@@ -60,6 +60,28 @@ func up(ctx context.Context, e *environment) error {
 	}
 	say("OLM works")
 	return nil
+}
+
+// established waits until the API server serves definitions of OLM. `kubectl wait` gives up on a
+// definition so new that it has no conditions at all, and is asked again.
+func established(ctx context.Context, e *environment, plurals ...string) error {
+	args := []string{"wait", "--for=condition=Established", "--timeout=60s"}
+	for _, p := range plurals {
+		args = append(args, "crd/"+p+".operators.coreos.com")
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		_, err := kubectl(ctx, e, nil, args...)
+		if err == nil || !strings.Contains(err.Error(), "conditions accessor error") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
 }
 
 // down removes OLM. What it installed stays, but nobody keeps it.
