@@ -10,12 +10,13 @@ import (
 
 	"tulle.dev/tulle/internal/cli/facts"
 	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
-// The versions Tulle needs: native sidecars are on by default from 1.29; from 1.32 the kubelet
-// restarts a sidecar whose image changed, which in-place upgrades are made of.
+// The versions Tulle needs; from 1.32 the kubelet restarts a sidecar whose image changed, which
+// in-place upgrades are made of.
 const (
-	oldestMinor  = 29
+	oldestMinor  = release.OldestMinor
 	inPlaceMinor = 32
 )
 
@@ -78,16 +79,9 @@ func operatingSystems(f facts.Facts) []Finding {
 		"keep meshed workloads off these nodes with a nodeSelector on kubernetes.io/os and kubernetes.io/arch")
 }
 
-// gatewayNeeds are the kinds that Tulle reads, with the version it reads them in.
-func gatewayNeeds() [][2]string {
-	return [][2]string{
-		{"gatewayclasses.gateway.networking.k8s.io", "v1"},
-		{"gateways.gateway.networking.k8s.io", "v1"},
-		{"httproutes.gateway.networking.k8s.io", "v1"},
-		{"grpcroutes.gateway.networking.k8s.io", "v1"},
-		{"referencegrants.gateway.networking.k8s.io", "v1beta1"},
-		{"xmeshes.gateway.networking.x-k8s.io", "v1alpha1"},
-	}
+// gatewayNeeds are the kinds that Tulle reads, and XMesh, which it writes where it is there.
+func gatewayNeeds() []release.Kind {
+	return append(release.GatewayAPIKinds(), release.Kind{Definition: "xmeshes.gateway.networking.x-k8s.io", Version: "v1alpha1"})
 }
 
 func gatewayKinds(f facts.Facts) []Finding {
@@ -97,9 +91,9 @@ func gatewayKinds(f facts.Facts) []Finding {
 	var absent []string
 	bundle, channel := "", ""
 	for _, need := range gatewayNeeds() {
-		k, there := f.Kinds[need[0]]
-		if !there || !k.Established || !slices.Contains(k.Served, need[1]) {
-			absent = append(absent, need[0]+" "+need[1])
+		k, there := f.Kinds[need.Definition]
+		if !there || !k.Established || !slices.Contains(k.Served, need.Version) {
+			absent = append(absent, need.Definition+" "+need.Version)
 			continue
 		}
 		bundle, channel = k.Bundle, k.Channel

@@ -6,6 +6,7 @@ package health
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,12 +36,12 @@ func Deployment(d *appsv1.Deployment, pods []corev1.Pod, what string) Deployment
 	case settled && h.ReadyReplicas >= h.Replicas && d.Status.UnavailableReplicas == 0:
 		h.Verdict = Verdict{Good: true, Reason: v1alpha1.ReasonServing, Message: "every replica of " + what + " is ready"}
 	case h.ReadyReplicas > 0:
-		h.Verdict = *bad(v1alpha1.ReasonDegraded, "%s serves with %d of %d replicas ready%s", what, min(h.ReadyReplicas, h.Replicas), h.Replicas, because(pods))
+		h.Verdict = *bad(v1alpha1.ReasonDegraded, "%s serves with %d of %d replicas ready%s", what, min(h.ReadyReplicas, h.Replicas), h.Replicas, because(d, pods))
 		h.Good = true
 	case stalled(d):
-		h.Verdict = *bad(v1alpha1.ReasonUnavailable, "no replica of %s is ready%s; look at: kubectl describe deployment -n %s %s", what, because(pods), d.Namespace, d.Name)
+		h.Verdict = *bad(v1alpha1.ReasonUnavailable, "no replica of %s is ready%s; look at: kubectl describe deployment -n %s %s", what, because(d, pods), d.Namespace, d.Name)
 	default:
-		h.Verdict = *bad(v1alpha1.ReasonRollingOut, "no replica of %s is ready yet%s", what, because(pods))
+		h.Verdict = *bad(v1alpha1.ReasonRollingOut, "no replica of %s is ready yet%s", what, because(d, pods))
 	}
 	return h
 }
@@ -52,9 +53,9 @@ func stalled(d *appsv1.Deployment) bool {
 	})
 }
 
-// because gives the first reason, in alphabetical order, that a pod gives for not being ready. Pods
-// are not named, because their names change while the reason stays.
-func because(pods []corev1.Pod) string {
+// because gives the first reason, in alphabetical order, that a pod gives for not being ready, or else
+// why there are no pods. Pods are not named, because their names change while the reason stays.
+func because(d *appsv1.Deployment, pods []corev1.Pod) string {
 	var why []string
 	for _, p := range pods {
 		if w := whyNotReady(p); w != "" {
@@ -62,9 +63,23 @@ func because(pods []corev1.Pod) string {
 		}
 	}
 	if len(why) == 0 {
-		return ""
+		return refused(d)
 	}
 	return " (" + slices.Min(why) + ")"
+}
+
+// refused is why the API server takes no pods of the Deployment: a quota, or an admission webhook.
+func refused(d *appsv1.Deployment) string {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue && c.Message != "" {
+			_, why, named := strings.Cut(c.Message, " is forbidden: ") // pods "NAME" before it
+			if !named {
+				why = c.Message
+			}
+			return " (its pods are refused: " + sentence(why) + ")"
+		}
+	}
+	return ""
 }
 
 func whyNotReady(p corev1.Pod) string {

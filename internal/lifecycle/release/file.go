@@ -51,8 +51,8 @@ func ParseFile(text []byte) ([]Entry, error) {
 }
 
 // With returns the catalog with the entries added, or put in the place of what is known of the same
-// version, ordered by version. A release that is not known has the features of the newest known one
-// that is not newer: its operator may know more, but this one can't.
+// version, ordered by version. A release that is not known has the features and the needs of the newest
+// known one that is not newer: its operator may know more, but this one can't.
 func (c Catalog) With(entries []Entry) (Catalog, error) {
 	out := slices.Clone(c)
 	for _, e := range entries {
@@ -64,6 +64,7 @@ func (c Catalog) With(entries []Entry) (Catalog, error) {
 			r := Release{Version: e.Version}
 			if before, ok := c.notNewer(e.Version); ok {
 				r.GatewayFeatures, r.MeshFeatures = before.GatewayFeatures, before.MeshFeatures
+				r.Kubernetes, r.Kinds = before.Kubernetes, before.Kinds
 			}
 			out = append(out, r)
 			i = len(out) - 1

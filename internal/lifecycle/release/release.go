@@ -20,6 +20,9 @@ type Release struct {
 	Envoy string
 	// GatewayFeatures and MeshFeatures are what GatewayClass and XMesh say they support.
 	GatewayFeatures, MeshFeatures []string
+	// Kubernetes is the oldest one that it runs on, "1.29", and Kinds are those that it reads.
+	Kubernetes string
+	Kinds      []Kind
 }
 
 // Revision is the version as it appears in names and labels.
@@ -29,6 +32,7 @@ func release010() Release {
 	return Release{
 		Version: "0.1.0", Envoy: "1.39.3",
 		GatewayFeatures: gatewayFeatures01(), MeshFeatures: meshFeatures01(),
+		Kubernetes: oldestKubernetes, Kinds: kinds01(),
 	}
 }
 
@@ -36,6 +40,7 @@ func release020() Release {
 	return Release{
 		Version: "0.2.0", Envoy: "1.40.0",
 		GatewayFeatures: gatewayFeatures02(), MeshFeatures: meshFeatures02(),
+		Kubernetes: oldestKubernetes, Kinds: kinds01(), // it reads what 0.1 reads
 	}
 }
 

@@ -115,5 +115,8 @@ func (p Pod) LeftOut() string {
 	return p.Obstacle
 }
 
+// Restarts tells whether the pod's proxy is replaced by restarting its workload.
+func (p Pod) Restarts() bool { return p.takesPart() && p.Obstacle != "" && p.Restart != (Restart{}) }
+
 // Version is the release of the proxy that serves, as the pod's label says.
 func (p Pod) Version() string { return p.version() }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package release
+
+// Kind is a kind that a release reads.
+type Kind struct {
+	// Definition is the name of the CustomResourceDefinition, Version the one that is read.
+	Definition, Version string
+}
+
+// OldestMinor is the first minor release of Kubernetes (1.x) that Tulle runs on: native sidecars are on
+// by default from there.
+const OldestMinor = 29
+
+// oldestKubernetes is OldestMinor as a version.
+const oldestKubernetes = "1.29"
+
+// kinds01 are those that 0.1 and its operator read.
+func kinds01() []Kind { return append(GatewayAPIKinds(), certManagerKinds()...) }
+
+// GatewayAPIKinds are the kinds of the Gateway API that Tulle reads. All but XMesh are in both of its channels.
+func GatewayAPIKinds() []Kind {
+	return []Kind{
+		{"gatewayclasses.gateway.networking.k8s.io", "v1"},
+		{"gateways.gateway.networking.k8s.io", "v1"},
+		{"httproutes.gateway.networking.k8s.io", "v1"},
+		{"grpcroutes.gateway.networking.k8s.io", "v1"},
+		{"referencegrants.gateway.networking.k8s.io", "v1beta1"},
+	}
+}
+
+func certManagerKinds() []Kind {
+	return []Kind{
+		{"certificates.cert-manager.io", "v1"},
+		{"issuers.cert-manager.io", "v1"},
+		{"clusterissuers.cert-manager.io", "v1"},
+	}
+}
