@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,72 +30,58 @@ const (
 	repo = "../.."
 	// system is where the bundle must be installed.
 	system = names.SystemNamespace
-	// enough is the number of requests that the load must have sent.
+	// enough is the number of requests that the loads must have sent.
 	enough = 20000
 )
 
 var csvs = schema.GroupVersionKind{Group: "operators.coreos.com", Version: "v1alpha1", Kind: "ClusterServiceVersion"}
 
-// TestOLM: installed from a catalog, the operator brings up a mesh; OLM
-// replaces the operator by its next release while the mesh carries traffic, of
-// which nothing is lost; and removes it.
+// TestOLM: installed from a catalog, the operator of one release brings up a mesh of it. OLM replaces
+// the operator by the next release's, which changes nothing in the mesh; then the mesh is upgraded, as
+// its Mesh asks. It carries traffic all the while, of which nothing is lost. In the end everything goes.
 func TestOLM(t *testing.T) {
 	c := cluster.Connect(t)
-	bundle := filepath.Join(repo, "bundle")
-	first, err := versionOf(bundle)
-	if err != nil {
+	second := filepath.Join(repo, "bundle")
+	first := t.TempDir()
+	if err := writeOlder(second, first); err != nil {
 		t.Fatal(err)
 	}
-	offer(t, bundle)
+	offer(t, first)
 	c.MustApply(t, subscription, system, system, system)
 
 	begun := time.Now()
-	succeeded(t, c, "tulle.v"+first)
-	t.Logf("installed by OLM in %s", time.Since(begun).Round(time.Second))
+	succeeded(t, c, "tulle.v"+older)
+	t.Logf("%s installed by OLM in %s", older, time.Since(begun).Round(time.Second))
 	rights(t, c)
 
 	begun = time.Now()
 	for _, fence := range []string{"pod_fence", "pod_fence_binding", "workload_fence", "workload_fence_binding"} {
 		c.MustApply(t, read(t, "config/webhook/"+fence+".yaml"))
 	}
-	c.MustApply(t, read(t, "config/samples/tulle_v1alpha1_mesh.yaml"))
-	c.Mesh(t, "tulle")
-	t.Logf("mesh Ready in %s", time.Since(begun).Round(time.Second))
+	c.MustApply(t, strings.ReplaceAll(read(t, "config/samples/tulle_v1alpha1_mesh.yaml"), newer, older))
+	serves(t, c.Mesh(t, "tulle"), older)
+	t.Logf("mesh of %s Ready in %s", older, time.Since(begun).Round(time.Second))
+	anyStep(t, c)
 
-	ns := c.Namespace(t, "traffic", names.LabelInject+"="+names.InjectEnabled)
-	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3})
-	c.Ready(t, ns, "server")
-	load := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "300", "-count", "24000", "-workers", "16")
-	load.Sent(t, 1000)
-	operator, plane := pods(t, c, "tulle-operator"), pods(t, c, names.ControlPlaneService)
+	ns, runs := traffic(t, c)
+	before := everything(t, c, ns)
 
 	begun = time.Now()
-	next := t.TempDir()
-	second, err := nextRelease(bundle, next)
-	if err != nil {
-		t.Fatal(err)
-	}
-	offer(t, bundle, next)
-	succeeded(t, c, "tulle.v"+second)
-	gone(t, c, "tulle.v"+first)
-	t.Logf("upgraded by OLM in %s", time.Since(begun).Round(time.Second))
-	cluster.Eventually(t, 2*time.Minute, "the operator is another one", func() error {
-		now := pods(t, c, "tulle-operator")
-		if len(now) != 1 || slices.Contains(operator, now[0]) {
-			return fmt.Errorf("pods before %v, now %v", operator, now)
-		}
-		return nil
-	})
-	c.Mesh(t, "tulle")
-	if now := pods(t, c, names.ControlPlaneService); !slices.Equal(plane, now) {
-		t.Errorf("the control plane was restarted: pods before %v, now %v", plane, now)
-	}
-	sum := load.Wait(t, 3*time.Minute)
-	t.Logf("%d requests, %d failed, longest stall %.0f ms", sum.Sent, sum.Failed, sum.LongestStall)
-	if sum.Failed > 0 || sum.OK < enough {
-		t.Errorf("%d of %d requests failed (want 0 of at least %d): %v", sum.Failed, sum.Sent, enough, sum.Failures)
-	}
-	remove(t, c, ns, "tulle.v"+second)
+	offer(t, first, second)
+	succeeded(t, c, "tulle.v"+newer)
+	gone(t, c, "tulle.v"+older)
+	took := time.Since(begun).Round(time.Second)
+	leads(t, c, before["tulle-operator"])
+	t.Logf("operator upgraded by OLM in %s, leads after %s", took, time.Since(begun).Round(time.Second))
+	untouched(t, c, before, everything(t, c, ns))
+	oneStep(t, c)
+
+	begun = time.Now()
+	upgrade(t, c)
+	t.Logf("mesh upgraded in %s", time.Since(begun).Round(time.Second))
+	replaced(t, c, before, everything(t, c, ns))
+	unfailed(t, runs)
+	remove(t, c, ns, "tulle.v"+newer)
 }
 
 // subscription is what an administrator applies.
@@ -197,23 +184,6 @@ func rights(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-// pods are the uids of an app's pods in the system namespace that have not ended, sorted.
-func pods(t *testing.T, c *cluster.Cluster, app string) []string {
-	t.Helper()
-	list := &corev1.PodList{}
-	if err := c.List(t.Context(), list, client.InNamespace(system), client.MatchingLabels{names.LabelApp: app}); err != nil {
-		t.Fatal(err)
-	}
-	var uids []string
-	for _, p := range list.Items {
-		if p.DeletionTimestamp == nil {
-			uids = append(uids, string(p.UID))
-		}
-	}
-	slices.Sort(uids)
-	return uids
-}
-
 // remove takes everything away, in the order that the guide gives, and sees that nothing stays.
 func remove(t *testing.T, c *cluster.Cluster, traffic, csv string) {
 	t.Helper()
@@ -241,8 +211,8 @@ func remove(t *testing.T, c *cluster.Cluster, traffic, csv string) {
 		}
 	}
 	cluster.Eventually(t, 2*time.Minute, "the operator and its rights are gone", func() error {
-		if left := pods(t, c, "tulle-operator"); len(left) > 0 {
-			return fmt.Errorf("pods %v", left)
+		if left := c.Pods(t, system, names.LabelApp+"="+names.Operator); len(left) > 0 {
+			return fmt.Errorf("%d pods", len(left))
 		}
 		bindings := &rbacv1.ClusterRoleBindingList{}
 		if err := c.List(t.Context(), bindings); err != nil {
