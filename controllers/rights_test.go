@@ -12,8 +12,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/preflight"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -106,6 +110,43 @@ func TestRightsFollowReleases(t *testing.T) {
 			if !holds(cluster, "admissionregistration.k8s.io", "mutatingwebhookconfigurations", verb, name) {
 				t.Errorf("release %s: the operator may not %s webhook %s", rel.Version, verb, name)
 			}
+		}
+	}
+}
+
+// TestPreflightAsksForWhatIsHeld: the rights that an upgrade's preflight asks for are read off what it
+// makes; with config/rbac as it is, none of them is missing, and without any one rule that upgrades
+// need, one is.
+func TestPreflightAsksForWhatIsHeld(t *testing.T) {
+	known := release.Known("a", "b")
+	mesh := &v1alpha1.Mesh{}
+	pods := []upgrade.Pod{{Kind: names.KindGateway}, {Kind: names.KindSidecar}}
+	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet"} {
+		pods = append(pods, upgrade.Pod{Kind: names.KindSidecar, Obstacle: "x", Restart: upgrade.Restart{Kind: kind, Name: "w"}})
+	}
+	cluster, here := rules(t, "cluster_role.yaml"), rules(t, "role.yaml")
+	lacks := func(cluster, here []rbacv1.PolicyRule) (out []preflight.Right) {
+		for _, r := range plan.Rights(mesh, names.SystemNamespace, known[0], known[1], pods) {
+			held := cluster
+			if r.Namespace != "" {
+				held = slices.Concat(cluster, here)
+			}
+			if !holds(held, r.Group, r.Resource, r.Verb, r.Name) {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	if l := lacks(cluster, here); len(l) > 0 {
+		t.Errorf("the operator's roles lack %+v", l)
+	}
+	for _, resource := range []string{
+		"pods", "statefulsets", "daemonsets", "deployments", "services", "serviceaccounts", "poddisruptionbudgets", "roles", "rolebindings",
+		"clusterroles", "clusterrolebindings", "mutatingwebhookconfigurations", "gatewayclasses", "tokenreviews", "leases",
+	} {
+		without := func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, resource) }
+		if len(lacks(slices.DeleteFunc(slices.Clone(cluster), without), slices.DeleteFunc(slices.Clone(here), without))) == 0 {
+			t.Errorf("that the operator may do nothing with %s is not found out", resource)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -132,6 +133,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	seen := reader{Reader: mgr.GetCache(), here: here}
 	applier := apply.New(mgr.GetClient(), seen)
 
+	version, err := serverVersion(mgr)
+	if err != nil {
+		return err
+	}
 	debug := mesh.NewDebug()
 	if o.Trust == nil {
 		o.Trust = debug.Trust
@@ -139,7 +144,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
-		ControlPlanes: debug, Trust: o.Trust, External: gate.NewExternal(),
+		ControlPlanes: debug, Trust: o.Trust, Version: version, External: gate.NewExternal(),
 		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
 	}
 	if o.Registry != nil {
@@ -166,4 +171,19 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	return waiting.Setup(mgr)
+}
+
+// serverVersion makes a function that asks the API server for its version.
+func serverVersion(mgr ctrl.Manager) (func() (string, error), error) {
+	d, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("make a client for discovery: %w", err)
+	}
+	return func() (string, error) {
+		v, err := d.ServerVersion()
+		if err != nil {
+			return "", fmt.Errorf("ask for the API server's version: %w", err)
+		}
+		return v.GitVersion, nil
+	}, nil
 }

@@ -6,12 +6,14 @@ package kinds
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -102,6 +104,24 @@ func (c *Catalog) Installed(ctx context.Context, list []Kind) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Served asks the API server whether a kind is there and served in a version. definition is the name of
+// its CustomResourceDefinition.
+func Served(ctx context.Context, live client.Reader, definition, version string) (bool, error) {
+	crd := &unstructured.Unstructured{}
+	crd.SetGroupVersionKind(Definition().GroupVersionKind())
+	if err := live.Get(ctx, client.ObjectKey{Name: definition}, crd); err != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("get CustomResourceDefinition %s: %w", definition, err)
+	}
+	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	return err == nil && crd.GetDeletionTimestamp() == nil && slices.ContainsFunc(versions, func(v any) bool {
+		m, ok := v.(map[string]any)
+		return ok && m["name"] == version && m["served"] == true
+	}), nil
 }
 
 // Gate starts what needs certain kinds once these are installed. Fill it with When, then Setup.

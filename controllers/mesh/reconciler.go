@@ -48,6 +48,8 @@ type Reconciler struct {
 	ControlPlanes ControlPlanes
 	// Trust asks the ready ones of these replicas of control planes which roots they and their proxies trust.
 	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
+	// Version asks the API server for its own, "v1.36.3".
+	Version func() (string, error)
 	// External asks the external gate of an upgrade.
 	External gate.External
 	Events   events.EventRecorder
@@ -55,7 +57,8 @@ type Reconciler struct {
 	Metrics *Metrics
 	Now     func() time.Time
 
-	without *lookedFor // by the one worker
+	without *lookedFor  // by the one worker
+	upon    *lookedUpon // by the one worker
 }
 
 // Reconcile does one round for one Mesh.

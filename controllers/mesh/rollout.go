@@ -56,6 +56,9 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 			return err
 		}
 	}
+	if err := r.lookAtGround(ctx, m, o); err != nil {
+		return err
+	}
 	r.lookAtChecks(ctx, m, o)
 	return nil
 }

@@ -26,7 +26,7 @@ func bare() facts.Facts {
 		Rights:      []facts.Right{{Verb: "create", Resource: "namespaces", Allowed: true}},
 	}
 	for _, need := range gatewayNeeds() {
-		f.Kinds[need[0]] = facts.Kind{Name: need[0], Served: []string{need[1]}, Bundle: GatewayAPIVersion, Channel: "experimental", Established: true}
+		f.Kinds[need.Definition] = facts.Kind{Name: need.Definition, Served: []string{need.Version}, Bundle: GatewayAPIVersion, Channel: "experimental", Established: true}
 	}
 	for _, name := range []string{"certificates.cert-manager.io", "issuers.cert-manager.io", "clusterissuers.cert-manager.io"} {
 		f.Kinds[name] = facts.Kind{Name: name, Established: true}

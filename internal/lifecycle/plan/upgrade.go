@@ -10,6 +10,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/preflight"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 )
@@ -28,6 +29,8 @@ type Rollout struct {
 	External   *v1alpha1.GateResult
 	// ExternalProblem says why the external gate has no answer.
 	ExternalProblem string
+	// Ground is looked at in the preflight only.
+	Ground preflight.Ground
 }
 
 // Node is a node that runs pods with a proxy.
@@ -104,6 +107,7 @@ func (d decision) obstacles() []string {
 	if problem := upgrade.CheckWindows(d.mesh.Spec.Upgrade.Windows); problem != "" {
 		out = append(out, problem)
 	}
+	out = append(out, d.groundObstacles()...)
 	for _, n := range d.seen.Rollout.Nodes {
 		switch {
 		case n.Problem != "":

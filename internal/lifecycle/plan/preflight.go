@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package plan
+
+import (
+	"slices"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/preflight"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/render"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+)
+
+// Preflight tells whether a change of the version is about to begin or in its preflight, and from which
+// release to which: then it matters what it stands on.
+func Preflight(m *v1alpha1.Mesh, o Observed, known release.Catalog) (from, to release.Release, is bool) {
+	from, serves := known.FindRevision(o.ServingRevision)
+	to, wanted := known.Find(m.Spec.Version)
+	u := m.Status.Upgrade
+	begins := u == nil || u.Finished != nil || u.To != to.Version || u.Phase == v1alpha1.PhasePreflight
+	return from, to, serves && wanted && from.Version != to.Version && begins
+}
+
+// Rights are those that the operator needs to change the version, forward and back.
+func Rights(m *v1alpha1.Mesh, namespace string, from, to release.Release, pods []upgrade.Pod) []preflight.Right {
+	var applied, deleted []render.Object
+	for _, r := range []release.Release{from, to} {
+		in := render.Input{Mesh: m, Release: r, Namespace: namespace}
+		mine := append(render.ControlPlane(in), render.Webhook(in), render.Images(in))
+		applied = slices.Concat(applied, mine, []render.Object{render.Service(in), render.Replicas(in), render.GatewayClass(in)})
+		deleted = append(deleted, mine...)
+	}
+	return preflight.Rights(applied, deleted, pods)
+}
+
+// groundObstacles are what the preflight finds in what the change of the version stands on.
+func (d decision) groundObstacles() []string {
+	var added []render.Object
+	if d.seen.Deployments[d.wanted.Revision()] == nil {
+		added = render.ControlPlane(d.input(d.wanted))
+	}
+	return preflight.Obstacles(d.seen.Rollout.Ground, d.wanted, d.seen.Rollout.Pods, added)
+}
