@@ -59,6 +59,8 @@ type Reconciler struct {
 
 	without *lookedFor  // by the one worker
 	upon    *lookedUpon // by the one worker
+	// watching is since when the API server has answered each time; zero: it doesn't now. By the one worker.
+	watching time.Time
 }
 
 // Reconcile does one round for one Mesh.
@@ -67,6 +69,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Live.Get(ctx, req.NamespacedName, m); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Metrics.forget(req.Name)
+		} else {
+			r.watching = time.Time{}
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
@@ -74,6 +78,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if r.watching.IsZero() {
+		r.watching = r.Now()
+	}
+	seen.Watching = r.watching
 	next := plan.Next(m, seen, r.Known, r.Now())
 	if next.Finalize {
 		if err := r.finalizer(ctx, m, controllerutil.AddFinalizer); err != nil {

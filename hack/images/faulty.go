@@ -16,6 +16,7 @@ func faulty() []release {
 		"0.2.4", // Envoy refuses its inbound listeners
 		"0.2.5", // each fifth inbound request is answered with 503
 		"0.2.6", // each inbound request waits for 300 ms
+		"0.2.7", // a slot that leaves cuts its connections; nothing shows it before
 	} {
 		r := currentRelease()
 		r.version, r.tags = version, faultyTag

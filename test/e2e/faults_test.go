@@ -101,6 +101,28 @@ func TestFaultyReleases(t *testing.T) {
 	}
 }
 
+// TestCutConnectionsShow is the proof that TestUpgrade can fail: from a release whose slots cut their
+// connections when they leave, an upgrade does not go unnoticed.
+func TestCutConnectionsShow(t *testing.T) {
+	c := cluster.Connect(t)
+	c.Mesh(t, meshName())
+	withReleases(t, c)
+	ns := c.Namespace(t, "cut", meshed)
+	deployFleet(t, c, ns)
+	edit(t, c, hasty)
+	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.7" })
+	upgraded(t, c, "0.2.7", v1alpha1.PhaseCompleted, 10*time.Minute)
+	runs := loads(t, c, ns)
+	sending(t, runs)
+	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer })
+	upgraded(t, c, newer, v1alpha1.PhaseCompleted, 10*time.Minute)
+	for _, held := range []string{"held, TCP", "held, gRPC"} {
+		if s, _ := runs[held].Progress(t.Context()); s.Failed == 0 {
+			t.Errorf("%s: none of %d failed", held, s.Sent)
+		}
+	}
+}
+
 // mentions tells whether a message has one of the words.
 func mentions(words []string, message string) bool {
 	for _, w := range words {
@@ -116,7 +138,7 @@ func mentions(words []string, message string) bool {
 func withReleases(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	var made []string
-	for _, version := range []string{"0.2.1", "0.2.2", "0.2.3", "0.2.4", "0.2.5", "0.2.6"} {
+	for _, version := range []string{"0.2.1", "0.2.2", "0.2.3", "0.2.4", "0.2.5", "0.2.6", "0.2.7"} {
 		revision := names.RevisionOf(version)
 		made = append(made, "tulle-controlplane-"+revision, "tulle-controlplane-"+revision+"-gateway-secrets")
 	}
@@ -132,6 +154,7 @@ data:
     - {version: 0.2.4, image: "tulle.local/tulle:0.2.4", proxyImage: "tulle.local/tulle-proxy:0.2.4", envoy: 1.40.0}
     - {version: 0.2.5, image: "tulle.local/tulle:0.2.5", proxyImage: "tulle.local/tulle-proxy:0.2.5", envoy: 1.40.0}
     - {version: 0.2.6, image: "tulle.local/tulle:0.2.6", proxyImage: "tulle.local/tulle-proxy:0.2.6", envoy: 1.40.0}
+    - {version: 0.2.7, image: "tulle.local/tulle:0.2.7", proxyImage: "tulle.local/tulle-proxy:0.2.7", envoy: 1.40.0}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

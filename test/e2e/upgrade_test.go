@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -40,6 +39,20 @@ func fleet() map[string]int {
 		return map[string]int{"server": 8, "second": 6, "third": 4, "single": 1}
 	}
 	return map[string]int{"server": 4, "second": 3, "single": 1}
+}
+
+// deployFleet deploys it, and waits until it is ready.
+func deployFleet(t *testing.T, c *cluster.Cluster, ns string) {
+	t.Helper()
+	for name, n := range fleet() {
+		c.Deploy(t, ns, cluster.Echo{
+			Name: name, Replicas: n, Args: []string{"-tcp", ":9000"},
+			Ports: "[{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 9090, targetPort: 9090}, {name: tcp, port: 9000, targetPort: 9000}]",
+		})
+	}
+	for name := range fleet() {
+		c.Ready(t, ns, name)
+	}
 }
 
 // hasty is an upgrade that doesn't wait longer than a test can.
@@ -170,12 +183,27 @@ func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run 
 		return c.Load(t, ns, true, append(args, "-rate", rate, "-duration", "20m", "-workers", "16")...)
 	}
 	return map[string]*cluster.Run{
-		"HTTP/1.1, kept alive":        run("-url", "http://server/", "-method", "POST"),
-		"HTTP/1.1, new connections":   run("-url", "http://server/", "-method", "POST", "-new-connections"),
-		"HTTP/2":                      run("-url", "http://second/", "-method", "POST", "-h2"),
-		"gRPC":                        run("-url", "grpc://server:9090/echo.Echo/Call"),
+		"HTTP/1.1, kept alive":      run("-url", "http://server/", "-method", "POST"),
+		"HTTP/1.1, new connections": run("-url", "http://server/", "-method", "POST", "-new-connections"),
+		"HTTP/2":                    run("-url", "http://second/", "-method", "POST", "-h2"),
+		"gRPC":                      run("-url", "grpc://server:9090/echo.Echo/Call"),
+		// Longer than a slot has to be told to go, and shorter than it may take for its connections.
+		"held, TCP":                   run("-url", "tcp://server:9000", "-hold", "20s"),
+		"held, gRPC":                  run("-url", "grpc://second:9090/echo.Echo/Calls", "-hold", "20s"),
 		"the only replica":            run("-url", "http://single/", "-method", "POST", "-new-connections"),
 		"no proxy of its own, single": c.Load(t, ns, false, "-url", "http://single/", "-method", "POST", "-new-connections", "-rate", rate, "-duration", "20m", "-workers", "16"),
+	}
+}
+
+// sending waits until all of the loads send.
+func sending(t *testing.T, runs map[string]*cluster.Run) {
+	t.Helper()
+	for name, r := range runs {
+		n := 200
+		if strings.HasPrefix(name, "held") {
+			n = 8
+		}
+		r.Sent(t, n)
 	}
 }
 
@@ -199,17 +227,13 @@ func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent int) {
 
 // TestUpgrade goes to the release before and back, under load: no request fails, no application is
 // restarted, no pod turns NotReady, and in the end every proxy is of the release asked for. On the way
-// back the operator is killed again and again, and goes on where it was.
+// there the API server is away for a while, on the way back the operator that leads is killed again and
+// again: another one goes on where it was.
 func TestUpgrade(t *testing.T) {
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "upgrade", meshed)
-	for name, n := range fleet() {
-		c.Deploy(t, ns, cluster.Echo{Name: name, Replicas: n})
-	}
-	for name := range fleet() {
-		c.Ready(t, ns, name)
-	}
+	deployFleet(t, c, ns)
 	before := bystanders(t, c, ns)
 	runs := loads(t, c, ns)
 	// From outside, through a Gateway, whose own proxies are deployed anew at the end.
@@ -229,21 +253,20 @@ spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: server, port: 
 	for name, args := range map[string][]string{"Gateway, kept alive": nil, "Gateway, new connections": {"-new-connections"}} {
 		runs[name] = c.Load(t, ns, false, append(args, "-url", front, "-method", "POST", "-rate", "60", "-duration", "20m", "-workers", "16")...)
 	}
-	for _, r := range runs {
-		r.Sent(t, 200)
-	}
+	sending(t, runs)
 	edit(t, c, hasty)
+	replicate(t, c, 2)
 	for _, version := range []string{older, newer} {
 		began := time.Now()
 		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
-		stop := func() int { return 2 }
-		if version == newer {
-			stop = killing(t, c)
+		var stop func()
+		if version == older {
+			stop = withoutAPIServer(t, c)
+		} else {
+			stop = killingLeaders(t, c)
 		}
 		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 10*time.Minute)
-		if n := stop(); n < 2 {
-			t.Errorf("the operator was killed %d times only", n)
-		}
+		stop()
 		t.Logf("to %s in %v; gates: %+v", version, time.Since(began).Round(time.Second), m.Status.Upgrade.Gates)
 		if up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded); up == nil || up.Status != metav1.ConditionTrue {
 			t.Errorf("condition Upgraded: %+v", up)
@@ -337,38 +360,6 @@ func TestBadReleases(t *testing.T) {
 	}
 	s, _ := run.Progress(t.Context())
 	noFailure(t, s, 1000)
-}
-
-// restartOperator lets the operator read its releases anew, and waits until it works.
-func restartOperator(t *testing.T, c *cluster.Cluster) {
-	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	if err := c.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(names.SystemNamespace), client.MatchingLabels{names.LabelApp: names.Operator}); err != nil {
-		t.Error(err)
-	}
-}
-
-// killing kills the operator every few seconds, until the returned function is called, which tells how
-// often.
-func killing(t *testing.T, c *cluster.Cluster) (stop func() int) {
-	end, killed := make(chan struct{}), make(chan int)
-	go func() {
-		n := 0
-		for {
-			select {
-			case <-end:
-				killed <- n
-				return
-			case <-time.After(7 * time.Second):
-				restartOperator(t, c)
-				n++
-			}
-		}
-	}()
-	return func() int {
-		close(end)
-		return <-killed
-	}
 }
 
 // TestSwaps hands one busy pod's traffic from slot to slot and back, again and again: every request is

@@ -5,7 +5,14 @@
 
 package agent
 
-import "tulle.dev/tulle/internal/dataplane/envoy"
+import (
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/envoy"
+)
 
 // doom does nothing: only releases built for tests have faults, see faults.go.
 func doom(string, *envoy.Process) {}
+
+// patience is that of every release but one that is built for tests.
+func patience(_ string, d time.Duration) time.Duration { return d }

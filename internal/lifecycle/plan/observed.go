@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,6 +20,8 @@ import (
 type Observed struct {
 	// Namespace is where the control plane lives.
 	Namespace string
+	// Watching is since when all of this has been seen, without a gap; see upgrade.Clock.
+	Watching time.Time
 	// OlderMesh is the name of an older Mesh, which is the active one; empty: this one is.
 	OlderMesh string
 	// CertManager and GatewayAPI tell whether the kinds of these are installed; XMeshKind that one kind.

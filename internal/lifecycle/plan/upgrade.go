@@ -58,7 +58,7 @@ func (d *decision) choose(known release.Catalog) {
 		Gateways: d.mesh.Status.GatewayVersion,
 		Pods:     d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
 		Difference: d.seen.Rollout.Difference, External: d.seen.Rollout.External, ExternalProblem: d.seen.Rollout.ExternalProblem,
-		Obstacles: d.obstacles(), Judge: gate.Judge, Now: d.now,
+		Obstacles: d.obstacles(), Judge: gate.Judge, Clock: upgrade.Clock{Now: d.now, Watching: d.seen.Watching},
 		Image: func(version string) string {
 			r, _ := known.Find(version)
 			return r.ProxyImage

@@ -49,21 +49,26 @@ func report(in *Input, p *simPod, change func(*Proxy)) {
 // TestReplacedProxyFails: what becomes of a proxy after it took over is seen.
 func TestReplacedProxyFails(t *testing.T) {
 	for name, c := range map[string]struct {
-		after  time.Duration // since the wave was done; the soak is 30 s
-		change func(*Proxy)
-		gone   bool // not connected
-		judged bool // the gate is asked, and fails for what it is shown
-		phase  v1alpha1.UpgradePhase
-		says   string
+		after time.Duration // since the wave was done; the soak is 30 s
+		again time.Duration // later, it is looked at once more, and is the same
+		// watching is how long after the wave was done this operator began
+		watching time.Duration
+		change   func(*Proxy)
+		gone     bool // not connected
+		judged   bool // the gate is asked, and fails for what it is shown
+		phase    v1alpha1.UpgradePhase
+		says     string
 	}{
-		"it is well":             {after: 29 * time.Second, phase: v1alpha1.PhaseDataPlane, says: "watching"},
-		"it crashes and is back": {after: time.Second, change: func(r *Proxy) { r.Restarts = 1 }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
-		"it crashes and is down": {after: time.Second, change: func(r *Proxy) { r.Restarts, r.Phase = 1, protocol.PhaseStarting }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
-		"it rejects a resource":  {after: time.Second, change: func(r *Proxy) { r.Rejected = 1 }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
-		"it is starting again":   {after: 31 * time.Second, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseDataPlane, says: "no certificate"},
-		"it does not start":      {after: time.Minute, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseRollingBack, says: "no certificate"},
-		"it is away":             {after: 31 * time.Second, gone: true, phase: v1alpha1.PhaseDataPlane, says: "is not connected"},
-		"it stays away":          {after: time.Minute, gone: true, phase: v1alpha1.PhaseRollingBack, says: "is not connected"},
+		"it is well":              {after: 29 * time.Second, phase: v1alpha1.PhaseDataPlane, says: "watching"},
+		"it crashes and is back":  {after: time.Second, change: func(r *Proxy) { r.Restarts = 1 }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
+		"it crashes and is down":  {after: time.Second, change: func(r *Proxy) { r.Restarts, r.Phase = 1, protocol.PhaseStarting }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
+		"it rejects a resource":   {after: time.Second, change: func(r *Proxy) { r.Rejected = 1 }, judged: true, phase: v1alpha1.PhaseRollingBack, says: "bad"},
+		"it is starting again":    {after: 31 * time.Second, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseDataPlane, says: "no certificate"},
+		"it does not start":       {after: 31 * time.Second, again: 30 * time.Second, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseRollingBack, says: "no certificate"},
+		"nobody looked until now": {after: time.Hour, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseDataPlane, says: "no certificate"},
+		"nobody looked meanwhile": {after: 31 * time.Second, again: time.Hour, watching: time.Hour + 20*time.Second, change: func(r *Proxy) { r.Phase, r.Message = protocol.PhaseStarting, "no certificate" }, phase: v1alpha1.PhaseDataPlane, says: "no certificate"},
+		"it is away":              {after: 31 * time.Second, gone: true, phase: v1alpha1.PhaseDataPlane, says: "is not connected"},
+		"it stays away":           {after: 31 * time.Second, again: 30 * time.Second, gone: true, phase: v1alpha1.PhaseRollingBack, says: "is not connected"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, p := watched(t)
@@ -81,7 +86,12 @@ func TestReplacedProxyFails(t *testing.T) {
 				}
 				return v1alpha1.GatePassed, "fine"
 			}
+			in.Watching = w.status.WaveDone.Add(c.watching)
 			d := Next(in)
+			if c.again > 0 {
+				in.Status, in.Now = d.Status, in.Now.Add(c.again)
+				d = Next(in)
+			}
 			if d.Status.Phase != c.phase || !strings.Contains(d.Status.Message, c.says) {
 				t.Errorf("%s: %s; want %s: %s", d.Status.Phase, d.Status.Message, c.phase, c.says)
 			}
@@ -117,6 +127,27 @@ func TestRollbackOfAProxyThatIsDown(t *testing.T) {
 		m := d.Moves[0]
 		if m.Name != p.Name || m.Target == nil || m.Target.Slot != other(p.Target.Slot) || m.Target.Version != "0.1.0" || len(m.Images) > 0 {
 			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+// TestSlotIsWaitedFor: a slot that does not get ready in time has failed, but only if somebody could
+// have seen it in that time.
+func TestSlotIsWaitedFor(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := Pod{Name: "p", Ready: true, Target: protocol.Target{Slot: "b", Generation: 2, Version: "0.2.0", Since: began}}
+	for name, c := range map[string]struct {
+		now, watching time.Duration
+		want          stage
+	}{
+		"in time":                    {now: patience, want: busy},
+		"too late":                   {now: patience + time.Second, want: failed},
+		"nobody could see it":        {now: time.Hour, watching: time.Hour - time.Minute, want: busy},
+		"it is late after that, too": {now: time.Hour, watching: time.Hour - patience - time.Second, want: failed},
+	} {
+		clock := Clock{Now: began.Add(c.now), Watching: began.Add(c.watching)}
+		if got := advance(p, nil, Goal{Version: "0.2.0"}, clock); got.stage != c.want {
+			t.Errorf("%s: stage %d (%s), want %d", name, got.stage, got.why, c.want)
 		}
 	}
 }

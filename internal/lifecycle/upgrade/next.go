@@ -45,7 +45,23 @@ type Input struct {
 	External *v1alpha1.GateResult
 	// ExternalProblem says why there is no answer although it was asked.
 	ExternalProblem string
-	Now             time.Time
+	Clock
+}
+
+// Clock is what time it is, for somebody who may have been away.
+type Clock struct {
+	Now time.Time
+	// Watching is since when the cluster has been seen as it is, without a gap. Nothing is held to have
+	// failed for what was not seen before; the zero value is always.
+	Watching time.Time
+}
+
+// watched is for how long something that began at t could be seen.
+func (c Clock) watched(t time.Time) time.Duration {
+	if t.Before(c.Watching) {
+		t = c.Watching
+	}
+	return c.Now.Sub(t)
 }
 
 // Difference is what the new control plane would send, against the old one.
@@ -214,7 +230,7 @@ func (u *run) stragglers() string {
 		if !p.takesPart() || !p.Ready {
 			continue
 		}
-		if st := advance(p, u.by[p.key()], goal, u.Now); st.stage == due || st.stage == busy {
+		if st := advance(p, u.by[p.key()], goal, u.Clock); st.stage == due || st.stage == busy {
 			return p.version()
 		}
 	}
@@ -235,7 +251,7 @@ func (u *run) event(warning bool, reason, message string) {
 // rollBack turns round: what was moved goes back.
 func (u *run) rollBack(why string) {
 	u.enter(v1alpha1.PhaseRollingBack)
-	u.s.Message, u.s.WaveDone = why, nil
+	u.s.Message, u.s.WaveDone, u.s.UnreadySince = why, nil, nil
 	u.event(true, "RollingBack", fmt.Sprintf("from %s to %s: %s", u.s.To, u.s.From, why))
 }
 

@@ -106,7 +106,7 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 	var t tally
 	for _, p := range pods {
 		t.total++
-		st := advance(p, u.by[p.key()], goal, u.Now)
+		st := advance(p, u.by[p.key()], goal, u.Clock)
 		name := p.key() + ": "
 		switch {
 		case st.stage == done:
@@ -156,7 +156,7 @@ func (u *run) dataPlane() {
 		now := slices.Concat(waves[:u.s.Wave]...)
 		t := u.count(now, goal)
 		if t.open > 0 {
-			u.s.WaveDone = nil
+			u.s.WaveDone, u.s.UnreadySince = nil, nil
 			t.busy = all.busy // whatever wave they are of, or of whichever attempt
 			u.replace(t, all.total)
 			return
@@ -270,7 +270,12 @@ func (u *run) judge(moved []Pod, waves [][]Pod) bool {
 		return false
 	}
 	lost := u.lost(moved)
-	if len(lost) > 0 && u.Now.Sub(soaked) < absence && !u.harmed(moved) {
+	if len(lost) == 0 {
+		u.s.UnreadySince = nil
+	} else if u.s.UnreadySince == nil {
+		u.s.UnreadySince = &u.now
+	}
+	if len(lost) > 0 && u.watched(u.s.UnreadySince.Time) < absence && !u.harmed(moved) {
 		u.s.Message = fmt.Sprintf("wave %d: waiting to hear that its proxies are ready: %s", u.s.Wave, some(lost))
 		return false
 	}
@@ -302,7 +307,7 @@ func (u *run) judge(moved []Pod, waves [][]Pod) bool {
 	}
 	u.note(result)
 	u.event(false, "WavePassed", fmt.Sprintf("%d of %d: %s: %s", u.s.Wave, u.s.Waves, result.Result, result.Message))
-	u.s.Wave, u.s.WaveDone, u.s.Message = u.s.Wave+1, nil, ""
+	u.s.Wave, u.s.WaveDone, u.s.UnreadySince, u.s.Message = u.s.Wave+1, nil, nil, ""
 	return true
 }
 
@@ -329,8 +334,8 @@ func (u *run) seen(pods []Pod, replaced bool) []Seen {
 	return out
 }
 
-// absence is how long after the soak a replaced proxy may be without a word that it is ready: its
-// stream may be on its way to another replica.
+// absence is how long a replaced proxy may be without a word that it is ready: its stream may be on its
+// way to another replica, or the machine so busy that one check came to nothing.
 const absence = 30 * time.Second
 
 // lost are pods whose new proxy has been ready, which it does not say any more. A pod that is not Ready

@@ -83,8 +83,8 @@ func words(slot string, said Proxy) string {
 
 // advance says what to do next with one pod. r holds what its agents report, of all replicas of the
 // control plane.
-func advance(p Pod, r reports, goal Goal, now time.Time) standing {
-	t := p.target()
+func advance(p Pod, r reports, goal Goal, clock Clock) standing {
+	now, t := clock.Now, p.target()
 	move := Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID}
 	order := func(slot string) *protocol.Target {
 		return &protocol.Target{Slot: slot, Generation: t.Generation + 1, Version: goal.Version, Since: now.UTC().Truncate(time.Second)}
@@ -102,7 +102,7 @@ func advance(p Pod, r reports, goal Goal, now time.Time) standing {
 		return standing{stage: due, move: move}
 	}
 	if t.Version == goal.Version {
-		return underWay(p, r, t, now)
+		return underWay(p, r, t, clock)
 	}
 	if p.Obstacle != "" {
 		if p.Restart == (Restart{}) {
@@ -141,14 +141,14 @@ func advance(p Pod, r reports, goal Goal, now time.Time) standing {
 }
 
 // underWay is a pod whose slot was ordered and does not serve yet.
-func underWay(p Pod, r reports, t protocol.Target, now time.Time) standing {
+func underWay(p Pod, r reports, t protocol.Target, clock Clock) standing {
 	why := "waiting for slot " + t.Slot
 	if said, ok := r[t.Slot]; ok && said.Version == t.Version {
 		why = words(t.Slot, said)
 	} else if problem := p.slot(t.Slot).Problem; problem != "" {
 		why = "slot " + t.Slot + ": " + problem
 	}
-	if now.Sub(t.Since) > patience {
+	if clock.watched(t.Since) > patience {
 		return standing{stage: failed, why: why}
 	}
 	return standing{stage: busy, why: why}

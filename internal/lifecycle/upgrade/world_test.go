@@ -95,7 +95,7 @@ func allowed(from, to string) error {
 
 func (w *world) input() Input {
 	in := Input{
-		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Now: w.now, Difference: w.diff,
+		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now}, Difference: w.diff,
 		Image:    func(v string) string { return "proxy:" + v },
 		Allowed:  allowed,
 		Deployed: func(v string) (bool, string) { return w.deployed[v] == 2, "1 of 2" },
