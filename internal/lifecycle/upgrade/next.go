@@ -288,7 +288,7 @@ func (u *run) decision() Decision {
 	case v1alpha1.PhaseShadow:
 		d.Deploy = []string{s.From, s.To}
 	case v1alpha1.PhaseRollingBack:
-		d.Deploy = []string{s.From, s.To}
+		d.Deploy, d.Pull = []string{s.From, s.To}, s.From
 		if ready, _ := u.Deployed(s.From); !ready && u.Serving == s.To {
 			d.Serve = s.To
 		}
