@@ -6,6 +6,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -27,13 +28,45 @@ func (r *Reconciler) lookAtChecks(ctx context.Context, m *v1alpha1.Mesh, o *plan
 	external := m.Spec.Upgrade.Gates.External
 	soaked := u.WaveDone != nil && !r.Now().Before(u.WaveDone.Add(m.Spec.Upgrade.Soak.Duration))
 	if u.Phase == v1alpha1.PhaseDataPlane && external != nil && soaked {
-		v, message, err := r.External.Ask(ctx, *external)
-		if err != nil {
-			o.Rollout.ExternalProblem = err.Error()
-			return
-		}
-		o.Rollout.External = &v1alpha1.GateResult{Wave: u.Wave, Result: v, Message: message}
+		a := r.askExternal(ctx, question{wave: u.Wave, done: u.WaveDone.Time, gate: *external})
+		o.Rollout.External, o.Rollout.ExternalProblem = a.result, a.problem
 	}
+}
+
+// askAgain is how soon the external gate is asked once more about the same wave: rounds are two seconds
+// apart, and whoever has no evidence has none two seconds later.
+const askAgain = 15 * time.Second
+
+// question is what the external gate is asked: of a wave, whose last proxy was replaced at a time.
+type question struct {
+	wave int32
+	done time.Time
+	gate v1alpha1.ExternalGate
+}
+
+// answer is what it said last, to which question.
+type answer struct {
+	question
+	at      time.Time
+	result  *v1alpha1.GateResult
+	problem string
+}
+
+// askExternal asks, or repeats an answer that is not old.
+func (r *Reconciler) askExternal(ctx context.Context, q question) answer {
+	if a := r.answered; a != nil && a.question == q && r.Now().Sub(a.at) < askAgain {
+		return *a
+	}
+	a := answer{question: q}
+	v, message, err := r.External.Ask(ctx, q.gate)
+	if err != nil {
+		a.problem = err.Error()
+	} else {
+		a.result = &v1alpha1.GateResult{Wave: q.wave, Result: v, Message: message}
+	}
+	a.at = r.Now()
+	r.answered = &a
+	return a
 }
 
 // compare is best effort: as long as a replica does not answer, there is no difference to show.

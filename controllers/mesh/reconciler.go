@@ -59,6 +59,8 @@ type Reconciler struct {
 
 	without *lookedFor  // by the one worker
 	upon    *lookedUpon // by the one worker
+	// answered is what the external gate said last; by the one worker.
+	answered *answer
 	// watching is since when the API server has answered each time; zero: it doesn't now. By the one worker.
 	watching time.Time
 }
