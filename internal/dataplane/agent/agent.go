@@ -30,6 +30,10 @@ import (
 // defaultDrain is how long connections get to end unless the scope says otherwise.
 const defaultDrain = 30 * time.Second
 
+// maxSilent is how often in a row an Envoy that serves may not answer in time: its main thread, which
+// answers, may be busy with a large change while its workers serve.
+const maxSilent = 5
+
 // Delays between starts of an Envoy that dies: doubled from the first to the last; back to the first
 // after one has lived for backoffReset.
 const (
@@ -75,6 +79,7 @@ type agent struct {
 	delay     time.Duration
 	again     time.Time // when Envoy may be started
 	ready     bool      // has been ready since process was started
+	silent    int       // how often it has not answered in time since it last did
 	steered   bool      // new connections may still be kept from the other slot's Envoy
 	looked    time.Time // when that was last looked at
 	ending    bool
@@ -314,7 +319,7 @@ func (a *agent) mourn() {
 	}
 	a.again = time.Now().Add(a.delay)
 	a.delay = min(2*a.delay, backoffLast)
-	a.process, a.ready = nil, false
+	a.process, a.ready, a.silent = nil, false, 0
 	a.restarts++
 	a.relay.EnvoyReplaced()
 }
@@ -337,7 +342,13 @@ func (a *agent) lacks(ctx context.Context) string {
 	defer cancel()
 	if a.ready {
 		// It has been ready. What it gets from now on may warm as long as it likes.
-		if err := a.admin.Live(ctx); err != nil {
+		err := a.admin.Live(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			a.silent = 0
+		} else if a.silent++; a.silent < maxSilent {
+			return ""
+		}
+		if err != nil {
 			return err.Error()
 		}
 		return ""
