@@ -155,7 +155,7 @@ func TestSlotCrash(t *testing.T) {
 	for _, pid := range []int{agent, envoy} {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
-	took := p.eventually("slot b helps out", 40*time.Second, func() bool { return p.state("b").Phase == protocol.PhaseReady })
+	took := p.eventually("slot b helps out", 10*time.Second, func() bool { return p.state("b").Phase == protocol.PhaseReady })
 	t.Logf("slot b serves after %v", took)
 	if v := p.config(); v != "v1" {
 		t.Errorf("the pod routes by %q, want v1", v)

@@ -42,8 +42,15 @@ type decision struct {
 	Generation int64
 }
 
-// takeover is how long the chosen slot may be unready before the other one helps out.
-const takeover = 20 * time.Second
+// How long the chosen slot may be unready before the other one helps out.
+const (
+	// takeover is for one whose process lives: it starts, or tries again.
+	takeover = 20 * time.Second
+	// absence is for one whose process does not. The kubelet starts a container anew at once when it dies
+	// for the first time, and then lets it wait for up to five minutes; after the node's reboot it starts
+	// slot b only when slot a lets it.
+	absence = 2 * time.Second
+)
 
 // decide is the whole election. It is level-triggered: asked again with the same view it says the same.
 func decide(v view) decision {
@@ -72,7 +79,11 @@ func decide(v view) decision {
 	}
 	// The chosen slot does not get ready: help out under the generation before, so that it takes over
 	// the moment it is.
-	if v.Other.Phase != protocol.PhaseReady && v.OtherUnready >= takeover {
+	patience := takeover
+	if v.Other.Phase == "" {
+		patience = absence
+	}
+	if v.Other.Phase != protocol.PhaseReady && v.OtherUnready >= patience {
 		return decision{start, v.Target.Generation - 1}
 	}
 	return decision{Do: stay}

@@ -110,6 +110,9 @@ func (s *slot) loop(changed <-chan struct{}, signals <-chan os.Signal) error {
 		// The standby has to look at the clock only to help out; an active slot that waits for the lock
 		// of its predecessor looks often.
 		tick := takeover / 4
+		if !s.running {
+			tick = absence / 2 // the end of the other slot's process is no event
+		}
 		if s.state.Phase == protocol.PhaseReady && s.lock == nil {
 			tick = 100 * time.Millisecond
 		}

@@ -44,6 +44,8 @@ type Echo struct {
 	Labels, Annotations []string
 	// NoService leaves the Service out.
 	NoService bool
+	// Unprobed leaves the readiness probe out: the pod is Ready however busy the machine is.
+	Unprobed bool
 }
 
 // Deploy applies the app; Ready waits for it.
@@ -79,6 +81,10 @@ func (e Echo) YAML(ns string) string {
 	for _, l := range e.Labels {
 		extra += "\n        " + l
 	}
+	probe := "        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}\n"
+	if e.Unprobed {
+		probe = ""
+	}
 	notes := ""
 	for _, a := range e.Annotations {
 		notes += "\n        " + a
@@ -112,8 +118,7 @@ spec:
         args: %[9]s
         env: [{name: VERSION, value: %[6]s}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
         ports: [{name: http, containerPort: 8080}, {name: grpc, containerPort: 9090}]
-        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
-`, ns, e.Account, deployment, e.Replicas, e.Name, e.Version, extra, notes, b, Tag())
+%[11]s`, ns, e.Account, deployment, e.Replicas, e.Name, e.Version, extra, notes, b, Tag(), probe)
 	if e.NoService {
 		return out
 	}
@@ -274,4 +279,10 @@ func (r *Run) Pod(t testing.TB) corev1.Pod {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Stop ends the run at once, and removes its pod.
+func (r *Run) Stop(ctx context.Context) error {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: r.ns, Name: r.name}}
+	return r.c.Delete(ctx, p, client.GracePeriodSeconds(0))
 }
