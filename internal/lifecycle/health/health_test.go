@@ -99,7 +99,6 @@ func waiting(reason string, ended *corev1.ContainerStateTerminated) corev1.Pod {
 	return corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{s}}}
 }
 
-// TestDeployment is the table of what a user reads of a Deployment.
 // refusedPods has the Deployment tell that a quota refuses its pods.
 func refusedPods(d *appsv1.Deployment) *appsv1.Deployment {
 	d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
@@ -109,6 +108,7 @@ func refusedPods(d *appsv1.Deployment) *appsv1.Deployment {
 	return d
 }
 
+// TestDeployment is the table of what a user reads of a Deployment.
 func TestDeployment(t *testing.T) {
 	crash := &corev1.ContainerStateTerminated{Reason: "Error", Message: "no such flag"}
 	for name, c := range map[string]struct {
