@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -203,7 +205,21 @@ func (r *replica) signer(m *ca.Metrics) (http.Handler, error) {
 	})
 }
 
+// resizable asks whether the API server lets the requests of running pods change. It is asked once: a
+// replica that is older than the answer goes on with halves, which work anywhere.
+func (r *replica) resizable() (bool, error) {
+	core, err := r.kube.Discovery().ServerResourcesForGroupVersion(corev1.SchemeGroupVersion.String())
+	if err != nil {
+		return false, fmt.Errorf("ask what the API server serves: %w", err)
+	}
+	return slices.ContainsFunc(core.APIResources, func(k metav1.APIResource) bool { return k.Name == "pods/resize" }), nil
+}
+
 func (r *replica) webhook() (http.Handler, error) {
+	resizable, err := r.resizable()
+	if err != nil {
+		return nil, err
+	}
 	return inject.NewHandler(inject.HandlerOptions{
 		Log: r.opts.Log.WithName("inject"), Metrics: r.metrics,
 		Settings: func() (inject.Settings, bool) {
@@ -215,6 +231,7 @@ func (r *replica) webhook() (http.Handler, error) {
 			if err != nil {
 				r.opts.Log.Error(err, "Reading the Mesh's injection settings")
 			}
+			s.Resizable = resizable
 			return s, err == nil
 		},
 		Namespace: func(ctx context.Context, name string) (inject.NamespaceFacts, error) {

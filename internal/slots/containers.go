@@ -25,14 +25,17 @@ const ContainerHold = "tulle-gateway"
 // They have no startup or readiness probe: a standby that is waiting, or whose image is being
 // replaced, would make the pod NotReady. The application's start is held by the postStart hook.
 func Containers(s Spec) []corev1.Container {
-	a := slot(s, names.ContainerSlotA, "a")
 	if s.Single {
-		return []corev1.Container{a}
+		return []corev1.Container{slot(s, names.ContainerSlotA, "a", whole)}
 	}
-	return []corev1.Container{a, slot(s, names.ContainerSlotB, "b")}
+	first, second := half, half
+	if s.Resizable {
+		first, second = most, little
+	}
+	return []corev1.Container{slot(s, names.ContainerSlotA, "a", first), slot(s, names.ContainerSlotB, "b", second)}
 }
 
-func slot(s Spec, name, id string) corev1.Container {
+func slot(s Spec, name, id string, part share) corev1.Container {
 	always := corev1.ContainerRestartPolicyAlways
 	return corev1.Container{
 		Name:            name,
@@ -40,7 +43,7 @@ func slot(s Spec, name, id string) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{protocol.SlotCommand, "run"},
 		Env:             env(s, id),
-		Resources:       slotResources(s.Resources, s.Single),
+		Resources:       slotResources(s.Resources, part),
 		RestartPolicy:   &always,
 		SecurityContext: Restricted(),
 		VolumeMounts: []corev1.VolumeMount{
@@ -132,7 +135,7 @@ func Init(s Spec) corev1.Container {
 		Image:           s.Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         cmd,
-		Resources:       slotResources(s.Resources, false),
+		Resources:       slotResources(s.Resources, half),
 		SecurityContext: sc,
 	}
 }

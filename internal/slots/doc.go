@@ -14,5 +14,6 @@
 // to it for new pods, and must go on working in pods that lack the addition.
 //
 // Pure: core/v1, names and protocol only. Invariant: the slots differ in
-// nothing but their name and the value of TULLE_SLOT. Start at Spec.
+// nothing but their name, the value of TULLE_SLOT and what they ask for, which
+// together is what the user wrote. Start at Spec.
 package slots

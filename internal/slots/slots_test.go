@@ -156,7 +156,7 @@ func TestResources(t *testing.T) {
 		"default":    {corev1.ResourceRequirements{}, rr("25m", "48Mi", "", "1Gi")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := slotResources(c.in, false)
+			got := slotResources(c.in, half)
 			for _, pair := range [][2]corev1.ResourceList{{got.Requests, c.want.Requests}, {got.Limits, c.want.Limits}} {
 				if len(pair[0]) != len(pair[1]) {
 					t.Errorf("got %v, want %v", pair[0], pair[1])
@@ -168,6 +168,30 @@ func TestResources(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestResizable: together the slots ask for what the user wrote, the idle one for little, and never for
+// more than the other; a Guaranteed proxy stays so.
+func TestResizable(t *testing.T) {
+	for _, c := range []struct{ cpu, memory, limit, a, b string }{
+		{"50m", "96Mi", "1Gi", "45m 80Mi", "5m 16Mi"},
+		{"2", "4Gi", "8Gi", "1995m 4080Mi", "5m 16Mi"},
+		{"6m", "20Mi", "1Gi", "3m 10Mi", "3m 10Mi"},
+		{"50m", "1Gi", "1Gi", "45m 1Gi", "5m 1Gi"},
+	} {
+		s := sidecar()
+		s.Resizable = true
+		s.Resources = corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(c.cpu), corev1.ResourceMemory: resource.MustParse(c.memory)},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(c.limit)},
+		}
+		for i, want := range []string{c.a, c.b} {
+			r := Containers(s)[i].Resources
+			if got := r.Requests.Cpu().String() + " " + r.Requests.Memory().String(); got != want || r.Limits.Memory().String() != c.limit {
+				t.Errorf("%s %s: slot %d asks for %s (limit %v), want %s", c.cpu, c.memory, i, got, r.Limits, want)
+			}
+		}
 	}
 }
 

@@ -26,6 +26,10 @@ type Spec struct {
 	Probes protocol.Probes
 	// AppMetrics is where the application's metrics are; nil: it has none.
 	AppMetrics *protocol.AppMetrics
+	// Resizable tells that the API server lets the requests of a running pod change (pods/resize, from
+	// Kubernetes 1.35 on). Then slot a, which serves first, asks for nearly all; whoever has slot b serve
+	// swaps the two requests. Otherwise either slot asks for half.
+	Resizable bool
 	// Single leaves the second slot out: the proxy is replaced with its pod.
 	Single bool
 	// Resources of the proxy as a whole; the zero value means DefaultResources.
@@ -53,26 +57,44 @@ func DefaultResources() corev1.ResourceRequirements {
 	}
 }
 
-// slotResources is one slot's part of the proxy's resources. Only one slot works at a time, so
-// each asks for half and may use the whole: the pod costs the scheduler what the user wrote. A
-// request that equals its limit is not halved, or the pod would lose its Guaranteed class. A single slot
-// asks for all of it.
-func slotResources(r corev1.ResourceRequirements, single bool) corev1.ResourceRequirements {
+// share is how much of the proxy's requests a container asks for.
+type share int
+
+const (
+	whole  share = iota
+	half         // either of two slots
+	most         // the slot that serves: all but little
+	little       // the slot that stands by
+)
+
+// littleCPU and littleMemory are what an idle slot asks for at most. Its process sleeps in 6 MB, but the
+// requests are also its weight while its Envoy starts, until they are swapped.
+const (
+	littleCPU    = 5 // milliCPU
+	littleMemory = 16 << 20
+)
+
+// slotResources is one container's part of the proxy's resources. Only one slot works at a time, so
+// together they ask for what the user wrote, and each may use the whole. A request that equals its limit
+// is not divided, or the pod would lose its Guaranteed class.
+func slotResources(r corev1.ResourceRequirements, part share) corev1.ResourceRequirements {
 	if len(r.Requests) == 0 && len(r.Limits) == 0 {
 		r = DefaultResources()
 	}
 	out := corev1.ResourceRequirements{Limits: r.Limits.DeepCopy(), Requests: corev1.ResourceList{}}
 	for name, q := range r.Requests {
-		limit, limited := r.Limits[name]
-		if single || limited && q.Cmp(limit) == 0 {
+		if limit, limited := r.Limits[name]; limited && q.Cmp(limit) == 0 {
 			out.Requests[name] = q.DeepCopy()
 			continue
 		}
-		if name == corev1.ResourceCPU {
-			out.Requests[name] = *resource.NewMilliQuantity((q.MilliValue()+1)/2, q.Format)
-			continue
+		switch name {
+		case corev1.ResourceCPU:
+			out.Requests[name] = *resource.NewMilliQuantity(part.of(q.MilliValue(), littleCPU), q.Format)
+		case corev1.ResourceMemory:
+			out.Requests[name] = *resource.NewQuantity(part.of(q.Value(), littleMemory), q.Format)
+		default:
+			out.Requests[name] = *resource.NewQuantity(part.of(q.Value(), q.Value()), q.Format)
 		}
-		out.Requests[name] = *resource.NewQuantity((q.Value()+1)/2, q.Format)
 	}
 	// A limit alone would become the request of each slot by the API server's default.
 	for name, limit := range r.Limits {
@@ -81,6 +103,21 @@ func slotResources(r corev1.ResourceRequirements, single bool) corev1.ResourceRe
 		}
 	}
 	return out
+}
+
+// of takes the share of an amount, of which an idle slot gets at most idle.
+func (p share) of(amount, idle int64) int64 {
+	rounded := (amount + 1) / 2
+	switch p {
+	case half:
+		return rounded
+	case most:
+		return amount - min(amount/2, idle)
+	case little:
+		return max(1, min(amount/2, idle))
+	case whole:
+	}
+	return amount
 }
 
 // HoldResources are for a process that sleeps.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -17,7 +18,7 @@ import (
 func TestFence(t *testing.T) {
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "all-pods"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods", "pods/ephemeralcontainers"}, Verbs: []string{"get", "update", "patch"}}},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods", "pods/ephemeralcontainers", "pods/resize"}, Verbs: []string{"get", "update", "patch"}}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "all-pods"},
@@ -35,16 +36,22 @@ func TestFence(t *testing.T) {
 	}
 	namespace(t, "fenced", nil)
 	always := corev1.ContainerRestartPolicyAlways
+	asks := func(cpu string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("16Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+		}
+	}
 	victim := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "fenced", Name: "victim", Labels: map[string]string{"app": "web", "tulle.dev/version": "0.1.0"}},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{
 				{Name: "tulle-init", Image: "registry.example:5000/tulle-proxy:1"},
-				{Name: "tulle-proxy-a", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
-				{Name: "tulle-proxy-b", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
-				{Name: "theirs", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always},
+				{Name: "tulle-proxy-a", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always, Resources: asks("45m")},
+				{Name: "tulle-proxy-b", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always, Resources: asks("5m")},
+				{Name: "theirs", Image: "registry.example:5000/tulle-proxy:1", RestartPolicy: &always, Resources: asks("5m")},
 			},
-			Containers: []corev1.Container{{Name: "app", Image: "registry.example/app:1"}},
+			Containers: []corev1.Container{{Name: "app", Image: "registry.example/app:1", Resources: asks("5m")}},
 		},
 	}
 	if err := admin.Create(t.Context(), victim); err != nil {
@@ -111,5 +118,31 @@ func TestFence(t *testing.T) {
 	p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "shell", Image: "evil"}}}
 	if err := operator.SubResource("ephemeralcontainers").Update(t.Context(), p); err == nil || !strings.Contains(err.Error(), "may only change the images") {
 		t.Errorf("an ephemeral container: %v", err)
+	}
+	// What a running pod's containers ask for.
+	for name, c := range map[string]struct {
+		change  func(*corev1.Pod)
+		refusal string
+	}{
+		"the slots' requests": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[1].Resources, p.Spec.InitContainers[2].Resources = asks("5m"), asks("45m")
+		}, ""},
+		"a slot's limit": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[1].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("2Gi")
+		}, "and not their limits"},
+		"somebody's sidecar": {func(p *corev1.Pod) { p.Spec.InitContainers[3].Resources = asks("1") }, "may only change the requests of tulle-proxy-a and tulle-proxy-b"},
+		"the application":    {func(p *corev1.Pod) { p.Spec.Containers[0].Resources = asks("1") }, "may not change the application's containers"},
+	} {
+		t.Run("resize: "+name, func(t *testing.T) {
+			p := victim.DeepCopy()
+			c.change(p)
+			err := operator.SubResource("resize").Patch(t.Context(), p, client.StrategicMergeFrom(victim), client.DryRunAll)
+			if c.refusal == "" && err != nil {
+				t.Errorf("refused: %v", err)
+			}
+			if c.refusal != "" && (err == nil || !strings.Contains(err.Error(), c.refusal)) {
+				t.Errorf("want a refusal with %q, got %v", c.refusal, err)
+			}
+		})
 	}
 }

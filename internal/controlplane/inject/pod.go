@@ -64,7 +64,7 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	}
 	spec := slots.Spec{
 		Image: s.Image, Kind: names.KindSidecar, TrustDomain: s.TrustDomain, ControlPlaneHost: s.ControlPlaneHost,
-		Probes: moved, AppMetrics: scrape, Resources: resources, Single: s.SingleSlot,
+		Probes: moved, AppMetrics: scrape, Resources: resources, Single: s.SingleSlot, Resizable: s.Resizable,
 		ExcludeInboundPorts: a.ExcludeInboundPorts, ExcludeOutboundPorts: a.ExcludeOutboundPorts, ExcludeOutboundIPs: a.ExcludeOutboundIPs,
 	}
 	linger(out, s.LingerSeconds)

@@ -31,6 +31,8 @@ type Settings struct {
 	Annotations []string
 	// Resources of the proxy where the pod does not say otherwise; zero: slots.DefaultResources.
 	Resources corev1.ResourceRequirements
+	// Resizable tells that the API server serves pods/resize, see slots.Spec.
+	Resizable bool
 	// SingleSlot gives pods one proxy slot: proxies are replaced by restarting workloads.
 	SingleSlot bool
 	// LingerSeconds is how long containers without a preStop hook go on serving after their pod's

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,9 @@ import (
 func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
 	if m.Restart != (upgrade.Restart{}) {
 		return a.restart(ctx, m)
+	}
+	if len(m.Requests) > 0 {
+		a.resize(ctx, m)
 	}
 	metadata := map[string]any{"uid": m.UID}
 	if m.Target != nil {
@@ -58,6 +62,27 @@ func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
 		return fmt.Errorf("patch the proxy of Pod %s/%s: %w", m.Namespace, m.Name, err)
 	}
 	return nil
+}
+
+// resize changes what the slots of a running pod ask for, both in one patch, so that their sum stays. A
+// refusal (an old API server, a policy, a node that can't) is said and is all right: the slots work with
+// the requests they have, which are weights under contention, and limits do not change.
+func (a *Applier) resize(ctx context.Context, m upgrade.Move) {
+	var containers []map[string]any
+	for _, slot := range []struct{ name, container string }{{"a", names.ContainerSlotA}, {"b", names.ContainerSlotB}} {
+		if requests, ok := m.Requests[slot.name]; ok {
+			containers = append(containers, map[string]any{"name": slot.container, "resources": map[string]any{"requests": requests}})
+		}
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": map[string]any{"initContainers": containers}})
+	if err == nil {
+		pod := &corev1.Pod{}
+		pod.Namespace, pod.Name = m.Namespace, m.Name
+		err = a.client.SubResource("resize").Patch(ctx, pod, client.RawPatch(types.StrategicMergePatchType, body), client.FieldOwner(names.FieldManager))
+	}
+	if err != nil && !apierrors.IsConflict(err) {
+		logr.FromContextOrDiscard(ctx).Info("The slots of a pod keep what they ask for", "pod", m.Namespace+"/"+m.Name, "because", err.Error())
+	}
 }
 
 // restart changes the template of a workload, which then makes its pods anew. Done twice it is done once.

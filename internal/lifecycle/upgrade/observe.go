@@ -30,7 +30,7 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	}
 	slots := 0
 	for _, c := range p.Spec.InitContainers {
-		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name)}
+		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name), Requests: c.Resources.Requests}
 		switch c.Name {
 		case names.ContainerSlotA:
 			out.A = s

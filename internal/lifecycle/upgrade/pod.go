@@ -4,6 +4,9 @@
 package upgrade
 
 import (
+	"cmp"
+
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/internal/names"
@@ -39,6 +42,8 @@ type Slot struct {
 	Image string
 	// Problem says why the container does not run, in the kubelet's words; empty: it does.
 	Problem string
+	// Requests of the container.
+	Requests corev1.ResourceList
 }
 
 func (p Pod) key() string { return p.Namespace + "/" + p.Name }
@@ -59,6 +64,18 @@ func (p Pod) target() protocol.Target {
 		return protocol.Target{Slot: "a"}
 	}
 	return p.Target
+}
+
+// swapped is what the slots are to ask for when one of them serves: the larger requests are the serving
+// one's. nil: it is so already, as with proxies injected where requests can't change, whose slots ask for
+// the same.
+func (p Pod) swapped(serving string) map[string]corev1.ResourceList {
+	standby := other(serving)
+	more, less := p.slot(standby).Requests, p.slot(serving).Requests
+	if cmp.Or(more.Cpu().Cmp(*less.Cpu()), more.Memory().Cmp(*less.Memory())) <= 0 {
+		return nil
+	}
+	return map[string]corev1.ResourceList{serving: more, standby: less}
 }
 
 // takesPart tells whether the pod's proxy is to be replaced in place at all. Gateways are deployed
@@ -86,6 +103,8 @@ type Move struct {
 	UID             types.UID
 	// Images by slot ("a", "b"); others stay.
 	Images map[string]string
+	// Requests by slot, set first, by a patch of their own: that it is refused is no reason not to go on.
+	Requests map[string]corev1.ResourceList
 	// Target replaces the annotation; nil: it stays.
 	Target *protocol.Target
 	// Version replaces the label; empty: it stays.

@@ -98,7 +98,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 			// It serves already, though another slot was ordered, or another version: that one failed.
 			move.Target = order(s)
 		}
-		move.Version = goal.Version
+		move.Version, move.Requests = goal.Version, p.swapped(s)
 		return standing{stage: due, move: move}
 	}
 	if t.Version == goal.Version {
