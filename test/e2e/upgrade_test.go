@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -169,6 +170,28 @@ func carry(t *testing.T, pods map[string]corev1.Pod, version string) {
 		}
 		if len(images) != 1 {
 			t.Errorf("the slots of %s have different images: %v", name, images)
+		}
+		weighed(t, p)
+	}
+}
+
+// weighed checks that the slot that serves asks for nearly all of what the proxy was given.
+func weighed(t *testing.T, p corev1.Pod) {
+	t.Helper()
+	target := protocol.Target{Slot: "a"}
+	if v := p.Annotations[names.AnnotationTarget]; v != "" {
+		if err := json.Unmarshal([]byte(v), &target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{container(target.Slot): "45m 80Mi"}
+	for _, k := range p.Spec.InitContainers {
+		if k.Name != names.ContainerSlotA && k.Name != names.ContainerSlotB {
+			continue
+		}
+		got := k.Resources.Requests.Cpu().String() + " " + k.Resources.Requests.Memory().String()
+		if want := cmp.Or(want[k.Name], "5m 16Mi"); got != want {
+			t.Errorf("%s of %s, whose slot %s serves, asks for %s, want %s", k.Name, p.Name, target.Slot, got, want)
 		}
 	}
 }
