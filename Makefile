@@ -133,13 +133,14 @@ lifecycle: bin/gotest faulty
 		-run 'Upgrade|Swaps|BadReleases|FaultyReleases|Rotation|$(LONG)' ./test/e2e
 
 .PHONY: test-olm
-test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs, upgrades and removes the operator under load, on an embedded cluster of its own
+test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs the operator of 0.1.0, upgrades it to this one and removes it, under load, on an embedded cluster of its own
 	@trap 'bin/cluster --name tulle-olm down' EXIT; \
 	set -e; bin/cluster --name tulle-olm --range 61 up; \
 	bin/images load --name tulle-olm tulle tulle-proxy echo load; \
+	bin/images load --name tulle-olm --release 0.1.0 tulle tulle-proxy; \
 	bin/olm --name tulle-olm up; \
 	KUBECONFIG=$$(bin/cluster --name tulle-olm env | sed 's/.*KUBECONFIG=//') TULLE_OLM_CLUSTER=tulle-olm \
-		$(GOTEST) -name olm -- -count=1 -timeout 15m ./test/olm
+		$(GOTEST) -name olm -- -count=1 -timeout 25m ./test/olm
 
 .PHONY: scorecard
 scorecard: bin/olm bundle ## operator-sdk's tests of the bundle (needs no cluster; its first build takes minutes)

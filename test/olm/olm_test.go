@@ -31,7 +31,7 @@ const (
 	// system is where the bundle must be installed.
 	system = names.SystemNamespace
 	// enough is the number of requests that the loads must have sent.
-	enough = 20000
+	enough = 10000
 )
 
 var csvs = schema.GroupVersionKind{Group: "operators.coreos.com", Version: "v1alpha1", Kind: "ClusterServiceVersion"}

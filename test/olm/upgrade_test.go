@@ -34,7 +34,7 @@ func traffic(t *testing.T, c *cluster.Cluster) (ns string, runs map[string]*clus
 	}
 	c.Ready(t, ns, slices.Sorted(maps.Keys(applications()))...)
 	run := func(meshed bool, args ...string) *cluster.Run {
-		return c.Load(t, ns, meshed, append(args, "-rate", "60", "-duration", "30m", "-workers", "16")...)
+		return c.Load(t, ns, meshed, append(args, "-rate", "25", "-duration", "30m", "-workers", "16")...)
 	}
 	runs = map[string]*cluster.Run{
 		"kept alive":                   run(true, "-url", "http://server/", "-method", "POST"),
