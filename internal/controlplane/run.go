@@ -239,9 +239,22 @@ func (r *replica) webhook() (http.Handler, error) {
 			if err := r.api.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
 				return inject.NamespaceFacts{}, fmt.Errorf("read namespace %s: %w", name, err)
 			}
-			return inject.NamespaceFacts{Name: name, Labels: ns.Labels}, nil
+			return inject.NamespaceFacts{Name: name, Labels: ns.Labels, Bounds: r.bounds(ctx, name)}, nil
 		},
 	})
+}
+
+// bounds reads what a namespace allows its containers. What can't be read is left to the API server,
+// which refuses the pod if it has to.
+func (r *replica) bounds(ctx context.Context, namespace string) inject.Bounds {
+	var ranges corev1.LimitRangeList
+	var quotas corev1.ResourceQuotaList
+	for _, l := range []client.ObjectList{&ranges, &quotas} {
+		if err := r.api.List(ctx, l, client.InNamespace(namespace)); err != nil {
+			r.opts.Log.Error(err, "Reading what a namespace allows its containers", "namespace", namespace)
+		}
+	}
+	return inject.Bounds{Ranges: ranges.Items, Quotas: quotas.Items}
 }
 
 // afterSync runs f once everything that exists has been taken in and there is a certificate to serve with.

@@ -149,7 +149,7 @@ func Hold(s Spec) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{protocol.SlotCommand, "hold"},
 		Env:             []corev1.EnvVar{{Name: protocol.EnvKind, Value: s.Kind}},
-		Resources:       HoldResources(),
+		Resources:       holdResources(s.Resources),
 		SecurityContext: Restricted(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: names.VolumeRun, MountPath: protocol.RunDir}},
 		ReadinessProbe: &corev1.Probe{

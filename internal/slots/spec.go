@@ -120,6 +120,16 @@ func (p share) of(amount, idle int64) int64 {
 	return amount
 }
 
+// holdResources are those of the ordinary container of a gateway's pod. Where the proxy has a CPU limit,
+// perhaps because a ResourceQuota counts them, it has one too.
+func holdResources(proxy corev1.ResourceRequirements) corev1.ResourceRequirements {
+	out := HoldResources()
+	if !proxy.Limits.Cpu().IsZero() {
+		out.Limits[corev1.ResourceCPU] = resource.MustParse("50m")
+	}
+	return out
+}
+
 // HoldResources are for a process that sleeps.
 func HoldResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{

@@ -152,13 +152,13 @@ func TestSlotsBadImages(t *testing.T) {
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "badimages", meshed)
 	p := newSlotted(t, c, ns, "server", thePod)
-	for _, bad := range []struct{ name, image string }{
-		{"an image that can't be pulled", "tulle.local/tulle-proxy:nowhere"},
-		{"an image without the program", "tulle.local/echo:" + cluster.Tag()},
+	for _, bad := range []struct{ name, image, says string }{
+		{"an image that can't be pulled", "tulle.local/tulle-proxy:nowhere", "Image"},
+		{"an image without the program", "tulle.local/echo:" + cluster.Tag(), "CrashLoopBackOff"},
 	} {
 		p.order("b", "0.2.9", bad.image)
 		cluster.Eventually(t, time.Minute, "the kubelet says what is wrong with "+bad.name, func() error {
-			if why := p.problem("b"); why == "" || why == "PodInitializing" {
+			if why := p.problem("b"); !strings.Contains(why, bad.says) {
 				return fmt.Errorf("it says %q", why)
 			}
 			return nil

@@ -71,6 +71,12 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	ours := append([]corev1.Container{slots.Init(spec)}, slots.Containers(spec)...)
 	for i := range ours {
 		ours[i] = was.keep(ours[i])
+		ns.Bounds.fit(&ours[i])
+	}
+	if pod.Spec.Resources == nil {
+		if problems := ns.Bounds.uncounted(ours); len(problems) > 0 {
+			return Result{}, &Refusal{Problems: problems}
+		}
 	}
 	fitPodResources(out, ours, was)
 	out.Spec.InitContainers = append(ours, out.Spec.InitContainers...)

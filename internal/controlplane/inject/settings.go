@@ -44,6 +44,7 @@ type Settings struct {
 type NamespaceFacts struct {
 	Name   string
 	Labels map[string]string
+	Bounds Bounds
 }
 
 // lingerSeconds covers the way of an endpoint's removal: kubelet, API server, control plane, peers.
