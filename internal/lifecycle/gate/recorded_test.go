@@ -48,7 +48,7 @@ func TestRecordedAnswers(t *testing.T) {
 		"a range":              {"", "the query answers a matrix, it must be a number"},
 		"a string":             {"", "the query answers a string, it must be a number"},
 		"several":              {"", "the query answers 2 values, it must be one: add them up, as with sum(...)"},
-		"out of time":          {"", "Prometheus refuses the query: query timed out in query execution"},
+		"out of time":          {"", "Prometheus refuses the query: query timed out in query "},
 		"can't be evaluated":   {"", "Prometheus refuses the query: found duplicate series for the match group"},
 	}
 	for _, r := range recorded {
