@@ -19,7 +19,7 @@ import (
 	"tulle.dev/tulle/internal/testing/cluster"
 )
 
-var update = flag.Bool("update", false, "record what the components expose, for the test of the alerts; of a mesh that has been upgraded")
+var update = flag.Bool("update", false, "record what the components expose, for the test of the alerts; of a mesh whose status tells of an upgrade")
 
 // TestSeries: the components expose the series that the alerts are tested with, under the same names
 // and labels. hack/bundle/alerts holds the alerts against what is recorded here.
@@ -94,7 +94,7 @@ func ours(text string) map[string]string {
 
 func record(path, kind string, live map[string]string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What the %s exposes of its own, on a real cluster:\n# go test ./test/e2e -run TestSeries -update, on a mesh that has been upgraded once.\n", kind)
+	fmt.Fprintf(&b, "# What the %s exposes of its own, on a real cluster:\n# go test ./test/e2e -run TestSeries -update, on a mesh whose status tells of an upgrade.\n", kind)
 	for _, s := range slices.Sorted(maps.Keys(live)) {
 		fmt.Fprintf(&b, "%s %s\n", s, live[s])
 	}
