@@ -202,19 +202,19 @@ func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run 
 	if full() {
 		rate = "150"
 	}
-	run := func(args ...string) *cluster.Run {
-		return c.Load(t, ns, true, append(args, "-rate", rate, "-duration", "20m", "-workers", "16")...)
+	run := func(meshed bool, workers, url string, args ...string) *cluster.Run {
+		return c.Load(t, ns, meshed, append(args, "-url", url, "-method", "POST", "-rate", rate, "-duration", "20m", "-workers", workers)...)
 	}
 	return map[string]*cluster.Run{
-		"HTTP/1.1, kept alive":      run("-url", "http://server/", "-method", "POST"),
-		"HTTP/1.1, new connections": run("-url", "http://server/", "-method", "POST", "-new-connections"),
-		"HTTP/2":                    run("-url", "http://second/", "-method", "POST", "-h2"),
-		"gRPC":                      run("-url", "grpc://server:9090/echo.Echo/Call"),
-		// Longer than a slot has to be told to go, and shorter than it may take for its connections.
-		"held, TCP":                   run("-url", "tcp://server:9000", "-hold", "20s"),
-		"held, gRPC":                  run("-url", "grpc://second:9090/echo.Echo/Calls", "-hold", "20s"),
-		"the only replica":            run("-url", "http://single/", "-method", "POST", "-new-connections"),
-		"no proxy of its own, single": c.Load(t, ns, false, "-url", "http://single/", "-method", "POST", "-new-connections", "-rate", rate, "-duration", "20m", "-workers", "16"),
+		"HTTP/1.1, kept alive":        run(true, "16", "http://server/"),
+		"HTTP/1.1, new connections":   run(true, "16", "http://server/", "-new-connections"),
+		"HTTP/2":                      run(true, "16", "http://second/", "-h2"),
+		"gRPC":                        run(true, "16", "grpc://server:9090/echo.Echo/Call"),
+		"the only replica":            run(true, "16", "http://single/", "-new-connections"),
+		"no proxy of its own, single": run(false, "16", "http://single/", "-new-connections"),
+		// Longer than it takes to tell a slot to go, and shorter than its connections may take.
+		"held, TCP":  run(true, "6", "tcp://server:9000", "-hold", "20s"),
+		"held, gRPC": run(true, "6", "grpc://second:9090/echo.Echo/Calls", "-hold", "20s"),
 	}
 }
 
@@ -224,7 +224,7 @@ func sending(t *testing.T, runs map[string]*cluster.Run) {
 	for name, r := range runs {
 		n := 200
 		if strings.HasPrefix(name, "held") {
-			n = 8
+			n = 6
 		}
 		r.Sent(t, n)
 	}
