@@ -190,7 +190,11 @@ func (p *slotted) image(slot, image string) { p.t.Helper(); p.patch(nil, slot, i
 
 func (p *slotted) patch(annotations map[string]string, slot, image string) {
 	p.t.Helper()
-	patch := map[string]any{"metadata": map[string]any{"uid": p.uid, "annotations": annotations}}
+	metadata := map[string]any{"uid": p.uid}
+	if annotations != nil { // null would take all of them away
+		metadata["annotations"] = annotations
+	}
+	patch := map[string]any{"metadata": metadata}
 	if image != "" {
 		patch["spec"] = map[string]any{"initContainers": []map[string]string{{"name": container(slot), "image": image}}}
 	}
