@@ -181,6 +181,9 @@ func TestQuiet(t *testing.T) {
 		"somebody turns an upgrade": {func(t *testing.T, w *world) {
 			w.fault(t, `tulle_upgrade_rollbacks_total{cause="requested"}`, constant(1))
 		}, time.Hour},
+		"a replica has not read the intermediate": {func(t *testing.T, w *world) {
+			w.fault(t, `tulle_ca_intermediate_expiry_seconds{pod="tulle-controlplane-2"}`, constant(0))
+		}, time.Hour},
 		"nobody ever had an upgrade": {func(t *testing.T, w *world) { w.set(t, `tulle_upgrade_phase`, constant(absent())) }, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
