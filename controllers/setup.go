@@ -48,6 +48,8 @@ type Options struct {
 	Releases []release.Entry
 	// Trust asks replicas of control planes who trusts what; nil: the real ones (mesh.Debug).
 	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
+	// ControlPlanes asks replicas of control planes what they know; nil: the real ones (mesh.Debug).
+	ControlPlanes mesh.ControlPlanes
 	// Registry is where the operator's metrics go; nil: nowhere.
 	Registry prometheus.Registerer
 	// Now is the clock; nil: the real one.
@@ -141,11 +143,14 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.Trust == nil {
 		o.Trust = debug.Trust
 	}
+	if o.ControlPlanes == nil {
+		o.ControlPlanes = debug
+	}
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
-		ControlPlanes: debug, Trust: o.Trust, Version: version, External: gate.NewExternal(),
-		Events: mgr.GetEventRecorder(names.Operator), Now: o.Now,
+		ControlPlanes: o.ControlPlanes, Trust: o.Trust, Version: version, External: gate.NewExternal(),
+		Now: o.Now,
 	}
 	if o.Registry != nil {
 		if meshes.Metrics, err = mesh.NewMetrics(o.Registry); err != nil {

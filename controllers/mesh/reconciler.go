@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +51,6 @@ type Reconciler struct {
 	Version func() (string, error)
 	// External asks the external gate of an upgrade.
 	External gate.External
-	Events   events.EventRecorder
 	// Metrics of what happens; nil: none.
 	Metrics *Metrics
 	Now     func() time.Time
@@ -91,10 +89,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	stepErr := r.Apply.Steps(ctx, next.Steps)
-	r.tell(m, next.Events)
+	happened := append(next.Events, turns(m.Status.Conditions, next.Status.Conditions)...)
 	if stepErr != nil {
-		r.tell(m, []upgrade.Event{{Warning: true, Reason: "StepFailed", Message: stepErr.Error()}})
+		happened = append(happened, upgrade.Event{Warning: true, Reason: "StepFailed", Message: stepErr.Error()})
 	}
+	r.tell(ctx, m, happened)
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if seen.OlderMesh == "" {
@@ -112,18 +111,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		ctrl.LoggerFrom(ctx).V(1).Info("Reconciled", "steps", len(next.Steps))
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
-}
-
-// tell makes events of what an upgrade has to say.
-func (r *Reconciler) tell(m *v1alpha1.Mesh, list []upgrade.Event) {
-	for _, e := range list {
-		kind := corev1.EventTypeNormal
-		if e.Warning {
-			kind = corev1.EventTypeWarning
-		}
-		// The API takes notes of up to 1 kB.
-		r.Events.Eventf(m, nil, kind, e.Reason, "Upgrade", "%.1000s", e.Message)
-	}
 }
 
 // finalizer adds or removes Tulle's finalizer.

@@ -44,7 +44,9 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		on[p.Spec.NodeName] = true
+		if p.Spec.NodeName != "" {
+			on[p.Spec.NodeName] = true // else it runs nowhere yet, and needs no image
+		}
 		seen := upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName])
 		if m.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout && seen.Obstacle == "" {
 			seen.Obstacle = "spec.upgrade.dataPlane is Rollout"

@@ -53,7 +53,7 @@ func startOperator(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: system, Image: "tulle.test/tulle:1", ProxyImage: "tulle.test/proxy:1", Trust: replicaTrust, Now: later}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: system, Image: "tulle.test/tulle:1", ProxyImage: "tulle.test/proxy:1", Trust: replicaTrust, ControlPlanes: &played, Now: later}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
