@@ -80,26 +80,26 @@ spec:
         resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {cpu: 300m, memory: 64Mi}}
 `
 		c.MustApply(t, limits, ns, "limitless", "", 1, cluster.Tag())
-		event(t, c, ns, "ResourceQuota team", "limits.cpu", names.AnnotationProxyCPULimit, "spec.proxy.resources.limits")
+		event(t, c, ns, "ReplicaSet", "ResourceQuota team", "limits.cpu", names.AnnotationProxyCPULimit, "spec.proxy.resources.limits")
 		annotated := `, "` + names.AnnotationProxyCPULimit + `": 500m`
 		c.MustApply(t, limits, ns, "limited", annotated, 1, cluster.Tag())
 		c.Ready(t, ns, "limited")
 		c.MustApply(t, limits, ns, "many", annotated, 4, cluster.Tag())
-		event(t, c, ns, "exceeded quota: team", "requested:")
+		event(t, c, ns, "ReplicaSet", "exceeded quota: team", "requested:")
 	})
 }
 
-// event waits for a warning that says all of the words, where the author of a Deployment looks.
-func event(t *testing.T, c *cluster.Cluster, ns string, words ...string) {
+// event waits for a warning about an object of the kind that says all of the words.
+func event(t *testing.T, c *cluster.Cluster, ns, kind string, words ...string) {
 	t.Helper()
-	cluster.Eventually(t, time.Minute, fmt.Sprintf("a ReplicaSet's event says %q", words), func() error {
+	cluster.Eventually(t, time.Minute, fmt.Sprintf("an event of a %s says %q", kind, words), func() error {
 		var list corev1.EventList
 		if err := c.List(t.Context(), &list, client.InNamespace(ns)); err != nil {
 			return err
 		}
 		var said []string
 		for _, e := range list.Items {
-			if e.InvolvedObject.Kind != "ReplicaSet" || e.Type != corev1.EventTypeWarning {
+			if e.InvolvedObject.Kind != kind || e.Type != corev1.EventTypeWarning {
 				continue
 			}
 			said = append(said, e.Message)
