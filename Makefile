@@ -29,7 +29,7 @@ TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
 # Packages whose tests need more than Go: Envoy, root or a cluster.
-NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm)(/|$$)
+NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm|restore)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
 # Packages with goroutines of their own.
 RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
@@ -124,13 +124,24 @@ e2e: bin/gotest faulty ## The promises, on the cluster, under load
 
 .PHONY: test-lifecycle
 test-lifecycle: check-cluster tools ## The long forms of the upgrade and rotation tests: more pods, more requests, every bad release (half an hour)
-	@hack/run-stages cluster images install lifecycle
+	@hack/run-stages cluster images install lifecycle restore-elsewhere
 
 .PHONY: lifecycle
 lifecycle: FAULTY := 0.2.3 0.2.4 0.2.5 0.2.6 0.2.7
 lifecycle: bin/gotest faulty
 	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" TULLE_FULL=1 $(GOTEST) -name lifecycle -min 5 -- -count=1 -p 1 -timeout 90m \
 		-run 'Upgrade|Swaps|BadReleases|FaultyReleases|Rotation|$(LONG)' ./test/e2e
+
+.PHONY: restore-elsewhere
+restore-elsewhere: bin/gotest bin/cluster bin/images ## A backup of this cluster's mesh is put back in a second, embedded one, with the same identities
+	@trap 'bin/cluster --name tulle-second down' EXIT; \
+	set -e; bin/cluster --name tulle-second --range 62 up; \
+	bin/images load --name tulle-second tulle tulle-proxy echo load; \
+	for r in $(RELEASES); do bin/images load --name tulle-second --release $$r tulle tulle-proxy; done; \
+	bin/cluster --name tulle-second kubectl apply --server-side -k config/default; \
+	bin/cluster --name tulle-second kubectl -n tulle-system rollout status deployment --timeout=180s; \
+	TULLE_MESH=tulle TULLE_SECOND=$$(bin/cluster --name tulle-second env | sed 's/.*KUBECONFIG=//') \
+		$(GOTEST) -name restore -min 1 -- -count=1 -timeout 15m ./test/restore
 
 .PHONY: test-olm
 test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs the operator of 0.1.0, upgrades it to this one and removes it, under load, on an embedded cluster of its own
