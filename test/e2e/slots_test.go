@@ -51,6 +51,7 @@ const comeback = 8 * time.Second
 // followed. (Whoever calls the Service of a single replica misses any container of it: the kubelet takes
 // a pod for NotReady until each of its sidecars runs again.)
 func TestSlotsKilled(t *testing.T) {
+	t.Parallel() // it waits for the kubelet, most of the time
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "killed", meshed)
@@ -103,6 +104,7 @@ func (p *slotted) strike(b blow, calm func()) {
 // TestSlotsKilledAtOnce kills both slots of a pod at once, and again when they are back, which makes
 // the kubelet wait before it starts them.
 func TestSlotsKilledAtOnce(t *testing.T) {
+	t.Parallel() // it waits for the kubelet, most of the time
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "killed", meshed)
@@ -121,6 +123,7 @@ func TestSlotsKilledAtOnce(t *testing.T) {
 // TestSlotsRebooted ends the pod's sandbox, as a reboot of its node does, while its slots have
 // different images: the one that was ordered serves afterwards.
 func TestSlotsRebooted(t *testing.T) {
+	t.Parallel() // it waits for the kubelet, most of the time
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "rebooted", meshed)
@@ -148,6 +151,7 @@ func TestSlotsRebooted(t *testing.T) {
 // kubelet's rules, which is why an upgrade has each node pull and run the image first: see
 // TestExitingRelease.)
 func TestSlotsBadImages(t *testing.T) {
+	t.Parallel() // it waits for the kubelet, most of the time
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "badimages", meshed)
