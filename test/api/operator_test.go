@@ -65,6 +65,7 @@ func TestOperator(t *testing.T) {
 		{"replicas are set between bounds, and nobody else sets them", replicasAreSet},
 		{"proxies are counted", proxiesCounted},
 		{"pods without a proxy are counted, and evicted if so wished", podsWithoutProxy},
+		{"the preflight stops an upgrade that can't end", preflightStops},
 		{"an upgrade tells each phase as an event, once", upgradeIsTold},
 		{"unknown version changes nothing", unknownVersion},
 		{"second Mesh", secondMesh},
