@@ -127,7 +127,7 @@ e2e: bin/gotest faulty ## The promises, on the cluster, under load
 
 .PHONY: test-lifecycle
 test-lifecycle: check-cluster tools ## The long forms of the upgrade and rotation tests: more pods, more requests, every bad release (half an hour)
-	@hack/run-stages cluster images install lifecycle restore-elsewhere
+	@hack/run-stages cluster images install lifecycle restore-elsewhere test-olm
 
 .PHONY: lifecycle
 lifecycle: FAULTY := 0.2.3 0.2.4 0.2.5 0.2.6 0.2.7
