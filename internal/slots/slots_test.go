@@ -175,10 +175,10 @@ func TestResources(t *testing.T) {
 // more than the other; a Guaranteed proxy stays so.
 func TestResizable(t *testing.T) {
 	for _, c := range []struct{ cpu, memory, limit, a, b string }{
-		{"50m", "96Mi", "1Gi", "45m 80Mi", "5m 16Mi"},
-		{"2", "4Gi", "8Gi", "1995m 4080Mi", "5m 16Mi"},
-		{"6m", "20Mi", "1Gi", "3m 10Mi", "3m 10Mi"},
-		{"50m", "1Gi", "1Gi", "45m 1Gi", "5m 1Gi"},
+		{"50m", "96Mi", "1Gi", "38m 80Mi", "12m 16Mi"},
+		{"2", "4Gi", "8Gi", "1500m 4080Mi", "500m 16Mi"},
+		{"6m", "20Mi", "1Gi", "5m 10Mi", "1m 10Mi"},
+		{"50m", "1Gi", "1Gi", "38m 1Gi", "12m 1Gi"},
 	} {
 		s := sidecar()
 		s.Resizable = true

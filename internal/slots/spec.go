@@ -27,7 +27,7 @@ type Spec struct {
 	// AppMetrics is where the application's metrics are; nil: it has none.
 	AppMetrics *protocol.AppMetrics
 	// Resizable tells that the API server lets the requests of a running pod change (pods/resize, from
-	// Kubernetes 1.35 on). Then slot a, which serves first, asks for nearly all; whoever has slot b serve
+	// Kubernetes 1.35 on). Then slot a, which serves first, asks for most of it; whoever has slot b serve
 	// swaps the two requests. Otherwise either slot asks for half.
 	Resizable bool
 	// Single leaves the second slot out: the proxy is replaced with its pod.
@@ -67,12 +67,9 @@ const (
 	little       // the slot that stands by
 )
 
-// littleCPU and littleMemory are what an idle slot asks for at most. Its process sleeps in 6 MB, but the
-// requests are also its weight while its Envoy starts, until they are swapped.
-const (
-	littleCPU    = 5 // milliCPU
-	littleMemory = 16 << 20
-)
+// littleMemory is what an idle slot asks for at most: its process sleeps in 6 MB. Of the CPU it asks for
+// a quarter, because that is also its weight while its Envoy starts, before the two are swapped.
+const littleMemory = 16 << 20
 
 // slotResources is one container's part of the proxy's resources. Only one slot works at a time, so
 // together they ask for what the user wrote, and each may use the whole. A request that equals its limit
@@ -89,7 +86,7 @@ func slotResources(r corev1.ResourceRequirements, part share) corev1.ResourceReq
 		}
 		switch name {
 		case corev1.ResourceCPU:
-			out.Requests[name] = *resource.NewMilliQuantity(part.of(q.MilliValue(), littleCPU), q.Format)
+			out.Requests[name] = *resource.NewMilliQuantity(part.of(q.MilliValue(), q.MilliValue()/4), q.Format)
 		case corev1.ResourceMemory:
 			out.Requests[name] = *resource.NewQuantity(part.of(q.Value(), littleMemory), q.Format)
 		default:

@@ -46,8 +46,8 @@ func TestBounds(t *testing.T) {
 			r := k.Resources
 			got := fmt.Sprint(r.Requests.Cpu(), " ", r.Requests.Memory(), " of ", r.Limits.Cpu(), " ", r.Limits.Memory())
 			want := map[string]string{
-				names.ContainerSlotA: "45m 80Mi of 800m 512Mi",
-				names.ContainerSlotB: "10m 32Mi of 800m 512Mi",
+				names.ContainerSlotA: "38m 80Mi of 800m 512Mi",
+				names.ContainerSlotB: "12m 32Mi of 800m 512Mi",
 			}[k.Name]
 			if want != "" && got != want {
 				t.Errorf("%s asks for %s, want %s", k.Name, got, want)

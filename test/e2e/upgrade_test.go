@@ -175,7 +175,7 @@ func carry(t *testing.T, pods map[string]corev1.Pod, version string) {
 	}
 }
 
-// weighed checks that the slot that serves asks for nearly all of what the proxy was given.
+// weighed checks that the slot that serves asks for most of what the proxy was given.
 func weighed(t *testing.T, p corev1.Pod) {
 	t.Helper()
 	target := protocol.Target{Slot: "a"}
@@ -184,13 +184,13 @@ func weighed(t *testing.T, p corev1.Pod) {
 			t.Fatal(err)
 		}
 	}
-	want := map[string]string{container(target.Slot): "45m 80Mi"}
+	want := map[string]string{container(target.Slot): "38m 80Mi"}
 	for _, k := range p.Spec.InitContainers {
 		if k.Name != names.ContainerSlotA && k.Name != names.ContainerSlotB {
 			continue
 		}
 		got := k.Resources.Requests.Cpu().String() + " " + k.Resources.Requests.Memory().String()
-		if want := cmp.Or(want[k.Name], "5m 16Mi"); got != want {
+		if want := cmp.Or(want[k.Name], "12m 16Mi"); got != want {
 			t.Errorf("%s of %s, whose slot %s serves, asks for %s, want %s", k.Name, p.Name, target.Slot, got, want)
 		}
 	}
