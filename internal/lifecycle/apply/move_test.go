@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package apply
+
+import (
+	"context"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
+)
+
+// refusing is an API server that takes patches of pods, and none of their requests.
+type refusing struct {
+	client.Client
+	patched, resized int
+}
+
+func (r *refusing) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
+	r.patched++
+	return nil
+}
+
+func (r *refusing) SubResource(name string) client.SubResourceClient {
+	return &refusal{r: r, name: name}
+}
+
+type refusal struct {
+	client.SubResourceClient
+	r    *refusing
+	name string
+}
+
+func (s *refusal) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	s.r.resized++
+	return apierrors.NewForbidden(schema.GroupResource{Resource: "pods/" + s.name}, o.GetName(), nil)
+}
+
+// TestRefusedRequests: that a slot's requests can't be changed does not keep the rest of a move back, and
+// is tried only when there is something to change.
+func TestRefusedRequests(t *testing.T) {
+	r := &refusing{}
+	a := New(r, r)
+	requests := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m")}
+	m := upgrade.Move{Namespace: "shop", Name: "web-1", UID: "1", Version: "0.2.0", Requests: map[string]corev1.ResourceList{"a": requests, "b": requests}}
+	if err := a.move(t.Context(), m); err != nil {
+		t.Errorf("the move failed: %v", err)
+	}
+	if r.resized != 1 || r.patched != 1 {
+		t.Errorf("%d patches of the requests and %d of the pod, want one each", r.resized, r.patched)
+	}
+	m.Requests = nil
+	if err := a.move(t.Context(), m); err != nil || r.resized != 1 || r.patched != 2 {
+		t.Errorf("%d patches of the requests and %d of the pod, %v", r.resized, r.patched, err)
+	}
+}
