@@ -4,7 +4,9 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -143,10 +145,34 @@ func (r *Reconciler) status(ctx context.Context, m *v1alpha1.Mesh, want v1alpha1
 	if equality.Semantic.DeepEqual(before.Status, m.Status) {
 		return nil
 	}
+	meant := m.Status.DeepCopy()
 	err := r.Client.Status().Patch(ctx, m, client.MergeFrom(before), client.FieldOwner(names.FieldManager))
-	if client.IgnoreNotFound(err) != nil {
+	if err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
 		return fmt.Errorf("patch status of Mesh %s: %w", m.Name, err)
 	}
 	r.Metrics.count(before.Status.Upgrade, want.Upgrade)
-	return nil
+	return r.kept(ctx, before, *meant, m.Status)
+}
+
+// kept checks that the API server has kept all of the status, which is the operator's only memory. It
+// drops fields that the CustomResourceDefinition does not know.
+func (r *Reconciler) kept(ctx context.Context, m *v1alpha1.Mesh, meant, got v1alpha1.MeshStatus) error {
+	a, err := json.Marshal(meant) // as JSON, because times lose their fractions
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(got)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(a, b) {
+		return nil
+	}
+	const why = "CustomResourceDefinition meshes.tulle.dev is older than the operator, and the API server drops a part of the status: " +
+		"apply the definition of the operator's release (config/crd, the Helm chart or the bundle)"
+	r.tell(ctx, m, []upgrade.Event{{Warning: true, Reason: "OldDefinition", Message: why}})
+	return errors.New(why)
 }

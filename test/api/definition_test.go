@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package api
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/api/v1alpha1"
+)
+
+// TestOldDefinition: with a definition of Mesh that lacks a field of the status, as after an update of
+// the operator alone, the Mesh's events say what to apply. Once it is applied, all is well.
+func TestOldDefinition(t *testing.T) {
+	crd := &unstructured.Unstructured{}
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	if err := admin.Get(t.Context(), client.ObjectKey{Name: "meshes.tulle.dev"}, crd); err != nil {
+		t.Fatal(err)
+	}
+	old := crd.DeepCopy()
+	versions, _, err := unstructured.NestedSlice(old.Object, "spec", "versions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "status", "properties", "observedGeneration")
+	if err := unstructured.SetNestedSlice(old.Object, versions, "spec", "versions"); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Update(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	startOperator(t)
+	newMesh(t, "old", nil)
+	eventually(t, "the Mesh's events say what to do", func() string {
+		var list eventsv1.EventList
+		if err := admin.List(t.Context(), &list, client.InNamespace(metav1.NamespaceDefault)); err != nil {
+			return err.Error()
+		}
+		if !slices.ContainsFunc(list.Items, func(e eventsv1.Event) bool {
+			return e.Regarding.Name == "old" && e.Type == corev1.EventTypeWarning && e.Reason == "OldDefinition" && strings.Contains(e.Note, "config/crd")
+		}) {
+			return "no such event"
+		}
+		return ""
+	})
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(old), old); err != nil {
+		t.Fatal(err)
+	}
+	crd.SetResourceVersion(old.GetResourceVersion())
+	if err := admin.Update(t.Context(), crd); err != nil {
+		t.Fatal(err)
+	}
+	m := &v1alpha1.Mesh{}
+	eventually(t, "all of the status is kept", func() string {
+		if err := admin.Get(t.Context(), client.ObjectKey{Name: "old"}, m); err != nil {
+			return err.Error()
+		}
+		if m.Status.ObservedGeneration != m.Generation {
+			return "no observedGeneration"
+		}
+		return ""
+	})
+	if err := admin.Delete(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Mesh is gone", func() string {
+		if err := admin.Get(t.Context(), client.ObjectKey{Name: "old"}, m); err == nil {
+			return "it is there"
+		}
+		return ""
+	})
+}
