@@ -200,7 +200,7 @@ func weighed(t *testing.T, p corev1.Pod) {
 func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run {
 	rate := "60"
 	if full() {
-		rate = "150"
+		rate = "100"
 	}
 	run := func(meshed bool, workers, url string, args ...string) *cluster.Run {
 		return c.Load(t, ns, meshed, append(args, "-url", url, "-method", "POST", "-rate", rate, "-duration", "20m", "-workers", workers)...)
@@ -210,7 +210,7 @@ func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run 
 		"HTTP/1.1, new connections":   run(true, "16", "http://server/", "-new-connections"),
 		"HTTP/2":                      run(true, "16", "http://second/", "-h2"),
 		"gRPC":                        run(true, "16", "grpc://server:9090/echo.Echo/Call"),
-		"the only replica":            run(true, "16", "http://single/", "-new-connections"),
+		"single":                      run(true, "16", "http://single/", "-new-connections"),
 		"no proxy of its own, single": run(false, "16", "http://single/", "-new-connections"),
 		// Longer than it takes to tell a slot to go, and shorter than its connections may take.
 		"held, TCP":  run(true, "6", "tcp://server:9000", "-hold", "20s"),
@@ -230,8 +230,9 @@ func sending(t *testing.T, runs map[string]*cluster.Run) {
 	}
 }
 
-// unfailed looks at what became of the loads until now.
-func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent int) {
+// unfailed looks at what became of the loads until now, and tells how many requests there were, and how
+// many of them had a connection of their own.
+func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent, fresh int) {
 	t.Helper()
 	for name, run := range runs {
 		s, ok := run.Progress(t.Context())
@@ -244,14 +245,17 @@ func unfailed(t *testing.T, runs map[string]*cluster.Run) (sent int) {
 		}
 		t.Logf("%s: %d sent, %d failed, slowest %v", name, s.Sent, s.Failed, s.Max)
 		sent += s.Sent
+		if strings.Contains(name, "new connections") || strings.Contains(name, "single") {
+			fresh += s.Sent
+		}
 	}
-	return sent
+	return sent, fresh
 }
 
 // TestUpgrade goes to the release before and back, under load: no request fails, no application is
 // restarted, no pod turns NotReady, and in the end every proxy is of the release asked for. On the way
 // there the API server is away for a while, on the way back the operator that leads is killed again and
-// again: another one goes on where it was.
+// again: another one goes on where it was. In the long form the root is replaced meanwhile, too.
 func TestUpgrade(t *testing.T) {
 	c := cluster.Connect(t)
 	c.Mesh(t, meshName())
@@ -279,6 +283,7 @@ spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: server, port: 
 	sending(t, runs)
 	edit(t, c, hasty)
 	replicate(t, c, 2)
+	var rotating time.Time
 	for _, version := range []string{older, newer} {
 		began := time.Now()
 		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = version })
@@ -287,6 +292,11 @@ spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: server, port: 
 			stop = withoutAPIServer(t, c)
 		} else {
 			stop = killingLeaders(t, c)
+		}
+		if full() && version == newer {
+			skew(t, c, 10*time.Second)
+			rotating = time.Now()
+			rotateRoot(t, c, rotating.UTC().Format(time.RFC3339Nano))
 		}
 		m := upgraded(t, c, version, v1alpha1.PhaseCompleted, 10*time.Minute)
 		stop()
@@ -299,9 +309,15 @@ spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: server, port: 
 		unmoved(t, before, after)
 		gone(t, c, map[string]string{older: newer, newer: older}[version])
 	}
-	sent := unfailed(t, runs)
-	if least := 10000; sent < least {
-		t.Errorf("only %d requests were sent, want %d", sent, least)
+	if full() {
+		rotated(t, c, rotating, 5*time.Minute)
+	}
+	least := 10000
+	if full() {
+		least = 100000
+	}
+	if sent, fresh := unfailed(t, runs); fresh < least {
+		t.Errorf("only %d of %d requests had a connection of their own, want %d", fresh, sent, least)
 	}
 }
 
