@@ -126,7 +126,7 @@ e2e: bin/gotest faulty ## The promises, on the cluster, under load
 	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name e2e -min 60 -- -count=1 -p 1 -timeout 60m -skip '$(LONG)$(ELSEWHERE)' ./test/cli ./test/e2e
 
 .PHONY: test-lifecycle
-test-lifecycle: check-cluster tools ## The long forms of the upgrade and rotation tests: more pods, more requests, every bad release (half an hour)
+test-lifecycle: check-cluster tools ## The long forms: upgrades and rotations with more pods and requests, every bad release, restore in another cluster, OLM (an hour)
 	@hack/run-stages cluster images install lifecycle restore-elsewhere test-olm
 
 .PHONY: lifecycle
