@@ -20,7 +20,7 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-func (r *Reconciler) lookAtProxies(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) error {
+func (r *Reconciler) lookAtProxies(ctx context.Context, _ *v1alpha1.Mesh, o *plan.Observed) error {
 	pods, err := r.proxies(ctx)
 	if err != nil {
 		return err
@@ -30,12 +30,19 @@ func (r *Reconciler) lookAtProxies(ctx context.Context, m *v1alpha1.Mesh, o *pla
 	for _, p := range pods {
 		o.Proxies.ByVersion[p.Labels[names.LabelVersion]]++
 	}
-	if m.DeletionTimestamp.IsZero() {
-		o.Rollout.Proxies, o.CPU, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
-		if o.Rollout.Complete {
-			n := connected(o.Rollout.Proxies)
-			o.Proxies.Connected = &n
-		}
+	return nil
+}
+
+// lookAtReports asks the control planes for what proxies report, last of all: a slot that begins to work
+// after that is not touched, while a pod that has changed since it was looked at refuses its patch.
+func (r *Reconciler) lookAtReports(ctx context.Context, m *v1alpha1.Mesh, o *plan.Observed) error {
+	if !m.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	o.Rollout.Proxies, o.CPU, o.Rollout.Complete = r.ControlPlanes.Proxies(ctx, replicas(o))
+	if o.Rollout.Complete {
+		n := connected(o.Rollout.Proxies)
+		o.Proxies.Connected = &n
 	}
 	return nil
 }

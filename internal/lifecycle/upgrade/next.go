@@ -51,8 +51,8 @@ type Input struct {
 // Clock is what time it is, for somebody who may have been away.
 type Clock struct {
 	Now time.Time
-	// Watching is since when the cluster has been seen as it is, without a gap. Nothing is held to have
-	// failed for what was not seen before; the zero value is always.
+	// Watching is since when the cluster has been seen as it is, without a gap: each round was Complete.
+	// Nothing is held to have failed for what was not seen before; the zero value is always.
 	Watching time.Time
 }
 
@@ -115,6 +115,9 @@ func Next(in Input) Decision {
 	}
 	if in.Serving == "" {
 		return Decision{Status: in.Status, Deploy: []string{in.Wanted}, Serve: in.Wanted, Gateways: in.Wanted, Settled: true}
+	}
+	if !in.Complete {
+		in.Watching = in.Now
 	}
 	u := &run{Input: in, now: metav1.NewTime(in.Now.UTC().Truncate(time.Second)), by: byPod(in.Proxies)}
 	if in.Status != nil {
@@ -278,8 +281,11 @@ func (u *run) rest() Decision {
 func (u *run) decision() Decision {
 	s := u.s
 	if !u.Complete {
-		// A slot that seems to be idle may be connected to the replica that did not answer.
-		u.moves = slices.DeleteFunc(u.moves, func(m Move) bool { return len(m.Images) > 0 })
+		// A slot that seems to be idle, or a pod that seems to be without a proxy, may be connected to the
+		// replica that did not answer.
+		u.moves = slices.DeleteFunc(u.moves, func(m Move) bool {
+			return len(m.Images) > 0 || m.Target != nil && len(u.by[m.Namespace+"/"+m.Name]) == 0
+		})
 	}
 	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
 	switch s.Phase {

@@ -169,7 +169,7 @@ func TestSilence(t *testing.T) {
 		if d := w.operate(-1); len(d.Moves) > 0 {
 			t.Fatalf("moves %+v", d.Moves)
 		}
-		w.pass(time.Second / 2)
+		w.pass(2 * time.Second)
 	}
 	if w.status.Phase != v1alpha1.PhaseDataPlane || w.status.Wave != wave {
 		t.Fatalf("went on in silence: %+v", w.status)

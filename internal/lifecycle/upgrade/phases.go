@@ -15,6 +15,9 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
+// silence is why nothing is known for sure.
+const silence = "a replica of the control plane does not answer"
+
 // shown is how many things a message names.
 const shown = 3
 
@@ -45,7 +48,7 @@ func (u *run) preflight() {
 		obstacles = append(obstacles, problem)
 	}
 	if !u.Complete {
-		obstacles = append(obstacles, "a replica of the control plane does not answer, so it is not known how the proxies are")
+		obstacles = append(obstacles, silence+", so it is not known how the proxies are")
 	}
 	for _, p := range u.Proxies {
 		if p.Rejected > 0 {
@@ -266,7 +269,7 @@ func (u *run) judge(moved []Pod, waves [][]Pod) bool {
 		return false
 	}
 	if !u.Complete {
-		u.s.Message = "a replica of the control plane does not answer, so the wave can't be judged"
+		u.s.Message = silence + ", so the wave can't be judged"
 		return false
 	}
 	lost := u.lost(moved)

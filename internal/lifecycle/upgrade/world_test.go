@@ -41,6 +41,7 @@ type world struct {
 	events   []string
 	restarts []string
 	silent   bool // no control plane answers
+	watching time.Time
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
 }
@@ -94,8 +95,11 @@ func allowed(from, to string) error {
 }
 
 func (w *world) input() Input {
+	if w.silent {
+		w.watching = w.now
+	}
 	in := Input{
-		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now}, Difference: w.diff,
+		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now, Watching: w.watching}, Difference: w.diff,
 		Image:    func(v string) string { return "proxy:" + v },
 		Allowed:  allowed,
 		Deployed: func(v string) (bool, string) { return w.deployed[v] == 2, "1 of 2" },
