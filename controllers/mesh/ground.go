@@ -64,9 +64,8 @@ func (r *Reconciler) lookAtGround(ctx context.Context, m *v1alpha1.Mesh, o *plan
 		return err
 	}
 	var quotas corev1.ResourceQuotaList
-	// An operator with the roles of an earlier release may not look: then the API server says it later.
-	if err := r.Live.List(ctx, &quotas, client.InNamespace(r.Namespace)); err != nil && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("list ResourceQuotas: %w", err)
+	if err := r.look(ctx, &quotas, r.Namespace); err != nil {
+		return err
 	}
 	g.Quotas = quotas.Items
 	if err := r.restarts(ctx, o, &g); err != nil {
@@ -77,11 +76,23 @@ func (r *Reconciler) lookAtGround(ctx context.Context, m *v1alpha1.Mesh, o *plan
 	return nil
 }
 
+// look lists what is in a namespace. An operator with the roles of an earlier release may not: then
+// nothing is known of it, and the API server says it later.
+func (r *Reconciler) look(ctx context.Context, list client.ObjectList, namespace string) error {
+	if err := r.Live.List(ctx, list, client.InNamespace(namespace)); err != nil && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("list %T of namespace %s: %w", list, namespace, err)
+	}
+	return nil
+}
+
 // unserved are the kinds that are not there, or not in that version.
 func (r *Reconciler) unserved(ctx context.Context, list []release.Kind) ([]release.Kind, error) {
 	var out []release.Kind
 	for _, k := range list {
 		served, err := kinds.Served(ctx, r.Live, k.Definition, k.Version)
+		if apierrors.IsForbidden(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +129,8 @@ func (r *Reconciler) denied(ctx context.Context, rights []preflight.Right) ([]pr
 			return nil
 		})
 	}
-	return out, g.Wait()
+	err := g.Wait()
+	return out, err
 }
 
 // restarts looks at the Deployments and the budgets of pods that can only be restarted.
@@ -130,12 +142,12 @@ func (r *Reconciler) restarts(ctx context.Context, o *plan.Observed, g *prefligh
 		}
 		namespaces[p.Namespace] = true
 		var budgets policyv1.PodDisruptionBudgetList
-		if err := r.Live.List(ctx, &budgets, client.InNamespace(p.Namespace)); err != nil {
-			return fmt.Errorf("list PodDisruptionBudgets of namespace %s: %w", p.Namespace, err)
+		if err := r.look(ctx, &budgets, p.Namespace); err != nil {
+			return err
 		}
 		var deployments appsv1.DeploymentList
-		if err := r.Live.List(ctx, &deployments, client.InNamespace(p.Namespace)); err != nil {
-			return fmt.Errorf("list Deployments of namespace %s: %w", p.Namespace, err)
+		if err := r.look(ctx, &deployments, p.Namespace); err != nil {
+			return err
 		}
 		g.Budgets, g.Deployments = append(g.Budgets, budgets.Items...), append(g.Deployments, deployments.Items...)
 	}

@@ -72,9 +72,17 @@ func because(d *appsv1.Deployment, pods []corev1.Pod) string {
 func refused(d *appsv1.Deployment) string {
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue && c.Message != "" {
-			_, why, named := strings.Cut(c.Message, " is forbidden: ") // pods "NAME" before it
-			if !named {
-				why = c.Message
+			why := c.Message
+			for _, before := range []string{" is forbidden: ", " is invalid: "} { // pods "NAME", which changes
+				if _, rest, named := strings.Cut(why, before); named {
+					why = rest
+				}
+			}
+			if before, after, found := strings.Cut(why, ", used: "); found { // and so does what is used
+				why = before
+				if _, limited, found := strings.Cut(after, ", limited: "); found {
+					why += ", limited: " + limited
+				}
 			}
 			return " (its pods are refused: " + sentence(why) + ")"
 		}

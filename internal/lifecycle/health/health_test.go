@@ -103,7 +103,7 @@ func waiting(reason string, ended *corev1.ContainerStateTerminated) corev1.Pod {
 func refusedPods(d *appsv1.Deployment) *appsv1.Deployment {
 	d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
 		Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate",
-		Message: `pods "d-6d4cf56db6-8fhd2" is forbidden: exceeded quota: q, used: pods=4`,
+		Message: `pods "d-6d4cf56db6-8fhd2" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4`,
 	})
 	return d
 }
@@ -131,7 +131,7 @@ func TestDeployment(t *testing.T) {
 			[]corev1.Pod{waiting("", crash)},
 			false, v1alpha1.ReasonRollingOut, "CrashLoopBackOff, ended with no such flag",
 		},
-		"no pods":             {refusedPods(deployment(2, 0, 0, false)), nil, false, v1alpha1.ReasonUnavailable, "ready (its pods are refused: exceeded quota: q, used: pods=4); look at"},
+		"no pods":             {refusedPods(deployment(2, 0, 0, false)), nil, false, v1alpha1.ReasonUnavailable, "ready (its pods are refused: exceeded quota: q, requested: pods=1, limited: pods=4); look at"},
 		"one more is refused": {refusedPods(deployment(2, 2, 1, false)), nil, true, v1alpha1.ReasonDegraded, "1 of 2 replicas ready (its pods are refused"},
 		"nowhere to run": {
 			deployment(2, 2, 0, false),

@@ -18,9 +18,22 @@ import (
 func Preflight(m *v1alpha1.Mesh, o Observed, known release.Catalog) (from, to release.Release, is bool) {
 	from, serves := known.FindRevision(o.ServingRevision)
 	to, wanted := known.Find(m.Spec.Version)
-	u := m.Status.Upgrade
-	begins := u == nil || u.Finished != nil || u.To != to.Version || u.Phase == v1alpha1.PhasePreflight
-	return from, to, serves && wanted && from.Version != to.Version && begins
+	return from, to, serves && wanted && from.Version != to.Version && begins(m.Status.Upgrade, to.Version)
+}
+
+// begins tells whether an upgrade to a version may begin now, or is in its preflight.
+func begins(u *v1alpha1.UpgradeStatus, to string) bool {
+	switch {
+	case u == nil:
+		return true
+	case u.Phase == v1alpha1.PhaseRolledBack:
+		return u.To != to || u.Requested != to // it is not tried again
+	case u.Finished != nil:
+		return true
+	case u.To == to:
+		return u.Phase == v1alpha1.PhasePreflight
+	}
+	return u.From != to || u.CatchUp // back to where it came from is no beginning
 }
 
 // Rights are those that the operator needs to change the version, forward and back.

@@ -28,7 +28,7 @@ func disruptions(pods []upgrade.Pod, budgets []policyv1.PodDisruptionBudget, dep
 			continue
 		}
 		workload := fmt.Sprintf("%s %s/%s", p.Restart.Kind, p.Namespace, p.Restart.Name)
-		way := "label it " + names.LabelUpgrade + "=" + names.UpgradeNever + " to leave it out"
+		way := "label its pods " + names.LabelUpgrade + "=" + names.UpgradeNever + " to leave it out"
 		d := find(deployments, p)
 		if d != nil && d.Spec.Paused {
 			out = append(out, fmt.Sprintf("%s is paused, and must be restarted (%s): kubectl rollout resume it, or %s", workload, p.Obstacle, way))
