@@ -101,7 +101,11 @@ func turns(was, is []metav1.Condition) []upgrade.Event {
 		default:
 			good := (now.Status == metav1.ConditionTrue) == (kind == v1alpha1.ConditionReady)
 			reason := now.Reason
-			if kind == v1alpha1.ConditionReady && !good {
+			switch {
+			case kind != v1alpha1.ConditionReady || good:
+			case reason == v1alpha1.ReasonDeleting:
+				good = true // somebody wants it so
+			default:
 				reason = "NotReady"
 			}
 			out = append(out, upgrade.Event{Warning: !good, Reason: reason, Message: now.Message})

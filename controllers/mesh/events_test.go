@@ -67,6 +67,7 @@ func TestTurns(t *testing.T) {
 		"Ready at once":         {nil, c("Ready", "True", "Ready"), event(false, "Ready")},
 		"Ready":                 {c("Ready", "False", "RollingOut"), c("Ready", "True", "Ready"), event(false, "Ready")},
 		"Ready no more":         {c("Ready", "True", "Ready"), c("Ready", "False", "Unavailable"), event(true, "NotReady")},
+		"taken down":            {c("Ready", "True", "Ready"), c("Ready", "False", "Deleting"), event(false, "Deleting")},
 		"Ready as before":       {c("Ready", "True", "Ready"), c("Ready", "True", "Ready"), nil},
 		"for another reason":    {c("Ready", "False", "RollingOut"), c("Ready", "False", "Unavailable"), nil},
 		"a second Mesh":         {nil, c("Conflicted", "True", "OlderMesh"), event(true, "OlderMesh")},

@@ -61,9 +61,14 @@ type Reconciler struct {
 	upon    *lookedUpon // by the one worker
 	// answered is what the external gate said last; by the one worker.
 	answered *answer
-	// watching is since when the API server has answered each time; zero: it doesn't now. By the one worker.
+	// watching is since when all could be seen in each round; zero: not in the last one. By the one worker.
 	watching time.Time
+	// dropped tells that a part of the status that was written last is missing. By the one worker.
+	dropped bool
 }
+
+// definitionEvery is how often a status is written again of which a part was dropped.
+const definitionEvery = 15 * time.Second
 
 // Reconcile does one round for one Mesh.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -78,12 +83,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	seen, err := r.observe(ctx, m)
 	if err != nil {
+		r.watching = time.Time{}
 		return reconcile.Result{}, err
 	}
-	if r.watching.IsZero() {
+	if r.watching.IsZero() || !seen.Rollout.Complete {
 		r.watching = r.Now()
 	}
-	seen.Watching = r.watching
+	seen.Watching, seen.OldDefinition = r.watching, r.dropped
 	next := plan.Next(m, seen, r.Known, r.Now())
 	if next.Finalize {
 		if err := r.finalizer(ctx, m, controllerutil.AddFinalizer); err != nil {
@@ -111,6 +117,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	if len(next.Steps) > 0 {
 		ctrl.LoggerFrom(ctx).V(1).Info("Reconciled", "steps", len(next.Steps))
+	}
+	if r.dropped && next.Again == 0 {
+		next.Again = definitionEvery
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
 }
@@ -154,25 +163,19 @@ func (r *Reconciler) status(ctx context.Context, m *v1alpha1.Mesh, want v1alpha1
 		return fmt.Errorf("patch status of Mesh %s: %w", m.Name, err)
 	}
 	r.Metrics.count(before.Status.Upgrade, want.Upgrade)
-	return r.kept(ctx, before, *meant, m.Status)
+	if r.dropped, err = differ(*meant, m.Status); r.dropped {
+		r.tell(ctx, before, []upgrade.Event{{Warning: true, Reason: "OldDefinition", Message: plan.OldDefinition}})
+	}
+	return err
 }
 
-// kept checks that the API server has kept all of the status, which is the operator's only memory. It
-// drops fields that the CustomResourceDefinition does not know.
-func (r *Reconciler) kept(ctx context.Context, m *v1alpha1.Mesh, meant, got v1alpha1.MeshStatus) error {
+// differ tells whether the API server has kept less than was meant, since it drops fields that the
+// CustomResourceDefinition does not know. The status is the operator's only memory.
+func differ(meant, got v1alpha1.MeshStatus) (bool, error) {
 	a, err := json.Marshal(meant) // as JSON, because times lose their fractions
 	if err != nil {
-		return err
+		return false, err
 	}
 	b, err := json.Marshal(got)
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(a, b) {
-		return nil
-	}
-	const why = "CustomResourceDefinition meshes.tulle.dev is older than the operator, and the API server drops a part of the status: " +
-		"apply the definition of the operator's release (config/crd, the Helm chart or the bundle)"
-	r.tell(ctx, m, []upgrade.Event{{Warning: true, Reason: "OldDefinition", Message: why}})
-	return errors.New(why)
+	return !bytes.Equal(a, b), err
 }

@@ -4,8 +4,10 @@
 package api
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"tulle.dev/tulle/api/v1alpha1"
 )
 
 // TestOldDefinition: with a definition of Mesh that lacks a field of the status, as after an update of
@@ -38,8 +38,27 @@ func TestOldDefinition(t *testing.T) {
 	if err := admin.Update(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
+	mend := sync.OnceFunc(func() {
+		crd.SetResourceVersion("")
+		crd.SetManagedFields(nil)
+		if err := admin.Patch(context.WithoutCancel(t.Context()), crd, client.Merge); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(mend)
+	m := newMesh(t, "old", nil)
+	eventually(t, "the API server goes by the old definition", func() string {
+		tried := m.DeepCopy()
+		tried.Status.ObservedGeneration = 7
+		if err := admin.Status().Patch(t.Context(), tried, client.MergeFrom(m), client.DryRunAll); err != nil {
+			return err.Error()
+		}
+		if tried.Status.ObservedGeneration != 0 {
+			return "it keeps the field"
+		}
+		return ""
+	})
 	startOperator(t)
-	newMesh(t, "old", nil)
 	eventually(t, "the Mesh's events say what to do", func() string {
 		var list eventsv1.EventList
 		if err := admin.List(t.Context(), &list, client.InNamespace(metav1.NamespaceDefault)); err != nil {
@@ -52,14 +71,7 @@ func TestOldDefinition(t *testing.T) {
 		}
 		return ""
 	})
-	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(old), old); err != nil {
-		t.Fatal(err)
-	}
-	crd.SetResourceVersion(old.GetResourceVersion())
-	if err := admin.Update(t.Context(), crd); err != nil {
-		t.Fatal(err)
-	}
-	m := &v1alpha1.Mesh{}
+	mend()
 	eventually(t, "all of the status is kept", func() string {
 		if err := admin.Get(t.Context(), client.ObjectKey{Name: "old"}, m); err != nil {
 			return err.Error()

@@ -22,6 +22,8 @@ type Observed struct {
 	Namespace string
 	// Watching is since when all of this has been seen, without a gap; see upgrade.Clock.
 	Watching time.Time
+	// OldDefinition tells that the API server did not keep all of the status that was written last.
+	OldDefinition bool
 	// OlderMesh is the name of an older Mesh, which is the active one; empty: this one is.
 	OlderMesh string
 	// CertManager and GatewayAPI tell whether the kinds of these are installed; XMeshKind that one kind.

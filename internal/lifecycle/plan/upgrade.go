@@ -13,6 +13,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/preflight"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Rollout is what is seen of the pods that carry a proxy. It is looked at only while their versions
@@ -88,6 +89,10 @@ func (d *decision) choose(known release.Catalog) {
 	}
 }
 
+// OldDefinition says what to do when the API server drops what the operator has to remember.
+const OldDefinition = "CustomResourceDefinition meshes.tulle.dev is older than the operator, and the API server drops a part of the status: " +
+	"apply the definition of the operator's release (config/crd, the Helm chart or the bundle)"
+
 // enoughLife an intermediate must have before an upgrade begins; cert-manager renews it a month before
 // its end.
 const enoughLife = 24 * time.Hour
@@ -107,13 +112,17 @@ func (d decision) obstacles() []string {
 	if problem := upgrade.CheckWindows(d.mesh.Spec.Upgrade.Windows); problem != "" {
 		out = append(out, problem)
 	}
+	if d.seen.OldDefinition {
+		out = append(out, OldDefinition)
+	}
 	out = append(out, d.groundObstacles()...)
 	for _, n := range d.seen.Rollout.Nodes {
 		switch {
 		case n.Problem != "":
 			out = append(out, fmt.Sprintf("node %s can't get image %s: %s", n.Name, d.wanted.ProxyImage, n.Problem))
 		case !n.Pulled:
-			out = append(out, fmt.Sprintf("node %s is getting image %s", n.Name, d.wanted.ProxyImage))
+			out = append(out, fmt.Sprintf("node %s is getting image %s; if that takes long: kubectl -n %s describe daemonset %s",
+				n.Name, d.wanted.ProxyImage, d.seen.Namespace, names.ImagesDaemonSet(d.wanted.Revision())))
 		}
 	}
 	return out
