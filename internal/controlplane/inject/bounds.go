@@ -41,6 +41,12 @@ func fitOne(c *corev1.Container, item corev1.LimitRangeItem, name corev1.Resourc
 	least, hasLeast := item.Min[name]
 	most, hasMost := item.Max[name]
 	limit, limited := c.Resources.Limits[name]
+	request, asked := c.Resources.Requests[name]
+	if !asked {
+		if request, asked = item.DefaultRequest[name]; !asked && !limited {
+			return // the API server's defaults
+		}
+	}
 	if !limited {
 		if limit, limited = item.Default[name]; !limited {
 			limit, limited = most, hasMost // the API server's default of the default
@@ -55,7 +61,6 @@ func fitOne(c *corev1.Container, item corev1.LimitRangeItem, name corev1.Resourc
 		}
 		set(&c.Resources.Limits, name, limit)
 	}
-	request, asked := c.Resources.Requests[name]
 	if !asked {
 		return
 	}

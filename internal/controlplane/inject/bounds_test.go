@@ -42,6 +42,8 @@ func TestFit(t *testing.T) {
 		"a ratio":                   {corev1.LimitRangeItem{MaxLimitRequestRatio: amounts("- 10")}, "5m 16Mi", "- 1Gi", "5m 107374183", "- 1Gi"},
 		"a ratio of a default":      {corev1.LimitRangeItem{Default: amounts("100m -"), MaxLimitRequestRatio: amounts("3 -")}, "5m 16Mi", "- 1Gi", "34m 16Mi", "100m 1Gi"},
 		"a fractional ratio":        {corev1.LimitRangeItem{MaxLimitRequestRatio: amounts("1500m -")}, "5m 16Mi", "300m 1Gi", "200m 16Mi", "300m 1Gi"},
+		"no request, no default":    {corev1.LimitRangeItem{Default: amounts("1 -"), Max: amounts("2 -")}, "- 16Mi", "- 1Gi", "- 16Mi", "- 1Gi"},
+		"a default request":         {corev1.LimitRangeItem{Default: amounts("1 -"), DefaultRequest: amounts("20m -")}, "- 16Mi", "- 1Gi", "20m 16Mi", "1 1Gi"},
 		"the whole pod is not ours": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, Max: amounts("1m 1Mi")}, "5m 16Mi", "- 1Gi", "5m 16Mi", "- 1Gi"},
 		"Guaranteed stays":          {corev1.LimitRangeItem{Max: amounts("500m 512Mi"), Min: amounts("10m 16Mi")}, "1 1Gi", "1 1Gi", "500m 512Mi", "500m 512Mi"},
 	} {

@@ -27,7 +27,7 @@ type HandlerOptions struct {
 	// Settings returns the current settings, or false before the Mesh has been seen. Called by many
 	// goroutines at once.
 	Settings func() (Settings, bool)
-	// Namespace returns the labels of a namespace that was perhaps made a moment ago; an error lets the
+	// Namespace returns the facts of a namespace that was perhaps made a moment ago; an error lets the
 	// pod's creator try again.
 	Namespace func(ctx context.Context, name string) (NamespaceFacts, error)
 	Log       logr.Logger
