@@ -151,7 +151,8 @@ func (s *grpcSender) call(ctx context.Context) (r report.Report, err error) {
 
 // repeat does something at once, and again ten times a second until the time is over.
 func repeat(ctx context.Context, d time.Duration, do func() error) error {
-	for at, end := time.Now(), time.Now().Add(d); ; at = at.Add(100 * time.Millisecond) {
+	begin := time.Now()
+	for at, end := begin, begin.Add(d); ; at = at.Add(100 * time.Millisecond) {
 		if !sleepUntil(ctx, at) {
 			return ctx.Err()
 		}
