@@ -119,7 +119,7 @@ FAILING := $(if $(OWN_CLUSTER),,$(CURDIR)/bin/cluster --name $(CLUSTER))
 LONG := TestCutConnectionsShow|TestRootRotationCalledOff|TestAnotherReplica|TestLabelledLater
 
 # These end containers from outside, so the node has to be this machine.
-ELSEWHERE := $(if $(OWN_CLUSTER),|TestSlots)
+ELSEWHERE := $(if $(OWN_CLUSTER),|TestSlots|TestExitingRelease)
 
 .PHONY: e2e
 e2e: bin/gotest faulty ## The promises, on the cluster, under load

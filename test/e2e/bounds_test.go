@@ -42,16 +42,25 @@ func TestBounds(t *testing.T) {
 		c.Deploy(t, ns, cluster.Echo{Name: "server"})
 		c.Ready(t, ns, "server")
 		noFailure(t, c.Load(t, ns, true, "-url", "http://server/", "-count", "50").Wait(t, time.Minute), 50)
+		slots, want := 0, map[string]string{
+			names.ContainerSlotA: "38m 80Mi of 800m 512Mi",
+			names.ContainerSlotB: "12m 32Mi of 800m 512Mi",
+		}
+		if !resizable(t, c) {
+			want[names.ContainerSlotA], want[names.ContainerSlotB] = "25m 48Mi of 800m 512Mi", "25m 48Mi of 800m 512Mi"
+		}
 		for _, k := range c.Pods(t, ns, "app=server")[0].Spec.InitContainers {
 			r := k.Resources
 			got := fmt.Sprint(r.Requests.Cpu(), " ", r.Requests.Memory(), " of ", r.Limits.Cpu(), " ", r.Limits.Memory())
-			want := map[string]string{
-				names.ContainerSlotA: "38m 80Mi of 800m 512Mi",
-				names.ContainerSlotB: "12m 32Mi of 800m 512Mi",
-			}[k.Name]
-			if want != "" && got != want {
-				t.Errorf("%s asks for %s, want %s", k.Name, got, want)
+			if want[k.Name] == "" {
+				continue
 			}
+			if slots++; got != want[k.Name] {
+				t.Errorf("%s asks for %s, want %s", k.Name, got, want[k.Name])
+			}
+		}
+		if slots != 2 {
+			t.Errorf("the pod has %d slots", slots)
 		}
 	})
 	t.Run("ResourceQuota on limits", func(t *testing.T) {

@@ -83,7 +83,7 @@ func TestFaultyReleases(t *testing.T) {
 				t.Errorf("the upgrade: %+v", u)
 			}
 			now := bystanders(t, c, ns)
-			carry(t, now, newer)
+			carry(t, c, now, newer)
 			unmoved(t, pods, now)
 
 			sent, failed := after.Sent-before.Sent, after.Failed-before.Failed

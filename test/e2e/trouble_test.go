@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,11 +40,15 @@ func replicate(t *testing.T, c *cluster.Cluster, n int) {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: names.Operator}}
 		return c.Patch(ctx, d, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)))
 	}
+	was := &appsv1.Deployment{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: names.SystemNamespace, Name: names.Operator}, was); err != nil {
+		t.Fatal(err)
+	}
 	if err := scale(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := scale(context.WithoutCancel(t.Context()), 1); err != nil {
+		if err := scale(context.WithoutCancel(t.Context()), int(*was.Spec.Replicas)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -51,13 +56,14 @@ func replicate(t *testing.T, c *cluster.Cluster, n int) {
 }
 
 // killingLeaders kills the operator that leads, a few seconds after it has begun to, again and again,
-// until the returned function is called. Each second one has no time to hand over.
+// until the returned function is called; in the short form at most six. Each second one has no time to
+// hand over.
 func killingLeaders(t *testing.T, c *cluster.Cluster) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	leaders := make(chan []string)
+	leaders := make(chan []string, 1)
 	go func() {
 		var killed []string
-		for ctx.Err() == nil {
+		for ; ctx.Err() == nil && (full() || len(killed) < 6); time.Sleep(200 * time.Millisecond) {
 			lease := &coordinationv1.Lease{}
 			if err := c.Get(ctx, client.ObjectKey{Namespace: names.SystemNamespace, Name: names.Operator}, lease); err != nil || lease.Spec.HolderIdentity == nil {
 				continue
@@ -98,7 +104,7 @@ func withoutAPIServer(t *testing.T, c *cluster.Cluster) (wait func()) {
 		t.Log("TULLE_NODE does not tell how to reach the node: the API server stays")
 		return func() {}
 	}
-	over := make(chan error)
+	over := make(chan error, 1)
 	go func() {
 		for {
 			m := &v1alpha1.Mesh{}
@@ -111,16 +117,17 @@ func withoutAPIServer(t *testing.T, c *cluster.Cluster) (wait func()) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		out, err := exec.CommandContext(t.Context(), node[0], append(node[1:], "fail", "kube-apiserver", "--after", "20s")...).CombinedOutput() //nolint:gosec // the Makefile's
+		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), node[0], append(node[1:], "fail", "kube-apiserver", "--after", "20s")...).CombinedOutput() //nolint:gosec // the Makefile's
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
 		over <- err
 	}()
-	return func() {
-		t.Helper()
+	wait = sync.OnceFunc(func() {
 		if err := <-over; err != nil {
 			t.Errorf("the API server could not be stopped: %v", err)
 		}
-	}
+	})
+	t.Cleanup(wait) // other tests need it
+	return wait
 }
