@@ -26,8 +26,8 @@ type Spec struct {
 	Probes protocol.Probes
 	// AppMetrics is where the application's metrics are; nil: it has none.
 	AppMetrics *protocol.AppMetrics
-	// Resizable tells that the API server lets the requests of a running pod change (pods/resize, from
-	// Kubernetes 1.35 on). Then slot a, which serves first, asks for most of it; whoever has slot b serve
+	// Resizable tells that the API server lets the requests of a running pod change (pods/resize, by
+	// default from Kubernetes 1.33 on). Then slot a, which serves first, asks for most of it; whoever has slot b serve
 	// swaps the two requests. Otherwise either slot asks for half.
 	Resizable bool
 	// Single leaves the second slot out: the proxy is replaced with its pod.

@@ -353,6 +353,7 @@ func (a *agent) lacks(ctx context.Context) string {
 		}
 		return ""
 	}
+	a.silent = 0
 	// An adopted Envoy serves with what it has, whether or not the control plane is there.
 	if !a.process.Adopted {
 		if w := a.relay.Waiting(); w != "" {

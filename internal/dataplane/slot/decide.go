@@ -46,7 +46,7 @@ type decision struct {
 const (
 	// takeover is for one whose process lives: it starts, or tries again.
 	takeover = 20 * time.Second
-	// absence is for one whose process does not. The kubelet starts a container anew at once when it dies
+	// absence is for one whose process does not, counted from when it was last ready. The kubelet starts a container anew at once when it dies
 	// for the first time, and then lets it wait for up to five minutes; after the node's reboot it starts
 	// slot b only when slot a lets it.
 	absence = 2 * time.Second
