@@ -114,3 +114,27 @@ func TestPreflightIsWhenItMatters(t *testing.T) {
 		t.Error("for a version that is not known")
 	}
 }
+
+// TestBegins: nothing is asked for an upgrade that is not tried again, or that only turns round.
+func TestBegins(t *testing.T) {
+	ended := metav1.Now()
+	for name, c := range map[string]struct {
+		status *v1alpha1.UpgradeStatus
+		want   bool
+	}{
+		"the first one":         {nil, true},
+		"after another one":     {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseCompleted, Finished: &ended}, true},
+		"in its preflight":      {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhasePreflight}, true},
+		"later":                 {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhaseDataPlane}, false},
+		"rolling back":          {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhaseRollingBack}, false},
+		"rolled back":           {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Requested: "0.2.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, false},
+		"asked for once more":   {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Requested: "0.1.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, true},
+		"turned round":          {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseDataPlane}, false},
+		"instead of a third":    {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.1.1", Phase: v1alpha1.PhaseShadow}, true},
+		"of a mesh catching up": {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseDataPlane, CatchUp: true}, true},
+	} {
+		if got := begins(c.status, "0.2.0"); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
