@@ -20,14 +20,7 @@ import (
 // runs is a cluster whose mesh runs 0.1.0 and is asked for 0.2.0 now.
 func runs(t *testing.T) *cluster {
 	t.Helper()
-	c := newCluster(t)
-	c.certMan, c.gateway = true, true
-	for range 10 {
-		c.do(Next(c.mesh, c.observe(), catalog(), c.now), -1)
-		for _, move := range c.others() {
-			move()
-		}
-	}
+	c := working(t)
 	if c.mesh.Status.Version != "0.1.0" {
 		t.Fatalf("%+v", c.mesh.Status)
 	}
