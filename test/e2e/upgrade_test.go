@@ -211,11 +211,11 @@ func resizable(t *testing.T, c *cluster.Cluster) bool {
 
 // loads are requests of all kinds, from inside; none of them may fail.
 func loads(t *testing.T, c *cluster.Cluster, ns string) map[string]*cluster.Run {
-	rate := "60"
-	if full() {
-		rate = "100"
-	}
 	run := func(meshed bool, workers, url string, args ...string) *cluster.Run {
+		rate := "60"
+		if full() && slices.Contains(args, "-new-connections") {
+			rate = "100" // of which there are to be many
+		}
 		return c.Load(t, ns, meshed, append(args, "-url", url, "-method", "POST", "-rate", rate, "-duration", "20m", "-workers", workers)...)
 	}
 	return map[string]*cluster.Run{
