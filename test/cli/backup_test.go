@@ -60,7 +60,7 @@ func TestBackup(t *testing.T) {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
 	after := c.Mesh(t, before.Name)
-	if a, b := active(before), active(after); !slices.Equal(a, b) {
+	if a, b := cluster.ActiveRoots(before), cluster.ActiveRoots(after); !slices.Equal(a, b) {
 		t.Errorf("the root was %v and is %v", a, b)
 	}
 	if after.UID == before.UID {
@@ -150,16 +150,6 @@ func takeDown(t *testing.T, c *cluster.Cluster, m *v1alpha1.Mesh) {
 		}
 		return nil
 	})
-}
-
-func active(m *v1alpha1.Mesh) []string {
-	var out []string
-	for _, r := range m.Status.Roots {
-		if r.Active {
-			out = append(out, r.SHA256)
-		}
-	}
-	return out
 }
 
 func noFailure(t *testing.T, s load.Summary, n int) {

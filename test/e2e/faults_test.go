@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
@@ -143,41 +143,44 @@ func withReleases(t *testing.T, c *cluster.Cluster) {
 		made = append(made, "tulle-controlplane-"+revision, "tulle-controlplane-"+revision+"-gateway-secrets")
 	}
 	c.MustApply(t, `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: tulle-releases, namespace: tulle-system}
-data:
-  releases.yaml: |
-    - {version: 0.2.1, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:nowhere", envoy: 1.40.0}
-    - {version: 0.2.2, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:0.1.0", envoy: 1.39.3}
-    - {version: 0.2.3, image: "tulle.local/tulle:0.2.3", proxyImage: "tulle.local/tulle-proxy:0.2.3", envoy: 1.40.0}
-    - {version: 0.2.4, image: "tulle.local/tulle:0.2.4", proxyImage: "tulle.local/tulle-proxy:0.2.4", envoy: 1.40.0}
-    - {version: 0.2.5, image: "tulle.local/tulle:0.2.5", proxyImage: "tulle.local/tulle-proxy:0.2.5", envoy: 1.40.0}
-    - {version: 0.2.6, image: "tulle.local/tulle:0.2.6", proxyImage: "tulle.local/tulle-proxy:0.2.6", envoy: 1.40.0}
-    - {version: 0.2.7, image: "tulle.local/tulle:0.2.7", proxyImage: "tulle.local/tulle-proxy:0.2.7", envoy: 1.40.0}
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: e2e-more-releases}
 rules:
-- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles, clusterrolebindings], resourceNames: [%[2]s], verbs: [get, patch, delete]}
-- {apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], resourceNames: [%[2]s], verbs: [get, patch, delete]}
+- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles, clusterrolebindings], resourceNames: [%[1]s], verbs: [get, patch, delete]}
+- {apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], resourceNames: [%[1]s], verbs: [get, patch, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: e2e-more-releases}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-more-releases}
 subjects: [{kind: ServiceAccount, name: tulle-operator, namespace: tulle-system}]
-`, cluster.Tag(), strings.Join(made, ", "))
+`, strings.Join(made, ", "))
+	tellReleases(t, c, fmt.Sprintf(`
+- {version: 0.2.1, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:nowhere", envoy: 1.40.0}
+- {version: 0.2.2, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:0.1.0", envoy: 1.39.3}
+- {version: 0.2.3, image: "tulle.local/tulle:0.2.3", proxyImage: "tulle.local/tulle-proxy:0.2.3", envoy: 1.40.0}
+- {version: 0.2.4, image: "tulle.local/tulle:0.2.4", proxyImage: "tulle.local/tulle-proxy:0.2.4", envoy: 1.40.0}
+- {version: 0.2.5, image: "tulle.local/tulle:0.2.5", proxyImage: "tulle.local/tulle-proxy:0.2.5", envoy: 1.40.0}
+- {version: 0.2.6, image: "tulle.local/tulle:0.2.6", proxyImage: "tulle.local/tulle-proxy:0.2.6", envoy: 1.40.0}
+- {version: 0.2.7, image: "tulle.local/tulle:0.2.7", proxyImage: "tulle.local/tulle-proxy:0.2.7", envoy: 1.40.0}
+`, cluster.Tag()))
+}
+
+// tellReleases gives the operator a file of releases, until the test ends.
+func tellReleases(t *testing.T, c *cluster.Cluster, file string) {
+	t.Helper()
+	cm := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: "tulle-releases"},
+		Data:       map[string]string{"releases.yaml": file},
+	}
+	if err := c.Create(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
 	restartOperator(t, c)
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		for _, o := range []client.Object{
-			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: "tulle-releases"}},
-		} {
-			if err := c.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
-				t.Error(err)
-			}
+		if err := c.Delete(context.WithoutCancel(t.Context()), cm); err != nil {
+			t.Error(err)
 		}
 		restartOperator(t, c)
 	})

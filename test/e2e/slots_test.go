@@ -4,18 +4,14 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
-	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 	"tulle.dev/tulle/internal/testing/cluster"
 )
@@ -200,21 +196,7 @@ func TestExitingRelease(t *testing.T) {
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "exiting", meshed)
 	p := newSlotted(t, c, ns, "server", theService)
-	c.MustApply(t, `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: tulle-releases, namespace: tulle-system}
-data:
-  releases.yaml: |
-    - {version: 0.2.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}
-`, cluster.Tag())
-	restartOperator(t, c)
-	t.Cleanup(func() {
-		if err := c.Delete(context.WithoutCancel(t.Context()), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: "tulle-releases"}}); err != nil {
-			t.Error(err)
-		}
-		restartOperator(t, c)
-	})
+	tellReleases(t, c, fmt.Sprintf(`[{version: 0.2.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}]`, cluster.Tag()))
 	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.9" })
 	cluster.Eventually(t, 2*time.Minute, "the preflight says so", func() error {
 		m := &v1alpha1.Mesh{}

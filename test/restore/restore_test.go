@@ -48,7 +48,7 @@ func TestElsewhere(t *testing.T) {
 	}
 	must(t, "restore", "-f", file, "--wait", "--timeout", "8m")
 	after := there.Mesh(t, before.Name)
-	if a, b := active(before), active(after); len(a) == 0 || !slices.Equal(a, b) || after.UID == before.UID || after.Spec.TrustDomain != before.Spec.TrustDomain {
+	if a, b := cluster.ActiveRoots(before), cluster.ActiveRoots(after); len(a) == 0 || !slices.Equal(a, b) || after.UID == before.UID || after.Spec.TrustDomain != before.Spec.TrustDomain {
 		t.Fatalf("the root of %s was %v, and is %v of %s", before.Spec.TrustDomain, a, b, after.Spec.TrustDomain)
 	}
 	if !bytes.Equal(key, secret(t, there, names.RootSecret).Data[corev1.TLSPrivateKeyKey]) {
@@ -142,14 +142,4 @@ func secret(t *testing.T, c *cluster.Cluster, name string) *corev1.Secret {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func active(m *v1alpha1.Mesh) []string {
-	var out []string
-	for _, r := range m.Status.Roots {
-		if r.Active {
-			out = append(out, r.SHA256)
-		}
-	}
-	return out
 }

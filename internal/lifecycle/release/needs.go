@@ -3,6 +3,8 @@
 
 package release
 
+import "strconv"
+
 // Kind is a kind that a release reads.
 type Kind struct {
 	// Definition is the name of the CustomResourceDefinition, Version the one that is read.
@@ -14,7 +16,7 @@ type Kind struct {
 const OldestMinor = 29
 
 // oldestKubernetes is OldestMinor as a version.
-const oldestKubernetes = "1.29"
+func oldestKubernetes() string { return "1." + strconv.Itoa(OldestMinor) }
 
 // kinds01 are those that 0.1 and its operator read.
 func kinds01() []Kind { return append(GatewayAPIKinds(), certManagerKinds()...) }

@@ -32,7 +32,7 @@ func release010() Release {
 	return Release{
 		Version: "0.1.0", Envoy: "1.39.3",
 		GatewayFeatures: gatewayFeatures01(), MeshFeatures: meshFeatures01(),
-		Kubernetes: oldestKubernetes, Kinds: kinds01(),
+		Kubernetes: oldestKubernetes(), Kinds: kinds01(),
 	}
 }
 
@@ -40,7 +40,7 @@ func release020() Release {
 	return Release{
 		Version: "0.2.0", Envoy: "1.40.0",
 		GatewayFeatures: gatewayFeatures02(), MeshFeatures: meshFeatures02(),
-		Kubernetes: oldestKubernetes, Kinds: kinds01(), // it reads what 0.1 reads
+		Kubernetes: oldestKubernetes(), Kinds: kinds01(), // it reads what 0.1 reads
 	}
 }
 

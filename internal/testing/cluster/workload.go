@@ -286,3 +286,14 @@ func (r *Run) Stop(ctx context.Context) error {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: r.ns, Name: r.name}}
 	return r.c.Delete(ctx, p, client.GracePeriodSeconds(0))
 }
+
+// ActiveRoots are the fingerprints of the roots that a Mesh signs with.
+func ActiveRoots(m *v1alpha1.Mesh) []string {
+	var out []string
+	for _, r := range m.Status.Roots {
+		if r.Active {
+			out = append(out, r.SHA256)
+		}
+	}
+	return out
+}
