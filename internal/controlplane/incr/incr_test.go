@@ -6,6 +6,7 @@ package incr
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,7 +41,8 @@ func newMesh() *mesh {
 		port, exists := Get(r, m.services, svc)
 		var b strings.Builder
 		Lookup(r, byService, svc, func(_ string, s endpoints) { b.WriteString(" " + s.addresses) })
-		emit(svc, fmt.Sprintf("%d %t%s", port, exists, b.String()))
+		// Not with fmt: under the race detector its pool forgets at random, and allocations are counted here.
+		emit(svc, strconv.Itoa(port)+" "+strconv.FormatBool(exists)+b.String())
 	}, m.services, byService)
 	m.resolved = Derive(&m.eng, "resolved", m.routes, same[string], func(r *Reader, k string, rt route, emit func(string, string)) {
 		b := strings.Builder{}
