@@ -83,12 +83,13 @@ lint: ## gofumpt, go vet and golangci-lint are content
 	@bad=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make fmt):"; echo "$$bad"; exit 1; }
 	go vet ./...
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
-	@for m in hack hack/bundle test/bench; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
+	@for m in hack hack/bundle test/bench test/conformance; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
 
 .PHONY: unit
 unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
 	@$(GOTEST) -name unit -min 1000 -- $(UNIT)
 	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
+	@$(GOTEST) -name unit-conformance -C test/conformance -- -run 'TestChoose|TestAddresses' ./...
 	@$(GOTEST) -name unit-bundle -min 12 -C hack/bundle -- -count=1 ./... # what they read is outside of their module
 
 .PHONY: race
@@ -159,6 +160,26 @@ test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs the o
 .PHONY: scorecard
 scorecard: bin/olm bundle ## operator-sdk's tests of the bundle (needs no cluster; its first build takes minutes)
 	bin/olm scorecard bundle
+
+##@ Conformance
+
+.PHONY: conformance
+conformance: check-cluster tools ## The Gateway API's conformance suite, all seven profiles (TEST=expression or FEATURE=name choose some)
+	@hack/run-stages cluster images install conformance-run
+
+.PHONY: conformance-run
+conformance-run: bin/gotest bin/images bin/cluster
+ifdef OWN_CLUSTER
+	@echo "your nodes must find these images:"; go run -C test/conformance ./refs
+else
+	bin/images load-as --name $(CLUSTER) $$(go run -C test/conformance ./refs)
+endif
+	@# The suite's own labels say which of its namespaces are a mesh.
+	$(KUBECTL) patch meshes.tulle.dev tulle --type merge -p '{"spec":{"injection":{"namespaceSelector":{"matchExpressions":[{"key":"gateway-conformance","operator":"In","values":["mesh","mesh-consumer"]}]}}}}'
+	@mkdir -p out
+	@VERSION=$$($(KUBECTL) get meshes.tulle.dev tulle -o jsonpath='{.spec.version}') \
+	POOL=$(or $(POOL),$(if $(OWN_CLUSTER),,$$($(NODE) env --load-balancers))) REPORT=$(CURDIR)/out/conformance.yaml TEST='$(TEST)' FEATURE='$(FEATURE)' \
+		$(GOTEST) -name conformance -each -C test/conformance -- -count=1 -timeout 60m .
 
 ##@ Cluster
 

@@ -116,7 +116,8 @@ func kubectlCommand(o *options) *cobra.Command {
 }
 
 func envCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var pool bool
+	c := &cobra.Command{
 		Use:   "env",
 		Short: "Print shell lines that point kubectl and tests at the cluster",
 		Args:  cobra.NoArgs,
@@ -125,10 +126,16 @@ func envCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if pool {
+				fmt.Println(l.LoadBalancers())
+				return nil
+			}
 			fmt.Printf("export KUBECONFIG=%s\n", l.Kubeconfig())
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&pool, "load-balancers", false, "print the range of load balancers' addresses instead")
+	return c
 }
 
 func addonCommand(o *options) *cobra.Command {

@@ -7,7 +7,7 @@
 // or when fewer ran than the stage must have: a stage that quietly tests
 // nothing is worse than none.
 //
-//	gotest -name unit -min 300 -log out [-C DIR] -- GO-TEST-ARGUMENTS
+//	gotest -name unit -min 300 -log out [-C DIR] [-each] -- GO-TEST-ARGUMENTS
 //
 // The full log is in out/NAME.log.
 package main
@@ -41,16 +41,17 @@ func main() {
 	least := flag.Int("min", 1, "how many tests must run at least")
 	logs := flag.String("log", "out", "folder of the full log")
 	dir := flag.String("C", ".", "folder to run go test in")
+	each := flag.Bool("each", false, "tell of each subtest of a test as it ends, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *name, *least, *logs, *dir, flag.Args(), os.Stdout); err != nil {
+	if err := run(ctx, *name, *least, *logs, *dir, *each, flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", *name, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, name string, least int, logs, dir string, args []string, out io.Writer) error {
+func run(ctx context.Context, name string, least int, logs, dir string, each bool, args []string, out io.Writer) error {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return fmt.Errorf("make the folder of logs: %w", err)
 	}
@@ -72,6 +73,7 @@ func run(ctx context.Context, name string, least int, logs, dir string, args []s
 		return fmt.Errorf("run go test: %w", err)
 	}
 	t := newTally(out, log)
+	t.each = each
 	t.read(events)
 	return t.verdict(cmd.Wait(), least, log.Name())
 }
@@ -79,6 +81,7 @@ func run(ctx context.Context, name string, least int, logs, dir string, args []s
 // tally follows the events of a run.
 type tally struct {
 	out, log io.Writer
+	each     bool // tell of subtests as they end
 
 	passed, failed, skipped int
 	perPackage              map[string]int
@@ -125,6 +128,9 @@ func (t *tally) end(e event, key string) {
 	if e.Test == "" {
 		t.endPackage(e, key)
 		return
+	}
+	if t.each && e.Action != "fail" && strings.Count(e.Test, "/") == 1 {
+		fmt.Fprintf(t.out, "%-4s %s %.1f s\n", e.Action, e.Test, e.Elapsed)
 	}
 	switch e.Action {
 	case "pass":

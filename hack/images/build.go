@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -22,6 +23,10 @@ func build(ctx context.Context, o *options, names []string) ([]packed, error) {
 	if err != nil {
 		return nil, err
 	}
+	return buildAll(ctx, o, chosen)
+}
+
+func buildAll(ctx context.Context, o *options, chosen []image) ([]packed, error) {
 	r, err := findRelease(o.release)
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func packOne(ctx context.Context, o *options, r release, cache string, i image, 
 		dir = filepath.Join(dir, r.version)
 	}
 	return pack.Write(dir, pack.Image{
-		Repository: "tulle.local/" + i.name,
+		Repository: cmp.Or(i.repository, "tulle.local/"+i.name),
 		Tag:        tag,
 		Layers:     append(layers, l),
 		Entrypoint: []string{"/" + i.programs[0].path},

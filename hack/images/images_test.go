@@ -105,3 +105,16 @@ func TestDockerfilesAgree(t *testing.T) {
 		}
 	}
 }
+
+// Others' images are found by the last part of their names, whatever the registry.
+func TestOther(t *testing.T) {
+	i, tag, err := other("registry.example/some/echo-basic:v1")
+	if err != nil || i.repository != "registry.example/some/echo-basic" || tag != "v1" {
+		t.Errorf("%+v %q %v", i, tag, err)
+	}
+	for _, bad := range []string{"echo-basic", "a/nonsense:v1", "a/echo-basic:v1@sha256:0", "host:5000/echo-basic"} {
+		if _, _, err := other(bad); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}

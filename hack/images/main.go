@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +64,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.release, "release", "", "an earlier release, see release.go (default the current one)")
 	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
 	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
-	c.AddCommand(buildCommand(&o), loadCommand(&o), listCommand(), envoyCommand(&o))
+	c.AddCommand(buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o))
 	return c
 }
 
@@ -91,14 +90,7 @@ func loadCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, p := range packed {
-				begin := time.Now()
-				if _, err := host.Load(c.Context(), l, p.file); err != nil {
-					return err
-				}
-				say(fmt.Sprintf("loaded %s in %s", p.ref, time.Since(begin).Round(10*time.Millisecond)))
-			}
-			return nil
+			return load(c.Context(), l, packed)
 		},
 	}
 	c.Flags().StringVar(&o.cluster, "name", "tulle", "name of the cluster")

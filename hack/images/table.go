@@ -11,11 +11,13 @@ import (
 
 // image is one line of the table.
 type image struct {
-	// name is the image's name below tulle.local/.
+	// name is the image's name below tulle.local/, or the last part of repository.
 	name string
+	// repository is where others expect the image; empty: tulle.local/.
+	repository string
 	// about says in a few words what it is.
 	about string
-	// user is the uid and gid it runs as; never root.
+	// user is the uid and gid it runs as; never root, but for others' images that need it.
 	user int
 	// envoy adds Envoy and the C library's files that it needs.
 	envoy bool
@@ -59,6 +61,24 @@ func table() []image {
 		app("load", "a bounded load client"),
 		app("capture", "looks for bytes in packets, for tests"),
 		app("intruder", "a meshed pod that asks for what is not its own, for tests"),
+	}
+}
+
+// others are the images that manifests of others name, by the last part of the name.
+func others() []image {
+	return []image{
+		{
+			name: "echo-basic", about: "the conformance suite's backend", user: nonroot,
+			programs: []program{{"echo-basic", "test/conformance", "sigs.k8s.io/gateway-api/conformance/echo-basic"}},
+		},
+		{
+			name: "echo-advanced", about: "the conformance suite's client and server in the mesh", user: nonroot,
+			programs: []program{{"server", ".", "./test/apps/advanced/server"}, {"usr/local/bin/client", ".", "./test/apps/advanced/client"}},
+		},
+		{
+			name: "coredns", about: "the conformance suite's UDP backend, on port 53", user: 0,
+			programs: []program{{"coredns", "hack/parts/dns", "./conformance"}},
+		},
 	}
 }
 

@@ -28,12 +28,14 @@ func Files(l layout.Layout, snapshotter string) map[string]string {
 // kubelet: failCgroupV1 has been true by default since 1.35, and hosts with
 // cgroup v1 exist. Local images can't be pulled again, so they must never be
 // collected: the thresholds are 100 % and absolute. oomScoreAdj is 0 because
-// lowering it needs CAP_SYS_RESOURCE, which containers usually lack.
+// lowering it needs CAP_SYS_RESOURCE, which containers usually lack. maxPods is
+// nearly what the range of addresses has.
 func kubelet(l layout.Layout) string {
 	pki := l.PKI()
 	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 failCgroupV1: false
+maxPods: 250
 cgroupDriver: cgroupfs
 cgroupRoot: %[1]s
 address: 0.0.0.0
