@@ -89,7 +89,7 @@ lint: ## gofumpt, go vet and golangci-lint are content
 unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
 	@$(GOTEST) -name unit -min 1000 -- $(UNIT)
 	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
-	@$(GOTEST) -name unit-conformance -C test/conformance -- -run 'TestChoose|TestAddresses' ./...
+	@$(GOTEST) -name unit-conformance -C test/conformance -- -run 'TestChoose|TestAddresses|TestHow|TestUpToDate' ./...
 	@$(GOTEST) -name unit-bundle -min 12 -C hack/bundle -- -count=1 ./... # what they read is outside of their module
 
 .PHONY: race
@@ -175,7 +175,7 @@ else
 	bin/images load-as --name $(CLUSTER) $$(go run -C test/conformance ./refs)
 endif
 	@# The suite's own labels say which of its namespaces are a mesh.
-	$(KUBECTL) patch meshes.tulle.dev tulle --type merge -p '{"spec":{"injection":{"namespaceSelector":{"matchExpressions":[{"key":"gateway-conformance","operator":"In","values":["mesh","mesh-consumer"]}]}}}}'
+	$(KUBECTL) patch meshes.tulle.dev tulle --type merge -p '{"spec":{"gateway":{"replicas":1},"injection":{"namespaceSelector":{"matchExpressions":[{"key":"gateway-conformance","operator":"In","values":["mesh","mesh-consumer"]}]}}}}'
 	@mkdir -p out
 	@VERSION=$$($(KUBECTL) get meshes.tulle.dev tulle -o jsonpath='{.spec.version}') \
 	POOL=$(or $(POOL),$(if $(OWN_CLUSTER),,$$($(NODE) env --load-balancers))) REPORT=$(CURDIR)/out/conformance.yaml TEST='$(TEST)' FEATURE='$(FEATURE)' \
@@ -286,6 +286,11 @@ bundle: ## Write the OLM bundle from config/manifests
 .PHONY: chart
 chart: ## Write the Helm chart from config/default
 	$(BUNDLE) chart
+
+.PHONY: reference
+reference: ## Write docs/reference/gateway-api.md
+	@mkdir -p docs/reference
+	go run -C test/conformance ./reference > docs/reference/gateway-api.md
 
 .PHONY: golden-update
 golden-update: ## Rewrite the golden files from what the code does now; read the diff
