@@ -81,7 +81,8 @@ func (e Echo) YAML(ns string) string {
 	for _, l := range e.Labels {
 		extra += "\n        " + l
 	}
-	probe := "        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}\n"
+	// An answer that is wrong or missing counts at once, one that is late because the machine is busy does not.
+	probe := "        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 5}\n"
 	if e.Unprobed {
 		probe = ""
 	}
