@@ -55,15 +55,16 @@ func replicate(t *testing.T, c *cluster.Cluster, n int) {
 	c.Ready(t, names.SystemNamespace, names.Operator)
 }
 
-// killingLeaders kills the operator that leads, a few seconds after it has begun to, again and again,
-// until the returned function is called; in the short form at most six. Each second one has no time to
-// hand over.
+// killingLeaders kills the operator that leads as soon as the upgrade has gone on, to another phase or wave
+// (in the long form also by a proxy), until the returned function is called: in each of its steps another
+// operator takes over. Each second one has no time to hand over.
 func killingLeaders(t *testing.T, c *cluster.Cluster) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	leaders := make(chan []string, 1)
 	go func() {
 		var killed []string
-		for ; ctx.Err() == nil && (full() || len(killed) < 6); time.Sleep(200 * time.Millisecond) {
+		step := ""
+		for ; ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 			lease := &coordinationv1.Lease{}
 			if err := c.Get(ctx, client.ObjectKey{Namespace: names.SystemNamespace, Name: names.Operator}, lease); err != nil || lease.Spec.HolderIdentity == nil {
 				continue
@@ -72,11 +73,18 @@ func killingLeaders(t *testing.T, c *cluster.Cluster) (stop func()) {
 			if leader == "" || len(killed) > 0 && leader == killed[len(killed)-1] {
 				continue
 			}
-			select {
-			case <-ctx.Done():
+			m := &v1alpha1.Mesh{}
+			if err := c.Get(ctx, client.ObjectKey{Name: meshName()}, m); err != nil || m.Status.Upgrade == nil {
 				continue
-			case <-time.After(5 * time.Second): // it has done something, and not all
 			}
+			now := fmt.Sprint(m.Status.Upgrade.Phase, m.Status.Upgrade.Wave)
+			if full() {
+				now += fmt.Sprint(" ", m.Status.Upgrade.Replaced)
+			}
+			if now == step {
+				continue
+			}
+			step = now
 			grace := client.GracePeriodSeconds(int64(30 * (len(killed) % 2)))
 			if err := c.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: names.SystemNamespace, Name: leader}}, grace); err == nil {
 				killed = append(killed, leader)
