@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -187,6 +188,8 @@ func (c *Cluster) Load(t testing.TB, ns string, meshed bool, args ...string) *Ru
 			Containers: []corev1.Container{{
 				Name: "load", Image: "tulle.local/load:" + Tag(), ImagePullPolicy: corev1.PullIfNotPresent,
 				Args: append([]string{"-json"}, args...),
+				// Who measures must not be the first to starve, as pods without a request are.
+				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}},
 			}},
 		},
 	}
