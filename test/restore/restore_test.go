@@ -5,7 +5,9 @@ package restore
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -37,7 +39,7 @@ func TestElsewhere(t *testing.T) {
 	first := cluster.Connect(t)
 	before := first.Mesh(t, os.Getenv("TULLE_MESH"))
 	trust := bundle(t, first, names.SystemNamespace)
-	key := secret(t, first, names.RootSecret).Data[corev1.TLSPrivateKeyKey]
+	key := root(t, first, before).Data[corev1.TLSPrivateKeyKey]
 	file := filepath.Join(t.TempDir(), "mesh.yaml")
 	must(t, "backup", "-o", file)
 
@@ -51,7 +53,7 @@ func TestElsewhere(t *testing.T) {
 	if a, b := cluster.ActiveRoots(before), cluster.ActiveRoots(after); len(a) == 0 || !slices.Equal(a, b) || after.UID == before.UID || after.Spec.TrustDomain != before.Spec.TrustDomain {
 		t.Fatalf("the root of %s was %v, and is %v of %s", before.Spec.TrustDomain, a, b, after.Spec.TrustDomain)
 	}
-	if !bytes.Equal(key, secret(t, there, names.RootSecret).Data[corev1.TLSPrivateKeyKey]) {
+	if !bytes.Equal(key, root(t, there, after).Data[corev1.TLSPrivateKeyKey]) {
 		t.Error("the root's key is another one")
 	}
 
@@ -133,6 +135,24 @@ func bundle(t *testing.T, c *cluster.Cluster, namespace string) string {
 		return nil
 	})
 	return cm.Data[names.TrustKey]
+}
+
+// root is the Secret of the root that signs: after a rotation it is the other of two.
+func root(t *testing.T, c *cluster.Cluster, m *v1alpha1.Mesh) *corev1.Secret {
+	t.Helper()
+	for _, name := range []string{names.RootSecret, names.SecondRootSecret} {
+		s := &corev1.Secret{}
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: names.SystemNamespace, Name: name}, s); err != nil {
+			continue // there is one at least
+		}
+		if block, _ := pem.Decode(s.Data[corev1.TLSCertKey]); block != nil {
+			if sum := sha256.Sum256(block.Bytes); slices.Contains(cluster.ActiveRoots(m), hex.EncodeToString(sum[:])) {
+				return s
+			}
+		}
+	}
+	t.Fatalf("no Secret has one of the roots %v", cluster.ActiveRoots(m))
+	return nil
 }
 
 func secret(t *testing.T, c *cluster.Cluster, name string) *corev1.Secret {
