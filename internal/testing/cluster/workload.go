@@ -189,7 +189,7 @@ func (c *Cluster) Load(t testing.TB, ns string, meshed bool, args ...string) *Ru
 				Name: "load", Image: "tulle.local/load:" + Tag(), ImagePullPolicy: corev1.PullIfNotPresent,
 				Args: append([]string{"-json"}, args...),
 				// Who measures must not be the first to starve, as pods without a request are.
-				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}},
+				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
 			}},
 		},
 	}
