@@ -236,6 +236,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	if !ok {
 		return v, false
 	}
+	v.Wanted = gw.Spec.Addresses
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good := 0
