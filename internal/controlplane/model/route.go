@@ -171,6 +171,8 @@ type Retry struct {
 	Attempts uint32
 	Codes    []uint32
 	Backoff  time.Duration
+	// Broken: also requests whose connection broke, or whose backend timeout ended, before an answer.
+	Broken bool `json:",omitzero"` // versions of what does not say it stay as they were
 }
 
 // Backends returns the backends that the table's rules name, sorted, each once, without invalid ones.
