@@ -5,7 +5,6 @@ package envoy
 
 import (
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -100,7 +99,7 @@ func elsewhere() *routev3.Route {
 	return &routev3.Route{
 		Name:   "misdirected",
 		Match:  anyPath(),
-		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusMisdirectedRequest}},
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 421}},
 	}
 }
 
