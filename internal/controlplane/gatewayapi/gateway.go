@@ -173,7 +173,7 @@ func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHos
 func misdirected(own, all []listener) []model.VirtualHost {
 	var domains []string
 	for i := range all {
-		if li := &all[i]; li.tls && !slices.ContainsFunc(own, func(o listener) bool { return o.name == li.name }) {
+		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.name == li.name }) {
 			domains = append(domains, li.hostname)
 		}
 	}
