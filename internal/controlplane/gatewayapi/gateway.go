@@ -5,6 +5,7 @@ package gatewayapi
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -138,33 +139,79 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 
 // hosts makes the virtual hosts of a table: those of the listeners in own, which are some or all of
 // the listeners of a port. A request belongs to the listener with the most specific host name that
-// fits, and sees the routes of no other (GatewaySpec.listeners, "Listener Isolation"); of the routes
-// there, those with the most specific host name decide alone.
+// fits, and sees the routes of no other (GatewaySpec.listeners, "Listener Isolation").
 func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHost {
-	on := map[string][]*route{}
 	attached := attachmentsOf(s.l, gw)
+	on := make([]map[string][]*route, len(own)) // by the routes' own host names, "" where they have none
+	of := map[string]int{}                      // host name -> listener in own
 	for i := range own {
+		on[i] = map[string][]*route{}
+		of[own[i].hostname] = i // lest a listener's name fall to a broader one
 		for _, a := range attached.on(&own[i]) {
 			for _, h := range a.hosts {
 				if owner(all, h) == own[i].name {
-					on[h] = append(on[h], a.route)
+					of[h] = i
 				}
+			}
+			if len(a.hostnames) == 0 {
+				on[i][""] = append(on[i][""], a.route)
+			}
+			for _, h := range a.hostnames {
+				on[i][h] = append(on[i][h], a.route)
 			}
 		}
 	}
-	// Without a virtual host of its own a listener's name would fall to a broader one.
-	for i := range all {
-		h := all[i].hostname
-		if _, has := on[h]; !has && slices.ContainsFunc(own, func(li listener) bool { return covers(li.hostname, h) }) {
-			on[h] = nil
+	domains := slices.SortedFunc(maps.Keys(of), narrower)
+	return append(s.group(domains, func(h string) [][]*route { return byHostname(on[of[h]], h) }), misdirected(own, all)...)
+}
+
+// byHostname are the routes that take in all requests for a host name, those with the most specific
+// host name of their own first: their rules are tried before those of the others, however specific
+// these are (HTTPRouteSpec.hostnames).
+func byHostname(routes map[string][]*route, host string) (out [][]*route) {
+	seen := map[*route]bool{}
+	for _, h := range broader(host) {
+		var same []*route
+		for _, r := range routes[h] {
+			if !seen[r] {
+				seen[r] = true
+				same = append(same, r)
+			}
+		}
+		if len(same) > 0 {
+			out = append(out, same)
 		}
 	}
-	domains := make([]string, 0, len(on))
-	for h := range on {
-		domains = append(domains, h)
+	return out
+}
+
+// misdirected makes the virtual host of the names of a port's other HTTPS listeners. A client that
+// comes there by a connection made for own's name is to make one of its own (RFC 9110, 15.5.20), where
+// that listener's certificates and routes decide (Listener.hostname, "misdirected requests"). Which
+// listener a name belongs to, the proxy finds out: the most specific one that fits.
+func misdirected(own, all []listener) []model.VirtualHost {
+	var domains []string
+	for i := range all {
+		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.name == li.name }) {
+			domains = append(domains, li.hostname)
+		}
+	}
+	if len(domains) == 0 {
+		return nil
 	}
 	slices.SortFunc(domains, narrower)
-	return s.group(domains, on)
+	return []model.VirtualHost{{Domains: spelled(domains), Misdirected: true}}
+}
+
+// spelled writes host names as the model does.
+func spelled(hosts []string) []string {
+	out := slices.Clone(hosts)
+	for i := range out {
+		if out[i] == "" {
+			out[i] = "*"
+		}
+	}
+	return out
 }
 
 // owner is the name of the listener to which a host name belongs.
@@ -182,26 +229,29 @@ func owner(all []listener, host string) string {
 }
 
 // group makes one virtual host of all domains with the same routes.
-func (s site) group(domains []string, on map[string][]*route) []model.VirtualHost {
+func (s site) group(domains []string, on func(string) [][]*route) []model.VirtualHost {
 	var out []model.VirtualHost
 	at := map[string]int{}
 	for _, d := range domains {
-		routes := on[d]
-		slices.SortFunc(routes, older)
 		key := ""
-		for _, r := range routes {
-			key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
-		}
-		spelled := d
-		if d == "" {
-			spelled = "*"
+		routes := on(d)
+		for _, same := range routes {
+			slices.SortFunc(same, older)
+			for _, r := range same {
+				key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
+			}
+			key += "\n"
 		}
 		if i, ok := at[key]; ok {
-			out[i].Domains = append(out[i].Domains, spelled)
+			out[i].Domains = append(out[i].Domains, spelled([]string{d})...)
 			continue
 		}
 		at[key] = len(out)
-		out = append(out, model.VirtualHost{Domains: []string{spelled}, Rules: ordered(routes, s.build)})
+		vh := model.VirtualHost{Domains: spelled([]string{d})}
+		for _, same := range routes {
+			vh.Rules = append(vh.Rules, ordered(same, s.build)...)
+		}
+		out = append(out, vh)
 	}
 	return out
 }
@@ -212,6 +262,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	if !ok {
 		return v, false
 	}
+	v.Wanted = gw.Spec.Addresses
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good := 0
