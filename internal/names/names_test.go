@@ -17,7 +17,7 @@ func TestOutRoundTrip(t *testing.T) {
 			t.Errorf("%v: %v, %v", o, got, err)
 		}
 	}
-	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y"} {
+	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y", "out/a/b/80/node/x/as/udp", "out/a/b/80/node/x/consumer/y", "out/a/b/80/as/"} {
 		if o, err := ParseOut(bad); err == nil {
 			t.Errorf("%q parsed as %+v", bad, o)
 		}
