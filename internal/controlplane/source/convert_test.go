@@ -104,7 +104,7 @@ endpoints:
 	}
 	same(t, model.Slice{
 		Key: model.Key{Namespace: "shop", Name: "web-1"}, Service: model.Key{Namespace: "shop", Name: "web"},
-		Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "old", Port: 1}},
+		Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "old", Port: 1}, {Name: "udp", Port: 53, UDP: true}},
 		Endpoints: []model.SliceEndpoint{
 			{Addr: ip("10.0.0.1"), Pod: model.Key{Namespace: "shop", Name: "a"}, Node: "n1", Zone: "z1", Ready: true, Serving: true},
 			{Addr: ip("10.0.0.2"), Ready: true, Serving: true},
