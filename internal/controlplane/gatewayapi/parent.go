@@ -134,7 +134,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 			winner = w[0]
 			continue
 		}
-		if r.bytes() && !takes(meshClaims(w), r) {
+		if r.bytes() && len(w) > 0 && !takes(meshClaims(w), r) {
 			first = w[0]
 			continue
 		}

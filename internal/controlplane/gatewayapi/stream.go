@@ -22,11 +22,12 @@ type claim struct {
 // claims are who takes what, from the first in precedence to the last; no host stands in two of them.
 type claims []claim
 
-// add gives a route those of its hosts that nobody has yet.
-func (cs claims) add(r *route, hosts []string) claims {
+// add gives a route those of its hosts that are not taken yet.
+func (cs claims) add(r *route, hosts []string, taken map[string]bool) claims {
 	var free []string
 	for _, h := range hosts {
-		if !slices.ContainsFunc(cs, func(c claim) bool { return slices.Contains(c.hosts, h) }) {
+		if !taken[h] {
+			taken[h] = true
 			free = append(free, h)
 		}
 	}
@@ -68,11 +69,12 @@ func left(first *route) finding {
 // TCPRoute. A server name belongs to the listener with the most specific host name.
 func (a *attachments) claims(own *listener, all []listener) claims {
 	var out claims
+	taken := map[string]bool{}
 	for _, at := range a.on(own) {
 		if !own.tls {
 			return claims{{at.route, nil}}
 		}
-		out = out.add(at.route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.name }))
+		out = out.add(at.route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.name }), taken)
 	}
 	return out
 }
@@ -80,6 +82,7 @@ func (a *attachments) claims(own *listener, all []listener) claims {
 // meshClaims are who takes the connections to a Service port, of the routes that decide over it.
 func meshClaims(routes []*route) claims {
 	var out claims
+	taken := map[string]bool{}
 	for _, r := range routes {
 		if r.source.Kind == KindTCPRoute {
 			return claims{{r, nil}}
@@ -88,7 +91,7 @@ func meshClaims(routes []*route) claims {
 		if len(hosts) == 0 {
 			hosts = []string{""}
 		}
-		out = out.add(r, hosts)
+		out = out.add(r, hosts, taken)
 	}
 	return out
 }

@@ -35,8 +35,12 @@ func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", 
 
 func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
 
-// 0.2 is about upgrades; its routes do what 0.1's do.
-func gatewayFeatures02() []string { return gatewayFeatures01() }
+// streams02 are 0.2's features of routes that pass bytes on. The Gateway API has no names for them on Services.
+func streams02() []string {
+	return []string{"TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute"}
+}
+
+func gatewayFeatures02() []string { return sorted(append(gatewayFeatures01(), streams02()...)) }
 
 func meshFeatures02() []string { return meshFeatures01() }
 
