@@ -56,9 +56,14 @@ func routes02() []string {
 	)
 }
 
+// streams02 are 0.2's features of routes that pass bytes on. The Gateway API has no names for them on Services.
+func streams02() []string {
+	return []string{"TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute"}
+}
+
 func gatewayFeatures02() []string {
 	return sorted(append(
-		routes02(),
+		slices.Concat(routes02(), streams02()),
 		"Gateway",
 		"GatewayAddressEmpty",
 		"GatewayHTTPListenerIsolation",
@@ -67,6 +72,7 @@ func gatewayFeatures02() []string {
 		"GatewayPort8080",
 		"GatewayStaticAddresses",
 		"HTTPRouteRetryConnectionError",
+		"ListenerSet",
 	))
 }
 
