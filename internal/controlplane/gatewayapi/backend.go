@@ -170,7 +170,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	}
 	out.RequestHeaders, out.ResponseHeaders = u.requestHeaders, u.responseHeaders
 	out.Timeout, out.BackendTimeout, out.Retry = u.timeout, u.backendTimeout, u.retry
-	out.Rewrite = u.rewrite
+	out.Rewrite, out.CORS = u.rewrite, u.cors
 	if u.redirect != nil {
 		out.Redirect = s.redirect(*u.redirect)
 	}

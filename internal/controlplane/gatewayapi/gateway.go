@@ -153,9 +153,8 @@ func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHos
 		}
 	}
 	// Without a virtual host of its own a listener's name would fall to a broader one.
-	for i := range all {
-		h := all[i].hostname
-		if _, has := on[h]; !has && slices.ContainsFunc(own, func(li listener) bool { return covers(li.hostname, h) }) {
+	for i := range own {
+		if h := own[i].hostname; on[h] == nil {
 			on[h] = nil
 		}
 	}
@@ -164,7 +163,36 @@ func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHos
 		domains = append(domains, h)
 	}
 	slices.SortFunc(domains, narrower)
-	return s.group(domains, on)
+	return append(s.group(domains, on), misdirected(own, all)...)
+}
+
+// misdirected makes the virtual host of the names of a port's other HTTPS listeners. A client that
+// comes there by a connection made for own's name is to make one of its own (RFC 9110, 15.5.20), where
+// that listener's certificates and routes decide (Listener.hostname, "misdirected requests"). Which
+// listener a name belongs to, the proxy finds out: the most specific one that fits.
+func misdirected(own, all []listener) []model.VirtualHost {
+	var domains []string
+	for i := range all {
+		if li := &all[i]; li.tls && !slices.ContainsFunc(own, func(o listener) bool { return o.name == li.name }) {
+			domains = append(domains, li.hostname)
+		}
+	}
+	if len(domains) == 0 {
+		return nil
+	}
+	slices.SortFunc(domains, narrower)
+	return []model.VirtualHost{{Domains: spelled(domains), Misdirected: true}}
+}
+
+// spelled writes host names as the model does.
+func spelled(hosts []string) []string {
+	out := slices.Clone(hosts)
+	for i := range out {
+		if out[i] == "" {
+			out[i] = "*"
+		}
+	}
+	return out
 }
 
 // owner is the name of the listener to which a host name belongs.
@@ -192,16 +220,12 @@ func (s site) group(domains []string, on map[string][]*route) []model.VirtualHos
 		for _, r := range routes {
 			key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
 		}
-		spelled := d
-		if d == "" {
-			spelled = "*"
-		}
 		if i, ok := at[key]; ok {
-			out[i].Domains = append(out[i].Domains, spelled)
+			out[i].Domains = append(out[i].Domains, spelled([]string{d})...)
 			continue
 		}
 		at[key] = len(out)
-		out = append(out, model.VirtualHost{Domains: []string{spelled}, Rules: ordered(routes, s.build)})
+		out = append(out, model.VirtualHost{Domains: spelled([]string{d}), Rules: ordered(routes, s.build)})
 	}
 	return out
 }
@@ -212,6 +236,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	if !ok {
 		return v, false
 	}
+	v.Wanted = gw.Spec.Addresses
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good := 0

@@ -65,4 +65,6 @@ type GatewayVerdict struct {
 	Listeners []gwapiv1.ListenerStatus
 	// Serving are the names of the listeners that proxies are given, in the order of the spec.
 	Serving []string
+	// Wanted are the addresses that the Gateway asks for.
+	Wanted []gwapiv1.GatewaySpecAddress
 }

@@ -43,6 +43,7 @@ type rule struct {
 	backends                        []backend
 	timeout, backendTimeout         time.Duration
 	retry                           *model.Retry
+	cors                            *model.CORS
 }
 
 // match is one match of a rule with its place in the order of precedence; larger ranks are tried first.

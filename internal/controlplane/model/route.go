@@ -48,6 +48,8 @@ type VirtualHost struct {
 	// Domains: "*" in mesh (GEP-1294: hostnames have no effect there), else exact names or "*.example.com".
 	Domains []string
 	Rules   []Rule
+	// Misdirected: the names are another listener's, and every request is answered with 421.
+	Misdirected bool `json:",omitzero"`
 }
 
 // Rule is one match and what is done with it; rules stand in the order of Gateway API's precedence.
@@ -68,6 +70,8 @@ type Rule struct {
 	Retry                   *Retry
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool
+	// CORS answers browsers that ask before they send (GEP-1767); nil: their questions go to the backend.
+	CORS *CORS `json:",omitzero"` // versions of what has none stay as they were
 }
 
 // Match is a conjunction. The zero value matches everything.
@@ -150,11 +154,25 @@ type WeightedBackend struct {
 	ResponseHeaders HeaderMods
 }
 
+// CORS says to whom, and how, pages of other origins may send requests (Fetch, 3.3 "CORS protocol").
+type CORS struct {
+	// Origins are "*" alone, or SCHEME://HOST[:PORT] where HOST may be "*" or begin with "*.".
+	Origins []string
+	// Methods, Headers and Expose are what the page may use; "*" alone is anything it asks for.
+	Methods, Headers, Expose []string
+	// Credentials: the page may send cookies, and see the answer to them.
+	Credentials bool
+	// MaxAge is how long an answer may be kept, in seconds.
+	MaxAge uint32
+}
+
 // Retry is HTTPRoute's retry (GEP-1731).
 type Retry struct {
 	Attempts uint32
 	Codes    []uint32
 	Backoff  time.Duration
+	// Broken: also requests whose connection broke, or whose backend timeout ended, before an answer.
+	Broken bool `json:",omitzero"` // versions of what does not say it stay as they were
 }
 
 // Backends returns the backends that the table's rules name, sorted, each once, without invalid ones.

@@ -35,10 +35,56 @@ func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", 
 
 func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
 
-// 0.2 is about upgrades; its routes do what 0.1's do.
-func gatewayFeatures02() []string { return gatewayFeatures01() }
+// routes02 are those of 0.2, whatever their parent.
+func routes02() []string {
+	return append(
+		routes01(),
+		"GRPCRouteNamedRouteRule",
+		"HTTPRoute303RedirectStatusCode",
+		"HTTPRoute307RedirectStatusCode",
+		"HTTPRoute308RedirectStatusCode",
+		"HTTPRouteBackendProtocolH2C",
+		"HTTPRouteBackendProtocolWebSocket",
+		"HTTPRouteCORS",
+		"HTTPRouteDestinationPortMatching",
+		"HTTPRouteNamedRouteRule",
+		"HTTPRouteParentRefPort",
+		"HTTPRouteRequestMultipleMirrors",
+		"HTTPRouteRequestPercentageMirror",
+		"HTTPRouteRetry",
+		"HTTPRouteRetryBackendTimeout",
+	)
+}
 
-func meshFeatures02() []string { return meshFeatures01() }
+func gatewayFeatures02() []string {
+	return sorted(append(
+		routes02(),
+		"Gateway",
+		"GatewayAddressEmpty",
+		"GatewayHTTPListenerIsolation",
+		"GatewayHTTPSListenerDetectMisdirectedRequests",
+		"GatewayInfrastructure",
+		"GatewayPort8080",
+		"GatewayStaticAddresses",
+		"HTTPRouteRetryConnectionError",
+	))
+}
+
+func meshFeatures02() []string {
+	return sorted(append(
+		routes02(),
+		"Mesh",
+		"MeshClusterIPMatching",
+		"MeshConsumerRoute",
+		"MeshHTTPRouteBackendRequestHeaderModification",
+		"MeshHTTPRouteNamedRouteRule",
+		"MeshHTTPRouteQueryParamMatching",
+		"MeshHTTPRouteRedirectPath",
+		"MeshHTTPRouteRedirectPort",
+		"MeshHTTPRouteRewritePath",
+		"MeshHTTPRouteSchemeRedirect",
+	))
+}
 
 // sorted because the Gateway API asks for ascending order by name.
 func sorted(s []string) []string {

@@ -5,6 +5,7 @@ package render
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,12 +134,21 @@ func (g gateway) service(ports []corev1.ServicePort) Object {
 			Ports:    ports,
 		},
 	}
-	// One wanted address can be asked for; what to do with more of them is the cluster's to know.
-	if a := g.gw.Spec.Addresses; len(a) == 1 && a[0].Value != "" && (a[0].Type == nil || *a[0].Type == gwapiv1.IPAddressType) &&
-		s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		s.Spec.LoadBalancerIP = a[0].Value
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		s.Spec.LoadBalancerIP = g.wantedIP()
 	}
 	return object("v1", "Service", s)
+}
+
+// wantedIP is the first address that the Gateway asks for by its value; "": any will do. A Service can
+// ask for one. Those that it does not get the control plane tells of, in condition Programmed.
+func (g gateway) wantedIP() string {
+	for _, a := range g.gw.Spec.Addresses {
+		if _, err := netip.ParseAddr(a.Value); err == nil && (a.Type == nil || *a.Type == gwapiv1.IPAddressType) {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 func (g gateway) disruptionBudget() Object {
