@@ -7,8 +7,6 @@ import (
 	"context"
 	"sync"
 
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
@@ -125,22 +123,17 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}
-	case source.HTTPRoute, source.GRPCRoute:
-		f.refresh(e, gatewayapi.KindHTTPRoute)
-	case source.Gateway:
-		f.refresh(e, gatewayapi.KindGateway)
+	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway:
+		f.refresh(e)
 	}
 }
 
 // refresh looks at an object's status again: the event may be somebody else's writing to it.
-func (f *feed) refresh(e source.Event, kind string) {
+func (f *feed) refresh(e source.Event) {
 	if e.Object == nil {
 		return
 	}
-	if _, ok := e.Object.(*gwapiv1.GRPCRoute); ok {
-		kind = gatewayapi.KindGRPCRoute
-	}
-	f.writer.Refresh(model.Object{Kind: kind, Namespace: e.Key.Namespace, Name: e.Key.Name})
+	f.writer.Refresh(model.Object{Kind: string(e.Kind), Namespace: e.Key.Namespace, Name: e.Key.Name})
 }
 
 // workload finds a pod by namespace and name.

@@ -23,17 +23,29 @@ const (
 )
 
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
-// Node and Consumer are the closed variants: Node where internalTrafficPolicy is Local, Consumer
-// where routes of another namespace replace the producer's (GEP-1294). At most one is set.
+// The rest are its closed variants.
 type Out struct {
 	Namespace, Service string
 	Port               uint16
-	Node, Consumer     string
+	// As is how a cluster is spoken to where that is not by the port's own protocol: AsBytes, AsDatagrams.
+	As string
+	// Node where internalTrafficPolicy is Local, Consumer where routes of another namespace replace the
+	// producer's (GEP-1294). At most one of the two is set.
+	Node, Consumer string
 }
 
-// String spells out/NS/SVC/PORT[/node/NODE|/consumer/NS].
+// Values of Out.As.
+const (
+	AsBytes     = "bytes" // what routes for bytes send to a port that may speak HTTP
+	AsDatagrams = "udp"   // the port of that number for UDP
+)
+
+// String spells out/NS/SVC/PORT[/as/AS][/node/NODE|/consumer/NS].
 func (o Out) String() string {
 	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
+	if o.As != "" {
+		s += "/as/" + o.As
+	}
 	if o.Node != "" {
 		s += "/node/" + o.Node
 	}
@@ -46,7 +58,7 @@ func (o Out) String() string {
 // ParseOut reads what Out.String writes.
 func ParseOut(name string) (Out, error) {
 	p := strings.Split(name, "/")
-	if len(p) != 4 && len(p) != 6 || p[0] != "out" {
+	if len(p) < 4 || len(p)%2 != 0 || p[0] != "out" {
 		return Out{}, fmt.Errorf("%q is not out/NAMESPACE/SERVICE/PORT", name)
 	}
 	port, err := strconv.ParseUint(p[3], 10, 16)
@@ -54,15 +66,20 @@ func ParseOut(name string) (Out, error) {
 		return Out{}, fmt.Errorf("%q: port: %w", name, err)
 	}
 	o := Out{Namespace: p[1], Service: p[2], Port: uint16(port)}
-	if len(p) == 6 {
-		switch p[4] {
+	for i := 4; i < len(p); i += 2 {
+		switch p[i] {
+		case "as":
+			o.As = p[i+1]
 		case "node":
-			o.Node = p[5]
+			o.Node = p[i+1]
 		case "consumer":
-			o.Consumer = p[5]
+			o.Consumer = p[i+1]
 		default:
-			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[4])
+			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[i])
 		}
+	}
+	if o.String() != name || o.Node != "" && o.Consumer != "" {
+		return Out{}, fmt.Errorf("%q names a variant that there is not", name)
 	}
 	return o, nil
 }
@@ -88,14 +105,20 @@ func GatewayPort(namespace, gateway string, port uint16) string {
 	return fmt.Sprintf("gw/%s/%s/%d", namespace, gateway, port)
 }
 
-// GatewaySection names the RouteConfiguration of one HTTPS listener of a Gateway.
+// GatewayUDPPort names the Listener of a Gateway's UDP port, and the streams of its one listener.
+func GatewayUDPPort(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("gw/%s/%s/udp/%d", namespace, gateway, port)
+}
+
+// GatewaySection names the RouteConfiguration of one HTTPS listener of a Gateway, or the streams of
+// one TLS or TCP listener.
 func GatewaySection(namespace, gateway string, port uint16, section string) string {
 	return GatewayPort(namespace, gateway, port) + "/" + section
 }
 
-// ListenerOf names the Listener that uses a RouteConfiguration.
+// ListenerOf names the Listener that uses a RouteConfiguration or streams.
 func ListenerOf(routes string) string {
-	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 {
+	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 && seg[3] != "udp" {
 		return strings.Join(seg[:4], "/")
 	}
 	return routes

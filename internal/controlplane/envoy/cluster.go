@@ -19,11 +19,11 @@ import (
 )
 
 // clusterName is the name of a Service port's cluster and endpoints.
-func clusterName(k model.PortKey, node string) string {
-	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+func clusterName(b model.BackendName) string {
+	return names.Out{Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, As: b.As, Node: b.Node}.String()
 }
 
-func backendName(b model.WeightedBackend) string { return clusterName(b.Backend, b.Node) }
+func backendName(b model.WeightedBackend) string { return clusterName(b.Name()) }
 
 // Cluster makes the cluster of a Service port; its endpoints come by EDS under the same name. A
 // Direct backend instead goes to the original destination, over mutual TLS unless it is Plain.
@@ -33,9 +33,9 @@ func backendName(b model.WeightedBackend) string { return clusterName(b.Backend,
 //	mixed      HTTP/1.1      HTTP/2        bytes, tulle-tcp    where the endpoint says so
 //	plain      HTTP/1.1      HTTP/2        bytes               never
 //
-// Mixed can't leave the choice of HTTP version to ALPN: Envoy wants TLS on every endpoint for that.
+// UDP is never more than datagrams. Mixed can't leave the choice of HTTP version to ALPN: Envoy wants TLS on every endpoint for that.
 func Cluster(b model.Backend) Resource {
-	c := base(clusterName(b.Key, b.Node))
+	c := base(clusterName(model.BackendName{Key: b.Key, Node: b.Node, As: b.As}))
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: c.GetName()}
 	switch {
@@ -60,6 +60,10 @@ func Cluster(b model.Backend) Resource {
 		b.Protocol = model.TCP
 	} else {
 		c.UpstreamConnectionOptions.TcpKeepalive = upstreamKeepalive()
+	}
+	if b.Protocol == model.UDP {
+		c.UpstreamConnectionOptions = nil // there is no connection
+		return cluster(c)
 	}
 	alpn := secure(c, b)
 	if alpn == names.ALPNHTTP {

@@ -58,14 +58,15 @@ func fromPeer(alpn ...string) *corev3.TransportSocket {
 }
 
 // fromWorld is how a gateway takes TLS connections: TLS 1.2 or 1.3 with the listener's certificates.
-func fromWorld(secrets []string) *corev3.TransportSocket {
+// Where bytes are passed on there is no ALPN: what they are is not known.
+func fromWorld(secrets []string, alpn ...string) *corev3.TransportSocket {
 	c := &tlsv3.DownstreamTlsContext{
 		CommonTlsContext: &tlsv3.CommonTlsContext{
 			TlsParams: &tlsv3.TlsParameters{
 				TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
 				TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 			},
-			AlpnProtocols: []string{names.ALPNHTTP, names.ALPNHTTP1},
+			AlpnProtocols: alpn,
 		},
 	}
 	for _, s := range secrets {

@@ -39,25 +39,17 @@ func (a *attachments) ofKind(kind string) []*route {
 	if rs, ok := a.routes[kind]; ok {
 		return rs
 	}
-	rs := []*route{}
-	if kind == KindGRPCRoute {
-		for _, g := range a.l.GRPCRoutes(a.self) {
-			rs = append(rs, fromGRPC(g))
-		}
-	} else {
-		for _, h := range a.l.HTTPRoutes(a.self) {
-			rs = append(rs, fromHTTP(h))
-		}
-	}
+	rs := routesOf(a.l, kind, a.self)
 	slices.SortFunc(rs, older)
 	a.routes[kind] = rs
 	return rs
 }
 
-// on are the routes in effect on a listener.
+// on are the routes in effect on a listener. Routes of bytes are attached even where older ones leave
+// them no connection: see streams.
 func (a *attachments) on(li *listener) []attachment {
 	var out []attachment
-	for _, kind := range []string{KindHTTPRoute, KindGRPCRoute} {
+	for _, kind := range li.fits {
 		for _, r := range a.ofKind(kind) {
 			if hosts := a.fit(li, r); len(hosts) > 0 && r.valid() && a.loses(li, r) == nil {
 				out = append(out, attachment{r, hosts})
@@ -83,6 +75,9 @@ func (a *attachments) fit(li *listener, r *route) []string {
 // HTTPRoute and a GRPCRoute meet in a host name only the older is (GRPCRouteSpec.hostnames). Most
 // Gateways have routes of one kind; then the others are neither read nor depended on.
 func (a *attachments) loses(li *listener, r *route) *route {
+	if r.bytes() {
+		return nil
+	}
 	known := a.losers[li.name]
 	if known == nil {
 		known = map[model.Object]*route{}

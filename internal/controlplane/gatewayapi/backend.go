@@ -11,6 +11,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // HTTPRouteBackends returns the Service ports a route sends or mirrors to, each once, sorted,
@@ -19,6 +20,15 @@ func HTTPRouteBackends(r *gwapiv1.HTTPRoute) []model.PortKey { return fromHTTP(r
 
 // GRPCRouteBackends is HTTPRouteBackends for a GRPCRoute.
 func GRPCRouteBackends(r *gwapiv1.GRPCRoute) []model.PortKey { return fromGRPC(r).uses() }
+
+// TLSRouteBackends is HTTPRouteBackends for a TLSRoute.
+func TLSRouteBackends(r *gwapiv1.TLSRoute) []model.PortKey { return fromTLS(r).uses() }
+
+// TCPRouteBackends is HTTPRouteBackends for a TCPRoute.
+func TCPRouteBackends(r *gwapiv1.TCPRoute) []model.PortKey { return fromTCP(r).uses() }
+
+// UDPRouteBackends is HTTPRouteBackends for a UDPRoute.
+func UDPRouteBackends(r *gwapiv1.UDPRoute) []model.PortKey { return fromUDP(r).uses() }
 
 func (r *route) uses() []model.PortKey {
 	var out []model.PortKey
@@ -64,6 +74,7 @@ type site struct {
 // target is what a backend reference leads to.
 type target struct {
 	port     model.PortKey
+	as       string // names.Out.As
 	affinity bool
 }
 
@@ -93,6 +104,12 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	if svc.ExternalName != "" {
 		return fail(gwapiv1.RouteReasonInvalidKind, "Service %s is of type ExternalName, which can't be a backend", to)
 	}
+	if r.source.Kind == KindUDPRoute {
+		if !hasUDP(svc, key.Port) {
+			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, portList(svc))
+		}
+		return target{key, names.AsDatagrams, svc.AffinitySeconds > 0}, nil
+	}
 	p, ok := portOf(svc, key.Port)
 	if !ok {
 		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
@@ -100,7 +117,7 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	if why := refuses(s.l, p, key, r.source.Kind); why != "" {
 		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
 	}
-	return target{key, svc.AffinitySeconds > 0}, nil
+	return target{key, asOf(r, p), svc.AffinitySeconds > 0}, nil
 }
 
 // refuses tells why a route of a kind can't send to a port.
@@ -112,6 +129,8 @@ func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string) stri
 	switch {
 	case p.Protocol == model.UDP:
 		return "is not TCP"
+	case kind == KindTLSRoute || kind == KindTCPRoute:
+		return ""
 	case p.Declared && !p.Protocol.IsHTTP():
 		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http"
 	case kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2:

@@ -6,6 +6,7 @@ package gatewayapi
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -35,31 +36,35 @@ func refusal(gw *gwapiv1.Gateway) *problem {
 	return nil
 }
 
-// usableOn are the listeners of a port that can be given to proxies; port 0 is any.
+// usableOn are the listeners of a TCP port that can be given to proxies; port 0 is any.
 func usableOn(gw *gwapiv1.Gateway, port uint16) []listener {
 	if refusal(gw) != nil {
 		return nil
 	}
-	return slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || port != 0 && li.port != port })
+	return slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || li.udp || port != 0 && li.port != port })
 }
 
-// GatewayPortNumbers are the ports of a Gateway of ours that GatewayPort knows, ascending. It reads
+// GatewayPortNumbers are the TCP ports of a Gateway of ours that GatewayPort knows, ascending. It reads
 // the Gateway and its class only: a port whose certificates are all missing is among them.
 func GatewayPortNumbers(l Lookup, gateway model.Key) []uint16 {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok {
 		return nil
 	}
+	return portsOf(usableOn(gw, 0))
+}
+
+func portsOf(ls []listener) []uint16 {
 	var out []uint16
-	for _, li := range usableOn(gw, 0) {
+	for _, li := range ls {
 		out = append(out, li.port)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// GatewayPort is one port of a Gateway; ok is false where nothing can be served on it. It reads no
-// routes. A plain port has one section without a name, a TLS port one for each listener.
+// GatewayPort is one TCP port of a Gateway; ok is false where nothing can be served on it. It reads no
+// routes, so that sections of bytes have no streams: GatewayStreams has them. A plain port has one section without a name, a TLS port one for each listener.
 func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {
@@ -67,22 +72,33 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 	}
 	p = model.GatewayPort{Gateway: gateway, Port: port}
 	for _, li := range usableOn(gw, port) {
-		if !li.tls {
+		switch {
+		case !li.tls && !li.bytes:
 			p.Sections = []model.GatewaySection{{Table: li.table(gw)}}
+			continue
+		case !li.tls:
+			p.Sections = []model.GatewaySection{li.section(gw, nil)}
 			continue
 		}
 		p.TLS = true
 		certs, _ := certificates(l, gw, &li)
-		if len(certs) > 0 {
-			p.Sections = append(p.Sections, model.GatewaySection{Name: li.name, Hostname: li.hostname, Certificates: certs, Table: li.table(gw)})
+		if len(certs) > 0 || li.passthrough {
+			p.Sections = append(p.Sections, li.section(gw, certs))
 		}
 	}
 	return p, len(p.Sections) > 0
 }
 
-// certificates are the usable Secrets of an HTTPS listener, in order, and what is wrong with the others.
+// section is a listener that has a section of its own.
+func (li *listener) section(gw *gwapiv1.Gateway, certs []model.Key) model.GatewaySection {
+	return model.GatewaySection{
+		Name: li.name, Hostname: li.hostname, Certificates: certs, Table: li.table(gw), Bytes: li.bytes, Passthrough: li.passthrough,
+	}
+}
+
+// certificates are the usable Secrets of a listener that ends TLS, in order, and what is wrong with the others.
 func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key, bad []problem) {
-	if !li.tls {
+	if !li.terminates() {
 		return nil, nil
 	}
 	invalid := func(field, format string, args ...any) {
@@ -118,7 +134,7 @@ func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key
 	return good, bad
 }
 
-// GatewayTable is one table of a Gateway: section is the GatewaySection's Name, empty on a plain port.
+// GatewayTable is one table of rules of a Gateway: section is the GatewaySection's Name, empty on a plain port.
 func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.RouteTable, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {
@@ -126,9 +142,9 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 	}
 	all := usableOn(gw, port)
 	own := all
-	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && li.name == section }); i >= 0 {
+	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && !li.bytes && li.name == section }); i >= 0 {
 		own = all[i : i+1]
-	} else if section != "" || len(all) == 0 || all[0].tls {
+	} else if section != "" || len(all) == 0 || all[0].tls || all[0].bytes {
 		return t, false
 	}
 	t.Name = own[0].table(gw)
@@ -243,7 +259,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	for _, li := range listenersOf(gw) {
 		certs, problems := certificates(l, gw, &li)
 		if len(li.badKinds) > 0 {
-			problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only HTTPRoute and GRPCRoute"})
+			problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 		}
 		if len(problems) > 0 {
 			unresolved = append(unresolved, li.name)
@@ -253,7 +269,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		} else {
 			bad = append(bad, li.name)
 		}
-		if refused == nil && li.usable() && (!li.tls || len(certs) > 0) {
+		if refused == nil && li.usable() && (!li.terminates() || len(certs) > 0) {
 			v.Serving = append(v.Serving, li.name)
 		}
 		v.Listeners = append(v.Listeners, li.status(gw, attached, problems))

@@ -22,7 +22,12 @@ type listener struct {
 	name     string
 	hostname string // "" is any
 	port     uint16
-	tls      bool
+	// tls: listeners of the port are told apart by server name. passthrough: TLS is not ended here.
+	tls, passthrough bool
+	// bytes: what comes is passed on as it is, without a look for HTTP. udp: it comes as datagrams.
+	bytes, udp bool
+	// fits are the kinds of routes that the protocol can carry.
+	fits []string
 	// kinds are those of our routes that may attach; badKinds are named in allowedRoutes but not ours.
 	kinds    []string
 	badKinds []string
@@ -35,6 +40,9 @@ type listener struct {
 func (li *listener) usable() bool {
 	return li.accepted.ok && !li.conflict.ok && len(li.kinds) > 0
 }
+
+// terminates tells whether the listener ends TLS and needs a certificate for it.
+func (li *listener) terminates() bool { return li.tls && !li.passthrough }
 
 // listenersOf reads the listeners of a Gateway, in the order of the spec.
 func listenersOf(gw *gwapiv1.Gateway) []listener {
@@ -58,12 +66,8 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 			li.accepted = finding{false, string(reason), field + where + ": " + fmt.Sprintf(format, args...)}
 		}
 	}
-	switch spec.Protocol {
-	case gwapiv1.HTTPProtocolType:
-	case gwapiv1.HTTPSProtocolType:
-		li.tls = true
-	default:
-		no(gwapiv1.ListenerReasonUnsupportedProtocol, ".protocol", "%s is not supported, only HTTP and HTTPS", spec.Protocol)
+	if !li.readProtocol() {
+		no(gwapiv1.ListenerReasonUnsupportedProtocol, ".protocol", "%s is not supported, only HTTP, HTTPS, TLS, TCP and UDP", spec.Protocol)
 	}
 	if spec.Port < 1 || spec.Port > 65535 {
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "must be from 1 to 65535")
@@ -72,13 +76,16 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "%d is used by the proxy itself", li.port)
 	}
 	if li.tls {
-		if spec.TLS != nil && or(spec.TLS.Mode, gwapiv1.TLSModeTerminate) != gwapiv1.TLSModeTerminate {
+		switch mode := li.mode(); {
+		case mode != gwapiv1.TLSModeTerminate && !li.bytes:
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.mode", "must be Terminate for HTTPS")
+		case mode != gwapiv1.TLSModeTerminate && mode != gwapiv1.TLSModePassthrough:
+			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.mode", "%s is not supported, only Terminate and Passthrough", mode)
 		}
 		if spec.TLS != nil && len(spec.TLS.Options) > 0 {
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.options", "none is supported")
 		}
-		if validatesClients(gw, spec.Port) {
+		if !li.bytes && validatesClients(gw, spec.Port) {
 			no(gwapiv1.ListenerReasonUnsupportedValue, "", "the validation of client certificates in spec.tls.frontend is not supported")
 		}
 	}
@@ -89,6 +96,38 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 		no(gwapiv1.ListenerReasonUnsupportedValue, ".allowedRoutes.namespaces", "%s", problem)
 	}
 	return li
+}
+
+// readProtocol tells whether the protocol is one that there is.
+func (li *listener) readProtocol() bool {
+	switch li.spec.Protocol {
+	case gwapiv1.HTTPProtocolType:
+		li.fits = []string{KindHTTPRoute, KindGRPCRoute}
+	case gwapiv1.HTTPSProtocolType:
+		li.tls, li.fits = true, []string{KindHTTPRoute, KindGRPCRoute}
+	case gwapiv1.TLSProtocolType:
+		li.tls, li.bytes, li.fits = true, true, []string{KindTLSRoute}
+		if li.mode() == gwapiv1.TLSModePassthrough {
+			li.passthrough = true
+			break
+		}
+		// TLSRoute: to forward all connections of a TLS listener to a single target, a TCPRoute will do.
+		li.fits = append(li.fits, KindTCPRoute)
+	case gwapiv1.TCPProtocolType:
+		li.bytes, li.hostname, li.fits = true, "", []string{KindTCPRoute}
+	case gwapiv1.UDPProtocolType:
+		li.bytes, li.udp, li.hostname, li.fits = true, true, "", []string{KindUDPRoute}
+	default:
+		return false
+	}
+	return true
+}
+
+func (li *listener) mode() gwapiv1.TLSModeType {
+	if li.spec.TLS == nil {
+		return gwapiv1.TLSModeTerminate
+	}
+	return or(li.spec.TLS.Mode, gwapiv1.TLSModeTerminate)
 }
 
 // validatesClients: serving such a listener without the validation would open what was to be closed.
@@ -107,15 +146,14 @@ func validatesClients(gw *gwapiv1.Gateway, port gwapiv1.PortNumber) bool {
 
 // readKinds: without kinds all that fit the protocol may attach.
 func (li *listener) readKinds() {
-	ours := []string{KindHTTPRoute, KindGRPCRoute}
 	if li.spec.AllowedRoutes == nil || len(li.spec.AllowedRoutes.Kinds) == 0 {
-		li.kinds = ours
+		li.kinds = li.fits
 		return
 	}
 	for _, k := range li.spec.AllowedRoutes.Kinds {
 		group := or(k.Group, gwapiv1.GroupName)
 		switch {
-		case group != gwapiv1.GroupName || !slices.Contains(ours, string(k.Kind)):
+		case group != gwapiv1.GroupName || !slices.Contains(li.fits, string(k.Kind)):
 			li.badKinds = append(li.badKinds, string(group)+"/"+string(k.Kind))
 		case !slices.Contains(li.kinds, string(k.Kind)):
 			li.kinds = append(li.kinds, string(k.Kind))
@@ -153,14 +191,18 @@ func (li *listener) readNamespaces() (problem string) {
 // conflictOf finds out whether a listener can't be told from others of the Gateway. None of them
 // wins: all are left out (GatewaySpec.listeners).
 func conflictOf(ls []listener, i int) finding {
-	var protocol, hostname []string
+	var protocol, hostname, alike []string
 	for j := range ls {
-		if j == i || ls[j].port != ls[i].port || unknownProtocol(&ls[j]) || unknownProtocol(&ls[i]) {
+		// TCP and UDP have each their own ports. TLS and HTTPS are told apart by the server name.
+		if j == i || ls[j].port != ls[i].port || ls[j].udp != ls[i].udp || unknownProtocol(&ls[j]) || unknownProtocol(&ls[i]) {
 			continue
 		}
+		bothTLS := ls[j].tls && ls[i].tls
 		switch {
-		case ls[j].spec.Protocol != ls[i].spec.Protocol:
+		case ls[j].spec.Protocol != ls[i].spec.Protocol && !(bothTLS && ls[j].hostname != ls[i].hostname):
 			protocol = append(protocol, ls[j].name)
+		case ls[j].bytes && !ls[j].tls && ls[i].bytes && !ls[i].tls:
+			alike = append(alike, ls[j].name)
 		case ls[j].hostname == ls[i].hostname:
 			hostname = append(hostname, ls[j].name)
 		}
@@ -168,6 +210,8 @@ func conflictOf(ls []listener, i int) finding {
 	switch {
 	case len(protocol) > 0:
 		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), fmt.Sprintf("Listener %s has the same port and another protocol", list(protocol))}
+	case len(alike) > 0:
+		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), fmt.Sprintf("Listener %s has the same port and protocol, and nothing else tells connections apart", list(alike))}
 	case len(hostname) > 0:
 		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), fmt.Sprintf("Listener %s has the same port, protocol and hostname", list(hostname))}
 	}
@@ -226,9 +270,12 @@ func (li *listener) hostsOf(r *route) []string {
 	return out
 }
 
-// table is the name of the RouteTable that holds the listener's routes.
+// table is the name of the RouteTable or StreamTable that holds the listener's routes.
 func (li *listener) table(gw *gwapiv1.Gateway) string {
-	if li.tls {
+	switch {
+	case li.udp:
+		return names.GatewayUDPPort(gw.Namespace, gw.Name, li.port)
+	case li.tls || li.bytes:
 		return names.GatewaySection(gw.Namespace, gw.Name, li.port, li.name)
 	}
 	return names.GatewayPort(gw.Namespace, gw.Name, li.port)

@@ -30,6 +30,10 @@ type Lookup interface {
 	// Parents contains it. Object.Kind is KindService or KindGateway.
 	HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute
 	GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute
+	// TLSRoutes, TCPRoutes and UDPRoutes are the same for routes of bytes.
+	TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute
+	TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute
+	UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute
 	// Used tells which kinds of routes of the Service's own namespace send to one of its ports:
 	// those for which Backends contains the port.
 	Used(model.PortKey) RouteKinds
@@ -44,13 +48,16 @@ const (
 	KindGateway   = "Gateway"
 	KindHTTPRoute = "HTTPRoute"
 	KindGRPCRoute = "GRPCRoute"
+	KindTLSRoute  = "TLSRoute"
+	KindTCPRoute  = "TCPRoute"
+	KindUDPRoute  = "UDPRoute"
 )
 
 // RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway
 // of one of our classes. Times are zero and Programmed is left to the status writer.
 type RouteParent struct {
 	gwapiv1.RouteParentStatus
-	// Tables are the names of the RouteTables that carry the route's rules for this parent, sorted:
+	// Tables are the names of the RouteTables, or StreamTables, that carry the route's rules for this parent, sorted:
 	// none where the route is not accepted, or is, but on a listener that is not valid. A table of an
 	// HTTPS listener without usable certificate is named but in no GatewayPort.
 	Tables []string

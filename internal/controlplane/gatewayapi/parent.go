@@ -4,6 +4,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,15 @@ func HTTPRouteParents(l Lookup, r *gwapiv1.HTTPRoute) []RouteParent { return par
 
 // GRPCRouteParents is HTTPRouteParents for a GRPCRoute.
 func GRPCRouteParents(l Lookup, r *gwapiv1.GRPCRoute) []RouteParent { return parents(l, fromGRPC(r)) }
+
+// TLSRouteParents is HTTPRouteParents for a TLSRoute.
+func TLSRouteParents(l Lookup, r *gwapiv1.TLSRoute) []RouteParent { return parents(l, fromTLS(r)) }
+
+// TCPRouteParents is HTTPRouteParents for a TCPRoute.
+func TCPRouteParents(l Lookup, r *gwapiv1.TCPRoute) []RouteParent { return parents(l, fromTCP(r)) }
+
+// UDPRouteParents is HTTPRouteParents for a UDPRoute.
+func UDPRouteParents(l Lookup, r *gwapiv1.UDPRoute) []RouteParent { return parents(l, fromUDP(r)) }
 
 func parents(l Lookup, r *route) []RouteParent {
 	var out []RouteParent
@@ -77,6 +87,9 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	no := func(format string, args ...any) (finding, []string) {
 		return finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
 	}
+	if r.source.Kind == KindUDPRoute {
+		return no("a UDPRoute has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent")
+	}
 	svc, ok := l.Service(key)
 	if !ok {
 		return no("Service %s does not exist", key)
@@ -91,7 +104,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	for _, p := range svc.Ports {
 		if selects(ref, p) {
 			selected = append(selected, p)
-			if routable(p) {
+			if carries(p, r) {
 				fit = append(fit, p)
 			}
 		}
@@ -111,13 +124,18 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 		consumer = r.source.Namespace
 	}
 	var tables, others []string
-	var winner *route
+	var winner, first *route
 	if consumer == "" {
 		others = MeshConsumers(l, key)
 	}
 	for _, p := range fit {
-		if w := effective(l, svc, p, r.source.Namespace); len(w) > 0 && w[0].source.Kind != r.source.Kind {
+		w := effective(l, svc, p, r.source.Namespace)
+		if len(w) > 0 && w[0].source.Kind != r.source.Kind {
 			winner = w[0]
+			continue
+		}
+		if r.bytes() && !takes(meshClaims(w), r) {
+			first = w[0]
 			continue
 		}
 		out := names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}
@@ -128,6 +146,9 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 				tables = append(tables, out.String())
 			}
 		}
+	}
+	if len(tables) == 0 && first != nil {
+		return left(first), nil
 	}
 	if len(tables) == 0 {
 		return conflicted(winner, fmt.Sprintf("Service %s", key)), nil
@@ -176,8 +197,8 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 		return f, nil
 	}
 	var tables []string
-	var winner *route
-	won := false
+	var winner, first *route
+	won, idle := false, false
 	attached := attachmentsOf(l, gw)
 	for _, li := range fit {
 		if w := attached.loses(li, r); w != nil {
@@ -185,12 +206,22 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 			continue
 		}
 		won = true
+		if r.bytes() {
+			if claims := attached.claims(li, beside(gw, li)); !takes(claims, r) {
+				idle = idle || li.usable()
+				first = cmp.Or(first, claims.rival(li.hostsOf(r)))
+				continue
+			}
+		}
 		if li.usable() && refusal(gw) == nil {
 			tables = append(tables, li.table(gw))
 		}
 	}
 	if !won {
 		return conflicted(winner, "the same hostname of Gateway "+name), nil
+	}
+	if len(tables) == 0 && idle {
+		return left(first), nil
 	}
 	return r.acceptance(), tables
 }

@@ -28,7 +28,7 @@ func PortProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
 	switch {
 	case used.GRPC || len(attached) > 0 && attached[0].source.Kind == KindGRPCRoute:
 		return model.GRPC, true
-	case used.HTTP || len(attached) > 0:
+	case used.HTTP || len(attached) > 0 && attached[0].source.Kind == KindHTTPRoute:
 		return model.HTTP, true
 	}
 	return model.TCP, true

@@ -70,7 +70,7 @@ func TestReads(t *testing.T) {
 			split, func(w *world) {
 				gatewayapi.MeshTable(w, model.PortKey{Service: model.Key{Namespace: "shop", Name: "web-v1"}, Port: 80}, "")
 			},
-			[]string{"GRPCRoutes Service shop/web-v1", "HTTPRoutes Service shop/web-v1", "Service shop/web-v1"},
+			[]string{"GRPCRoutes Service shop/web-v1", "HTTPRoutes Service shop/web-v1", "Service shop/web-v1", "TCPRoutes Service shop/web-v1", "TLSRoutes Service shop/web-v1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,6 +31,9 @@ type world struct {
 	gateways   []*gwapiv1.Gateway
 	http       []*gwapiv1.HTTPRoute
 	grpc       []*gwapiv1.GRPCRoute
+	tls        []*gwapiv1.TLSRoute
+	tcp        []*gwapiv1.TCPRoute
+	udp        []*gwapiv1.UDPRoute
 	grants     []*gwapiv1.ReferenceGrant
 
 	asked map[string]bool // "Service shop/web"
@@ -95,6 +98,12 @@ func (w *world) add(doc []byte, decode decoder) error {
 		return one(doc, decode, func(r *gwapiv1.HTTPRoute) { w.http = append(w.http, r) })
 	case "GRPCRoute":
 		return one(doc, decode, func(r *gwapiv1.GRPCRoute) { w.grpc = append(w.grpc, r) })
+	case "TLSRoute":
+		return one(doc, decode, func(r *gwapiv1.TLSRoute) { w.tls = append(w.tls, r) })
+	case "TCPRoute":
+		return one(doc, decode, func(r *gwapiv1.TCPRoute) { w.tcp = append(w.tcp, r) })
+	case "UDPRoute":
+		return one(doc, decode, func(r *gwapiv1.UDPRoute) { w.udp = append(w.udp, r) })
 	case "ReferenceGrant":
 		return one(doc, decode, func(g *gwapiv1.ReferenceGrant) { w.grants = append(w.grants, g) })
 	}
@@ -116,6 +125,7 @@ func (w *world) shuffled(seed uint64) *world {
 	out := *w
 	out.asked = map[string]bool{}
 	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
+	out.tls, out.tcp, out.udp = mix(r, w.tls), mix(r, w.tcp), mix(r, w.udp)
 	return &out
 }
 
@@ -178,6 +188,27 @@ func (w *world) GRPCRoutes(p model.Object) []*gwapiv1.GRPCRoute {
 	})
 }
 
+func (w *world) TLSRoutes(p model.Object) []*gwapiv1.TLSRoute {
+	w.asked["TLSRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.tls), func(r *gwapiv1.TLSRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) TCPRoutes(p model.Object) []*gwapiv1.TCPRoute {
+	w.asked["TCPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.tcp), func(r *gwapiv1.TCPRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) UDPRoutes(p model.Object) []*gwapiv1.UDPRoute {
+	w.asked["UDPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.udp), func(r *gwapiv1.UDPRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
 func (w *world) Used(k model.PortKey) (out gatewayapi.RouteKinds) {
 	w.asked["Used "+k.String()] = true
 	for _, r := range w.http {
@@ -197,11 +228,14 @@ type frontend struct {
 	Protocol model.Protocol
 	Consumer string
 	Table    *model.RouteTable
+	Streams  *model.StreamTable
 }
 
 type gatewayPort struct {
 	model.GatewayPort
 	Tables []model.RouteTable
+	// Streams are those of the sections of bytes, in their order.
+	Streams []model.StreamTable
 }
 
 // output is everything that is made for proxies.
@@ -236,7 +270,11 @@ func (w *world) evaluate() (out output, told verdicts) {
 			for _, p := range s.Ports {
 				k := model.PortKey{Service: s.Key, Port: p.Port}
 				if t, proto, ok := gatewayapi.MeshTable(w, k, consumer); ok && p.Protocol != model.UDP {
-					out.Frontends = append(out.Frontends, frontend{k.String(), proto, consumer, t})
+					f := frontend{k.String(), proto, consumer, t, nil}
+					if s, ok := gatewayapi.MeshStreams(w, k, consumer); ok {
+						f.Streams = &s
+					}
+					out.Frontends = append(out.Frontends, f)
 				}
 			}
 		}
@@ -247,10 +285,19 @@ func (w *world) evaluate() (out output, told verdicts) {
 			if p, ok := gatewayapi.GatewayPort(w, k, n); ok {
 				gp := gatewayPort{GatewayPort: p}
 				for _, s := range p.Sections {
+					if s.Bytes {
+						gp.Streams = append(gp.Streams, w.streams(p, s))
+						continue
+					}
 					t, _ := gatewayapi.GatewayTable(w, k, n, s.Name)
 					gp.Tables = append(gp.Tables, t)
 				}
 				out.Gateways = append(out.Gateways, gp)
+			}
+		}
+		for _, n := range gatewayapi.GatewayUDPPortNumbers(w, k) {
+			if p, ok := gatewayapi.GatewayUDPPort(w, k, n); ok {
+				out.Gateways = append(out.Gateways, gatewayPort{GatewayPort: p, Streams: []model.StreamTable{w.streams(p, p.Sections[0])}})
 			}
 		}
 		if v, ok := gatewayapi.GatewayStatus(w, k); ok {
@@ -263,7 +310,21 @@ func (w *world) evaluate() (out output, told verdicts) {
 	for _, r := range sorted(w.grpc, func(r *gwapiv1.GRPCRoute) string { return r.Namespace + "/" + r.Name }) {
 		told.Routes = append(told.Routes, routeStatus{"GRPCRoute/" + r.Namespace + "/" + r.Name, gatewayapi.GRPCRouteParents(w, r)})
 	}
+	for _, r := range sorted(w.tls, func(r *gwapiv1.TLSRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"TLSRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TLSRouteParents(w, r)})
+	}
+	for _, r := range sorted(w.tcp, func(r *gwapiv1.TCPRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"TCPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TCPRouteParents(w, r)})
+	}
+	for _, r := range sorted(w.udp, func(r *gwapiv1.UDPRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"UDPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.UDPRouteParents(w, r)})
+	}
 	return out, told
+}
+
+func (w *world) streams(p model.GatewayPort, s model.GatewaySection) model.StreamTable {
+	t, _ := gatewayapi.GatewayStreams(w, p, s.Name)
+	return t
 }
 
 func sorted[T any](in []T, name func(T) string) []T {
@@ -285,6 +346,9 @@ func (w *world) distinct() {
 	}
 	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
 	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })
+	w.tls = unique(w.tls, func(r *gwapiv1.TLSRoute) string { return id(r.Namespace, r.Name) })
+	w.tcp = unique(w.tcp, func(r *gwapiv1.TCPRoute) string { return id(r.Namespace, r.Name) })
+	w.udp = unique(w.udp, func(r *gwapiv1.UDPRoute) string { return id(r.Namespace, r.Name) })
 }
 
 func id(namespace, name string) string {

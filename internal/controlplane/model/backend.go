@@ -23,6 +23,7 @@ const (
 type Backend struct {
 	Key       PortKey
 	Node      string // set on the variant for internalTrafficPolicy Local
+	As        string `json:",omitzero"` // set on the variants of names.Out.As
 	Protocol  Protocol
 	Transport Transport
 	// Affinity: connections of one client address stay with one endpoint.
@@ -35,6 +36,7 @@ type Backend struct {
 type Endpoints struct {
 	Key  PortKey
 	Node string
+	As   string `json:",omitzero"`
 	List []Endpoint
 }
 

@@ -20,10 +20,12 @@ type Frontend struct {
 	// Addresses are the VIPs as strings, sorted.
 	Addresses []string
 	// Protocol after an attached route had its say. HTTP kinds use the RouteTable of the same name;
-	// TCP goes to Backends.
+	// TCP goes to Streams if there are any, else to Backends.
 	Protocol Protocol
 	// Backends of a TCP frontend: by default the Service itself with weight 1.
 	Backends []WeightedBackend
+	// Streams are what TCPRoutes and TLSRoutes say; a connection that none takes is closed.
+	Streams []Stream `json:",omitzero"`
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool
 }
@@ -147,7 +149,9 @@ type Mirror struct {
 type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
-	Node            string
+	Node string
+	// As is names.Out.As: set where a stream goes to a port whose own protocol is another.
+	As              string `json:",omitzero"`
 	Weight          uint32
 	Invalid         bool // this share is answered with 500
 	RequestHeaders  HeaderMods
@@ -186,24 +190,31 @@ func (t RouteTable) Backends(from Object) []BackendName {
 			}
 			for _, b := range r.Backends {
 				if !b.Invalid {
-					out = append(out, BackendName{b.Backend, b.Node})
+					out = append(out, b.Name())
 				}
 			}
 			for _, m := range r.Mirrors {
-				out = append(out, BackendName{m.Backend, ""})
+				out = append(out, BackendName{Key: m.Backend})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b BackendName) int {
-		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.Node, b.Node))
-	})
-	return slices.Compact(out)
+	return distinctNames(out)
 }
 
 // BackendName names a Backend.
 type BackendName struct {
-	Key  PortKey
-	Node string
+	Key      PortKey
+	Node, As string
+}
+
+// Name is the name of the Backend that the share goes to.
+func (b WeightedBackend) Name() BackendName { return BackendName{b.Backend, b.Node, b.As} }
+
+func distinctNames(list []BackendName) []BackendName {
+	slices.SortFunc(list, func(a, b BackendName) int {
+		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.As, b.As), cmp.Compare(a.Node, b.Node))
+	})
+	return slices.Compact(list)
 }
 
 // From returns the rules that come from a route, in order.

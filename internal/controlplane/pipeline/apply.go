@@ -73,6 +73,12 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.httpRoutes, e.Key, e.Object)
 	case source.GRPCRoute:
 		put(g.in.grpcRoutes, e.Key, e.Object)
+	case source.TLSRoute:
+		put(g.in.tlsRoutes, e.Key, e.Object)
+	case source.TCPRoute:
+		put(g.in.tcpRoutes, e.Key, e.Object)
+	case source.UDPRoute:
+		put(g.in.udpRoutes, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
 	}

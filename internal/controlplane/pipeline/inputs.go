@@ -32,6 +32,9 @@ type inputs struct {
 	gateways   *incr.Collection[model.Key, *gwapiv1.Gateway]
 	httpRoutes *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
 	grpcRoutes *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
+	tlsRoutes  *incr.Collection[model.Key, *gwapiv1.TLSRoute]
+	tcpRoutes  *incr.Collection[model.Key, *gwapiv1.TCPRoute]
+	udpRoutes  *incr.Collection[model.Key, *gwapiv1.UDPRoute]
 	grants     *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 }
 
@@ -43,6 +46,12 @@ type indexes struct {
 	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
 	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
 	grpcByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.GRPCRoute]
+	tlsByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TLSRoute]
+	tcpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TCPRoute]
+	udpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.UDPRoute]
+	tlsByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TLSRoute]
+	tcpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TCPRoute]
+	udpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.UDPRoute]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
 }
 
@@ -67,6 +76,9 @@ func newInputs(e *incr.Engine) inputs {
 		gateways:   incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
 		httpRoutes: incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
 		grpcRoutes: incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
+		tlsRoutes:  incr.NewInput[model.Key](e, "tls routes", sameSpec[*gwapiv1.TLSRoute]),
+		tcpRoutes:  incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
+		udpRoutes:  incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
 		grants:     incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
 	}
 }
@@ -88,6 +100,24 @@ func newIndexes(in inputs) indexes {
 		}),
 		grpcByBackend: incr.NewIndex(in.grpcRoutes, byKey, func(_ model.Key, r *gwapiv1.GRPCRoute) []model.PortKey {
 			return gatewayapi.GRPCRouteBackends(r)
+		}),
+		tlsByParent: incr.NewIndex(in.tlsRoutes, byKey, func(k model.Key, r *gwapiv1.TLSRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		tcpByParent: incr.NewIndex(in.tcpRoutes, byKey, func(k model.Key, r *gwapiv1.TCPRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		udpByParent: incr.NewIndex(in.udpRoutes, byKey, func(k model.Key, r *gwapiv1.UDPRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		tlsByBackend: incr.NewIndex(in.tlsRoutes, byKey, func(_ model.Key, r *gwapiv1.TLSRoute) []model.PortKey {
+			return gatewayapi.TLSRouteBackends(r)
+		}),
+		tcpByBackend: incr.NewIndex(in.tcpRoutes, byKey, func(_ model.Key, r *gwapiv1.TCPRoute) []model.PortKey {
+			return gatewayapi.TCPRouteBackends(r)
+		}),
+		udpByBackend: incr.NewIndex(in.udpRoutes, byKey, func(_ model.Key, r *gwapiv1.UDPRoute) []model.PortKey {
+			return gatewayapi.UDPRouteBackends(r)
 		}),
 		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
 	}

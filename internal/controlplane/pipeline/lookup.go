@@ -54,6 +54,18 @@ func (l lookup) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute {
 	return bucket(l.r, l.ix.grpcByParent, parent)
 }
 
+func (l lookup) TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute {
+	return bucket(l.r, l.ix.tlsByParent, parent)
+}
+
+func (l lookup) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute {
+	return bucket(l.r, l.ix.tcpByParent, parent)
+}
+
+func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
+	return bucket(l.r, l.ix.udpByParent, parent)
+}
+
 func (l lookup) Used(p model.PortKey) gatewayapi.RouteKinds {
 	var used gatewayapi.RouteKinds
 	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, _ *gwapiv1.HTTPRoute) {

@@ -13,14 +13,14 @@ import (
 // buildResources makes an xDS resource of every value of the model, each once for all proxies.
 func (g *Graph) buildResources() {
 	s, gw := &g.services, &g.gateways
-	publish(g, "listener resources", s.frontends, envoy.Listener)
+	publish(g, "listener resources", s.listeners, envoy.Listener)
 	publish(g, "pod listener resources", s.pods, envoy.PodListener)
 	publish(g, "mesh route resources", s.tables, envoy.Routes)
 	publish(g, "cluster resources", s.backends, envoy.Cluster)
 	publish(g, "endpoint resources", s.endpoints, envoy.Endpoints)
 	publish(g, "peer resources", s.peers, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
-	publish(g, "gateway listener resources", gw.ports, envoy.GatewayListener)
+	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
 	publish(g, "gateway route resources", gw.tables, envoy.Routes)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)

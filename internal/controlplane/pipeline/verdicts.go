@@ -34,14 +34,29 @@ func (g *Graph) buildVerdicts() {
 			id := model.Object{Kind: gatewayapi.KindGRPCRoute, Namespace: k.Namespace, Name: k.Name}
 			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.GRPCRouteParents(g.lookup(r), route)))
 		})
+	tls := incr.Derive(e, "tls verdicts", g.in.tlsRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.TLSRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindTLSRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TLSRouteParents(g.lookup(r), route)))
+		})
+	tcp := incr.Derive(e, "tcp verdicts", g.in.tcpRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.TCPRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindTCPRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TCPRouteParents(g.lookup(r), route)))
+		})
+	udp := incr.Derive(e, "udp verdicts", g.in.udpRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.UDPRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindUDPRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.UDPRouteParents(g.lookup(r), route)))
+		})
 	g.verdicts.routes = incr.DeriveKeys(e, "route verdicts", same[status.RouteVerdict],
 		func(r *incr.Reader, k model.Object, emit func(model.Object, status.RouteVerdict)) {
-			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc} {
+			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc, tls, tcp, udp} {
 				if v, ok := incr.Get(r, c, k); ok {
 					emit(k, v)
 				}
 			}
-		}, http, grpc)
+		}, http, grpc, tls, tcp, udp)
 	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
 		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {
 			v, ok := gatewayapi.GatewayStatus(g.lookup(r), k)
@@ -70,7 +85,16 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 	for i, p := range parents {
 		need := &v.Needs[i]
 		var rules []model.Rule
+		var streams []model.Stream
 		for _, name := range g.withNodes(r, p.Tables) {
+			if s, ok := g.streamsNamed(r, name); ok {
+				// What the listener needs is in it: there is nothing else to follow.
+				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
+				need.Follow = append(need.Follow, xds.Key{})
+				streams = append(streams, s.From(id)...)
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id))...)
+				continue
+			}
 			t, ok := incr.Get(r, g.services.tables, name)
 			if !ok {
 				t, ok = incr.Get(r, g.gateways.tables, name)
@@ -81,12 +105,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
 			rules = append(rules, t.From(id)...)
-			for _, b := range t.Backends(id) {
-				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.present, c); ok {
-					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
-				}
-			}
+			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id))...)
 		}
 		need.Rest = uniqueKeys(need.Rest)
 		need.Generation = generation
@@ -94,9 +113,26 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			Generation int64
 			Tables     []string
 			Rules      []model.Rule
-		}{generation, p.Tables, rules})
+			Streams    []model.Stream `json:",omitzero"`
+		}{generation, p.Tables, rules, streams})
 	}
 	return v
+}
+
+// streamsNamed finds the streams of a Service port or a Gateway's listener.
+func (g *Graph) streamsNamed(r *incr.Reader, name string) (model.StreamTable, bool) {
+	if t, ok := incr.Get(r, g.services.streams, name); ok {
+		return t, true
+	}
+	return incr.Get(r, g.gateways.streams, name)
+}
+
+func (g *Graph) clustersAndEndpoints(r *incr.Reader, backends []model.BackendName) []xds.Key {
+	var out []xds.Key
+	for _, c := range g.presentOf(r, backends) {
+		out = append(out, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
+	}
+	return out
 }
 
 // withNodes adds the tables' variants: a Service with internalTrafficPolicy Local has one per node

@@ -42,16 +42,8 @@ func shared(seg []string) bool {
 func ofServices(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "out":
-		switch {
-		case len(seg) == 4:
-			return true
-		case len(seg) != 6:
-			return false
-		case seg[4] == "node":
-			return seg[5] == p.Node
-		case seg[4] == "consumer":
-			return seg[5] == p.Namespace
-		}
+		o, err := names.ParseOut(strings.Join(seg, "/"))
+		return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace)
 	case "san":
 		return len(seg) == 3
 	}

@@ -20,6 +20,9 @@ const (
 	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
 	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
 	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
+	TLSRoute       Kind = "TLSRoute"       // *gwapiv1.TLSRoute
+	TCPRoute       Kind = "TCPRoute"       // *gwapiv1.TCPRoute
+	UDPRoute       Kind = "UDPRoute"       // *gwapiv1.UDPRoute
 	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
 )
 
@@ -40,5 +43,5 @@ type TLS struct {
 
 // Kinds are all kinds in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}
+	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant}
 }

@@ -79,6 +79,18 @@ func feeds() []feed {
 			kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
 			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} }),
 		},
+		{
+			kind: TLSRoute, object: &gwapiv1.TLSRoute{}, list: func() client.ObjectList { return &gwapiv1.TLSRouteList{} },
+			crd: gatewayCRD("tlsroutes"), version: "v1", convert: keep(func(r *gwapiv1.TLSRoute) { r.Status = gwapiv1.TLSRouteStatus{} }),
+		},
+		{
+			kind: TCPRoute, object: &gwapiv1.TCPRoute{}, list: func() client.ObjectList { return &gwapiv1.TCPRouteList{} },
+			crd: gatewayCRD("tcproutes"), version: "v1", convert: keep(func(r *gwapiv1.TCPRoute) { r.Status = gwapiv1.TCPRouteStatus{} }),
+		},
+		{
+			kind: UDPRoute, object: &gwapiv1.UDPRoute{}, list: func() client.ObjectList { return &gwapiv1.UDPRouteList{} },
+			crd: gatewayCRD("udproutes"), version: "v1", convert: keep(func(r *gwapiv1.UDPRoute) { r.Status = gwapiv1.UDPRouteStatus{} }),
+		},
 		// v1beta1 is the stored version and the one that older releases serve as well; the types are the same.
 		{
 			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },

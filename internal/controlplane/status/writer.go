@@ -229,6 +229,15 @@ func (w *Writer) write(ctx context.Context, id model.Object) error {
 	case gatewayapi.KindGRPCRoute:
 		r := &gwapiv1.GRPCRoute{}
 		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindTLSRoute:
+		r := &gwapiv1.TLSRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindTCPRoute:
+		r := &gwapiv1.TCPRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindUDPRoute:
+		r := &gwapiv1.UDPRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
 	case gatewayapi.KindGateway:
 		return w.writeGateway(ctx, id)
 	}
