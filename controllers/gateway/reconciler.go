@@ -131,7 +131,7 @@ func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.G
 // judge looks at the Deployment and the Service.
 func (r *Reconciler) judge(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway) (health.Verdict, error) {
 	if len(render.GatewayPorts(gw)) == 0 {
-		return health.Verdict{Reason: v1alpha1.ReasonNoPorts, Message: "no listener has a TCP port; add one of protocol HTTP or HTTPS"}, nil
+		return health.Verdict{Reason: v1alpha1.ReasonNoPorts, Message: "the Gateway has no listener; add one, of protocol HTTP for example"}, nil
 	}
 	key := client.ObjectKey{Namespace: gw.Namespace, Name: names.GatewayResource(gw.Name)}
 	d := &appsv1.Deployment{}

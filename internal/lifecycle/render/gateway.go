@@ -98,28 +98,35 @@ func (g gateway) infrastructure() (labels, annotations map[string]string) {
 // own tells whether a label or annotation is Tulle's to set.
 func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
 
-// GatewayPorts are the ports of a Gateway's Service: the TCP ports of its listeners, each once, by number.
+// GatewayPorts are the ports of a Gateway's Service: those of its listeners, each once, by number. The
+// same number may be a port for TCP and one for UDP.
 func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
 	var out []corev1.ServicePort
 	for _, l := range gw.Spec.Listeners {
-		if l.Protocol == gwapiv1.UDPProtocolType || slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == l.Port }) {
+		protocol := corev1.ProtocolTCP
+		if l.Protocol == gwapiv1.UDPProtocolType {
+			protocol = corev1.ProtocolUDP
+		}
+		if slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == l.Port && p.Protocol == protocol }) {
 			continue
 		}
 		out = append(out, corev1.ServicePort{
 			Name:       portName(l),
 			Port:       l.Port,
 			TargetPort: intstr.FromInt32(l.Port),
-			Protocol:   corev1.ProtocolTCP,
+			Protocol:   protocol,
 		})
 	}
-	slices.SortFunc(out, func(a, b corev1.ServicePort) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(out, func(a, b corev1.ServicePort) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	return out
 }
 
 // portName is "https-443"; protocols outside the Gateway API's own may not be port names.
 func portName(l gwapiv1.Listener) string {
 	switch l.Protocol {
-	case gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType:
+	case gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType, gwapiv1.UDPProtocolType:
 		return strings.ToLower(string(l.Protocol)) + "-" + strconv.Itoa(int(l.Port))
 	}
 	return "port-" + strconv.Itoa(int(l.Port))
