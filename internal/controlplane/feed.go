@@ -78,6 +78,16 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.writer.Gateway(k, &v)
 		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
 	}
+	for _, ch := range out.Sets {
+		k, v := ch.Key, ch.New
+		if ch.Deleted {
+			f.forget(gatewayapi.KindListenerSet, k.Namespace, k.Name, 1)
+			f.writer.ListenerSet(k, nil)
+			continue
+		}
+		f.writer.ListenerSet(k, &v)
+		f.ledger.Require(status.Subject{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, v.Need)
+	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
 	if roots != nil {
@@ -123,7 +133,7 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}
-	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway:
+	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet:
 		f.refresh(e)
 	}
 }

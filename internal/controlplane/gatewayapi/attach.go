@@ -13,13 +13,18 @@ import (
 
 // attachments are the routes that name a Gateway, read once for all its listeners and no sooner than needed.
 type attachments struct {
-	l    Lookup
-	gw   *gwapiv1.Gateway
-	self model.Object
-	// routes by kind, from old to new; nil before they are asked for.
-	routes map[string][]*route
+	l  Lookup
+	gw *gwapiv1.Gateway
+	// routes by kind and parent, from old to new; nil before they are asked for.
+	routes map[kindOn][]*route
 	// losers tells, by listener, which route keeps another from being in effect.
 	losers map[string]map[model.Object]*route
+}
+
+// kindOn is a kind of routes and the object that they name.
+type kindOn struct {
+	kind string
+	on   model.Object
 }
 
 // attachment is a route on a listener, for the host names they have in common.
@@ -30,18 +35,18 @@ type attachment struct {
 
 func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
 	return &attachments{
-		l: l, gw: gw, self: model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name},
-		routes: map[string][]*route{}, losers: map[string]map[model.Object]*route{},
+		l: l, gw: gw, routes: map[kindOn][]*route{}, losers: map[string]map[model.Object]*route{},
 	}
 }
 
-func (a *attachments) ofKind(kind string) []*route {
-	if rs, ok := a.routes[kind]; ok {
+func (a *attachments) ofKind(kind string, on model.Object) []*route {
+	k := kindOn{kind, on}
+	if rs, ok := a.routes[k]; ok {
 		return rs
 	}
-	rs := routesOf(a.l, kind, a.self)
+	rs := routesOf(a.l, kind, on)
 	slices.SortFunc(rs, older)
-	a.routes[kind] = rs
+	a.routes[k] = rs
 	return rs
 }
 
@@ -50,7 +55,7 @@ func (a *attachments) ofKind(kind string) []*route {
 func (a *attachments) on(li *listener) []attachment {
 	var out []attachment
 	for _, kind := range li.fits {
-		for _, r := range a.ofKind(kind) {
+		for _, r := range a.ofKind(kind, li.of) {
 			if hosts := a.fit(li, r); len(hosts) > 0 && r.valid() && a.loses(li, r) == nil {
 				out = append(out, attachment{r, hosts})
 			}
@@ -63,9 +68,9 @@ func (a *attachments) on(li *listener) []attachment {
 func (a *attachments) fit(li *listener, r *route) []string {
 	chosen := slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
-		return ok && to == a.self && li.selectedBy(ref)
+		return ok && to == li.of && li.selectedBy(ref)
 	})
-	if !chosen || !li.allows(a.l, a.gw, r) {
+	if !chosen || !li.allows(a.l, r) {
 		return nil
 	}
 	return li.hostsOf(r)
@@ -78,10 +83,10 @@ func (a *attachments) loses(li *listener, r *route) *route {
 	if r.bytes() {
 		return nil
 	}
-	known := a.losers[li.name]
+	known := a.losers[li.id]
 	if known == nil {
 		known = map[model.Object]*route{}
-		a.losers[li.name] = known
+		a.losers[li.id] = known
 	}
 	if w, ok := known[r.source]; ok {
 		return w
@@ -98,7 +103,7 @@ func (a *attachments) rival(li *listener, r *route) *route {
 		other = KindHTTPRoute
 	}
 	hosts := li.hostsOf(r)
-	for _, x := range a.ofKind(other) {
+	for _, x := range a.ofKind(other, li.of) {
 		if older(x, r) > 0 {
 			break
 		}

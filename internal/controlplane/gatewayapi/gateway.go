@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -38,11 +39,11 @@ func refusal(gw *gwapiv1.Gateway) *problem {
 }
 
 // usableOn are the listeners of a TCP port that can be given to proxies; port 0 is any.
-func usableOn(gw *gwapiv1.Gateway, port uint16) []listener {
+func usableOn(l Lookup, gw *gwapiv1.Gateway, port uint16) []listener {
 	if refusal(gw) != nil {
 		return nil
 	}
-	return slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || li.udp || port != 0 && li.port != port })
+	return slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || li.udp || port != 0 && li.port != port })
 }
 
 // GatewayPortNumbers are the TCP ports of a Gateway of ours that GatewayPort knows, ascending. It reads
@@ -52,7 +53,7 @@ func GatewayPortNumbers(l Lookup, gateway model.Key) []uint16 {
 	if !ok {
 		return nil
 	}
-	return portsOf(usableOn(gw, 0))
+	return portsOf(usableOn(l, gw, 0))
 }
 
 func portsOf(ls []listener) []uint16 {
@@ -72,7 +73,7 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 		return p, false
 	}
 	p = model.GatewayPort{Gateway: gateway, Port: port}
-	for _, li := range usableOn(gw, port) {
+	for _, li := range usableOn(l, gw, port) {
 		switch {
 		case !li.tls && !li.bytes:
 			p.Sections = []model.GatewaySection{{Table: li.table(gw)}}
@@ -82,7 +83,7 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 			continue
 		}
 		p.TLS = true
-		certs, _ := certificates(l, gw, &li)
+		certs, _ := certificates(l, &li)
 		if len(certs) > 0 || li.passthrough {
 			p.Sections = append(p.Sections, li.section(gw, certs))
 		}
@@ -93,12 +94,12 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 // section is a listener that has a section of its own.
 func (li *listener) section(gw *gwapiv1.Gateway, certs []model.Key) model.GatewaySection {
 	return model.GatewaySection{
-		Name: li.name, Hostname: li.hostname, Certificates: certs, Table: li.table(gw), Bytes: li.bytes, Passthrough: li.passthrough,
+		Name: li.id, Hostname: li.hostname, Certificates: certs, Table: li.table(gw), Bytes: li.bytes, Passthrough: li.passthrough,
 	}
 }
 
 // certificates are the usable Secrets of a listener that ends TLS, in order, and what is wrong with the others.
-func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key, bad []problem) {
+func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 	if !li.terminates() {
 		return nil, nil
 	}
@@ -115,11 +116,11 @@ func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key
 			invalid(field, "%s/%s is not supported, only Secret of the core group", or(ref.Group, ""), or(ref.Kind, "Secret"))
 			continue
 		}
-		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
-		if key.Namespace != gw.Namespace && !granted(l, grantee{KindGateway, gw.Namespace}, "Secret", key) {
+		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(li.of.Namespace))), Name: string(ref.Name)}
+		if key.Namespace != li.of.Namespace && !granted(l, grantee{li.of.Kind, li.of.Namespace}, "Secret", key) {
 			bad = append(bad, problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
-				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name),
+				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind %s in namespace %s refer to Secret %s", field, key.Namespace, li.of.Kind, li.of.Namespace, key.Name),
 			})
 			continue
 		}
@@ -141,9 +142,9 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 	if !ok || port == 0 {
 		return t, false
 	}
-	all := usableOn(gw, port)
+	all := usableOn(l, gw, port)
 	own := all
-	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && !li.bytes && li.name == section }); i >= 0 {
+	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && !li.bytes && li.id == section }); i >= 0 {
 		own = all[i : i+1]
 	} else if section != "" || len(all) == 0 || all[0].tls || all[0].bytes {
 		return t, false
@@ -165,7 +166,7 @@ func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHos
 		of[own[i].hostname] = i // lest a listener's name fall to a broader one
 		for _, a := range attached.on(&own[i]) {
 			for _, h := range a.hosts {
-				if owner(all, h) == own[i].name {
+				if owner(all, h) == own[i].id {
 					of[h] = i
 				}
 			}
@@ -208,7 +209,7 @@ func byHostname(routes map[string][]*route, host string) (out [][]*route) {
 func misdirected(own, all []listener) []model.VirtualHost {
 	var domains []string
 	for i := range all {
-		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.name == li.name }) {
+		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.id == li.id }) {
 			domains = append(domains, li.hostname)
 		}
 	}
@@ -230,7 +231,7 @@ func spelled(hosts []string) []string {
 	return out
 }
 
-// owner is the name of the listener to which a host name belongs.
+// owner is the id of the listener to which a host name belongs.
 func owner(all []listener, host string) string {
 	best := -1
 	for i := range all {
@@ -241,7 +242,7 @@ func owner(all []listener, host string) string {
 	if best < 0 {
 		return ""
 	}
-	return all[best].name
+	return all[best].id
 }
 
 // group makes one virtual host of all domains with the same routes.
@@ -281,13 +282,17 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	v.Wanted = gw.Spec.Addresses
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
-	good := 0
-	for _, li := range listenersOf(gw) {
-		certs, problems := certificates(l, gw, &li)
-		if len(li.badKinds) > 0 {
-			problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
+	good, sets := 0, map[model.Object]bool{}
+	for _, li := range listenersOf(l, gw) {
+		if li.of.Kind != KindGateway {
+			// Of ListenerSets, which have a status of their own.
+			if certs, _ := certificates(l, &li); refused == nil && li.serves(certs) {
+				sets[li.of] = true
+			}
+			continue
 		}
-		if len(problems) > 0 {
+		st, serves := li.judge(l, attached)
+		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
 		if li.accepted.ok && !li.conflict.ok {
@@ -295,10 +300,14 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		} else {
 			bad = append(bad, li.name)
 		}
-		if refused == nil && li.usable() && (!li.terminates() || len(certs) > 0) {
+		if refused == nil && serves {
 			v.Serving = append(v.Serving, li.name)
 		}
-		v.Listeners = append(v.Listeners, li.status(gw, attached, problems))
+		v.Listeners = append(v.Listeners, st)
+	}
+	if listenersFrom(gw) != gwapiv1.NamespacesFromNone {
+		n := int32(len(sets)) //nolint:gosec // far fewer
+		v.ListenerSets = &n
 	}
 	accepted := finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
 	switch {
@@ -317,9 +326,6 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 // unheeded tells of fields that have no effect and harm nothing.
 func unheeded(gw *gwapiv1.Gateway) string {
 	out := ""
-	if gw.Spec.AllowedListeners != nil && gw.Spec.AllowedListeners.Namespaces != nil && or(gw.Spec.AllowedListeners.Namespaces.From, gwapiv1.NamespacesFromNone) != gwapiv1.NamespacesFromNone {
-		out += "; spec.allowedListeners has no effect, since ListenerSet is not supported"
-	}
 	if gw.Spec.DefaultScope != "" && gw.Spec.DefaultScope != gwapiv1.GatewayDefaultScopeNone {
 		out += "; spec.defaultScope has no effect, since default Gateways are not supported"
 	}
@@ -336,8 +342,22 @@ func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
 	return finding{true, string(gwapiv1.GatewayReasonResolvedRefs), "All references are resolved"}
 }
 
+// judge is the status of a listener, and whether proxies can be given it as far as it alone is concerned.
+func (li *listener) judge(l Lookup, attached *attachments) (st gwapiv1.ListenerStatus, serves bool) {
+	certs, problems := certificates(l, li)
+	if len(li.badKinds) > 0 {
+		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
+	}
+	return li.status(attached, problems), li.serves(certs)
+}
+
+// serves tells whether proxies can be given the listener, with the certificates that it has.
+func (li *listener) serves(certs []model.Key) bool {
+	return li.usable() && (!li.terminates() || len(certs) > 0)
+}
+
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems []problem) gwapiv1.ListenerStatus {
+func (li *listener) status(attached *attachments, problems []problem) gwapiv1.ListenerStatus {
 	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
@@ -352,9 +372,9 @@ func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems 
 		accepted = finding{false, li.conflict.reason, li.conflict.message}
 	}
 	st.Conditions = []metav1.Condition{
-		accepted.condition(string(gwapiv1.ListenerConditionAccepted), gw.Generation),
-		resolved.condition(string(gwapiv1.ListenerConditionResolvedRefs), gw.Generation),
-		li.conflict.condition(string(gwapiv1.ListenerConditionConflicted), gw.Generation),
+		accepted.condition(string(gwapiv1.ListenerConditionAccepted), li.generation),
+		resolved.condition(string(gwapiv1.ListenerConditionResolvedRefs), li.generation),
+		li.conflict.condition(string(gwapiv1.ListenerConditionConflicted), li.generation),
 	}
 	return st
 }

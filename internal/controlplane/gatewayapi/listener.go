@@ -15,13 +15,17 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// listener is a listener of a Gateway, judged by the Gateway alone.
+// listener is a listener of a Gateway or of a ListenerSet that is attached to it, judged by these alone.
 type listener struct {
-	spec     *gwapiv1.Listener
-	field    string // "spec.listeners[0]"
-	name     string
-	hostname string // "" is any
-	port     uint16
+	// of is the Gateway or ListenerSet that lists it, and generation that object's.
+	of         model.Object
+	generation int64
+	spec       *gwapiv1.Listener
+	field      string // "spec.listeners[0]"
+	name       string
+	id         string // the name, and for one of a ListenerSet what tells it from others of the Gateway
+	hostname   string // "" is any
+	port       uint16
 	// tls: listeners of the port are told apart by server name. passthrough: TLS is not ended here.
 	tls, passthrough bool
 	// bytes: what comes is passed on as it is, without a look for HTTP. udp: it comes as datagrams.
@@ -44,21 +48,30 @@ func (li *listener) usable() bool {
 // terminates tells whether the listener ends TLS and needs a certificate for it.
 func (li *listener) terminates() bool { return li.tls && !li.passthrough }
 
-// listenersOf reads the listeners of a Gateway, in the order of the spec.
-func listenersOf(gw *gwapiv1.Gateway) []listener {
+// listenersOf reads the listeners of a Gateway, in the order of the spec, and then those of the
+// ListenerSets that are attached to it, by precedence.
+func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
+	own := model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name}
 	ls := make([]listener, 0, len(gw.Spec.Listeners))
 	for i := range gw.Spec.Listeners {
-		ls = append(ls, readListener(gw, fmt.Sprintf("spec.listeners[%d]", i), &gw.Spec.Listeners[i]))
+		ls = append(ls, readListener(gw, own, gw.Generation, i, &gw.Spec.Listeners[i]))
 	}
 	for i := range ls {
 		ls[i].conflict = conflictOf(ls, i)
 	}
+	for _, set := range setsOf(l, gw) {
+		for _, li := range readSet(gw, set) {
+			ls = append(ls, li)
+			ls[len(ls)-1].conflict = lesserConflict(ls)
+		}
+	}
 	return ls
 }
 
-func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) listener {
+func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int, spec *gwapiv1.Listener) listener {
+	field := fmt.Sprintf("spec.listeners[%d]", i)
 	li := listener{
-		spec: spec, field: field, name: string(spec.Name), hostname: string(or(spec.Hostname, "")), port: uint16(spec.Port),
+		of: of, generation: generation, spec: spec, field: field, name: string(spec.Name), id: string(spec.Name), hostname: string(or(spec.Hostname, "")), port: uint16(spec.Port),
 		accepted: finding{true, string(gwapiv1.ListenerReasonAccepted), "The listener is accepted"},
 	}
 	no := func(reason gwapiv1.ListenerConditionReason, where, format string, args ...any) {
@@ -188,32 +201,60 @@ func (li *listener) readNamespaces() (problem string) {
 	}
 }
 
-// conflictOf finds out whether a listener can't be told from others of the Gateway. None of them
-// wins: all are left out (GatewaySpec.listeners).
+// conflictOf finds out whether a listener can't be told from others of the Gateway itself. None of
+// them wins: all are left out (GatewaySpec.listeners).
 func conflictOf(ls []listener, i int) finding {
-	var protocol, hostname, alike []string
+	found := map[clash][]string{}
 	for j := range ls {
-		// TCP and UDP have each their own ports. TLS and HTTPS are told apart by the server name.
-		if j == i || ls[j].port != ls[i].port || ls[j].udp != ls[i].udp || unknownProtocol(&ls[j]) || unknownProtocol(&ls[i]) {
-			continue
-		}
-		bothTLS := ls[j].tls && ls[i].tls
-		switch {
-		case ls[j].spec.Protocol != ls[i].spec.Protocol && !(bothTLS && ls[j].hostname != ls[i].hostname):
-			protocol = append(protocol, ls[j].name)
-		case ls[j].bytes && !ls[j].tls && ls[i].bytes && !ls[i].tls:
-			alike = append(alike, ls[j].name)
-		case ls[j].hostname == ls[i].hostname:
-			hostname = append(hostname, ls[j].name)
+		if c := clashOf(&ls[j], &ls[i]); j != i && c != none {
+			found[c] = append(found[c], ls[j].name)
 		}
 	}
+	for _, c := range []clash{protocols, alike, hostnames} {
+		if others := found[c]; len(others) > 0 {
+			return c.finding("Listener " + list(others))
+		}
+	}
+	return none.finding("")
+}
+
+// clash is why two listeners can't be told apart.
+type clash int
+
+const (
+	none clash = iota
+	protocols
+	alike
+	hostnames
+)
+
+func clashOf(a, b *listener) clash {
+	// TCP and UDP have each their own ports. TLS and HTTPS are told apart by the server name.
+	if a.port != b.port || a.udp != b.udp || unknownProtocol(a) || unknownProtocol(b) {
+		return none
+	}
+	bothTLS, bothBytes := a.tls && b.tls, a.bytes && !a.tls && b.bytes && !b.tls
 	switch {
-	case len(protocol) > 0:
-		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), fmt.Sprintf("Listener %s has the same port and another protocol", list(protocol))}
-	case len(alike) > 0:
-		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), fmt.Sprintf("Listener %s has the same port and protocol, and nothing else tells connections apart", list(alike))}
-	case len(hostname) > 0:
-		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), fmt.Sprintf("Listener %s has the same port, protocol and hostname", list(hostname))}
+	case a.spec.Protocol != b.spec.Protocol && !(bothTLS && a.hostname != b.hostname):
+		return protocols
+	case bothBytes:
+		return alike
+	case a.hostname == b.hostname:
+		return hostnames
+	}
+	return none
+}
+
+// finding is the finding Conflicted.
+func (c clash) finding(with string) finding {
+	switch c {
+	case protocols:
+		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and another protocol"}
+	case alike:
+		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and protocol, and nothing else tells connections apart"}
+	case hostnames:
+		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), with + " has the same port, protocol and hostname"}
+	case none:
 	}
 	return finding{false, string(gwapiv1.ListenerReasonNoConflicts), "The listener is distinct"}
 }
@@ -232,7 +273,7 @@ func (li *listener) selectedBy(ref gwapiv1.ParentReference) bool {
 }
 
 // allows tells whether the listener lets routes of this kind and namespace attach.
-func (li *listener) allows(l Lookup, gw *gwapiv1.Gateway, r *route) bool {
+func (li *listener) allows(l Lookup, r *route) bool {
 	if !slices.Contains(li.kinds, r.source.Kind) {
 		return false
 	}
@@ -240,7 +281,7 @@ func (li *listener) allows(l Lookup, gw *gwapiv1.Gateway, r *route) bool {
 	case gwapiv1.NamespacesFromAll:
 		return true
 	case gwapiv1.NamespacesFromSame:
-		return r.source.Namespace == gw.Namespace
+		return r.source.Namespace == li.of.Namespace
 	case gwapiv1.NamespacesFromSelector:
 		ns, ok := l.Namespace(r.source.Namespace)
 		return ok && li.selector != nil && li.selector.Matches(labelSet(ns.Labels))
@@ -276,7 +317,7 @@ func (li *listener) table(gw *gwapiv1.Gateway) string {
 	case li.udp:
 		return names.GatewayUDPPort(gw.Namespace, gw.Name, li.port)
 	case li.tls || li.bytes:
-		return names.GatewaySection(gw.Namespace, gw.Name, li.port, li.name)
+		return names.GatewaySection(gw.Namespace, gw.Name, li.port, li.id)
 	}
 	return names.GatewayPort(gw.Namespace, gw.Name, li.port)
 }

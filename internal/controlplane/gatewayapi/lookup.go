@@ -24,10 +24,14 @@ type Lookup interface {
 	Grants(namespace string) []*gwapiv1.ReferenceGrant
 	// Gateway returns the Gateway of that name, of whatever class.
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
+	// ListenerSets returns the ListenerSets that name a Gateway: those for which ListenerSetGateway is it.
+	ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet
+	// ListenerSet returns the ListenerSet of that name, whatever it names.
+	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
 	// OurClass tells whether a GatewayClass of that name exists with our controller name.
 	OurClass(name string) bool
 	// HTTPRoutes and GRPCRoutes return the routes with a parentRef to the object: those for which
-	// Parents contains it. Object.Kind is KindService or KindGateway.
+	// Parents contains it. Object.Kind is KindService, KindGateway or KindListenerSet.
 	HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute
 	GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute
 	// TLSRoutes, TCPRoutes and UDPRoutes are the same for routes of bytes.
@@ -44,13 +48,14 @@ type RouteKinds struct{ HTTP, GRPC bool }
 
 // Kinds of objects in model.Object.
 const (
-	KindService   = "Service"
-	KindGateway   = "Gateway"
-	KindHTTPRoute = "HTTPRoute"
-	KindGRPCRoute = "GRPCRoute"
-	KindTLSRoute  = "TLSRoute"
-	KindTCPRoute  = "TCPRoute"
-	KindUDPRoute  = "UDPRoute"
+	KindService     = "Service"
+	KindGateway     = "Gateway"
+	KindListenerSet = "ListenerSet"
+	KindHTTPRoute   = "HTTPRoute"
+	KindGRPCRoute   = "GRPCRoute"
+	KindTLSRoute    = "TLSRoute"
+	KindTCPRoute    = "TCPRoute"
+	KindUDPRoute    = "UDPRoute"
 )
 
 // RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway
@@ -72,6 +77,8 @@ type GatewayVerdict struct {
 	Listeners []gwapiv1.ListenerStatus
 	// Serving are the names of the listeners that proxies are given, in the order of the spec.
 	Serving []string
+	// ListenerSets is how many are attached and accepted; nil where the Gateway lets none attach.
+	ListenerSets *int32 `json:",omitempty"`
 	// Wanted are the addresses that the Gateway asks for.
 	Wanted []gwapiv1.GatewaySpecAddress
 }

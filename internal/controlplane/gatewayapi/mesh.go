@@ -185,16 +185,16 @@ func selects(ref gwapiv1.ParentReference, p model.ServicePort) bool {
 	return s == "" || string(s) == p.Name
 }
 
-// parentOf reads a parentRef to a Service or a Gateway. Defaults are those of the CRD.
+// parentOf reads a parentRef to a Service, a Gateway or a ListenerSet. Defaults are those of the CRD.
 func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool) {
 	group, kind := or(ref.Group, gwapiv1.GroupName), or(ref.Kind, KindGateway)
-	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && kind == KindGateway) {
+	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && (kind == KindGateway || kind == KindListenerSet)) {
 		return model.Object{}, false
 	}
 	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true
 }
 
-// Parents returns the Services and Gateways that the parentRefs of a route in a namespace name, each
+// Parents returns the Services, Gateways and ListenerSets that the parentRefs of a route in a namespace name, each
 // once, sorted; Lookup.HTTPRoutes and GRPCRoutes are made from it.
 func Parents(namespace string, refs []gwapiv1.ParentReference) []model.Object {
 	var out []model.Object

@@ -45,13 +45,28 @@ func parents(l Lookup, r *route) []RouteParent {
 			f, tables := onService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
 			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
 		default:
-			if gw, ours := gatewayOf(l, model.Key{Namespace: to.Namespace, Name: to.Name}); ours {
-				f, tables := onGateway(l, r, ref, gw)
+			if gw, ours := gatewayBehind(l, to); ours {
+				f, tables := onGateway(l, r, ref, to, gw)
 				out = append(out, r.on(ref, f, tables, site{l: l}.references(r)))
 			}
 		}
 	}
 	return out
+}
+
+// gatewayBehind is the Gateway of ours that a parent is, or that it is a ListenerSet of.
+func gatewayBehind(l Lookup, parent model.Object) (*gwapiv1.Gateway, bool) {
+	key := model.Key{Namespace: parent.Namespace, Name: parent.Name}
+	if parent.Kind == KindListenerSet {
+		set, ok := l.ListenerSet(key)
+		if !ok {
+			return nil, false
+		}
+		if key, ok = ListenerSetGateway(set); !ok {
+			return nil, false
+		}
+	}
+	return gatewayOf(l, key)
 }
 
 // isMistakenService: a parentRef of kind Service without group. No controller will ever answer it,
@@ -161,10 +176,11 @@ func conflicted(winner *route, where string) finding {
 		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
 }
 
-// onGateway is the finding Accepted of a route on a Gateway, and the tables it goes into.
-func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gateway) (finding, []string) {
-	name := gw.Namespace + "/" + gw.Name
-	ls := listenersOf(gw)
+// onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, and the tables
+// it goes into.
+func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string) {
+	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
+	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
 	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string) {
 		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil
 	}
@@ -177,7 +193,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 			continue
 		}
 		selected = append(selected, li)
-		if !li.allows(l, gw, r) {
+		if !li.allows(l, r) {
 			continue
 		}
 		allowed = append(allowed, li)
@@ -186,12 +202,14 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 		}
 	}
 	switch {
+	case len(ls) == 0 && parent.Kind == KindListenerSet:
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s is not attached to Gateway %s/%s: see its condition Accepted", name, gw.Namespace, gw.Name)
 	case len(selected) == 0:
-		return no(gwapiv1.RouteReasonNoMatchingParent, "Gateway %s has no such listener; it has %s", name, list(all))
+		return no(gwapiv1.RouteReasonNoMatchingParent, "%s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
-		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of Gateway %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
 	case len(fit) == 0:
-		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of Gateway %s", name)
+		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of %s", name)
 	}
 	if f := r.acceptance(); !f.ok {
 		return f, nil
@@ -207,7 +225,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 		}
 		won = true
 		if r.bytes() {
-			if claims := attached.claims(li, beside(gw, li)); !takes(claims, r) {
+			if claims := attached.claims(li, beside(l, gw, li)); !takes(claims, r) {
 				idle = idle || li.usable()
 				first = cmp.Or(first, claims.rival(li.hostsOf(r)))
 				continue
@@ -218,7 +236,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 		}
 	}
 	if !won {
-		return conflicted(winner, "the same hostname of Gateway "+name), nil
+		return conflicted(winner, "the same hostname of "+name), nil
 	}
 	if len(tables) == 0 && idle {
 		return left(first), nil

@@ -74,7 +74,7 @@ func (a *attachments) claims(own *listener, all []listener) claims {
 		if !own.tls {
 			return claims{{at.route, nil}}
 		}
-		out = out.add(at.route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.name }), taken)
+		out = out.add(at.route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.id }), taken)
 	}
 	return out
 }
@@ -97,8 +97,8 @@ func meshClaims(routes []*route) claims {
 }
 
 // beside are the usable listeners of the same socket, among them the listener itself if it is usable.
-func beside(gw *gwapiv1.Gateway, li *listener) []listener {
-	return slices.DeleteFunc(listenersOf(gw), func(x listener) bool { return !x.usable() || x.port != li.port || x.udp != li.udp })
+func beside(l Lookup, gw *gwapiv1.Gateway, li *listener) []listener {
+	return slices.DeleteFunc(listenersOf(l, gw), func(x listener) bool { return !x.usable() || x.port != li.port || x.udp != li.udp })
 }
 
 // GatewayUDPPortNumbers is GatewayPortNumbers for UDP.
@@ -107,7 +107,7 @@ func GatewayUDPPortNumbers(l Lookup, gateway model.Key) []uint16 {
 	if !ok || refusal(gw) != nil {
 		return nil
 	}
-	return portsOf(slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || !li.udp }))
+	return portsOf(slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || !li.udp }))
 }
 
 // GatewayUDPPort is GatewayPort for UDP.
@@ -116,7 +116,7 @@ func GatewayUDPPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPo
 	if !ok || refusal(gw) != nil {
 		return p, false
 	}
-	for _, li := range listenersOf(gw) {
+	for _, li := range listenersOf(l, gw) {
 		if li.udp && li.port == port && li.usable() {
 			return model.GatewayPort{Gateway: gateway, Port: port, UDP: true, Sections: []model.GatewaySection{li.section(gw, nil)}}, true
 		}
@@ -131,8 +131,8 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 	if !ok || refusal(gw) != nil {
 		return t, false
 	}
-	all := slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || li.port != on.Port || li.udp != on.UDP })
-	i := slices.IndexFunc(all, func(li listener) bool { return li.bytes && li.name == section })
+	all := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || li.port != on.Port || li.udp != on.UDP })
+	i := slices.IndexFunc(all, func(li listener) bool { return li.bytes && li.id == section })
 	if i < 0 {
 		return t, false
 	}

@@ -29,6 +29,7 @@ type world struct {
 	secrets    []source.TLS
 	classes    []*gwapiv1.GatewayClass
 	gateways   []*gwapiv1.Gateway
+	sets       []*gwapiv1.ListenerSet
 	http       []*gwapiv1.HTTPRoute
 	grpc       []*gwapiv1.GRPCRoute
 	tls        []*gwapiv1.TLSRoute
@@ -94,6 +95,8 @@ func (w *world) add(doc []byte, decode decoder) error {
 		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })
 	case "Gateway":
 		return one(doc, decode, func(g *gwapiv1.Gateway) { w.gateways = append(w.gateways, g) })
+	case "ListenerSet":
+		return one(doc, decode, func(s *gwapiv1.ListenerSet) { w.sets = append(w.sets, s) })
 	case "HTTPRoute":
 		return one(doc, decode, func(r *gwapiv1.HTTPRoute) { w.http = append(w.http, r) })
 	case "GRPCRoute":
@@ -125,6 +128,7 @@ func (w *world) shuffled(seed uint64) *world {
 	out := *w
 	out.asked = map[string]bool{}
 	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
+	out.sets = mix(r, w.sets)
 	out.tls, out.tcp, out.udp = mix(r, w.tls), mix(r, w.tcp), mix(r, w.udp)
 	return &out
 }
@@ -166,6 +170,19 @@ func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
 func (w *world) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
 	w.asked["Gateway "+k.String()] = true
 	return find(w.gateways, func(g *gwapiv1.Gateway) bool { return g.Namespace == k.Namespace && g.Name == k.Name })
+}
+
+func (w *world) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
+	w.asked["ListenerSets "+gateway.String()] = true
+	return slices.DeleteFunc(slices.Clone(w.sets), func(s *gwapiv1.ListenerSet) bool {
+		of, ok := gatewayapi.ListenerSetGateway(s)
+		return !ok || of != gateway
+	})
+}
+
+func (w *world) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
+	w.asked["ListenerSet "+k.String()] = true
+	return find(w.sets, func(s *gwapiv1.ListenerSet) bool { return s.Namespace == k.Namespace && s.Name == k.Name })
 }
 
 func (w *world) OurClass(name string) bool {
@@ -254,10 +271,16 @@ type gatewayStatus struct {
 	gatewayapi.GatewayVerdict
 }
 
+type listenerSetStatus struct {
+	ListenerSet string
+	gatewayapi.ListenerSetVerdict
+}
+
 // verdicts is everything that is told to users.
 type verdicts struct {
 	Routes   []routeStatus
 	Gateways []gatewayStatus
+	Sets     []listenerSetStatus `json:",omitempty"`
 }
 
 // evaluate calls every function of the package for every key. Its order is that of names.
@@ -304,6 +327,11 @@ func (w *world) evaluate() (out output, told verdicts) {
 			told.Gateways = append(told.Gateways, gatewayStatus{k.String(), v})
 		}
 	}
+	for _, s := range sorted(w.sets, func(s *gwapiv1.ListenerSet) string { return s.Namespace + "/" + s.Name }) {
+		if v, ok := gatewayapi.ListenerSetStatus(w, s); ok {
+			told.Sets = append(told.Sets, listenerSetStatus{s.Namespace + "/" + s.Name, v})
+		}
+	}
 	for _, r := range sorted(w.http, func(r *gwapiv1.HTTPRoute) string { return r.Namespace + "/" + r.Name }) {
 		told.Routes = append(told.Routes, routeStatus{"HTTPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.HTTPRouteParents(w, r)})
 	}
@@ -343,6 +371,10 @@ func (w *world) distinct() {
 	w.gateways = unique(w.gateways, func(g *gwapiv1.Gateway) string { return id(g.Namespace, g.Name) })
 	for _, g := range w.gateways {
 		g.Spec.Listeners = unique(g.Spec.Listeners, func(l gwapiv1.Listener) string { return string(l.Name) })
+	}
+	w.sets = unique(w.sets, func(s *gwapiv1.ListenerSet) string { return id(s.Namespace, s.Name) })
+	for _, s := range w.sets {
+		s.Spec.Listeners = unique(s.Spec.Listeners, func(l gwapiv1.ListenerEntry) string { return string(l.Name) })
 	}
 	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
 	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })

@@ -16,6 +16,7 @@ type Result struct {
 	Resources []xds.Change
 	Routes    []incr.Change[model.Object, status.RouteVerdict]
 	Gateways  []incr.Change[model.Key, status.GatewayVerdict]
+	Sets      []incr.Change[model.Key, status.ListenerSetVerdict]
 }
 
 // Inputs beside the cluster's objects. Nil leaves a value as it is.
@@ -49,6 +50,7 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 		}
 		out.Routes = append(out.Routes, g.verdicts.routes.Changes()...)
 		out.Gateways = append(out.Gateways, g.verdicts.gateways.Changes()...)
+		out.Sets = append(out.Sets, g.verdicts.sets.Changes()...)
 	})
 	return out
 }
@@ -69,6 +71,8 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.classes, e.Key.Name, e.Object)
 	case source.Gateway:
 		put(g.in.gateways, e.Key, e.Object)
+	case source.ListenerSet:
+		put(g.in.listenerSets, e.Key, e.Object)
 	case source.HTTPRoute:
 		put(g.in.httpRoutes, e.Key, e.Object)
 	case source.GRPCRoute:

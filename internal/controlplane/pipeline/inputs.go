@@ -21,27 +21,29 @@ type one struct{}
 
 // inputs are what the graph is computed from.
 type inputs struct {
-	settings   *incr.Collection[one, model.Settings]
-	roots      *incr.Collection[one, string] // PEM
-	services   *incr.Collection[model.Key, model.Service]
-	slices     *incr.Collection[model.Key, model.Slice]
-	workloads  *incr.Collection[model.Key, model.Workload]
-	namespaces *incr.Collection[string, model.Namespace]
-	secrets    *incr.Collection[model.Key, source.TLS]
-	classes    *incr.Collection[string, *gwapiv1.GatewayClass]
-	gateways   *incr.Collection[model.Key, *gwapiv1.Gateway]
-	httpRoutes *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
-	grpcRoutes *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
-	tlsRoutes  *incr.Collection[model.Key, *gwapiv1.TLSRoute]
-	tcpRoutes  *incr.Collection[model.Key, *gwapiv1.TCPRoute]
-	udpRoutes  *incr.Collection[model.Key, *gwapiv1.UDPRoute]
-	grants     *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+	settings     *incr.Collection[one, model.Settings]
+	roots        *incr.Collection[one, string] // PEM
+	services     *incr.Collection[model.Key, model.Service]
+	slices       *incr.Collection[model.Key, model.Slice]
+	workloads    *incr.Collection[model.Key, model.Workload]
+	namespaces   *incr.Collection[string, model.Namespace]
+	secrets      *incr.Collection[model.Key, source.TLS]
+	classes      *incr.Collection[string, *gwapiv1.GatewayClass]
+	gateways     *incr.Collection[model.Key, *gwapiv1.Gateway]
+	listenerSets *incr.Collection[model.Key, *gwapiv1.ListenerSet]
+	httpRoutes   *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
+	grpcRoutes   *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
+	tlsRoutes    *incr.Collection[model.Key, *gwapiv1.TLSRoute]
+	tcpRoutes    *incr.Collection[model.Key, *gwapiv1.TCPRoute]
+	udpRoutes    *incr.Collection[model.Key, *gwapiv1.UDPRoute]
+	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 }
 
 // indexes are how the graph finds inputs by what they refer to.
 type indexes struct {
 	slicesByService  *incr.Index[model.Key, model.Key, model.Slice]
 	meshedNamespaces *incr.Index[bool, string, model.Namespace]
+	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
 	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
 	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
 	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
@@ -65,21 +67,22 @@ func sameSpec[T metav1.Object](a, b T) bool {
 
 func newInputs(e *incr.Engine) inputs {
 	return inputs{
-		settings:   incr.NewInput[one](e, "settings", same[model.Settings]),
-		roots:      incr.NewInput[one](e, "roots", same[string]),
-		services:   incr.NewInput[model.Key](e, "services", same[model.Service]),
-		slices:     incr.NewInput[model.Key](e, "slices", same[model.Slice]),
-		workloads:  incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
-		namespaces: incr.NewInput[string](e, "namespaces", same[model.Namespace]),
-		secrets:    incr.NewInput[model.Key](e, "secrets", same[source.TLS]),
-		classes:    incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
-		gateways:   incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
-		httpRoutes: incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
-		grpcRoutes: incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
-		tlsRoutes:  incr.NewInput[model.Key](e, "tls routes", sameSpec[*gwapiv1.TLSRoute]),
-		tcpRoutes:  incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
-		udpRoutes:  incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
-		grants:     incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+		settings:     incr.NewInput[one](e, "settings", same[model.Settings]),
+		roots:        incr.NewInput[one](e, "roots", same[string]),
+		services:     incr.NewInput[model.Key](e, "services", same[model.Service]),
+		slices:       incr.NewInput[model.Key](e, "slices", same[model.Slice]),
+		workloads:    incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
+		namespaces:   incr.NewInput[string](e, "namespaces", same[model.Namespace]),
+		secrets:      incr.NewInput[model.Key](e, "secrets", same[source.TLS]),
+		classes:      incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
+		gateways:     incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
+		listenerSets: incr.NewInput[model.Key](e, "listener sets", sameSpec[*gwapiv1.ListenerSet]),
+		httpRoutes:   incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
+		grpcRoutes:   incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
+		tlsRoutes:    incr.NewInput[model.Key](e, "tls routes", sameSpec[*gwapiv1.TLSRoute]),
+		tcpRoutes:    incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
+		udpRoutes:    incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
+		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
 	}
 }
 
@@ -88,6 +91,12 @@ func newIndexes(in inputs) indexes {
 		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
 		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(_ string, n model.Namespace) []bool {
 			return []bool{n.Meshed}
+		}),
+		setsByGateway: incr.NewIndex(in.listenerSets, byKey, func(_ model.Key, s *gwapiv1.ListenerSet) []model.Key {
+			if gw, ok := gatewayapi.ListenerSetGateway(s); ok {
+				return []model.Key{gw}
+			}
+			return nil
 		}),
 		httpByParent: incr.NewIndex(in.httpRoutes, byKey, func(k model.Key, r *gwapiv1.HTTPRoute) []model.Object {
 			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)

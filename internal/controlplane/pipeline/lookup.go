@@ -41,6 +41,14 @@ func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
 	return incr.Get(l.r, l.in.gateways, k)
 }
 
+func (l lookup) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
+	return bucket(l.r, l.ix.setsByGateway, gateway)
+}
+
+func (l lookup) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
+	return incr.Get(l.r, l.in.listenerSets, k)
+}
+
 func (l lookup) OurClass(name string) bool {
 	c, ok := incr.Get(l.r, l.in.classes, name)
 	return ok && string(c.Spec.ControllerName) == names.ControllerName

@@ -20,6 +20,7 @@ import (
 type verdicts struct {
 	routes   *incr.Collection[model.Object, status.RouteVerdict]
 	gateways *incr.Collection[model.Key, status.GatewayVerdict]
+	sets     *incr.Collection[model.Key, status.ListenerSetVerdict]
 }
 
 func (g *Graph) buildVerdicts() {
@@ -67,15 +68,27 @@ func (g *Graph) buildVerdicts() {
 			if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: k.Namespace, Name: names.GatewayResource(k.Name)}); ok {
 				out.Addresses = svc.LoadBalancer
 			}
-			var ports []model.GatewayPort
-			incr.Lookup(r, g.gateways.byGateway, k, func(_ portOf, p model.GatewayPort) {
-				ports = append(ports, p)
-				out.Need.Lead = append(out.Need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
-			})
-			out.Need.Generation = gw.Generation
-			out.Need.Config = model.Hash(envoy.Revision, ports)
+			out.Need = g.gatewayNeeds(r, k, gw.Generation)
 			emit(k, out)
 		})
+	g.verdicts.sets = incr.Derive(e, "listener set verdicts", g.in.listenerSets, same[status.ListenerSetVerdict],
+		func(r *incr.Reader, k model.Key, set *gwapiv1.ListenerSet, emit func(model.Key, status.ListenerSetVerdict)) {
+			if v, ok := gatewayapi.ListenerSetStatus(g.lookup(r), set); ok {
+				emit(k, status.ListenerSetVerdict{Generation: set.Generation, ListenerSetVerdict: v, Need: g.gatewayNeeds(r, v.Gateway, set.Generation)})
+			}
+		})
+}
+
+// gatewayNeeds is what proxies must have acknowledged of a Gateway's ports for an object of that generation.
+func (g *Graph) gatewayNeeds(r *incr.Reader, gateway model.Key, generation int64) status.Requirement {
+	need := status.Requirement{Generation: generation}
+	var ports []model.GatewayPort
+	incr.Lookup(r, g.gateways.byGateway, gateway, func(_ portOf, p model.GatewayPort) {
+		ports = append(ports, p)
+		need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
+	})
+	need.Config = model.Hash(envoy.Revision, ports)
+	return need
 }
 
 // routeVerdict finds the tables that carry the route's rules for each parent: with these and the

@@ -18,6 +18,7 @@ const (
 	TLSSecret      Kind = "Secret"         // TLS, for Secrets of type kubernetes.io/tls
 	GatewayClass   Kind = "GatewayClass"   // *gwapiv1.GatewayClass
 	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
+	ListenerSet    Kind = "ListenerSet"    // *gwapiv1.ListenerSet
 	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
 	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
 	TLSRoute       Kind = "TLSRoute"       // *gwapiv1.TLSRoute
@@ -43,5 +44,5 @@ type TLS struct {
 
 // Kinds are all kinds in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant}
+	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant}
 }

@@ -72,6 +72,10 @@ func feeds() []feed {
 			crd: gatewayCRD("gateways"), version: "v1", convert: keep(func(g *gwapiv1.Gateway) { g.Status = gwapiv1.GatewayStatus{} }),
 		},
 		{
+			kind: ListenerSet, object: &gwapiv1.ListenerSet{}, list: func() client.ObjectList { return &gwapiv1.ListenerSetList{} },
+			crd: gatewayCRD("listenersets"), version: "v1", convert: keep(func(s *gwapiv1.ListenerSet) { s.Status = gwapiv1.ListenerSetStatus{} }),
+		},
+		{
 			kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
 			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} }),
 		},

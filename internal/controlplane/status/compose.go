@@ -80,6 +80,7 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 	for _, c := range conditions {
 		apimeta.SetStatusCondition(&out.Conditions, c)
 	}
+	out.AttachedListenerSets = v.ListenerSets
 	out.Addresses = nil
 	for _, a := range v.Addresses {
 		kind := addressType(a)

@@ -36,6 +36,7 @@ type Writer struct {
 	mu       sync.Mutex // guards all below
 	routes   map[model.Object]RouteVerdict
 	gateways map[model.Key]GatewayVerdict
+	sets     map[model.Key]ListenerSetVerdict
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
@@ -46,7 +47,7 @@ type Writer struct {
 // NewWriter returns a Writer that knows of nothing yet.
 func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
-		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{},
+		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
 		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
@@ -74,6 +75,18 @@ func (w *Writer) Gateway(k model.Key, v *GatewayVerdict) {
 		w.gateways[k] = *v
 	}
 	w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+}
+
+// ListenerSet sets the verdict on a ListenerSet; nil forgets it.
+func (w *Writer) ListenerSet(k model.Key, v *ListenerSetVerdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v == nil {
+		delete(w.sets, k)
+	} else {
+		w.sets[k] = *v
+	}
+	w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
 }
 
 // Progress takes in what a replica reports.
@@ -146,6 +159,9 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 	for k := range w.gateways {
 		w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+	}
+	for k := range w.sets {
+		w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
 	}
 	w.mu.Unlock()
 	for ctx.Err() == nil {
@@ -240,6 +256,8 @@ func (w *Writer) write(ctx context.Context, id model.Object) error {
 		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
 	case gatewayapi.KindGateway:
 		return w.writeGateway(ctx, id)
+	case gatewayapi.KindListenerSet:
+		return w.writeListenerSet(ctx, id)
 	}
 	return fmt.Errorf("status of kind %q is not written here", id.Kind)
 }

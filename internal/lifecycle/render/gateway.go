@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -28,14 +29,14 @@ const drainMargin = 15
 const MaxGatewayName = 63 - len("-"+names.GatewayClass)
 
 // Gateway are the objects that serve a Gateway: in its namespace, and owned by it, so that they
-// go when it goes. A Gateway without a port to serve has no Service.
-func Gateway(in Input, gw *gwapiv1.Gateway) []Object {
+// go when it goes. A Gateway without a port to serve has no Service. sets are its ListenerSets.
+func Gateway(in Input, gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []Object {
 	g := gateway{Input: in, gw: gw}
 	out := []Object{
 		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: g.meta(), AutomountServiceAccountToken: ptr(false)}),
 		g.deployment(),
 	}
-	if ports := GatewayPorts(gw); len(ports) > 0 {
+	if ports := GatewayPorts(gw, sets...); len(ports) > 0 {
 		out = append(out, g.service(ports))
 	}
 	if g.replicas() > 1 {
@@ -99,10 +100,15 @@ func (g gateway) infrastructure() (labels, annotations map[string]string) {
 func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
 
 // GatewayPorts are the ports of a Gateway's Service: those of its listeners, each once, by number. The
-// same number may be a port for TCP and one for UDP.
-func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
+// same number may be a port for TCP and one for UDP. Of its ListenerSets those listeners count that the
+// control plane has accepted: it alone knows which sets the Gateway lets in and who wins a conflict.
+func GatewayPorts(gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []corev1.ServicePort {
 	var out []corev1.ServicePort
-	for _, l := range gw.Spec.Listeners {
+	listeners := slices.Clone(gw.Spec.Listeners)
+	for i := range sets {
+		listeners = append(listeners, acceptedListeners(&sets[i])...)
+	}
+	for _, l := range listeners {
 		protocol := corev1.ProtocolTCP
 		if l.Protocol == gwapiv1.UDPProtocolType {
 			protocol = corev1.ProtocolUDP
@@ -120,6 +126,21 @@ func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
 	slices.SortFunc(out, func(a, b corev1.ServicePort) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
 	})
+	return out
+}
+
+func acceptedListeners(set *gwapiv1.ListenerSet) []gwapiv1.Listener {
+	if !apimeta.IsStatusConditionTrue(set.Status.Conditions, string(gwapiv1.ListenerSetConditionAccepted)) {
+		return nil
+	}
+	var out []gwapiv1.Listener
+	for _, l := range set.Spec.Listeners {
+		if slices.ContainsFunc(set.Status.Listeners, func(s gwapiv1.ListenerEntryStatus) bool {
+			return s.Name == l.Name && apimeta.IsStatusConditionTrue(s.Conditions, string(gwapiv1.ListenerEntryConditionAccepted))
+		}) {
+			out = append(out, gwapiv1.Listener(l))
+		}
+	}
 	return out
 }
 
