@@ -80,6 +80,13 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.writer.Gateway(k, &v)
 		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
 	}
+	for _, ch := range out.Policies {
+		if ch.Deleted {
+			f.writer.Policy(ch.Key, nil)
+			continue
+		}
+		f.writer.Policy(ch.Key, &ch.New)
+	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
 	if roots != nil {
@@ -129,6 +136,8 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 		f.refresh(e, gatewayapi.KindHTTPRoute)
 	case source.Gateway:
 		f.refresh(e, gatewayapi.KindGateway)
+	case source.BackendTLSPolicy:
+		f.refresh(e, gatewayapi.KindBackendTLSPolicy)
 	}
 }
 

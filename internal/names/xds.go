@@ -25,15 +25,27 @@ const (
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
 // Node and Consumer are the closed variants: Node where internalTrafficPolicy is Local, Consumer
 // where routes of another namespace replace the producer's (GEP-1294). At most one is set.
+//
+// Clusters and their endpoints have two more: TLS where the proxy begins TLS of its own with the
+// endpoints (BackendTLSPolicy), alone or with Node, and Gateway where it also shows the client
+// certificate of the Gateway GatewayNamespace/Gateway, alone.
 type Out struct {
-	Namespace, Service string
-	Port               uint16
-	Node, Consumer     string
+	Namespace, Service        string
+	Port                      uint16
+	Node, Consumer            string
+	TLS                       bool
+	GatewayNamespace, Gateway string
 }
 
-// String spells out/NS/SVC/PORT[/node/NODE|/consumer/NS].
+// String spells out/NS/SVC/PORT[/tls][/node/NODE|/consumer/NS|/gateway/NS/GATEWAY].
 func (o Out) String() string {
 	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
+	if o.Gateway != "" {
+		return s + "/gateway/" + o.GatewayNamespace + "/" + o.Gateway
+	}
+	if o.TLS {
+		s += "/tls"
+	}
 	if o.Node != "" {
 		s += "/node/" + o.Node
 	}
@@ -46,7 +58,7 @@ func (o Out) String() string {
 // ParseOut reads what Out.String writes.
 func ParseOut(name string) (Out, error) {
 	p := strings.Split(name, "/")
-	if len(p) != 4 && len(p) != 6 || p[0] != "out" {
+	if len(p) < 4 || p[0] != "out" {
 		return Out{}, fmt.Errorf("%q is not out/NAMESPACE/SERVICE/PORT", name)
 	}
 	port, err := strconv.ParseUint(p[3], 10, 16)
@@ -54,15 +66,20 @@ func ParseOut(name string) (Out, error) {
 		return Out{}, fmt.Errorf("%q: port: %w", name, err)
 	}
 	o := Out{Namespace: p[1], Service: p[2], Port: uint16(port)}
-	if len(p) == 6 {
-		switch p[4] {
-		case "node":
-			o.Node = p[5]
-		case "consumer":
-			o.Consumer = p[5]
-		default:
-			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[4])
-		}
+	rest := p[4:]
+	if len(rest) > 0 && rest[0] == "tls" {
+		o.TLS, rest = true, rest[1:]
+	}
+	switch {
+	case len(rest) == 0:
+	case len(rest) == 2 && rest[0] == "node":
+		o.Node = rest[1]
+	case len(rest) == 2 && rest[0] == "consumer" && !o.TLS:
+		o.Consumer = rest[1]
+	case len(rest) == 3 && rest[0] == "gateway" && !o.TLS:
+		o.GatewayNamespace, o.Gateway = rest[1], rest[2]
+	default:
+		return Out{}, fmt.Errorf("%q: unknown variant %q", name, strings.Join(p[4:], "/"))
 	}
 	return o, nil
 }
@@ -108,6 +125,18 @@ func SAN(namespace, service string) string { return "san/" + namespace + "/" + s
 // of the name so that the right to ask for it follows from name and principal alone.
 func GatewayTLS(namespace, gateway, secretNamespace, secret string) string {
 	return fmt.Sprintf("tls/%s/%s/%s/%s", namespace, gateway, secretNamespace, secret)
+}
+
+// BackendCA names the Secret with the authorities that a BackendTLSPolicy trusts to certify the
+// endpoints of a Service port.
+func BackendCA(namespace, service string, port uint16) string {
+	return fmt.Sprintf("ca/%s/%s/%d", namespace, service, port)
+}
+
+// GatewayClients names the Secret with which the HTTPS listeners of a Gateway's port check the
+// certificates of clients.
+func GatewayClients(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("clients/%s/%s/%d", namespace, gateway, port)
 }
 
 // ScopeSidecar names a pod's own scope (protocol.Scope).

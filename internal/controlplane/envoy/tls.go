@@ -57,8 +57,15 @@ func fromPeer(alpn ...string) *corev3.TransportSocket {
 	})
 }
 
+// clients is how a gateway checks certificates of clients: with the named validation context.
+type clients struct {
+	secret   string
+	optional bool
+}
+
 // fromWorld is how a gateway takes TLS connections: TLS 1.2 or 1.3 with the listener's certificates.
-func fromWorld(secrets []string) *corev3.TransportSocket {
+// check is nil where clients need no certificate.
+func fromWorld(secrets []string, check *clients) *corev3.TransportSocket {
 	c := &tlsv3.DownstreamTlsContext{
 		CommonTlsContext: &tlsv3.CommonTlsContext{
 			TlsParams: &tlsv3.TlsParameters{
@@ -70,6 +77,15 @@ func fromWorld(secrets []string) *corev3.TransportSocket {
 	}
 	for _, s := range secrets {
 		c.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(c.CommonTlsContext.TlsCertificateSdsSecretConfigs, sds(s))
+	}
+	if check != nil {
+		c.RequireClientCertificate = wrapperspb.Bool(!check.optional)
+		c.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+			ValidationContextSdsSecretConfig: sds(check.secret),
+		}
+		// No resumption: a resumed session would skip the check, also against authorities that were changed meanwhile.
+		c.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+		c.DisableStatefulSessionResumption = true
 	}
 	return tlsSocket(c)
 }

@@ -73,8 +73,9 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 		}
 		p.TLS = true
 		certs, _ := certificates(l, gw, &li)
-		if len(certs) > 0 {
-			p.Sections = append(p.Sections, model.GatewaySection{Name: li.name, Hostname: li.hostname, Certificates: certs, Table: li.table(gw)})
+		clients, _, asked := clientValidation(l, gw, &li)
+		if len(certs) > 0 && (clients != nil || !asked) {
+			p.Sections = append(p.Sections, model.GatewaySection{Name: li.name, Hostname: li.hostname, Certificates: certs, Clients: clients, Table: li.table(gw)})
 		}
 	}
 	return p, len(p.Sections) > 0
@@ -132,7 +133,11 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 		return t, false
 	}
 	t.Name = own[0].table(gw)
-	t.Hosts = site{l: l, port: port}.hosts(gw, own, all)
+	s := site{l: l, port: port}
+	if _, ok := ClientCertificate(l, gateway); ok {
+		s.certificate = gateway
+	}
+	t.Hosts = s.hosts(gw, own, all)
 	return t, true
 }
 
@@ -215,8 +220,14 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good := 0
-	for _, li := range listenersOf(gw) {
+	overlaps := overlapping(listenersOf(gw))
+	for i, li := range listenersOf(gw) {
 		certs, problems := certificates(l, gw, &li)
+		clients, badClients, asked := clientValidation(l, gw, &li)
+		problems = append(problems, badClients...)
+		if asked && clients == nil && li.accepted.ok {
+			li.accepted = noAuthority()
+		}
 		if len(li.badKinds) > 0 {
 			problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only HTTPRoute and GRPCRoute"})
 		}
@@ -231,7 +242,11 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		if refused == nil && li.usable() && (!li.tls || len(certs) > 0) {
 			v.Serving = append(v.Serving, li.name)
 		}
-		v.Listeners = append(v.Listeners, li.status(gw, attached, problems))
+		st := li.status(gw, attached, problems)
+		if overlaps[i] != nil {
+			st.Conditions = append(st.Conditions, overlaps[i].condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), gw.Generation))
+		}
+		v.Listeners = append(v.Listeners, st)
 	}
 	accepted := finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
 	switch {
@@ -242,7 +257,11 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	}
 	v.Conditions = []metav1.Condition{
 		accepted.condition(string(gwapiv1.GatewayConditionAccepted), gw.Generation),
-		gatewayRefs(gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+		gatewayRefs(l, gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+	}
+	if field, insecure := insecureClients(gw); insecure {
+		f := finding{true, string(gwapiv1.GatewayReasonConfigurationChanged), field + ": clients are served whether or not they show a good certificate; only the backends can refuse them"}
+		v.Conditions = append(v.Conditions, f.condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
 	}
 	return v, true
 }
@@ -259,9 +278,9 @@ func unheeded(gw *gwapiv1.Gateway) string {
 	return out
 }
 
-func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
-	if gw.Spec.TLS != nil && gw.Spec.TLS.Backend != nil && gw.Spec.TLS.Backend.ClientCertificateRef != nil {
-		return finding{false, string(gwapiv1.GatewayReasonInvalidClientCertificateRef), "spec.tls.backend.clientCertificateRef: is not supported and has no effect"}
+func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) finding {
+	if _, why := clientCertificate(l, gw); why != nil {
+		return finding{false, why.reason, why.text}
 	}
 	if len(unresolved) > 0 {
 		return finding{false, string(gwapiv1.GatewayReasonListenersNotResolved), "Listeners with references that are not resolved: " + list(unresolved) + "; see their conditions"}

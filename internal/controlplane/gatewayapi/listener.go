@@ -78,9 +78,6 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 		if spec.TLS != nil && len(spec.TLS.Options) > 0 {
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.options", "none is supported")
 		}
-		if validatesClients(gw, spec.Port) {
-			no(gwapiv1.ListenerReasonUnsupportedValue, "", "the validation of client certificates in spec.tls.frontend is not supported")
-		}
 	}
 	if !unknownProtocol(&li) {
 		li.readKinds()
@@ -89,20 +86,6 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 		no(gwapiv1.ListenerReasonUnsupportedValue, ".allowedRoutes.namespaces", "%s", problem)
 	}
 	return li
-}
-
-// validatesClients: serving such a listener without the validation would open what was to be closed.
-func validatesClients(gw *gwapiv1.Gateway, port gwapiv1.PortNumber) bool {
-	if gw.Spec.TLS == nil || gw.Spec.TLS.Frontend == nil {
-		return false
-	}
-	f := gw.Spec.TLS.Frontend
-	for _, p := range f.PerPort {
-		if p.Port == port {
-			return p.TLS.Validation != nil
-		}
-	}
-	return f.Default.Validation != nil
 }
 
 // readKinds: without kinds all that fit the protocol may attach.

@@ -29,6 +29,11 @@ type Backend struct {
 	Affinity bool
 	// Direct: the cluster goes to the original destination, one pod of a headless Service.
 	Direct bool
+	// Via is the variant, and TLS how it is spoken where Via.TLS is set. ClientCertificate is the Secret
+	// of Via.Gateway.
+	Via               Via         `json:",omitzero"`
+	TLS               *BackendTLS `json:",omitzero"`
+	ClientCertificate Key         `json:",omitzero"`
 }
 
 // Endpoints become a ClusterLoadAssignment. Sorted by address.
@@ -36,6 +41,7 @@ type Endpoints struct {
 	Key  PortKey
 	Node string
 	List []Endpoint
+	Via  Via `json:",omitzero"`
 }
 
 // Endpoint is one address of a backend.

@@ -137,6 +137,7 @@ type PathRewrite struct {
 type Mirror struct {
 	Backend                PortKey
 	Numerator, Denominator uint32
+	Via                    Via `json:",omitzero"`
 }
 
 // WeightedBackend is a share of the requests.
@@ -144,6 +145,7 @@ type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
 	Node            string
+	Via             Via `json:",omitzero"`
 	Weight          uint32
 	Invalid         bool // this share is answered with 500
 	RequestHeaders  HeaderMods
@@ -168,24 +170,36 @@ func (t RouteTable) Backends(from Object) []BackendName {
 			}
 			for _, b := range r.Backends {
 				if !b.Invalid {
-					out = append(out, BackendName{b.Backend, b.Node})
+					out = append(out, BackendName{b.Backend, b.Node, b.Via})
 				}
 			}
 			for _, m := range r.Mirrors {
-				out = append(out, BackendName{m.Backend, ""})
+				out = append(out, BackendName{m.Backend, "", m.Via})
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b BackendName) int {
-		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.Node, b.Node))
+		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.Node, b.Node),
+			compareVia(a.Via, b.Via))
 	})
 	return slices.Compact(out)
+}
+
+func compareVia(a, b Via) int {
+	switch {
+	case a.TLS == b.TLS:
+		return compareKeys(a.Gateway, b.Gateway)
+	case b.TLS:
+		return -1
+	}
+	return 1
 }
 
 // BackendName names a Backend.
 type BackendName struct {
 	Key  PortKey
 	Node string
+	Via  Via
 }
 
 // From returns the rules that come from a route, in order.

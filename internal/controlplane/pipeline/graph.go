@@ -38,6 +38,9 @@ type services struct {
 	endpoints *incr.Collection[string, model.Endpoints] // by xDS name
 	peers     *incr.Collection[model.Key, model.Peers]
 
+	originations *incr.Collection[model.PortKey, origination] // ports with a BackendTLSPolicy
+	authorities  *incr.Collection[model.PortKey, model.BackendCA]
+
 	frontendsByNamespace *incr.Index[string, string, model.Frontend]
 	frontendsByNode      *incr.Index[string, string, model.Frontend]
 	frontendsByConsumer  *incr.Index[string, string, model.Frontend]
@@ -51,6 +54,9 @@ type gateways struct {
 	tables    *incr.Collection[string, model.RouteTable]
 	reach     *incr.Collection[string, []string] // table -> clusters
 	secrets   *incr.Collection[secretOf, model.TLSSecret]
+	clients   *incr.Collection[portOf, model.GatewayClients]
+	backends  *incr.Collection[string, model.Backend]   // with the Gateway's client certificate
+	endpoints *incr.Collection[string, model.Endpoints] // of the same
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
 	tablesByGateway *incr.Index[model.Key, string, []string]

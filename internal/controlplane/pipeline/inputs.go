@@ -33,6 +33,8 @@ type inputs struct {
 	httpRoutes *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
 	grpcRoutes *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
 	grants     *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+	bundles    *incr.Collection[model.Key, source.CABundle]
+	policies   *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // indexes are how the graph finds inputs by what they refer to.
@@ -44,6 +46,7 @@ type indexes struct {
 	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
 	grpcByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.GRPCRoute]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+	policiesByTarget *incr.Index[model.Key, model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // same compares values of the model.
@@ -68,6 +71,8 @@ func newInputs(e *incr.Engine) inputs {
 		httpRoutes: incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
 		grpcRoutes: incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
 		grants:     incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+		bundles:    incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
+		policies:   incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
 	}
 }
 
@@ -90,6 +95,9 @@ func newIndexes(in inputs) indexes {
 			return gatewayapi.GRPCRouteBackends(r)
 		}),
 		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
+			return gatewayapi.BackendTLSTargets(p)
+		}),
 	}
 }
 

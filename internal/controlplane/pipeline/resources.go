@@ -22,6 +22,10 @@ func (g *Graph) buildResources() {
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
 	publish(g, "gateway listener resources", gw.ports, envoy.GatewayListener)
 	publish(g, "gateway route resources", gw.tables, envoy.Routes)
+	publish(g, "authority resources", s.authorities, envoy.BackendCA)
+	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
+	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)
+	publish(g, "gateway endpoint resources", gw.endpoints, envoy.Endpoints)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)
 	}

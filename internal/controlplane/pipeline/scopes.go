@@ -126,7 +126,7 @@ func (g *Graph) namespaceScope(r *incr.Reader, ns, consumer string) model.Scope 
 func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f model.Frontend) {
 	sc.Listeners = append(sc.Listeners, name)
 	for _, b := range f.Backends {
-		sc.Clusters = append(sc.Clusters, clusterOf(b.Backend, b.Node))
+		sc.Clusters = append(sc.Clusters, clusterOf(model.BackendName{Key: b.Backend, Node: b.Node, Via: b.Via}))
 	}
 	g.addReach(r, sc, name)
 }
@@ -145,9 +145,8 @@ func (g *Graph) buildReach(name string, tables *incr.Collection[string, model.Ro
 		func(r *incr.Reader, k string, t model.RouteTable, emit func(string, []string)) {
 			var out []string
 			for _, b := range t.Backends(model.Object{}) {
-				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.present, c); ok {
-					out = append(out, c)
+				if g.exists(r, b) {
+					out = append(out, clusterOf(b))
 				}
 			}
 			emit(k, out)
@@ -169,8 +168,19 @@ func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySett
 	return p
 }
 
-func clusterOf(k model.PortKey, node string) string {
-	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+func clusterOf(b model.BackendName) string {
+	return names.Out{
+		Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, Node: b.Node,
+		TLS: b.Via.TLS, GatewayNamespace: b.Via.Gateway.Namespace, Gateway: b.Via.Gateway.Name,
+	}.String()
+}
+
+// exists tells whether there is a cluster for a backend. A Gateway's own variant is made where it is
+// named, of the one without its certificate.
+func (g *Graph) exists(r *incr.Reader, b model.BackendName) bool {
+	b.Via.Gateway = model.Key{}
+	_, ok := incr.Get(r, g.services.present, clusterOf(b))
+	return ok
 }
 
 func tidy(sc model.Scope) model.Scope {

@@ -184,11 +184,18 @@ func (f frontend) onNode(node string) frontend {
 
 func (g *Graph) buildBackends() {
 	e, s := &g.engine, &g.services
+	g.buildBackendTLS()
 	s.endpoints = incr.Derive(e, "endpoints", s.resolved, same[model.Endpoints],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
 			for _, p := range v.Ports {
+				_, tls := incr.Get(r, s.originations, model.PortKey{Service: k, Port: p.Port.Port})
 				for _, node := range g.variants(r, k, p.Port.Port) {
-					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), p.On(k, node))
+					list := p.On(k, node)
+					emit(clusterOf(model.BackendName{Key: list.Key, Node: node}), list)
+					if tls {
+						list.Via = model.Via{TLS: true}
+						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, Via: list.Via}), list)
+					}
 				}
 			}
 		})
@@ -200,9 +207,14 @@ func (g *Graph) buildBackends() {
 				if proto, ok := incr.Get(r, s.protocols, b.Key); ok {
 					b.Protocol = proto
 				}
+				o, tls := incr.Get(r, s.originations, b.Key)
 				for _, node := range g.variants(r, k, p.Port.Port) {
 					b.Node = node
-					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), b)
+					emit(clusterOf(model.BackendName{Key: b.Key, Node: node}), b)
+					if tls {
+						v := o.on(b)
+						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, Via: v.Via}), v)
+					}
 				}
 				if svc.Headless {
 					b.Node, b.Direct = "", true

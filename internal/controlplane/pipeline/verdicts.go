@@ -20,6 +20,7 @@ import (
 type verdicts struct {
 	routes   *incr.Collection[model.Object, status.RouteVerdict]
 	gateways *incr.Collection[model.Key, status.GatewayVerdict]
+	policies *incr.Collection[model.Object, status.PolicyVerdict]
 }
 
 func (g *Graph) buildVerdicts() {
@@ -42,6 +43,11 @@ func (g *Graph) buildVerdicts() {
 				}
 			}
 		}, http, grpc)
+	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
+		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
+			emit(id, status.PolicyVerdict{Generation: p.Generation, Ancestors: gatewayapi.BackendTLSPolicyAncestors(g.lookup(r), p)})
+		})
 	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
 		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {
 			v, ok := gatewayapi.GatewayStatus(g.lookup(r), k)
@@ -82,8 +88,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
 			rules = append(rules, t.From(id)...)
 			for _, b := range t.Backends(id) {
-				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.present, c); ok {
+				if c := clusterOf(b); g.exists(r, b) {
 					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
 				}
 			}

@@ -42,18 +42,31 @@ func shared(seg []string) bool {
 func ofServices(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "out":
-		switch {
-		case len(seg) == 4:
-			return true
-		case len(seg) != 6:
-			return false
-		case seg[4] == "node":
-			return seg[5] == p.Node
-		case seg[4] == "consumer":
-			return seg[5] == p.Namespace
-		}
+		return len(seg) >= 4 && ofVariant(p, seg[4:])
 	case "san":
 		return len(seg) == 3
+	case "ca":
+		return len(seg) == 4
+	}
+	return false
+}
+
+// ofVariant: a cluster that begins TLS is everybody's, one with a Gateway's certificate is the Gateway's.
+func ofVariant(p Proxy, variant []string) bool {
+	if len(variant) > 0 && variant[0] == "tls" {
+		if variant = variant[1:]; len(variant) > 0 && variant[0] != "node" {
+			return false
+		}
+	}
+	switch {
+	case len(variant) == 0:
+		return true
+	case len(variant) == 2 && variant[0] == "node":
+		return variant[1] == p.Node
+	case len(variant) == 2 && variant[0] == "consumer":
+		return variant[1] == p.Namespace
+	case len(variant) == 3 && variant[0] == "gateway":
+		return p.Kind == names.KindGateway && p.Gateway != "" && variant[1] == p.Namespace && variant[2] == p.Gateway
 	}
 	return false
 }
@@ -84,6 +97,8 @@ func ofGateway(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "gw":
 		return (len(seg) == 4 || len(seg) == 5) && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "clients":
+		return len(seg) == 4 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "tls":
 		return len(seg) == 5 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "scope":

@@ -21,6 +21,9 @@ const (
 	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
 	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
 	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
+	CAConfigMap    Kind = "ConfigMap"      // CABundle, for ConfigMaps with the key ca.crt
+
+	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
 )
 
 // Event says that an object is now this, or is gone.
@@ -40,5 +43,5 @@ type TLS struct {
 
 // Kinds are all kinds in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}
+	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy}
 }
