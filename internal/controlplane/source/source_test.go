@@ -95,7 +95,7 @@ func at(kind Kind, namespace, name string) place {
 	return place{kind, model.Key{Namespace: namespace, Name: name}}
 }
 
-var gatewayAPI = []resource{{"gatewayclasses", "GatewayClass", false}, {"gateways", "Gateway", true}, {"httproutes", "HTTPRoute", true}, {"grpcroutes", "GRPCRoute", true}}
+var gatewayAPI = []resource{{"gatewayclasses", "GatewayClass", false}, {"gateways", "Gateway", true}, {"httproutes", "HTTPRoute", true}, {"grpcroutes", "GRPCRoute", true}, {"backendtlspolicies", "BackendTLSPolicy", true}}
 
 func installAll(s *apiServer) {
 	s.install("tulle.dev", "v1alpha1", resource{"meshes", "Mesh", false})
@@ -116,6 +116,9 @@ func fill(s *apiServer) {
 	s.put("gateway.networking.k8s.io/v1/httproutes", `{metadata: {namespace: shop, name: r, generation: 1, managedFields: [{manager: kubectl}], annotations: {kubectl.kubernetes.io/last-applied-configuration: x}}, spec: {hostnames: [a.b]}, status: {parents: []}}`)
 	s.put("gateway.networking.k8s.io/v1/grpcroutes", `{metadata: {namespace: shop, name: g}}`)
 	s.put("gateway.networking.k8s.io/v1beta1/referencegrants", `{metadata: {namespace: shop, name: g}, spec: {from: [], to: []}}`)
+	s.put("v1/configmaps", `{metadata: {namespace: shop, name: ca}, data: {ca.crt: ""}}`)
+	s.put("v1/configmaps", `{metadata: {namespace: shop, name: settings}, data: {colour: red}}`)
+	s.put("gateway.networking.k8s.io/v1/backendtlspolicies", `{metadata: {namespace: shop, name: p}, status: {ancestors: []}}`)
 }
 
 // TestFirstBatch: it holds every object of every kind, in order, and only it makes the source synced.
@@ -261,7 +264,7 @@ func TestNotYetDiscovered(t *testing.T) {
 		s.hide("gateway.networking.k8s.io", true)
 	})
 	deadline := time.Now().Add(30 * time.Second)
-	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}) || !asked(server, "customresourcedefinitions/httproutes") {
+	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant, BackendTLSPolicy}) || !asked(server, "customresourcedefinitions/httproutes") {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %v", s.Waiting())
 		}
