@@ -35,8 +35,17 @@ func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", 
 
 func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
 
-// 0.2 is about upgrades; its routes do what 0.1's do.
-func gatewayFeatures02() []string { return gatewayFeatures01() }
+// gatewayFeatures02 are 0.1's and more.
+func gatewayFeatures02() []string {
+	return sorted(append(
+		gatewayFeatures01(),
+		"BackendTLSPolicy",
+		"BackendTLSPolicySANValidation",
+		"GatewayBackendClientCertificate",
+		"GatewayFrontendClientCertificateValidation",
+		"GatewayFrontendClientCertificateValidationInsecureFallback",
+	))
+}
 
 func meshFeatures02() []string { return meshFeatures01() }
 
