@@ -19,7 +19,8 @@ const (
 	InboundTCP   = "std/in-tcp"      // Clusters from the inbound proxy to the application
 	InboundHTTP1 = "std/in-http1"
 	InboundHTTP2 = "std/in-http2"
-	NoBackend    = "std/no-backend" // never exists: the share of an invalid backendRef, answered with 500
+	SystemRoots  = "std/system-roots" // Secret: the authorities that the web trusts
+	NoBackend    = "std/no-backend"   // never exists: the share of an invalid backendRef, answered with 500
 )
 
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.

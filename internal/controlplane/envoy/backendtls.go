@@ -27,6 +27,10 @@ func usable(t *model.BackendTLS) bool {
 // toBackend is how a proxy reaches endpoints without one that speak TLS themselves (BackendTLSPolicy).
 // Without a Gateway's client certificate it shows none: the mesh's identity is nobody else's business.
 func toBackend(b model.Backend, alpn string) *corev3.TransportSocket {
+	authorities := names.BackendCA(b.Key.Service.Namespace, b.Key.Service.Name, b.Key.Port)
+	if b.TLS.System {
+		authorities = names.SystemRoots
+	}
 	c := &tlsv3.CommonTlsContext{
 		TlsParams: &tlsv3.TlsParameters{
 			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
@@ -36,7 +40,7 @@ func toBackend(b model.Backend, alpn string) *corev3.TransportSocket {
 		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: altNames(b.TLS.Names)},
-				ValidationContextSdsSecretConfig: sds(names.BackendCA(b.Key.Service.Namespace, b.Key.Service.Name, b.Key.Port)),
+				ValidationContextSdsSecretConfig: sds(authorities),
 			},
 		},
 	}
@@ -79,6 +83,11 @@ func altNames(list []model.AltName) []*tlsv3.SubjectAltNameMatcher {
 // BackendCA makes the Secret with the authorities for the endpoints of a Service port.
 func BackendCA(c model.BackendCA) Resource {
 	return authorities(names.BackendCA(c.Key.Service.Namespace, c.Key.Service.Name, c.Key.Port), &tlsv3.CertificateValidationContext{}, c.Certificates)
+}
+
+// SystemRoots makes the Secret with the authorities that the web trusts, as PEM.
+func SystemRoots(certificates string) Resource {
+	return authorities(names.SystemRoots, &tlsv3.CertificateValidationContext{}, certificates)
 }
 
 // GatewayClients makes the Secret with which the HTTPS listeners of a Gateway's port check clients.

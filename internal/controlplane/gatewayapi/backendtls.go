@@ -125,11 +125,14 @@ func judge(l Lookup, p *gwapiv1.BackendTLSPolicy) (tls model.BackendTLS, accepte
 		return no(gwapiv1.PolicyReasonInvalid, "spec.targetRefs: only one target is supported; write a policy for each")
 	case len(p.Spec.Options) > 0:
 		return no(gwapiv1.PolicyReasonInvalid, "spec.options: none is supported")
+	case wellKnown != "" && len(v.CACertificateRefs) == 0 && wellKnown != string(gwapiv1.WellKnownCACertificatesSystem):
+		return no(gwapiv1.PolicyReasonInvalid, "spec.validation.wellKnownCACertificates: %q is not supported, only System", wellKnown)
 	case wellKnown != "" && len(v.CACertificateRefs) == 0:
-		return no(gwapiv1.PolicyReasonInvalid, "spec.validation.wellKnownCACertificates: %q is not supported; put the certificates into a ConfigMap and name it in caCertificateRefs", wellKnown)
+		tls.System = true
 	case len(tls.Authorities) == 0:
 		return no(gwapiv1.BackendTLSPolicyReasonNoValidCACertificate, "spec.validation.caCertificateRefs: none can be used; condition ResolvedRefs says why. Requests to the target are answered with 503")
-	case v.Hostname == "" || len(v.Hostname) > maxServerName:
+	}
+	if v.Hostname == "" || len(v.Hostname) > maxServerName {
 		return no(gwapiv1.PolicyReasonInvalid, "spec.validation.hostname: must be a DNS name")
 	}
 	tls.Hostname = string(v.Hostname)

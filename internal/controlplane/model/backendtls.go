@@ -21,7 +21,9 @@ type BackendTLS struct {
 	Hostname string
 	// Names are those of which the certificate must carry one; never empty.
 	Names []AltName
-	// Authorities are the ConfigMaps with the certificates to trust, never empty.
+	// System: the authorities that the web trusts (wellKnownCACertificates). Else Authorities are the
+	// ConfigMaps with the certificates to trust, never empty.
+	System      bool `json:",omitzero"`
 	Authorities []Key
 }
 

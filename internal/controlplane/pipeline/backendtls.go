@@ -38,8 +38,8 @@ func (g *Graph) buildBackendTLS() {
 		})
 	s.authorities = incr.Derive(e, "authorities", s.originations, same[model.BackendCA],
 		func(r *incr.Reader, k model.PortKey, o origination, emit func(model.PortKey, model.BackendCA)) {
-			if o.tls.Unusable {
-				return // its clusters name none
+			if o.tls.Unusable || o.tls.System {
+				return // its clusters name none, or another
 			}
 			emit(k, model.BackendCA{Key: k, Certificates: g.certificates(r, o.tls.Authorities)})
 		})

@@ -7,6 +7,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/webroots"
 	"tulle.dev/tulle/internal/controlplane/xds"
 )
 
@@ -43,7 +44,12 @@ func (g *Graph) buildResources() {
 				emit(res.Key, res)
 			}
 		})
-	g.resources = append(g.resources, certificates, common)
+	webRoots := resource(envoy.SystemRoots(webroots.PEM()), webroots.PEM())
+	system := incr.Derive(&g.engine, "system roots", g.in.settings, sameVersion,
+		func(_ *incr.Reader, _ one, _ model.Settings, emit func(xds.Key, xds.Resource)) {
+			emit(webRoots.Key, webRoots)
+		})
+	g.resources = append(g.resources, certificates, common, system)
 }
 
 func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K, V], translate func(V) envoy.Resource) {

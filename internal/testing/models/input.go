@@ -33,6 +33,7 @@ type Input struct {
 	}
 	BackendCAs     []model.BackendCA
 	GatewayClients []model.GatewayClients
+	SystemRoots    string
 	Scopes         []model.Scope
 }
 
@@ -85,6 +86,9 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 	}
 	for _, c := range in.GatewayClients {
 		see(envoy.GatewayClients(c), c)
+	}
+	if in.SystemRoots != "" {
+		see(envoy.SystemRoots(in.SystemRoots), in.SystemRoots)
 	}
 	for _, s := range in.Scopes {
 		see(envoy.Scope(s), s)
