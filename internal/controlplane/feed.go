@@ -88,6 +88,13 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.writer.ListenerSet(k, &v)
 		f.ledger.Require(status.Subject{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, v.Need)
 	}
+	for _, ch := range out.Policies {
+		if ch.Deleted {
+			f.writer.Policy(ch.Key, nil)
+			continue
+		}
+		f.writer.Policy(ch.Key, &ch.New)
+	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
 	if roots != nil {
@@ -133,7 +140,7 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}
-	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet:
+	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet, source.BackendTLSPolicy:
 		f.refresh(e)
 	}
 }

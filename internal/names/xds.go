@@ -19,7 +19,8 @@ const (
 	InboundTCP   = "std/in-tcp"      // Clusters from the inbound proxy to the application
 	InboundHTTP1 = "std/in-http1"
 	InboundHTTP2 = "std/in-http2"
-	NoBackend    = "std/no-backend" // never exists: the share of an invalid backendRef, answered with 500
+	SystemRoots  = "std/system-roots" // Secret: the authorities that the web trusts
+	NoBackend    = "std/no-backend"   // never exists: the share of an invalid backendRef, answered with 500
 )
 
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
@@ -29,8 +30,12 @@ type Out struct {
 	Port               uint16
 	// As is how a cluster is spoken to where that is not by the port's own protocol: AsBytes, AsDatagrams.
 	As string
+	// TLS is set where the proxy begins TLS of its own with a cluster's endpoints (BackendTLSPolicy), and
+	// Gateway instead where it also shows the client certificate of the Gateway GatewayNamespace/Gateway.
+	TLS                       bool
+	GatewayNamespace, Gateway string
 	// Node where internalTrafficPolicy is Local, Consumer where routes of another namespace replace the
-	// producer's (GEP-1294). At most one of the two is set.
+	// producer's (GEP-1294). At most one of the two is set, and neither with a Gateway.
 	Node, Consumer string
 }
 
@@ -40,11 +45,16 @@ const (
 	AsDatagrams = "udp"   // the port of that number for UDP
 )
 
-// String spells out/NS/SVC/PORT[/as/AS][/node/NODE|/consumer/NS].
+// String spells out/NS/SVC/PORT[/as/AS|/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].
 func (o Out) String() string {
 	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
-	if o.As != "" {
+	switch {
+	case o.As != "":
 		s += "/as/" + o.As
+	case o.Gateway != "":
+		s += "/gateway/" + o.GatewayNamespace + "/" + o.Gateway
+	case o.TLS:
+		s += "/tls"
 	}
 	if o.Node != "" {
 		s += "/node/" + o.Node
@@ -58,7 +68,7 @@ func (o Out) String() string {
 // ParseOut reads what Out.String writes.
 func ParseOut(name string) (Out, error) {
 	p := strings.Split(name, "/")
-	if len(p) < 4 || len(p)%2 != 0 || p[0] != "out" {
+	if len(p) < 4 || p[0] != "out" {
 		return Out{}, fmt.Errorf("%q is not out/NAMESPACE/SERVICE/PORT", name)
 	}
 	port, err := strconv.ParseUint(p[3], 10, 16)
@@ -66,19 +76,24 @@ func ParseOut(name string) (Out, error) {
 		return Out{}, fmt.Errorf("%q: port: %w", name, err)
 	}
 	o := Out{Namespace: p[1], Service: p[2], Port: uint16(port)}
-	for i := 4; i < len(p); i += 2 {
-		switch p[i] {
-		case "as":
-			o.As = p[i+1]
-		case "node":
-			o.Node = p[i+1]
-		case "consumer":
-			o.Consumer = p[i+1]
+	for rest := p[4:]; len(rest) > 0; {
+		switch {
+		case rest[0] == "tls":
+			o.TLS, rest = true, rest[1:]
+		case rest[0] == "gateway" && len(rest) > 2:
+			o.GatewayNamespace, o.Gateway, rest = rest[1], rest[2], rest[3:]
+		case rest[0] == "as" && len(rest) > 1:
+			o.As, rest = rest[1], rest[2:]
+		case rest[0] == "node" && len(rest) > 1:
+			o.Node, rest = rest[1], rest[2:]
+		case rest[0] == "consumer" && len(rest) > 1:
+			o.Consumer, rest = rest[1], rest[2:]
 		default:
-			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[i])
+			return Out{}, fmt.Errorf("%q: unknown variant %q", name, strings.Join(rest, "/"))
 		}
 	}
-	if o.String() != name || o.Node != "" && o.Consumer != "" {
+	switch {
+	case o.String() != name, o.Node != "" && o.Consumer != "", o.TLS && o.Consumer != "", o.Gateway != "" && (o.Node != "" || o.Consumer != ""):
 		return Out{}, fmt.Errorf("%q names a variant that there is not", name)
 	}
 	return o, nil
@@ -131,6 +146,18 @@ func SAN(namespace, service string) string { return "san/" + namespace + "/" + s
 // of the name so that the right to ask for it follows from name and principal alone.
 func GatewayTLS(namespace, gateway, secretNamespace, secret string) string {
 	return fmt.Sprintf("tls/%s/%s/%s/%s", namespace, gateway, secretNamespace, secret)
+}
+
+// BackendCA names the Secret with the authorities that a BackendTLSPolicy trusts to certify the
+// endpoints of a Service port.
+func BackendCA(namespace, service string, port uint16) string {
+	return fmt.Sprintf("ca/%s/%s/%d", namespace, service, port)
+}
+
+// GatewayClients names the Secret with which the HTTPS listeners of a Gateway's port check the
+// certificates of clients.
+func GatewayClients(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("clients/%s/%s/%d", namespace, gateway, port)
 }
 
 // ScopeSidecar names a pod's own scope (protocol.Scope).

@@ -75,7 +75,7 @@ func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 			if of := (streams{stat: s.Table, prefix: s.Name, taken: taken}); s.Passthrough {
 				chains = append(chains, of.chains(s.Streams, refs)...)
 			} else if len(secrets) > 0 {
-				of.socket = fromWorld(secrets)
+				of.socket = fromWorld(secrets, nil)
 				chains = append(chains, of.chains(s.Streams, refs)...)
 			}
 			continue
@@ -91,12 +91,20 @@ func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 		chains = append(chains, &listenerv3.FilterChain{
 			Name:                          s.Name,
 			FilterChainMatch:              m,
-			TransportSocket:               fromWorld(secrets, names.ALPNHTTP, names.ALPNHTTP1),
+			TransportSocket:               fromWorld(secrets, clientsOf(g, s), names.ALPNHTTP, names.ALPNHTTP1),
 			TransportSocketConnectTimeout: duration(handshakeTimeout),
 			Filters:                       []*listenerv3.Filter{gatewayHTTP(g, s, refs)},
 		})
 	}
 	return chains
+}
+
+// clientsOf is the check of clients' certificates in a section; nil: they are not asked for one.
+func clientsOf(g model.GatewayPort, s model.GatewaySection) *clients {
+	if s.Clients == nil {
+		return nil
+	}
+	return &clients{secret: names.GatewayClients(g.Gateway.Namespace, g.Gateway.Name, g.Port), optional: s.Clients.Optional}
 }
 
 func gatewayHTTP(g model.GatewayPort, s model.GatewaySection, refs refSet) *listenerv3.Filter {

@@ -69,12 +69,15 @@ type site struct {
 	mesh bool
 	// port of the listener, for redirections that don't say.
 	port uint16
+	// certificate is the Gateway, if it has a client certificate to show to backends.
+	certificate model.Key
 }
 
 // target is what a backend reference leads to.
 type target struct {
 	port     model.PortKey
 	as       string // names.Out.As
+	via      model.Via
 	affinity bool
 }
 
@@ -108,22 +111,29 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 		if !hasUDP(svc, key.Port) {
 			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, portList(svc))
 		}
-		return target{key, names.AsDatagrams, svc.AffinitySeconds > 0}, nil
+		return target{key, names.AsDatagrams, model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
 	p, ok := portOf(svc, key.Port)
 	if !ok {
 		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
 	}
-	if why := refuses(s.l, p, key, r.source.Kind); why != "" {
+	via := s.via(to, p)
+	if why := refuses(s.l, p, key, r.source.Kind, via.TLS); why != "" {
 		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
 	}
-	return target{key, asOf(r, p), svc.AffinitySeconds > 0}, nil
+	if r.bytes() {
+		return target{key, asOf(r, p), model.Via{}, svc.AffinitySeconds > 0}, nil
+	}
+	return target{key, "", via, svc.AffinitySeconds > 0}, nil
 }
 
-// refuses tells why a route of a kind can't send to a port.
-func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string) string {
+// refuses tells why a route of a kind can't send to a port, with which the proxy begins TLS or not.
+func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string, tls bool) string {
 	proto := p.Protocol
-	if !p.Declared {
+	switch {
+	case tls:
+		proto = protocolInTLS(l, key, p)
+	case !p.Declared:
 		proto, _ = PortProtocol(l, key)
 	}
 	switch {
@@ -131,8 +141,9 @@ func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string) stri
 		return "is not TCP"
 	case kind == KindTLSRoute || kind == KindTCPRoute:
 		return ""
-	case p.Declared && !p.Protocol.IsHTTP():
-		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http"
+	case tls && proto.IsHTTP() && kind != KindGRPCRoute:
+	case !tls && p.Declared && !p.Protocol.IsHTTP():
+		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http; where it speaks HTTPS, add a BackendTLSPolicy"
 	case kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2:
 		return "is not known to speak gRPC: set appProtocol: kubernetes.io/h2c"
 	}
@@ -195,7 +206,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	}
 	for _, m := range u.mirrors {
 		if t, p := s.resolve(r, m.field, m.ref); p == nil && m.numerator > 0 {
-			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Numerator: m.numerator, Denominator: m.denominator})
+			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Via: t.via, Numerator: m.numerator, Denominator: m.denominator})
 		}
 	}
 	usable := false
@@ -211,7 +222,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 		usable = true
 		out.Affinity = out.Affinity || t.affinity
 		out.Backends = append(out.Backends, model.WeightedBackend{
-			Backend: t.port, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
+			Backend: t.port, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
 		})
 	}
 	if !usable {

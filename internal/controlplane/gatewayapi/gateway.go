@@ -83,9 +83,11 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 			continue
 		}
 		p.TLS = true
-		certs, _ := certificates(l, &li)
-		if len(certs) > 0 || li.passthrough {
-			p.Sections = append(p.Sections, li.section(gw, certs))
+		if li.serves(l, gw) {
+			certs, _ := certificates(l, &li)
+			s := li.section(gw, certs)
+			s.Clients, _, _ = clientValidation(l, gw, &li)
+			p.Sections = append(p.Sections, s)
 		}
 	}
 	return p, len(p.Sections) > 0
@@ -150,7 +152,11 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 		return t, false
 	}
 	t.Name = own[0].table(gw)
-	t.Hosts = site{l: l, port: port}.hosts(gw, own, all)
+	s := site{l: l, port: port}
+	if _, ok := ClientCertificate(l, gateway); ok {
+		s.certificate = gateway
+	}
+	t.Hosts = s.hosts(gw, own, all)
 	return t, true
 }
 
@@ -283,15 +289,17 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
 	good, sets := 0, map[model.Object]bool{}
-	for _, li := range listenersOf(l, gw) {
+	ls := listenersOf(l, gw)
+	overlaps := overlapping(ls)
+	for i, li := range ls {
 		if li.of.Kind != KindGateway {
 			// Of ListenerSets, which have a status of their own.
-			if certs, _ := certificates(l, &li); refused == nil && li.serves(certs) {
+			if refused == nil && li.serves(l, gw) {
 				sets[li.of] = true
 			}
 			continue
 		}
-		st, serves := li.judge(l, attached)
+		st := li.judge(l, gw, attached, overlaps[i])
 		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
@@ -300,7 +308,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		} else {
 			bad = append(bad, li.name)
 		}
-		if refused == nil && serves {
+		if refused == nil && li.serves(l, gw) {
 			v.Serving = append(v.Serving, li.name)
 		}
 		v.Listeners = append(v.Listeners, st)
@@ -318,7 +326,11 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	}
 	v.Conditions = []metav1.Condition{
 		accepted.condition(string(gwapiv1.GatewayConditionAccepted), gw.Generation),
-		gatewayRefs(gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+		gatewayRefs(l, gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+	}
+	if field, insecure := insecureClients(gw); insecure {
+		f := finding{true, string(gwapiv1.GatewayReasonConfigurationChanged), field + ": clients are served whether or not they show a good certificate; only the backends can refuse them"}
+		v.Conditions = append(v.Conditions, f.condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
 	}
 	return v, true
 }
@@ -332,9 +344,9 @@ func unheeded(gw *gwapiv1.Gateway) string {
 	return out
 }
 
-func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
-	if gw.Spec.TLS != nil && gw.Spec.TLS.Backend != nil && gw.Spec.TLS.Backend.ClientCertificateRef != nil {
-		return finding{false, string(gwapiv1.GatewayReasonInvalidClientCertificateRef), "spec.tls.backend.clientCertificateRef: is not supported and has no effect"}
+func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) finding {
+	if _, why := clientCertificate(l, gw); why != nil {
+		return finding{false, why.reason, why.text}
 	}
 	if len(unresolved) > 0 {
 		return finding{false, string(gwapiv1.GatewayReasonListenersNotResolved), "Listeners with references that are not resolved: " + list(unresolved) + "; see their conditions"}
@@ -342,18 +354,29 @@ func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
 	return finding{true, string(gwapiv1.GatewayReasonResolvedRefs), "All references are resolved"}
 }
 
-// judge is the status of a listener, and whether proxies can be given it as far as it alone is concerned.
-func (li *listener) judge(l Lookup, attached *attachments) (st gwapiv1.ListenerStatus, serves bool) {
-	certs, problems := certificates(l, li)
+// serves tells whether proxies can be given the listener, as far as it alone is concerned.
+func (li *listener) serves(l Lookup, gw *gwapiv1.Gateway) bool {
+	certs, _ := certificates(l, li)
+	clients, _, asked := clientValidation(l, gw, li)
+	return li.usable() && (!li.terminates() || len(certs) > 0) && (clients != nil || !asked)
+}
+
+// judge is the status of a listener. It settles whether it is accepted.
+func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, overlap *finding) gwapiv1.ListenerStatus {
+	_, problems := certificates(l, li)
+	clients, bad, asked := clientValidation(l, gw, li)
+	problems = append(problems, bad...)
+	if asked && clients == nil && li.accepted.ok {
+		li.accepted = noAuthority()
+	}
 	if len(li.badKinds) > 0 {
 		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 	}
-	return li.status(attached, problems), li.serves(certs)
-}
-
-// serves tells whether proxies can be given the listener, with the certificates that it has.
-func (li *listener) serves(certs []model.Key) bool {
-	return li.usable() && (!li.terminates() || len(certs) > 0)
+	st := li.status(attached, problems)
+	if overlap != nil {
+		st.Conditions = append(st.Conditions, overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
+	}
+	return st
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.

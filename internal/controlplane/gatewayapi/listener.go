@@ -98,9 +98,6 @@ func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int,
 		if spec.TLS != nil && len(spec.TLS.Options) > 0 {
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.options", "none is supported")
 		}
-		if !li.bytes && validatesClients(gw, spec.Port) {
-			no(gwapiv1.ListenerReasonUnsupportedValue, "", "the validation of client certificates in spec.tls.frontend is not supported")
-		}
 	}
 	if !unknownProtocol(&li) {
 		li.readKinds()
@@ -141,20 +138,6 @@ func (li *listener) mode() gwapiv1.TLSModeType {
 		return gwapiv1.TLSModeTerminate
 	}
 	return or(li.spec.TLS.Mode, gwapiv1.TLSModeTerminate)
-}
-
-// validatesClients: serving such a listener without the validation would open what was to be closed.
-func validatesClients(gw *gwapiv1.Gateway, port gwapiv1.PortNumber) bool {
-	if gw.Spec.TLS == nil || gw.Spec.TLS.Frontend == nil {
-		return false
-	}
-	f := gw.Spec.TLS.Frontend
-	for _, p := range f.PerPort {
-		if p.Port == port {
-			return p.TLS.Validation != nil
-		}
-	}
-	return f.Default.Validation != nil
 }
 
 // readKinds: without kinds all that fit the protocol may attach.

@@ -138,14 +138,15 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
 	attached := attachmentsOf(l, gw)
 	var bad []string
-	for _, li := range listenersOf(l, gw) {
+	ls := listenersOf(l, gw)
+	overlaps := overlapping(ls)
+	for i, li := range ls {
 		if li.of != of {
 			continue
 		}
-		st, good := li.judge(l, attached)
-		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(st))
+		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw, attached, overlaps[i])))
 		switch {
-		case !good:
+		case !li.serves(l, gw):
 			bad = append(bad, li.name)
 		case refused == nil:
 			v.Serving = append(v.Serving, li.name)

@@ -38,6 +38,14 @@ type Lookup interface {
 	TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute
 	TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute
 	UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute
+	// CABundle tells whether a ConfigMap with the key ca.crt exists and what is wrong with its
+	// certificates; an empty problem means that they are usable.
+	CABundle(model.Key) (problem string, found bool)
+	// BackendTLSPolicies returns the policies with a target that is the Service: those for which
+	// BackendTLSTargets contains it.
+	BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy
+	// Senders are the routes, of every kind and namespace, that send to the Service port.
+	Senders(model.PortKey) []Sender
 	// Used tells which kinds of routes of the Service's own namespace send to one of its ports:
 	// those for which Backends contains the port.
 	Used(model.PortKey) RouteKinds
@@ -56,6 +64,8 @@ const (
 	KindTLSRoute    = "TLSRoute"
 	KindTCPRoute    = "TCPRoute"
 	KindUDPRoute    = "UDPRoute"
+
+	KindBackendTLSPolicy = "BackendTLSPolicy"
 )
 
 // RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway
@@ -71,9 +81,10 @@ type RouteParent struct {
 // GatewayVerdict is the status of a Gateway as far as it follows from the objects alone. Times are
 // zero; Programmed and addresses are left to the status writer.
 type GatewayVerdict struct {
-	// Conditions are Accepted and ResolvedRefs.
+	// Conditions are Accepted and ResolvedRefs, and InsecureFrontendValidationMode where it is true.
 	Conditions []metav1.Condition
-	// Listeners are in the order of the spec, each with Accepted, ResolvedRefs and Conflicted.
+	// Listeners are in the order of the spec, each with Accepted, ResolvedRefs and Conflicted,
+	// and OverlappingTLSConfig where it is true.
 	Listeners []gwapiv1.ListenerStatus
 	// Serving are the names of the listeners that proxies are given, in the order of the spec.
 	Serving []string

@@ -48,7 +48,7 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	} else {
 		host.Rules = []model.Rule{{
 			Source:   model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name},
-			Backends: []model.WeightedBackend{{Backend: port, Weight: 1}},
+			Backends: []model.WeightedBackend{{Backend: port, Via: site{l: l, mesh: true}.via(svc.Key, sp), Weight: 1}},
 			Affinity: svc.AffinitySeconds > 0,
 		}}
 	}

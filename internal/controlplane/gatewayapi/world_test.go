@@ -36,6 +36,8 @@ type world struct {
 	tcp        []*gwapiv1.TCPRoute
 	udp        []*gwapiv1.UDPRoute
 	grants     []*gwapiv1.ReferenceGrant
+	bundles    []source.CABundle
+	policies   []*gwapiv1.BackendTLSPolicy
 
 	asked map[string]bool // "Service shop/web"
 }
@@ -91,6 +93,14 @@ func (w *world) add(doc []byte, decode decoder) error {
 			}
 			w.secrets = append(w.secrets, source.TLSSecretFrom(s))
 		})
+	case "ConfigMap":
+		return one(doc, decode, func(m *corev1.ConfigMap) {
+			if b, ok := source.CABundleFrom(m); ok {
+				w.bundles = append(w.bundles, b)
+			}
+		})
+	case "BackendTLSPolicy":
+		return one(doc, decode, func(p *gwapiv1.BackendTLSPolicy) { w.policies = append(w.policies, p) })
 	case "GatewayClass":
 		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })
 	case "Gateway":
@@ -130,6 +140,7 @@ func (w *world) shuffled(seed uint64) *world {
 	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
 	out.sets = mix(r, w.sets)
 	out.tls, out.tcp, out.udp = mix(r, w.tls), mix(r, w.tcp), mix(r, w.udp)
+	out.policies = mix(r, w.policies)
 	return &out
 }
 
@@ -160,6 +171,42 @@ func (w *world) TLSSecret(k model.Key) (string, bool) {
 	w.asked["Secret "+k.String()] = true
 	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
 	return s.Problem, ok
+}
+
+func (w *world) CABundle(k model.Key) (string, bool) {
+	w.asked["ConfigMap "+k.String()] = true
+	b, ok := find(w.bundles, func(b source.CABundle) bool { return b.Key == k })
+	return b.Problem, ok
+}
+
+func (w *world) BackendTLSPolicies(k model.Key) []*gwapiv1.BackendTLSPolicy {
+	w.asked["BackendTLSPolicies "+k.String()] = true
+	return slices.DeleteFunc(slices.Clone(w.policies), func(p *gwapiv1.BackendTLSPolicy) bool {
+		return !slices.Contains(gatewayapi.BackendTLSTargets(p), k)
+	})
+}
+
+func (w *world) Senders(k model.PortKey) (out []gatewayapi.Sender) {
+	w.asked["Senders "+k.String()] = true
+	add := func(kind, ns, name string, sends []model.PortKey, refs []gwapiv1.ParentReference) {
+		if !slices.Contains(sends, k) {
+			return
+		}
+		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: ns, Name: name}}
+		for _, p := range gatewayapi.Parents(ns, refs) {
+			if p.Kind == gatewayapi.KindGateway {
+				s.Gateways = append(s.Gateways, model.Key{Namespace: p.Namespace, Name: p.Name})
+			}
+		}
+		out = append(out, s)
+	}
+	for _, r := range w.http {
+		add(gatewayapi.KindHTTPRoute, r.Namespace, r.Name, gatewayapi.HTTPRouteBackends(r), r.Spec.ParentRefs)
+	}
+	for _, r := range w.grpc {
+		add(gatewayapi.KindGRPCRoute, r.Namespace, r.Name, gatewayapi.GRPCRouteBackends(r), r.Spec.ParentRefs)
+	}
+	return out
 }
 
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
@@ -259,6 +306,14 @@ type gatewayPort struct {
 type output struct {
 	Frontends []frontend
 	Gateways  []gatewayPort
+	Backends  []backendTLS
+}
+
+// backendTLS is how TLS is spoken with a Service port.
+type backendTLS struct {
+	Port     string
+	Protocol model.Protocol
+	TLS      *model.BackendTLS
 }
 
 type routeStatus struct {
@@ -281,11 +336,23 @@ type verdicts struct {
 	Routes   []routeStatus
 	Gateways []gatewayStatus
 	Sets     []listenerSetStatus `json:",omitempty"`
+	Policies []policyStatus
+}
+
+type policyStatus struct {
+	Policy    string
+	Ancestors []gwapiv1.PolicyAncestorStatus
 }
 
 // evaluate calls every function of the package for every key. Its order is that of names.
 func (w *world) evaluate() (out output, told verdicts) {
 	for _, s := range sorted(w.services, func(s model.Service) string { return s.Key.String() }) {
+		for _, p := range s.Ports {
+			k := model.PortKey{Service: s.Key, Port: p.Port}
+			if tls, proto := gatewayapi.BackendTLS(w, k); tls != nil {
+				out.Backends = append(out.Backends, backendTLS{k.String(), proto, tls})
+			}
+		}
 		if ns, known := w.Namespace(s.Namespace); known && !ns.Meshed {
 			continue // no proxy is told of Services elsewhere
 		}
@@ -347,6 +414,9 @@ func (w *world) evaluate() (out output, told verdicts) {
 	for _, r := range sorted(w.udp, func(r *gwapiv1.UDPRoute) string { return r.Namespace + "/" + r.Name }) {
 		told.Routes = append(told.Routes, routeStatus{"UDPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.UDPRouteParents(w, r)})
 	}
+	for _, p := range sorted(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return p.Namespace + "/" + p.Name }) {
+		told.Policies = append(told.Policies, policyStatus{p.Namespace + "/" + p.Name, gatewayapi.BackendTLSPolicyAncestors(w, p)})
+	}
 	return out, told
 }
 
@@ -381,6 +451,7 @@ func (w *world) distinct() {
 	w.tls = unique(w.tls, func(r *gwapiv1.TLSRoute) string { return id(r.Namespace, r.Name) })
 	w.tcp = unique(w.tcp, func(r *gwapiv1.TCPRoute) string { return id(r.Namespace, r.Name) })
 	w.udp = unique(w.udp, func(r *gwapiv1.UDPRoute) string { return id(r.Namespace, r.Name) })
+	w.policies = unique(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return id(p.Namespace, p.Name) })
 }
 
 func id(namespace, name string) string {

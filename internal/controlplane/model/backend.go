@@ -30,6 +30,11 @@ type Backend struct {
 	Affinity bool
 	// Direct: the cluster goes to the original destination, one pod of a headless Service.
 	Direct bool
+	// Via is the variant, and TLS how it is spoken where Via.TLS is set. ClientCertificate is the Secret
+	// of Via.Gateway.
+	Via               Via         `json:",omitzero"`
+	TLS               *BackendTLS `json:",omitzero"`
+	ClientCertificate Key         `json:",omitzero"`
 }
 
 // Endpoints become a ClusterLoadAssignment. Sorted by address.
@@ -38,6 +43,7 @@ type Endpoints struct {
 	Node string
 	As   string `json:",omitzero"`
 	List []Endpoint
+	Via  Via `json:",omitzero"`
 }
 
 // Endpoint is one address of a backend.

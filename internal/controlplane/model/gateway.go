@@ -26,6 +26,8 @@ type GatewaySection struct {
 	Hostname string
 	// Certificates are Secrets, in order; TLS ports only.
 	Certificates []Key
+	// Clients is set where clients are asked for a certificate; TLS ports only.
+	Clients *ClientValidation `json:",omitzero"`
 	// Table is the name of the section's RouteTable: names.GatewayPort for plain ports, names.GatewaySection for TLS.
 	// Of a section of Bytes it is the name of the StreamTable.
 	Table string

@@ -143,6 +143,7 @@ type PathRewrite struct {
 type Mirror struct {
 	Backend                PortKey
 	Numerator, Denominator uint32
+	Via                    Via `json:",omitzero"`
 }
 
 // WeightedBackend is a share of the requests.
@@ -150,8 +151,9 @@ type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
 	Node string
-	// As is names.Out.As: set where a stream goes to a port whose own protocol is another.
+	// As is names.Out.As: set where a stream goes to a port whose own protocol is another. Never with Via.
 	As              string `json:",omitzero"`
+	Via             Via    `json:",omitzero"`
 	Weight          uint32
 	Invalid         bool // this share is answered with 500
 	RequestHeaders  HeaderMods
@@ -194,25 +196,37 @@ func (t RouteTable) Backends(from Object) []BackendName {
 				}
 			}
 			for _, m := range r.Mirrors {
-				out = append(out, BackendName{Key: m.Backend})
+				out = append(out, BackendName{Key: m.Backend, Via: m.Via})
 			}
 		}
 	}
 	return distinctNames(out)
 }
 
+func compareVia(a, b Via) int {
+	switch {
+	case a.TLS == b.TLS:
+		return compareKeys(a.Gateway, b.Gateway)
+	case b.TLS:
+		return -1
+	}
+	return 1
+}
+
 // BackendName names a Backend.
 type BackendName struct {
 	Key      PortKey
 	Node, As string
+	Via      Via
 }
 
 // Name is the name of the Backend that the share goes to.
-func (b WeightedBackend) Name() BackendName { return BackendName{b.Backend, b.Node, b.As} }
+func (b WeightedBackend) Name() BackendName { return BackendName{b.Backend, b.Node, b.As, b.Via} }
 
 func distinctNames(list []BackendName) []BackendName {
 	slices.SortFunc(list, func(a, b BackendName) int {
-		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.As, b.As), cmp.Compare(a.Node, b.Node))
+		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.As, b.As),
+			cmp.Compare(a.Node, b.Node), compareVia(a.Via, b.Via))
 	})
 	return slices.Compact(list)
 }

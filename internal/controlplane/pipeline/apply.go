@@ -17,6 +17,7 @@ type Result struct {
 	Routes    []incr.Change[model.Object, status.RouteVerdict]
 	Gateways  []incr.Change[model.Key, status.GatewayVerdict]
 	Sets      []incr.Change[model.Key, status.ListenerSetVerdict]
+	Policies  []incr.Change[model.Object, status.PolicyVerdict]
 }
 
 // Inputs beside the cluster's objects. Nil leaves a value as it is.
@@ -51,6 +52,7 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 		out.Routes = append(out.Routes, g.verdicts.routes.Changes()...)
 		out.Gateways = append(out.Gateways, g.verdicts.gateways.Changes()...)
 		out.Sets = append(out.Sets, g.verdicts.sets.Changes()...)
+		out.Policies = append(out.Policies, g.verdicts.policies.Changes()...)
 	})
 	return out
 }
@@ -85,6 +87,10 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.udpRoutes, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
+	case source.CAConfigMap:
+		put(g.in.bundles, e.Key, e.Object)
+	case source.BackendTLSPolicy:
+		put(g.in.policies, e.Key, e.Object)
 	}
 }
 

@@ -77,12 +77,19 @@ func (g *Graph) buildGateways() {
 		}
 		return out
 	})
+	shown := incr.Derive(e, "gateway client certificates", g.in.gateways, same[one],
+		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(secretOf, one)) {
+			if s, ok := gatewayapi.ClientCertificate(g.lookup(r), k); ok {
+				emit(secretOf{k, s}, one{})
+			}
+		})
 	gw.secrets = incr.DeriveKeys(e, "gateway certificates", same[model.TLSSecret],
 		func(r *incr.Reader, k secretOf, emit func(secretOf, model.TLSSecret)) {
 			if s, ok := incr.Get(r, g.in.secrets, k.secret); ok && s.Problem == "" {
 				emit(k, s.TLSSecret)
 			}
-		}, certificates)
+		}, certificates, shown)
+	g.buildGatewayTLS()
 }
 
 // buildGatewayStreams puts the routes of bytes into the listeners, where Envoy has them.

@@ -41,6 +41,9 @@ type services struct {
 	endpoints *incr.Collection[string, model.Endpoints] // by xDS name
 	peers     *incr.Collection[model.Key, model.Peers]
 
+	originations *incr.Collection[model.PortKey, origination] // ports with a BackendTLSPolicy
+	authorities  *incr.Collection[model.PortKey, model.BackendCA]
+
 	frontendsByNamespace *incr.Index[string, string, model.Frontend]
 	frontendsByNode      *incr.Index[string, string, model.Frontend]
 	frontendsByConsumer  *incr.Index[string, string, model.Frontend]
@@ -57,6 +60,9 @@ type gateways struct {
 	flow      *incr.Collection[string, []string]          // streams -> clusters
 	listeners *incr.Collection[portOf, model.GatewayPort] // with their streams
 	secrets   *incr.Collection[secretOf, model.TLSSecret]
+	clients   *incr.Collection[portOf, model.GatewayClients]
+	backends  *incr.Collection[string, model.Backend]   // with the Gateway's client certificate
+	endpoints *incr.Collection[string, model.Endpoints] // of the same
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
 	tablesByGateway  *incr.Index[model.Key, string, []string]

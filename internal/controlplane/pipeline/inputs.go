@@ -37,6 +37,8 @@ type inputs struct {
 	tcpRoutes    *incr.Collection[model.Key, *gwapiv1.TCPRoute]
 	udpRoutes    *incr.Collection[model.Key, *gwapiv1.UDPRoute]
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+	bundles      *incr.Collection[model.Key, source.CABundle]
+	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // indexes are how the graph finds inputs by what they refer to.
@@ -55,6 +57,7 @@ type indexes struct {
 	tcpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TCPRoute]
 	udpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.UDPRoute]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+	policiesByTarget *incr.Index[model.Key, model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // same compares values of the model.
@@ -83,6 +86,8 @@ func newInputs(e *incr.Engine) inputs {
 		tcpRoutes:    incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
 		udpRoutes:    incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
 		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
+		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
 	}
 }
 
@@ -129,6 +134,9 @@ func newIndexes(in inputs) indexes {
 			return gatewayapi.UDPRouteBackends(r)
 		}),
 		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
+			return gatewayapi.BackendTLSTargets(p)
+		}),
 	}
 }
 

@@ -74,6 +74,43 @@ func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
 	return bucket(l.r, l.ix.udpByParent, parent)
 }
 
+func (l lookup) CABundle(k model.Key) (problem string, found bool) {
+	b, ok := incr.Get(l.r, l.in.bundles, k)
+	return b.Problem, ok
+}
+
+func (l lookup) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
+	return bucket(l.r, l.ix.policiesByTarget, service)
+}
+
+func (l lookup) Senders(p model.PortKey) []gatewayapi.Sender {
+	var out []gatewayapi.Sender
+	add := func(kind string, k model.Key, parents []gwapiv1.ParentReference) {
+		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: k.Namespace, Name: k.Name}}
+		for _, to := range gatewayapi.Parents(k.Namespace, parents) {
+			key := model.Key{Namespace: to.Namespace, Name: to.Name}
+			switch to.Kind {
+			case gatewayapi.KindGateway:
+				s.Gateways = append(s.Gateways, key)
+			case gatewayapi.KindListenerSet:
+				if set, ok := l.ListenerSet(key); ok {
+					if gw, ok := gatewayapi.ListenerSetGateway(set); ok {
+						s.Gateways = append(s.Gateways, gw)
+					}
+				}
+			}
+		}
+		out = append(out, s)
+	}
+	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, r *gwapiv1.HTTPRoute) {
+		add(gatewayapi.KindHTTPRoute, k, r.Spec.ParentRefs)
+	})
+	incr.Lookup(l.r, l.ix.grpcByBackend, p, func(k model.Key, r *gwapiv1.GRPCRoute) {
+		add(gatewayapi.KindGRPCRoute, k, r.Spec.ParentRefs)
+	})
+	return out
+}
+
 func (l lookup) Used(p model.PortKey) gatewayapi.RouteKinds {
 	var used gatewayapi.RouteKinds
 	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, _ *gwapiv1.HTTPRoute) {

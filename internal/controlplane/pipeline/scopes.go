@@ -164,9 +164,8 @@ func (g *Graph) buildFlow(name string, tables *incr.Collection[string, model.Str
 func (g *Graph) presentOf(r *incr.Reader, backends []model.BackendName) []string {
 	var out []string
 	for _, b := range backends {
-		c := clusterOf(b)
-		if _, ok := incr.Get(r, g.services.present, c); ok {
-			out = append(out, c)
+		if g.exists(r, b) {
+			out = append(out, clusterOf(b))
 		}
 	}
 	return out
@@ -188,7 +187,18 @@ func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySett
 }
 
 func clusterOf(b model.BackendName) string {
-	return names.Out{Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, As: b.As, Node: b.Node}.String()
+	return names.Out{
+		Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, As: b.As, Node: b.Node,
+		TLS: b.Via.TLS, GatewayNamespace: b.Via.Gateway.Namespace, Gateway: b.Via.Gateway.Name,
+	}.String()
+}
+
+// exists tells whether there is a cluster for a backend. A Gateway's own variant is made where it is
+// named, of the one without its certificate.
+func (g *Graph) exists(r *incr.Reader, b model.BackendName) bool {
+	b.Via.Gateway = model.Key{}
+	_, ok := incr.Get(r, g.services.present, clusterOf(b))
+	return ok
 }
 
 func tidy(sc model.Scope) model.Scope {

@@ -208,14 +208,20 @@ func (f frontend) onNode(node string) frontend {
 
 func (g *Graph) buildBackends() {
 	e, s := &g.engine, &g.services
+	g.buildBackendTLS()
 	s.endpoints = incr.Derive(e, "endpoints", s.resolved, same[model.Endpoints],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
 			for _, p := range v.Ports {
-				for _, as := range g.spokenAs(r, k, p.Port) {
-					for _, node := range g.variants(r, k, p.Port.Port) {
-						list := p.On(k, node)
+				_, tls := incr.Get(r, s.originations, model.PortKey{Service: k, Port: p.Port.Port})
+				for _, node := range g.variants(r, k, p.Port.Port) {
+					list := p.On(k, node)
+					for _, as := range g.spokenAs(r, k, p.Port) {
 						list.As = as
 						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: as}), list)
+					}
+					if tls {
+						list.As, list.Via = "", model.Via{TLS: true}
+						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, Via: list.Via}), list)
 					}
 				}
 			}
@@ -234,13 +240,19 @@ func (g *Graph) buildBackends() {
 				if proto, ok := incr.Get(r, s.protocols, b.Key); ok {
 					b.Protocol = proto
 				}
-				for _, as := range g.spokenAs(r, k, p.Port) {
-					for _, node := range g.variants(r, k, p.Port.Port) {
+				o, tls := incr.Get(r, s.originations, b.Key)
+				for _, node := range g.variants(r, k, p.Port.Port) {
+					b.Node = node
+					for _, as := range g.spokenAs(r, k, p.Port) {
 						v := b
-						if v.Node, v.As = node, as; as == names.AsBytes {
+						if v.As = as; as == names.AsBytes {
 							v.Protocol = model.TCP
 						}
 						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as}), v)
+					}
+					if tls {
+						v := o.on(b)
+						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, Via: v.Via}), v)
 					}
 				}
 				if svc.Headless {

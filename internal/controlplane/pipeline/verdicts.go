@@ -21,6 +21,7 @@ type verdicts struct {
 	routes   *incr.Collection[model.Object, status.RouteVerdict]
 	gateways *incr.Collection[model.Key, status.GatewayVerdict]
 	sets     *incr.Collection[model.Key, status.ListenerSetVerdict]
+	policies *incr.Collection[model.Object, status.PolicyVerdict]
 }
 
 func (g *Graph) buildVerdicts() {
@@ -58,6 +59,11 @@ func (g *Graph) buildVerdicts() {
 				}
 			}
 		}, http, grpc, tls, tcp, udp)
+	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
+		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
+			emit(id, status.PolicyVerdict{Generation: p.Generation, Ancestors: gatewayapi.BackendTLSPolicyAncestors(g.lookup(r), p)})
+		})
 	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
 		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {
 			v, ok := gatewayapi.GatewayStatus(g.lookup(r), k)

@@ -33,7 +33,7 @@ func (w *world) event() source.Event {
 	key := model.Key{Namespace: w.ns()}
 	gone := w.rnd.IntN(4) == 0
 	e := source.Event{}
-	switch w.rnd.IntN(11) {
+	switch w.rnd.IntN(14) {
 	case 0:
 		key = model.Key{Name: w.ns()}
 		e = source.Event{Kind: source.Namespace, Object: model.Namespace{Name: key.Name, Meshed: w.rnd.IntN(3) > 0}}
@@ -64,6 +64,16 @@ func (w *world) event() source.Event {
 	case 10:
 		key.Name = w.pick("u1", "u2")
 		e = source.Event{Kind: source.UDPRoute, Object: w.udpRoute(key)}
+	case 11:
+		key.Name = w.pick("p1", "p2")
+		e = source.Event{Kind: source.BackendTLSPolicy, Object: w.policy(key)}
+	case 12:
+		key.Name = "ca"
+		e = bundle(key.Namespace, w.pick(authorityA, authorityTwice, "broken"))
+	case 13:
+		key.Name = "cert"
+		s := source.TLS{TLSSecret: model.TLSSecret{Key: key, Certificate: "C", PrivateKey: "K"}, Problem: w.pick("", "", "broken")}
+		e = source.Event{Kind: source.TLSSecret, Object: s}
 	}
 	e.Key = key
 	if gone {
@@ -166,7 +176,7 @@ func (w *world) udpRoute(k model.Key) *gwapiv1.UDPRoute {
 
 func (w *world) gateway(k model.Key) *gwapiv1.Gateway {
 	mode, name := gwapiv1.TLSModePassthrough, gwapiv1.Hostname(w.pick("*.a.com", "a.com"))
-	return &gwapiv1.Gateway{ObjectMeta: w.meta(k), Spec: gwapiv1.GatewaySpec{
+	gw := &gwapiv1.Gateway{ObjectMeta: w.meta(k), Spec: gwapiv1.GatewaySpec{
 		GatewayClassName: "tulle",
 		Listeners: []gwapiv1.Listener{
 			{Name: "http", Port: gwapiv1.PortNumber(80 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.HTTPProtocolType},
@@ -175,5 +185,32 @@ func (w *world) gateway(k model.Key) *gwapiv1.Gateway {
 			{Name: "tls", Port: 443, Protocol: gwapiv1.TLSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{Mode: &mode}},
 			{Name: "named", Port: 443, Protocol: gwapiv1.TLSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{Mode: &mode}, Hostname: &name},
 		},
+	}}
+	cert := gwapiv1.SecretObjectReference{Name: "cert"}
+	if w.rnd.IntN(2) == 0 {
+		gw.Spec.TLS = &gwapiv1.GatewayTLSConfig{Backend: &gwapiv1.GatewayBackendTLS{ClientCertificateRef: &cert}}
+	}
+	if w.rnd.IntN(2) == 0 {
+		gw.Spec.Listeners = append(gw.Spec.Listeners, gwapiv1.Listener{
+			Name: "https", Port: 8443, Protocol: gwapiv1.HTTPSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{CertificateRefs: []gwapiv1.SecretObjectReference{cert}},
+		})
+		if gw.Spec.TLS == nil {
+			gw.Spec.TLS = &gwapiv1.GatewayTLSConfig{}
+		}
+		gw.Spec.TLS.Frontend = &gwapiv1.FrontendTLSConfig{Default: gwapiv1.TLSConfig{Validation: &gwapiv1.FrontendTLSValidation{
+			CACertificateRefs: []gwapiv1.ObjectReference{{Kind: "ConfigMap", Name: "ca"}},
+		}}}
+	}
+	return gw
+}
+
+func (w *world) policy(k model.Key) *gwapiv1.BackendTLSPolicy {
+	target := gwapiv1.LocalPolicyTargetReferenceWithSectionName{LocalPolicyTargetReference: gwapiv1.LocalPolicyTargetReference{Kind: "Service", Name: gwapiv1.ObjectName(w.svc())}}
+	if section := gwapiv1.SectionName(w.pick("http", "x", "grpc")); w.rnd.IntN(2) == 0 {
+		target.SectionName = &section
+	}
+	return &gwapiv1.BackendTLSPolicy{ObjectMeta: w.meta(k), Spec: gwapiv1.BackendTLSPolicySpec{
+		TargetRefs: []gwapiv1.LocalPolicyTargetReferenceWithSectionName{target},
+		Validation: gwapiv1.BackendTLSPolicyValidation{CACertificateRefs: []gwapiv1.LocalObjectReference{{Kind: "ConfigMap", Name: "ca"}}, Hostname: "web.example"},
 	}}
 }

@@ -43,11 +43,18 @@ func ofServices(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "out":
 		o, err := names.ParseOut(strings.Join(seg, "/"))
-		return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace)
+		return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
 	case "san":
 		return len(seg) == 3
+	case "ca":
+		return len(seg) == 4
 	}
 	return false
+}
+
+// certified: a cluster with a Gateway's client certificate is that Gateway's alone.
+func certified(p Proxy, o names.Out) bool {
+	return p.Kind == names.KindGateway && p.Gateway == o.Gateway && p.Namespace == o.GatewayNamespace
 }
 
 func ofSidecar(p Proxy, seg []string) bool {
@@ -76,6 +83,8 @@ func ofGateway(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "gw":
 		return (len(seg) == 4 || len(seg) == 5) && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "clients":
+		return len(seg) == 4 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "tls":
 		return len(seg) == 5 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "scope":

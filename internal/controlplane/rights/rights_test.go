@@ -58,6 +58,15 @@ func TestAllow(t *testing.T) {
 		"in/shop/web-1/":                                 {false, false},
 		"tls/shop/gw":                                    {false, false},
 		"std/x/y":                                        {false, false},
+		"out/bank/ledger/80/gateway/shop/gw":             {false, true},
+		"out/bank/ledger/80/gateway/shop/other":          {false, false},
+		"out/bank/ledger/80/gateway/bank/gw":             {false, false},
+		"out/bank/ledger/80/tls/consumer/shop":           {false, false},
+		"out/bank/ledger/80/tls/gateway/shop/gw":         {false, false},
+		names.BackendCA("bank", "ledger", 80):            {true, true},
+		names.GatewayClients("shop", "gw", 443):          {false, true},
+		names.GatewayClients("shop", "other", 443):       {false, false},
+		names.GatewayClients("bank", "gw", 443):          {false, false},
 	}
 	for name, want := range all {
 		if got := Allow(sidecar, name); got != want.sidecar {

@@ -25,6 +25,9 @@ const (
 	TCPRoute       Kind = "TCPRoute"       // *gwapiv1.TCPRoute
 	UDPRoute       Kind = "UDPRoute"       // *gwapiv1.UDPRoute
 	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
+	CAConfigMap    Kind = "ConfigMap"      // CABundle, for ConfigMaps with the key ca.crt
+
+	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
 )
 
 // Event says that an object is now this, or is gone.
@@ -44,5 +47,8 @@ type TLS struct {
 
 // Kinds are all kinds in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant}
+	return []Kind{
+		Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
+		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy,
+	}
 }

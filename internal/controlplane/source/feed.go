@@ -23,7 +23,7 @@ type feed struct {
 	fields fields.Selector // nil: all
 	// crd and version are set where the kind may be missing: the name of its CRD and the version watched.
 	crd, version string
-	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole); all else goes on.
+	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole), or not be given yet; all else goes on.
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
@@ -100,6 +100,14 @@ func feeds() []feed {
 			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
 			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
 		},
+		{
+			kind: CAConfigMap, object: &corev1.ConfigMap{}, list: func() client.ObjectList { return &corev1.ConfigMapList{} },
+			refusable: true, convert: as(caBundle),
+		},
+		{
+			kind: BackendTLSPolicy, object: &gwapiv1.BackendTLSPolicy{}, list: func() client.ObjectList { return &gwapiv1.BackendTLSPolicyList{} },
+			crd: gatewayCRD("backendtlspolicies"), version: "v1", convert: keep(func(p *gwapiv1.BackendTLSPolicy) { p.Status = gwapiv1.PolicyStatus{} }),
+		},
 	}
 }
 
@@ -108,6 +116,13 @@ func gatewayCRD(plural string) string { return plural + "." + gwapiv1.GroupName 
 func slice(s *discoveryv1.EndpointSlice) any {
 	if v, ok := SliceFrom(s); ok {
 		return v
+	}
+	return nil
+}
+
+func caBundle(m *corev1.ConfigMap) any {
+	if b, ok := CABundleFrom(m); ok {
+		return b
 	}
 	return nil
 }

@@ -81,6 +81,10 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 		apimeta.SetStatusCondition(&out.Conditions, c)
 	}
 	out.AttachedListenerSets = v.ListenerSets
+	// A warning that holds no more is removed (GatewayConditionInsecureFrontendValidationMode).
+	if insecure := string(gwapiv1.GatewayConditionInsecureFrontendValidationMode); apimeta.FindStatusCondition(v.Conditions, insecure) == nil {
+		apimeta.RemoveStatusCondition(&out.Conditions, insecure)
+	}
 	out.Addresses = nil
 	for _, a := range v.Addresses {
 		kind := addressType(a)

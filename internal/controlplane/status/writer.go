@@ -37,6 +37,7 @@ type Writer struct {
 	routes   map[model.Object]RouteVerdict
 	gateways map[model.Key]GatewayVerdict
 	sets     map[model.Key]ListenerSetVerdict
+	policies map[model.Object]PolicyVerdict
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
@@ -48,6 +49,7 @@ type Writer struct {
 func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
 		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
+		policies: map[model.Object]PolicyVerdict{},
 		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
@@ -163,6 +165,9 @@ func (w *Writer) Run(ctx context.Context) {
 	for k := range w.sets {
 		w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
 	}
+	for id := range w.policies {
+		w.touch(id, 0)
+	}
 	w.mu.Unlock()
 	for ctx.Err() == nil {
 		id, wait := w.next()
@@ -258,6 +263,8 @@ func (w *Writer) write(ctx context.Context, id model.Object) error {
 		return w.writeGateway(ctx, id)
 	case gatewayapi.KindListenerSet:
 		return w.writeListenerSet(ctx, id)
+	case gatewayapi.KindBackendTLSPolicy:
+		return w.writePolicy(ctx, id)
 	}
 	return fmt.Errorf("status of kind %q is not written here", id.Kind)
 }

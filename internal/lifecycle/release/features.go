@@ -64,8 +64,13 @@ func streams02() []string {
 func gatewayFeatures02() []string {
 	return sorted(append(
 		slices.Concat(routes02(), streams02()),
+		"BackendTLSPolicy",
+		"BackendTLSPolicySANValidation",
 		"Gateway",
 		"GatewayAddressEmpty",
+		"GatewayBackendClientCertificate",
+		"GatewayFrontendClientCertificateValidation",
+		"GatewayFrontendClientCertificateValidationInsecureFallback",
 		"GatewayHTTPListenerIsolation",
 		"GatewayHTTPSListenerDetectMisdirectedRequests",
 		"GatewayInfrastructure",
