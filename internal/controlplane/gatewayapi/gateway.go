@@ -242,7 +242,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		if refused == nil && li.usable() && (!li.tls || len(certs) > 0) {
 			v.Serving = append(v.Serving, li.name)
 		}
-		st := li.status(gw, attached, problems)
+		st := li.status(gw, attached, problems, ended(l, certs))
 		if overlaps[i] != nil {
 			st.Conditions = append(st.Conditions, overlaps[i].condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), gw.Generation))
 		}
@@ -264,6 +264,18 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		v.Conditions = append(v.Conditions, f.condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
 	}
 	return v, true
+}
+
+// ended tells of certificates that clients refuse. They are served all the same: so does everybody
+// until somebody renews them, and a client that does not look goes on working.
+func ended(l Lookup, certs []model.Key) string {
+	out := ""
+	for _, k := range certs {
+		if day, ok := l.Ended(k); ok {
+			out += fmt.Sprintf("; the certificate in Secret %s ended on %s, so that clients refuse it: renew it", k, day)
+		}
+	}
+	return out
 }
 
 // unheeded tells of fields that have no effect and harm nothing.
@@ -289,13 +301,13 @@ func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) finding {
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems []problem) gwapiv1.ListenerStatus {
+func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems []problem, remark string) gwapiv1.ListenerStatus {
 	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})
 	}
-	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved"}
+	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved" + remark}
 	if len(problems) > 0 {
 		resolved = finding{false, problems[0].reason, tell(problems)}
 	}
