@@ -6,6 +6,7 @@ package controlplane
 import (
 	"context"
 	"sync"
+	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
@@ -40,9 +41,13 @@ type feed struct {
 	roots     string // as committed last, PEM
 }
 
+// clockStep is how finely verdicts see time.
+const clockStep = 10 * time.Minute
+
 // apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
 func (f *feed) apply(events []source.Event, roots *string) error {
-	more := pipeline.Inputs{Roots: roots}
+	now := time.Now().Truncate(clockStep)
+	more := pipeline.Inputs{Roots: roots, Now: &now}
 	f.mu.Lock()
 	for _, e := range events {
 		f.note(e, &more)

@@ -335,6 +335,18 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	return v, true
 }
 
+// ended tells of certificates that clients refuse. They are served all the same: so does everybody
+// until somebody renews them, and a client that does not look goes on working.
+func ended(l Lookup, certs []model.Key) string {
+	out := ""
+	for _, k := range certs {
+		if day, ok := l.Ended(k); ok {
+			out += fmt.Sprintf("; the certificate in Secret %s ended on %s, so that clients refuse it: renew it", k, day)
+		}
+	}
+	return out
+}
+
 // unheeded tells of fields that have no effect and harm nothing.
 func unheeded(gw *gwapiv1.Gateway) string {
 	out := ""
@@ -363,7 +375,7 @@ func (li *listener) serves(l Lookup, gw *gwapiv1.Gateway) bool {
 
 // judge is the status of a listener. It settles whether it is accepted.
 func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, overlap *finding) gwapiv1.ListenerStatus {
-	_, problems := certificates(l, li)
+	certs, problems := certificates(l, li)
 	clients, bad, asked := clientValidation(l, gw, li)
 	problems = append(problems, bad...)
 	if asked && clients == nil && li.accepted.ok {
@@ -372,7 +384,7 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, 
 	if len(li.badKinds) > 0 {
 		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 	}
-	st := li.status(attached, problems)
+	st := li.status(attached, problems, ended(l, certs))
 	if overlap != nil {
 		st.Conditions = append(st.Conditions, overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
 	}
@@ -380,13 +392,13 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, 
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(attached *attachments, problems []problem) gwapiv1.ListenerStatus {
+func (li *listener) status(attached *attachments, problems []problem, remark string) gwapiv1.ListenerStatus {
 	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})
 	}
-	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved"}
+	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved" + remark}
 	if len(problems) > 0 {
 		resolved = finding{false, problems[0].reason, tell(problems)}
 	}

@@ -20,6 +20,8 @@ type Lookup interface {
 	// TLSSecret tells whether a Secret of type kubernetes.io/tls exists and what is wrong with it;
 	// an empty problem means that certificate and key are usable together.
 	TLSSecret(model.Key) (problem string, found bool)
+	// Ended tells whether the certificate of a TLSSecret that is usable has ended, and on which day.
+	Ended(model.Key) (day string, ended bool)
 	// Grants returns the ReferenceGrants of a namespace.
 	Grants(namespace string) []*gwapiv1.ReferenceGrant
 	// Gateway returns the Gateway of that name, of whatever class.

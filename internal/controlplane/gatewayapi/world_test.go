@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -171,6 +172,15 @@ func (w *world) TLSSecret(k model.Key) (string, bool) {
 	w.asked["Secret "+k.String()] = true
 	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
 	return s.Problem, ok
+}
+
+// today is when golden cases are judged.
+func today() time.Time { return time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC) }
+
+func (w *world) Ended(k model.Key) (string, bool) {
+	w.asked["Secret "+k.String()] = true
+	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
+	return s.Ends.Format(time.DateOnly), ok && today().After(s.Ends)
 }
 
 func (w *world) CABundle(k model.Key) (string, bool) {

@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"time"
+
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
@@ -24,6 +26,9 @@ type Result struct {
 type Inputs struct {
 	Settings *model.Settings
 	Roots    *string
+	// Now is the time by which verdicts tell that a certificate has ended; nothing else depends on it. It
+	// is to be coarse: each new one judges all Gateways with certificates again.
+	Now *time.Time
 }
 
 // Apply propagates a batch of events in one pass and returns what it changed.
@@ -37,6 +42,9 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 	}
 	if more.Roots != nil {
 		g.in.roots.Set(one{}, *more.Roots)
+	}
+	if more.Now != nil {
+		g.in.clock.Set(one{}, *more.Now)
 	}
 	var out Result
 	g.engine.Commit(func() {

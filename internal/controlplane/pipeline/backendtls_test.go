@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -189,5 +190,37 @@ func TestGatewayClients(t *testing.T) {
 	take(g.Apply([]source.Event{{Kind: source.CAConfigMap, Key: model.Key{Namespace: "a", Name: "ca"}}}, Inputs{}))
 	if all[xds.Key{TypeURL: envoy.ListenerType, Name: "gw/a/gw/443"}] {
 		t.Error("without certificates to check clients with, the listener is served")
+	}
+}
+
+// TestCertificateEnds: once a listener's certificate has ended the Gateway's verdict says so, by the clock
+// alone, and nothing that proxies get changes.
+func TestCertificateEnds(t *testing.T) {
+	g := New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) })
+	w := &world{rnd: rand.New(rand.NewPCG(1, 1))}
+	gw := w.gateway(model.Key{Namespace: "a", Name: "gw"})
+	gw.Spec.TLS = nil
+	gw.Spec.Listeners = []gwapiv1.Listener{{Name: "https", Port: 443, Protocol: gwapiv1.HTTPSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{CertificateRefs: []gwapiv1.SecretObjectReference{{Name: "cert"}}}}}
+	secret := model.Key{Namespace: "a", Name: "cert"}
+	end := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
+	at := func(now time.Time, events ...source.Event) Result {
+		in := Inputs{Now: &now}
+		if len(events) > 0 {
+			in = testSettings()
+			in.Now = &now
+		}
+		return g.Apply(events, in)
+	}
+	at(end.Add(-time.Hour), class(), source.Event{Kind: source.Gateway, Key: model.Key{Namespace: "a", Name: "gw"}, Object: gw},
+		source.Event{Kind: source.TLSSecret, Key: secret, Object: source.TLS{TLSSecret: model.TLSSecret{Key: secret, Certificate: "C", PrivateKey: "K"}, Ends: end}})
+	if r := at(end.Add(-time.Minute)); len(r.Gateways) > 0 || len(r.Resources) > 0 {
+		t.Errorf("before its end: %+v", r)
+	}
+	r := at(end.Add(time.Minute))
+	if len(r.Resources) > 0 {
+		t.Errorf("proxies get %v", published(r))
+	}
+	if len(r.Gateways) != 1 || !strings.Contains(r.Gateways[0].New.Listeners[0].Conditions[1].Message, "ended on 2026-05-06") {
+		t.Errorf("the verdict is %+v", r.Gateways)
 	}
 }

@@ -6,6 +6,7 @@ package pipeline
 import (
 	"reflect"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -23,6 +24,7 @@ type one struct{}
 type inputs struct {
 	settings     *incr.Collection[one, model.Settings]
 	roots        *incr.Collection[one, string] // PEM
+	clock        *incr.Collection[one, time.Time]
 	services     *incr.Collection[model.Key, model.Service]
 	slices       *incr.Collection[model.Key, model.Slice]
 	workloads    *incr.Collection[model.Key, model.Workload]
@@ -72,6 +74,7 @@ func newInputs(e *incr.Engine) inputs {
 	return inputs{
 		settings:     incr.NewInput[one](e, "settings", same[model.Settings]),
 		roots:        incr.NewInput[one](e, "roots", same[string]),
+		clock:        incr.NewInput[one](e, "clock", time.Time.Equal),
 		services:     incr.NewInput[model.Key](e, "services", same[model.Service]),
 		slices:       incr.NewInput[model.Key](e, "slices", same[model.Slice]),
 		workloads:    incr.NewInput[model.Key](e, "workloads", same[model.Workload]),

@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"time"
+
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
@@ -31,6 +33,15 @@ func (l lookup) TLSSecret(k model.Key) (problem string, found bool) {
 		return "", false
 	}
 	return s.Problem, true
+}
+
+func (l lookup) Ended(k model.Key) (day string, ended bool) {
+	s, ok := incr.Get(l.r, l.in.secrets, k)
+	if !ok || s.Ends.IsZero() {
+		return "", false
+	}
+	now, _ := incr.Get(l.r, l.in.clock, one{})
+	return s.Ends.Format(time.DateOnly), now.After(s.Ends)
 }
 
 func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {

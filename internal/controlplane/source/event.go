@@ -3,7 +3,11 @@
 
 package source
 
-import "tulle.dev/tulle/internal/controlplane/model"
+import (
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
 
 // Kind is a kind of objects that Source delivers. What Event.Object holds stands beside each.
 type Kind string
@@ -43,6 +47,8 @@ type Event struct {
 type TLS struct {
 	model.TLSSecret
 	Problem string
+	// Ends is when the certificate does; zero where there is a Problem.
+	Ends time.Time
 }
 
 // Kinds are all kinds in the order in which the first batch holds them.
