@@ -241,6 +241,16 @@ func (c *Core) Status() Status {
 	return s
 }
 
+// idle: there is no listener for Envoy to have.
+func (c *Core) idle() bool {
+	for _, t := range c.tables {
+		if t.url == wire.ListenerType && len(t.wanted) > 0 {
+			return false
+		}
+	}
+	return c.known
+}
+
 // waiting says what Envoy does not have yet of the scope's clusters and listeners.
 func (c *Core) waiting() string {
 	if !c.known {
