@@ -4,6 +4,7 @@
 package render
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +20,7 @@ func TestPortsOfListenerSets(t *testing.T) {
 	set := func(accepted metav1.ConditionStatus, listeners map[int32]metav1.ConditionStatus) gwapiv1.ListenerSet {
 		s := gwapiv1.ListenerSet{Status: gwapiv1.ListenerSetStatus{Conditions: condition("Accepted", accepted)}}
 		for port, status := range listeners {
-			name := gwapiv1.SectionName(rune('a' + port%26))
+			name := gwapiv1.SectionName(fmt.Sprint("l", port))
 			s.Spec.Listeners = append(s.Spec.Listeners, gwapiv1.ListenerEntry{Name: name, Port: port, Protocol: gwapiv1.HTTPProtocolType})
 			s.Status.Listeners = append(s.Status.Listeners, gwapiv1.ListenerEntryStatus{Name: name, Conditions: condition("Accepted", status)})
 		}
