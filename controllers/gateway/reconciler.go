@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +44,9 @@ type Reconciler struct {
 	// Live reads from the API server, Cache what is watched.
 	Live, Cache client.Reader
 	Now         func() time.Time
+
+	// withSets is set once ListenerSets are watched.
+	withSets atomic.Bool
 }
 
 // Reconcile does one round for one Gateway.
@@ -110,7 +115,11 @@ func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.G
 			"Mesh %s has no control plane yet; see its conditions: kubectl get mesh.tulle.dev %s -o yaml", m.Name, m.Name,
 		)}, nil
 	}
-	objects := render.Gateway(render.Input{Mesh: m, Release: rel, Namespace: r.Namespace}, gw)
+	sets, err := r.sets(ctx, gw)
+	if err != nil {
+		return health.Verdict{}, err
+	}
+	objects := render.Gateway(render.Input{Mesh: m, Release: rel, Namespace: r.Namespace}, gw, sets...)
 	for _, o := range objects {
 		err := r.Apply.Apply(ctx, o)
 		if err == nil {
@@ -125,13 +134,37 @@ func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.G
 	if err := r.remove(ctx, gw, objects); err != nil {
 		return health.Verdict{}, err
 	}
-	return r.judge(ctx, m, gw)
+	return r.judge(ctx, m, gw, sets)
+}
+
+// sets are the ListenerSets that name the Gateway.
+func (r *Reconciler) sets(ctx context.Context, gw *gwapiv1.Gateway) ([]gwapiv1.ListenerSet, error) {
+	reader := r.Live // an operator that has just started must not take the ports of sets away that it does not watch yet
+	if r.withSets.Load() {
+		reader = r.Cache
+	}
+	var list gwapiv1.ListenerSetList
+	if err := reader.List(ctx, &list); meta.IsNoMatchError(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("list ListenerSets: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(s gwapiv1.ListenerSet) bool { return parentOf(&s) != client.ObjectKeyFromObject(gw) }), nil
+}
+
+// parentOf is the Gateway that a ListenerSet names.
+func parentOf(s *gwapiv1.ListenerSet) types.NamespacedName {
+	key := types.NamespacedName{Namespace: s.Namespace, Name: string(s.Spec.ParentRef.Name)}
+	if ns := s.Spec.ParentRef.Namespace; ns != nil {
+		key.Namespace = string(*ns)
+	}
+	return key
 }
 
 // judge looks at the Deployment and the Service.
-func (r *Reconciler) judge(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway) (health.Verdict, error) {
-	if len(render.GatewayPorts(gw)) == 0 {
-		return health.Verdict{Reason: v1alpha1.ReasonNoPorts, Message: "no listener has a TCP port; add one of protocol HTTP or HTTPS"}, nil
+func (r *Reconciler) judge(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway, sets []gwapiv1.ListenerSet) (health.Verdict, error) {
+	if len(render.GatewayPorts(gw, sets...)) == 0 {
+		return health.Verdict{Reason: v1alpha1.ReasonNoPorts, Message: "the Gateway has no listener; add one, of protocol HTTP for example"}, nil
 	}
 	key := client.ObjectKey{Namespace: gw.Namespace, Name: names.GatewayResource(gw.Name)}
 	d := &appsv1.Deployment{}

@@ -29,6 +29,16 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, gate *kinds.Gate) error {
 		return fmt.Errorf("set up controller gateway: %w", err)
 	}
 	gate.When(kinds.GatewayAPI(), func() error { return r.watch(mgr, c) })
+	gate.When(kinds.ListenerSet(), func() error {
+		of := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			return []reconcile.Request{{NamespacedName: parentOf(o.(*gwapiv1.ListenerSet))}}
+		})
+		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), &gwapiv1.ListenerSet{}, of)); err != nil {
+			return fmt.Errorf("watch ListenerSets: %w", err)
+		}
+		r.withSets.Store(true)
+		return nil
+	})
 	return nil
 }
 

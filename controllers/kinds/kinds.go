@@ -51,6 +51,11 @@ func GatewayAPI() []Kind {
 	}
 }
 
+// ListenerSet is in Gateway API v1.5 and later.
+func ListenerSet() []Kind {
+	return []Kind{kind("gateway.networking.k8s.io", "v1", "ListenerSet", "listenersets")}
+}
+
 // XMesh is in the experimental channel of the Gateway API only.
 func XMesh() []Kind {
 	return []Kind{kind("gateway.networking.x-k8s.io", "v1alpha1", "XMesh", "xmeshes")}

@@ -100,8 +100,37 @@ func (r *Reconciler) routes(ctx context.Context) ([]string, error) {
 	for i := range grpc.Items {
 		add(&grpc.Items[i], grpc.Items[i].Status.Parents)
 	}
+	if err := r.byteRoutes(ctx, add); err != nil {
+		return nil, err
+	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// byteRoutes looks at the routes whose kinds a cluster may lack.
+func (r *Reconciler) byteRoutes(ctx context.Context, add func(client.Object, []gwapiv1.RouteParentStatus)) error {
+	var tls gwapiv1.TLSRouteList
+	if err := r.Live.List(ctx, &tls); ignoreMissing(err) != nil {
+		return fmt.Errorf("list TLSRoutes: %w", err)
+	}
+	for i := range tls.Items {
+		add(&tls.Items[i], tls.Items[i].Status.Parents)
+	}
+	var tcp gwapiv1.TCPRouteList
+	if err := r.Live.List(ctx, &tcp); ignoreMissing(err) != nil {
+		return fmt.Errorf("list TCPRoutes: %w", err)
+	}
+	for i := range tcp.Items {
+		add(&tcp.Items[i], tcp.Items[i].Status.Parents)
+	}
+	var udp gwapiv1.UDPRouteList
+	if err := r.Live.List(ctx, &udp); ignoreMissing(err) != nil {
+		return fmt.Errorf("list UDPRoutes: %w", err)
+	}
+	for i := range udp.Items {
+		add(&udp.Items[i], udp.Items[i].Status.Parents)
+	}
+	return nil
 }
 
 // lookAtLeftovers lists what goes with the Mesh without carrying its label: what was made for

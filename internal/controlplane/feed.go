@@ -6,8 +6,7 @@ package controlplane
 import (
 	"context"
 	"sync"
-
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
@@ -42,9 +41,13 @@ type feed struct {
 	roots     string // as committed last, PEM
 }
 
+// clockStep is how finely verdicts see time.
+const clockStep = 10 * time.Minute
+
 // apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
 func (f *feed) apply(events []source.Event, roots *string) error {
-	more := pipeline.Inputs{Roots: roots}
+	now := time.Now().Truncate(clockStep)
+	more := pipeline.Inputs{Roots: roots, Now: &now}
 	f.mu.Lock()
 	for _, e := range events {
 		f.note(e, &more)
@@ -79,6 +82,23 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		}
 		f.writer.Gateway(k, &v)
 		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
+	}
+	for _, ch := range out.Sets {
+		k, v := ch.Key, ch.New
+		if ch.Deleted {
+			f.forget(gatewayapi.KindListenerSet, k.Namespace, k.Name, 1)
+			f.writer.ListenerSet(k, nil)
+			continue
+		}
+		f.writer.ListenerSet(k, &v)
+		f.ledger.Require(status.Subject{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, v.Need)
+	}
+	for _, ch := range out.Policies {
+		if ch.Deleted {
+			f.writer.Policy(ch.Key, nil)
+			continue
+		}
+		f.writer.Policy(ch.Key, &ch.New)
 	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
@@ -125,22 +145,17 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}
-	case source.HTTPRoute, source.GRPCRoute:
-		f.refresh(e, gatewayapi.KindHTTPRoute)
-	case source.Gateway:
-		f.refresh(e, gatewayapi.KindGateway)
+	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet, source.BackendTLSPolicy:
+		f.refresh(e)
 	}
 }
 
 // refresh looks at an object's status again: the event may be somebody else's writing to it.
-func (f *feed) refresh(e source.Event, kind string) {
+func (f *feed) refresh(e source.Event) {
 	if e.Object == nil {
 		return
 	}
-	if _, ok := e.Object.(*gwapiv1.GRPCRoute); ok {
-		kind = gatewayapi.KindGRPCRoute
-	}
-	f.writer.Refresh(model.Object{Kind: kind, Namespace: e.Key.Namespace, Name: e.Key.Name})
+	f.writer.Refresh(model.Object{Kind: string(e.Kind), Namespace: e.Key.Namespace, Name: e.Key.Name})
 }
 
 // workload finds a pod by namespace and name.

@@ -321,6 +321,8 @@ func (r *replica) follow(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error {
+		tick := time.NewTicker(clockStep)
+		defer tick.Stop()
 		for {
 			roots, changed := r.authority.Roots()
 			if err := r.feed.apply(nil, &roots); err != nil {
@@ -332,6 +334,13 @@ func (r *replica) follow(ctx context.Context) error {
 					return nil
 				case <-changed:
 					again = true
+				case <-tick.C:
+					if !r.source.Synced() {
+						continue // the first batch must hold everything
+					}
+					if err := r.feed.apply(nil, nil); err != nil {
+						return err
+					}
 				case b := <-batches:
 					if err := r.feed.apply(b, nil); err != nil {
 						return err

@@ -11,15 +11,34 @@ func TestOutRoundTrip(t *testing.T) {
 		{Namespace: "a", Service: "b", Port: 1},
 		{Namespace: "a", Service: "b", Port: 65535, Node: "node-1.example"},
 		{Namespace: "a", Service: "b", Port: 80, Consumer: "c"},
+		{Namespace: "a", Service: "b", Port: 53, As: AsDatagrams},
+		{Namespace: "a", Service: "b", Port: 80, As: AsBytes, Node: "n"},
+		{Namespace: "a", Service: "b", Port: 80, TLS: true},
+		{Namespace: "a", Service: "b", Port: 80, TLS: true, Node: "n"},
+		{Namespace: "a", Service: "b", Port: 80, GatewayNamespace: "c", Gateway: "d"},
 	} {
 		got, err := ParseOut(o.String())
 		if err != nil || got != o {
 			t.Errorf("%v: %v, %v", o, got, err)
 		}
 	}
-	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y"} {
+	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y", "out/a/b/80/node/x/as/udp", "out/a/b/80/node/x/consumer/y", "out/a/b/80/as/", "out/a/b/80/tls/tls", "out/a/b/80/tls/consumer/c", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c", "out/a/b/80/as/bytes/tls", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c/d/node/n"} {
 		if o, err := ParseOut(bad); err == nil {
 			t.Errorf("%q parsed as %+v", bad, o)
+		}
+	}
+}
+
+// TestListenerOf: a table's name leads to the listener that has it.
+func TestListenerOf(t *testing.T) {
+	for of, want := range map[string]string{
+		GatewayPort("ns", "gw", 80):            "gw/ns/gw/80",
+		GatewaySection("ns", "gw", 443, "udp"): "gw/ns/gw/443",
+		GatewayUDPPort("ns", "gw", 53):         "gw/ns/gw/udp/53",
+		"out/ns/svc/80":                        "out/ns/svc/80",
+	} {
+		if got := ListenerOf(of); got != want {
+			t.Errorf("%s: %s, want %s", of, got, want)
 		}
 	}
 }

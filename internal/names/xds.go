@@ -19,21 +19,43 @@ const (
 	InboundTCP   = "std/in-tcp"      // Clusters from the inbound proxy to the application
 	InboundHTTP1 = "std/in-http1"
 	InboundHTTP2 = "std/in-http2"
-	NoBackend    = "std/no-backend" // never exists: the share of an invalid backendRef, answered with 500
+	SystemRoots  = "std/system-roots" // Secret: the authorities that the web trusts
+	NoBackend    = "std/no-backend"   // never exists: the share of an invalid backendRef, answered with 500
 )
 
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
-// Node and Consumer are the closed variants: Node where internalTrafficPolicy is Local, Consumer
-// where routes of another namespace replace the producer's (GEP-1294). At most one is set.
+// The rest are its closed variants.
 type Out struct {
 	Namespace, Service string
 	Port               uint16
-	Node, Consumer     string
+	// As is how a cluster is spoken to where that is not by the port's own protocol: AsBytes, AsDatagrams.
+	As string
+	// TLS is set where the proxy begins TLS of its own with a cluster's endpoints (BackendTLSPolicy), and
+	// Gateway instead where it also shows the client certificate of the Gateway GatewayNamespace/Gateway.
+	TLS                       bool
+	GatewayNamespace, Gateway string
+	// Node where internalTrafficPolicy is Local, Consumer where routes of another namespace replace the
+	// producer's (GEP-1294). At most one of the two is set, and neither with a Gateway.
+	Node, Consumer string
 }
 
-// String spells out/NS/SVC/PORT[/node/NODE|/consumer/NS].
+// Values of Out.As.
+const (
+	AsBytes     = "bytes" // what routes for bytes send to a port that may speak HTTP
+	AsDatagrams = "udp"   // the port of that number for UDP
+)
+
+// String spells out/NS/SVC/PORT[/as/AS|/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].
 func (o Out) String() string {
 	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
+	switch {
+	case o.As != "":
+		s += "/as/" + o.As
+	case o.Gateway != "":
+		s += "/gateway/" + o.GatewayNamespace + "/" + o.Gateway
+	case o.TLS:
+		s += "/tls"
+	}
 	if o.Node != "" {
 		s += "/node/" + o.Node
 	}
@@ -46,7 +68,7 @@ func (o Out) String() string {
 // ParseOut reads what Out.String writes.
 func ParseOut(name string) (Out, error) {
 	p := strings.Split(name, "/")
-	if len(p) != 4 && len(p) != 6 || p[0] != "out" {
+	if len(p) < 4 || p[0] != "out" {
 		return Out{}, fmt.Errorf("%q is not out/NAMESPACE/SERVICE/PORT", name)
 	}
 	port, err := strconv.ParseUint(p[3], 10, 16)
@@ -54,15 +76,25 @@ func ParseOut(name string) (Out, error) {
 		return Out{}, fmt.Errorf("%q: port: %w", name, err)
 	}
 	o := Out{Namespace: p[1], Service: p[2], Port: uint16(port)}
-	if len(p) == 6 {
-		switch p[4] {
-		case "node":
-			o.Node = p[5]
-		case "consumer":
-			o.Consumer = p[5]
+	for rest := p[4:]; len(rest) > 0; {
+		switch {
+		case rest[0] == "tls":
+			o.TLS, rest = true, rest[1:]
+		case rest[0] == "gateway" && len(rest) > 2:
+			o.GatewayNamespace, o.Gateway, rest = rest[1], rest[2], rest[3:]
+		case rest[0] == "as" && len(rest) > 1:
+			o.As, rest = rest[1], rest[2:]
+		case rest[0] == "node" && len(rest) > 1:
+			o.Node, rest = rest[1], rest[2:]
+		case rest[0] == "consumer" && len(rest) > 1:
+			o.Consumer, rest = rest[1], rest[2:]
 		default:
-			return Out{}, fmt.Errorf("%q: unknown variant %q", name, p[4])
+			return Out{}, fmt.Errorf("%q: unknown variant %q", name, strings.Join(rest, "/"))
 		}
+	}
+	switch {
+	case o.String() != name, o.Node != "" && o.Consumer != "", o.TLS && o.Consumer != "", o.Gateway != "" && (o.Node != "" || o.Consumer != ""):
+		return Out{}, fmt.Errorf("%q names a variant that there is not", name)
 	}
 	return o, nil
 }
@@ -88,14 +120,20 @@ func GatewayPort(namespace, gateway string, port uint16) string {
 	return fmt.Sprintf("gw/%s/%s/%d", namespace, gateway, port)
 }
 
-// GatewaySection names the RouteConfiguration of one HTTPS listener of a Gateway.
+// GatewayUDPPort names the Listener of a Gateway's UDP port, and the streams of its one listener.
+func GatewayUDPPort(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("gw/%s/%s/udp/%d", namespace, gateway, port)
+}
+
+// GatewaySection names the RouteConfiguration of one HTTPS listener of a Gateway, or the streams of
+// one TLS or TCP listener.
 func GatewaySection(namespace, gateway string, port uint16, section string) string {
 	return GatewayPort(namespace, gateway, port) + "/" + section
 }
 
-// ListenerOf names the Listener that uses a RouteConfiguration.
+// ListenerOf names the Listener that uses a RouteConfiguration or streams.
 func ListenerOf(routes string) string {
-	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 {
+	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 && seg[3] != "udp" {
 		return strings.Join(seg[:4], "/")
 	}
 	return routes
@@ -108,6 +146,18 @@ func SAN(namespace, service string) string { return "san/" + namespace + "/" + s
 // of the name so that the right to ask for it follows from name and principal alone.
 func GatewayTLS(namespace, gateway, secretNamespace, secret string) string {
 	return fmt.Sprintf("tls/%s/%s/%s/%s", namespace, gateway, secretNamespace, secret)
+}
+
+// BackendCA names the Secret with the authorities that a BackendTLSPolicy trusts to certify the
+// endpoints of a Service port.
+func BackendCA(namespace, service string, port uint16) string {
+	return fmt.Sprintf("ca/%s/%s/%d", namespace, service, port)
+}
+
+// GatewayClients names the Secret with which the HTTPS listeners of a Gateway's port check the
+// certificates of clients.
+func GatewayClients(namespace, gateway string, port uint16) string {
+	return fmt.Sprintf("clients/%s/%s/%d", namespace, gateway, port)
 }
 
 // ScopeSidecar names a pod's own scope (protocol.Scope).

@@ -50,12 +50,12 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if file := os.Getenv("REPORT"); file != "" {
+		t.Cleanup(func() { report(t, s, file) }) // before Setup and Run: it is to come after their own
+	}
 	s.Setup(t, chosen)
 	if err := s.Run(t, chosen); err != nil {
 		t.Fatal(err)
-	}
-	if file := os.Getenv("REPORT"); file != "" {
-		t.Cleanup(func() { report(t, s, file) }) // tests that run in parallel end after this function
 	}
 }
 

@@ -68,7 +68,7 @@ func TestRouteEdits(t *testing.T) {
 
 	lines := stream(t, addr, "steady.example")
 	runs := map[string]*cluster.Run{
-		"held in the mesh": c.Load(t, ns, true, "-url", "tcp://server:9000", "-hold", "30s", "-workers", "2", "-rate", "2", "-duration", "10m"),
+		"held in the mesh": c.Load(t, ns, true, "-url", "grpc://server:9090/echo.Echo/Calls", "-hold", "30s", "-workers", "2", "-rate", "2", "-duration", "10m"),
 	}
 	for _, name := range []string{"steady", "other"} {
 		service := map[string]string{"steady": "server", "other": "other"}[name]

@@ -4,11 +4,14 @@
 package envoy
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,13 +173,13 @@ func TestIdleApplication(t *testing.T) {
 // TestTimeoutsAndRetries: what rules say about time and codes happens.
 func TestTimeoutsAndRetries(t *testing.T) {
 	m, from, a, b, s := two(t, model.HTTP)
-	serve(t, a.listen(t, ":8080"), "a")
-	serve(t, b.listen(t, ":8080"), "b")
+	appA, appB := serve(t, a.listen(t, ":8080"), "a"), serve(t, b.listen(t, ":8080"), "b")
 	both := []model.WeightedBackend{s.to(1)}
 	from.hold(t, s.all(m,
 		model.Rule{Match: prefix("/request"), Timeout: 300 * time.Millisecond, Backends: both},
 		model.Rule{Match: prefix("/backend"), BackendTimeout: 300 * time.Millisecond, Backends: both},
 		model.Rule{Match: prefix("/codes"), Retry: &model.Retry{Attempts: 5, Codes: []uint32{503}, Backoff: time.Millisecond}, Backends: both},
+		model.Rule{Match: prefix("/late"), BackendTimeout: 300 * time.Millisecond, Retry: &model.Retry{Attempts: 2, Broken: true}, Backends: both},
 		model.Rule{Backends: both},
 	))
 	c := client(from.netns)
@@ -191,6 +194,46 @@ func TestTimeoutsAndRetries(t *testing.T) {
 		if want == 504 && time.Since(start) > 2*time.Second {
 			t.Errorf("%s took %v", path, time.Since(start))
 		}
+	}
+	before := appA.asked.Load() + appB.asked.Load()
+	if got := get(t, c, "http://198.19.9.1/late?sleep=3s", nil); got.status != 504 {
+		t.Errorf("/late: status %d", got.status)
+	}
+	if n := appA.asked.Load() + appB.asked.Load() - before; n != 3 {
+		t.Errorf("/late was asked for %d times, want once and 2 retries", n)
+	}
+}
+
+// TestBrokenConnections: a server reads requests and hangs up. Where the rule says so they are sent again.
+func TestBrokenConnections(t *testing.T) {
+	m := newMesh(t)
+	var broken atomic.Int64
+	l := m.wire.plug(t, "198.18.9.20", false).listen(t, ":8080")
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r, err := http.ReadRequest(bufio.NewReader(c))
+			if err == nil && r.URL.Path == "/again" && broken.Load() >= 2 {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+			broken.Add(1)
+			_ = c.Close()
+		}
+	}()
+	s := service{name: "cart", vip: "198.19.9.1", protocol: model.HTTP, transport: model.Plain, endpoints: []model.Endpoint{plain("198.18.9.20", 8080)}}
+	from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, s.all(m,
+		model.Rule{Match: prefix("/again"), Retry: &model.Retry{Attempts: 3, Backoff: time.Millisecond, Broken: true}, Backends: []model.WeightedBackend{s.to(1)}},
+		model.Rule{Backends: []model.WeightedBackend{s.to(1)}},
+	))
+	c := client(from.netns)
+	if got := get(t, c, "http://198.19.9.1/again", nil); got.status != 200 || broken.Load() != 3 {
+		t.Errorf("status %d after %d attempts", got.status, broken.Load())
+	}
+	if got := get(t, c, "http://198.19.9.1/once", nil); got.status != 503 || broken.Load() != 4 {
+		t.Errorf("status %d after %d attempts in all, want one more and no retry", got.status, broken.Load())
 	}
 }
 

@@ -144,7 +144,7 @@ func (c *Cluster) attached(ctx context.Context) (gateways, routes []string, err 
 			gateways = append(gateways, "Gateway "+u.GetNamespace()+"/"+u.GetName())
 		}
 	}
-	for _, resource := range []string{"httproutes", "grpcroutes"} {
+	for _, resource := range []string{"httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes"} {
 		all, err := list(resource)
 		if err != nil {
 			return nil, nil, err

@@ -86,7 +86,7 @@ func mirror(m model.Mirror, refs refSet) *routev3.RouteAction_RequestMirrorPolic
 	}
 	parts := min(uint64(m.Numerator)*million/uint64(m.Denominator), million)
 	return &routev3.RouteAction_RequestMirrorPolicy{
-		Cluster: refs.cluster(clusterName(m.Backend, "")),
+		Cluster: refs.cluster(clusterName(model.BackendName{Key: m.Backend, Via: m.Via})),
 		RuntimeFraction: &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{
 			Numerator:   uint32(parts),
 			Denominator: typev3.FractionalPercent_MILLION,
@@ -124,7 +124,8 @@ func defaultRetry() *routev3.RetryPolicy {
 }
 
 // retry is a rule's own policy, or nil for the table's default. A rule that names codes keeps the
-// safe retries: its attempts count for both (GEP-1731).
+// safe retries: its attempts count for both (GEP-1731). Envoy waits a random time of up to the backoff,
+// then of up to twice as much, and so on; it has no way to wait at least so long.
 func retry(r model.Rule) *routev3.RetryPolicy {
 	if r.Retry == nil && r.BackendTimeout <= 0 {
 		return nil
@@ -140,6 +141,9 @@ func retry(r model.Rule) *routev3.RetryPolicy {
 	if len(r.Retry.Codes) > 0 {
 		p.RetryOn += ",retriable-status-codes"
 		p.RetriableStatusCodes = r.Retry.Codes
+	}
+	if r.Retry.Broken {
+		p.RetryOn += ",reset" // also the end of per_try_timeout
 	}
 	if r.Retry.Backoff > 0 {
 		base := max(r.Retry.Backoff, time.Millisecond) // Envoy's least

@@ -19,11 +19,14 @@ import (
 )
 
 // clusterName is the name of a Service port's cluster and endpoints.
-func clusterName(k model.PortKey, node string) string {
-	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+func clusterName(b model.BackendName) string {
+	return names.Out{
+		Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, As: b.As, Node: b.Node,
+		TLS: b.Via.TLS, GatewayNamespace: b.Via.Gateway.Namespace, Gateway: b.Via.Gateway.Name,
+	}.String()
 }
 
-func backendName(b model.WeightedBackend) string { return clusterName(b.Backend, b.Node) }
+func backendName(b model.WeightedBackend) string { return clusterName(b.Name()) }
 
 // Cluster makes the cluster of a Service port; its endpoints come by EDS under the same name. A
 // Direct backend instead goes to the original destination, over mutual TLS unless it is Plain.
@@ -33,9 +36,15 @@ func backendName(b model.WeightedBackend) string { return clusterName(b.Backend,
 //	mixed      HTTP/1.1      HTTP/2        bytes, tulle-tcp    where the endpoint says so
 //	plain      HTTP/1.1      HTTP/2        bytes               never
 //
+// UDP is never more than datagrams.
+//
+// With a BackendTLSPolicy (b.TLS) endpoints without a proxy are reached by TLS as it says, and
+// everything else is as it was: an endpoint with a proxy keeps the mesh's. What is spoken inside is the
+// same. If the policy can't be carried out, only endpoints that prove to be of the mesh are reached.
+//
 // Mixed can't leave the choice of HTTP version to ALPN: Envoy wants TLS on every endpoint for that.
 func Cluster(b model.Backend) Resource {
-	c := base(clusterName(b.Key, b.Node))
+	c := base(clusterName(model.BackendName{Key: b.Key, Node: b.Node, As: b.As, Via: b.Via}))
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: c.GetName()}
 	switch {
@@ -61,6 +70,13 @@ func Cluster(b model.Backend) Resource {
 	} else {
 		c.UpstreamConnectionOptions.TcpKeepalive = upstreamKeepalive()
 	}
+	if b.Protocol == model.UDP {
+		c.UpstreamConnectionOptions = nil // there is no connection
+		return cluster(c)
+	}
+	if b.TLS != nil && !usable(b.TLS) {
+		b.Transport = model.MeshOnly
+	}
 	alpn := secure(c, b)
 	if alpn == names.ALPNHTTP {
 		c.TypedExtensionProtocolOptions = upstreamHTTP2(b.Transport)
@@ -83,10 +99,17 @@ func secure(c *clusterv3.Cluster, b model.Backend) (alpn string) {
 	}
 	switch b.Transport {
 	case model.Plain:
+		if b.TLS != nil {
+			c.TransportSocket = toBackend(b, alpn)
+		}
 	case model.Mixed:
+		plain := socket("envoy.transport_sockets.raw_buffer", &rawv3.RawBuffer{})
+		if b.TLS != nil {
+			plain = toBackend(b, alpn)
+		}
 		c.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{
 			{Name: "mtls", Match: fields(matchKey, matchMTLS), TransportSocket: toPeer(b.Key, alpn)},
-			{Name: "plaintext", Match: fields(), TransportSocket: socket("envoy.transport_sockets.raw_buffer", &rawv3.RawBuffer{})},
+			{Name: "plaintext", Match: fields(), TransportSocket: plain},
 		}
 	case model.MeshOnly:
 		// Not by match: whatever an endpoint says, nothing leaves in plaintext.

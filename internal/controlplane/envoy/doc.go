@@ -9,7 +9,8 @@
 //	model.Backend      -> Cluster              out/..., direct/...  cluster.go
 //	model.Endpoints    -> ClusterLoadAssignment                     endpoints.go
 //	model.Inbound      -> Listener             in/NS/POD            inbound.go
-//	model.GatewayPort  -> Listener             gw/NS/NAME/PORT      gateway.go
+//	model.GatewayPort  -> Listener             gw/NS/NAME/PORT      gateway.go, udp.go
+//	model.Stream       -> chains of a Listener                      stream.go, tcp.go
 //	model.Peers, ...   -> Secret               san/..., tls/...     secret.go
 //	model.Scope        -> protocol.Scope       scope/...            scope.go
 //	(constant)         -> std/*                                     common.go

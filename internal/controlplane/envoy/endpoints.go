@@ -29,7 +29,7 @@ func Endpoints(e model.Endpoints) Resource {
 		return cmp.Or(cmp.Compare(a.Zone, b.Zone), a.Addr.Compare(b.Addr))
 	})
 	list = slices.CompactFunc(list, func(a, b model.Endpoint) bool { return a.Addr == b.Addr && a.Zone == b.Zone })
-	a := &endpointv3.ClusterLoadAssignment{ClusterName: clusterName(e.Key, e.Node)}
+	a := &endpointv3.ClusterLoadAssignment{ClusterName: clusterName(model.BackendName{Key: e.Key, Node: e.Node, As: e.As, Via: e.Via})}
 	var zone *endpointv3.LocalityLbEndpoints
 	withProxy := &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{socketMatch: fields(matchKey, matchMTLS)}} // shared by all
 	for _, ep := range list {

@@ -6,6 +6,7 @@ package envoy
 import (
 	"slices"
 
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
@@ -28,6 +29,9 @@ func httpFilters(p place) []*hcmv3.HttpFilter {
 		in     []place
 		config proto.Message
 	}{
+		// First, because a browser asks without the credentials and headers that what follows may want.
+		// Without a policy in the route it does nothing.
+		{corsFilter, corsPlaces(), &corsv3.Cors{}},
 		// Last, because it is the one that sends the request on. It adds none of Envoy's own
 		// x-envoy-* headers: neither applications nor clients of a gateway asked for them.
 		{"envoy.filters.http.router", []place{outbound, inbound, edge}, &routerv3.Router{SuppressEnvoyHeaders: true}},

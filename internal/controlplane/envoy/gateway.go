@@ -4,6 +4,8 @@
 package envoy
 
 import (
+	"slices"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
@@ -15,7 +17,13 @@ import (
 
 // GatewayListener makes the listener of a Gateway's port. A TLS section without a certificate, or
 // with the server name of an earlier one, has no chain; a listener without any chain closes its connections.
+//
+// Each route of bytes has a filter chain of its own: where only chains differ, Envoy keeps the listener
+// and the connections of all chains that are the same.
 func GatewayListener(g model.GatewayPort) Resource {
+	if g.UDP {
+		return gatewayUDP(g)
+	}
 	refs := refSet{}
 	l := &listenerv3.Listener{
 		Name:                          names.GatewayPort(g.Gateway.Namespace, g.Gateway.Name, g.Port),
@@ -27,21 +35,29 @@ func GatewayListener(g model.GatewayPort) Resource {
 	if g.IPv6 {
 		l.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: address(anyIPv6, g.Port)}}
 	}
-	if g.TLS {
+	switch {
+	case g.TLS:
 		l.ListenerFilters = []*listenerv3.ListenerFilter{
 			listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
 		}
 		l.FilterChains = tlsSections(g, refs)
-	} else if len(g.Sections) > 0 {
+	case len(g.Sections) > 0 && g.Sections[0].Bytes:
+		l.FilterChains = streams{stat: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
+	case len(g.Sections) > 0:
 		l.DefaultFilterChain = &listenerv3.FilterChain{
 			Name:    g.Sections[0].Name,
 			Filters: []*listenerv3.Filter{gatewayHTTP(g, g.Sections[0], refs)},
 		}
 	}
 	if len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
-		l.DefaultFilterChain = &listenerv3.FilterChain{
+		closed := &listenerv3.FilterChain{
 			Name:    "closed",
 			Filters: []*listenerv3.Filter{bytesTo(names.Blackhole, names.Blackhole, refs)},
+		}
+		if slices.ContainsFunc(g.Sections, func(s model.GatewaySection) bool { return s.Bytes }) {
+			l.FilterChains = []*listenerv3.FilterChain{closed} // without any the listener could not be changed in place
+		} else {
+			l.DefaultFilterChain = closed
 		}
 	}
 	return listener(l, refs)
@@ -51,14 +67,23 @@ func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 	var chains []*listenerv3.FilterChain
 	taken := map[string]bool{}
 	for _, s := range g.Sections {
-		if len(s.Certificates) == 0 || taken[s.Hostname] {
-			continue
-		}
-		taken[s.Hostname] = true
 		var secrets []string
 		for _, c := range s.Certificates {
 			secrets = append(secrets, names.GatewayTLS(g.Gateway.Namespace, g.Gateway.Name, c.Namespace, c.Name))
 		}
+		if s.Bytes {
+			if of := (streams{stat: s.Table, prefix: s.Name, taken: taken}); s.Passthrough {
+				chains = append(chains, of.chains(s.Streams, refs)...)
+			} else if len(secrets) > 0 {
+				of.socket = fromWorld(secrets, nil)
+				chains = append(chains, of.chains(s.Streams, refs)...)
+			}
+			continue
+		}
+		if len(s.Certificates) == 0 || taken[s.Hostname] {
+			continue
+		}
+		taken[s.Hostname] = true
 		m := &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
 		if s.Hostname != "" {
 			m.ServerNames = []string{s.Hostname}
@@ -66,12 +91,20 @@ func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 		chains = append(chains, &listenerv3.FilterChain{
 			Name:                          s.Name,
 			FilterChainMatch:              m,
-			TransportSocket:               fromWorld(secrets),
+			TransportSocket:               fromWorld(secrets, clientsOf(g, s), names.ALPNHTTP, names.ALPNHTTP1),
 			TransportSocketConnectTimeout: duration(handshakeTimeout),
 			Filters:                       []*listenerv3.Filter{gatewayHTTP(g, s, refs)},
 		})
 	}
 	return chains
+}
+
+// clientsOf is the check of clients' certificates in a section; nil: they are not asked for one.
+func clientsOf(g model.GatewayPort, s model.GatewaySection) *clients {
+	if s.Clients == nil {
+		return nil
+	}
+	return &clients{secret: names.GatewayClients(g.Gateway.Namespace, g.Gateway.Name, g.Port), optional: s.Clients.Optional}
 }
 
 func gatewayHTTP(g model.GatewayPort, s model.GatewaySection, refs refSet) *listenerv3.Filter {

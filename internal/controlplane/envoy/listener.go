@@ -6,6 +6,7 @@ package envoy
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -22,15 +23,33 @@ func Listener(f model.Frontend) Resource {
 		Node: f.Node, Consumer: f.Consumer,
 	}.String()
 	var filter *listenerv3.Filter
-	if f.Protocol.IsHTTP() {
+	switch {
+	case f.Protocol.IsHTTP():
 		filter = manager{
 			place: outbound, stat: name, routes: refs.routes(name),
 			host: f.Key.Service.Name + "." + f.Key.Service.Namespace,
 		}.filter()
-	} else {
+	case len(f.Streams) > 0:
+		return listener(byStreams(name, f, refs), refs)
+	default:
 		filter = bytesToAny(name, f.Backends, f.Affinity, refs)
 	}
 	return listener(unbound(name, f.Addresses, f.Key.Port, filter), refs)
+}
+
+// byStreams is a listener whose connections go where routes of bytes say.
+func byStreams(name string, f model.Frontend, refs refSet) *listenerv3.Listener {
+	l := unbound(name, f.Addresses, f.Key.Port, nil)
+	l.FilterChains = streams{stat: name, taken: map[string]bool{}}.chains(f.Streams, refs)
+	for _, c := range l.GetFilterChains() {
+		if c.GetFilterChainMatch() != nil { // only where it is needed: a server that speaks first would wait for it
+			l.ListenerFilters = []*listenerv3.ListenerFilter{
+				listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
+			}
+			break
+		}
+	}
+	return l
 }
 
 // PodListener makes the outbound listener of one pod of a headless Service, at the pod's own

@@ -5,6 +5,7 @@ package envoy
 
 import (
 	"fmt"
+	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -54,6 +55,9 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 func (r Resource) Revision() string {
 	if _, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType {
 		return upstreamRevision
+	}
+	if slices.ContainsFunc(r.Refs, func(ref Ref) bool { return r.TypeURL == ListenerType && ref.TypeURL == RoutesType }) {
+		return routedRevision
 	}
 	return Revision
 }

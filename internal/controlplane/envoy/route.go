@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -37,6 +38,9 @@ func Routes(t model.RouteTable) Resource {
 			Name:        strings.Join(domains, ","),
 			Domains:     domains,
 			RetryPolicy: defaultRetry(),
+		}
+		if h.Misdirected {
+			vh.Routes = []*routev3.Route{elsewhere()}
 		}
 		for _, r := range h.Rules {
 			vh.Routes = append(vh.Routes, rule(r, refs)...)
@@ -90,6 +94,15 @@ func direct(r model.Rule) *routev3.Route {
 	}
 }
 
+// elsewhere answers 421 Misdirected Request (RFC 9110, 15.5.20).
+func elsewhere() *routev3.Route {
+	return &routev3.Route{
+		Name:   "misdirected",
+		Match:  anyPath(),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 421}},
+	}
+}
+
 // translate makes one route, or two where a redirection's port depends on whether the client wrote one.
 func translate(r model.Rule, refs refSet) []*routev3.Route {
 	route := &routev3.Route{Name: ruleName(r), Match: routeMatch(r.Match)}
@@ -106,6 +119,9 @@ func translate(r model.Rule, refs refSet) []*routev3.Route {
 		setHeaders(route, r.RequestHeaders, r.ResponseHeaders)
 	}
 	route.Action = &routev3.Route_Route{Route: action(r, refs)}
+	if r.CORS != nil {
+		route.TypedPerFilterConfig = map[string]*anypb.Any{corsFilter: typed(corsPolicy(*r.CORS))}
+	}
 	return []*routev3.Route{route}
 }
 

@@ -57,19 +57,36 @@ func fromPeer(alpn ...string) *corev3.TransportSocket {
 	})
 }
 
+// clients is how a gateway checks certificates of clients: with the named validation context.
+type clients struct {
+	secret   string
+	optional bool
+}
+
 // fromWorld is how a gateway takes TLS connections: TLS 1.2 or 1.3 with the listener's certificates.
-func fromWorld(secrets []string) *corev3.TransportSocket {
+// Where bytes are passed on there is no ALPN: what they are is not known. check is nil where clients
+// need no certificate.
+func fromWorld(secrets []string, check *clients, alpn ...string) *corev3.TransportSocket {
 	c := &tlsv3.DownstreamTlsContext{
 		CommonTlsContext: &tlsv3.CommonTlsContext{
 			TlsParams: &tlsv3.TlsParameters{
 				TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
 				TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 			},
-			AlpnProtocols: []string{names.ALPNHTTP, names.ALPNHTTP1},
+			AlpnProtocols: alpn,
 		},
 	}
 	for _, s := range secrets {
 		c.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(c.CommonTlsContext.TlsCertificateSdsSecretConfigs, sds(s))
+	}
+	if check != nil {
+		c.RequireClientCertificate = wrapperspb.Bool(!check.optional)
+		c.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+			ValidationContextSdsSecretConfig: sds(check.secret),
+		}
+		// No resumption: a resumed session would skip the check, also against authorities that were changed meanwhile.
+		c.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+		c.DisableStatefulSessionResumption = true
 	}
 	return tlsSocket(c)
 }

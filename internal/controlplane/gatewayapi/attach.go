@@ -13,13 +13,18 @@ import (
 
 // attachments are the routes that name a Gateway, read once for all its listeners and no sooner than needed.
 type attachments struct {
-	l    Lookup
-	gw   *gwapiv1.Gateway
-	self model.Object
-	// routes by kind, from old to new; nil before they are asked for.
-	routes map[string][]*route
+	l  Lookup
+	gw *gwapiv1.Gateway
+	// routes by kind and parent, from old to new; nil before they are asked for.
+	routes map[kindOn][]*route
 	// losers tells, by listener, which route keeps another from being in effect.
 	losers map[string]map[model.Object]*route
+}
+
+// kindOn is a kind of routes and the object that they name.
+type kindOn struct {
+	kind string
+	on   model.Object
 }
 
 // attachment is a route on a listener, for the host names they have in common.
@@ -30,35 +35,27 @@ type attachment struct {
 
 func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
 	return &attachments{
-		l: l, gw: gw, self: model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name},
-		routes: map[string][]*route{}, losers: map[string]map[model.Object]*route{},
+		l: l, gw: gw, routes: map[kindOn][]*route{}, losers: map[string]map[model.Object]*route{},
 	}
 }
 
-func (a *attachments) ofKind(kind string) []*route {
-	if rs, ok := a.routes[kind]; ok {
+func (a *attachments) ofKind(kind string, on model.Object) []*route {
+	k := kindOn{kind, on}
+	if rs, ok := a.routes[k]; ok {
 		return rs
 	}
-	rs := []*route{}
-	if kind == KindGRPCRoute {
-		for _, g := range a.l.GRPCRoutes(a.self) {
-			rs = append(rs, fromGRPC(g))
-		}
-	} else {
-		for _, h := range a.l.HTTPRoutes(a.self) {
-			rs = append(rs, fromHTTP(h))
-		}
-	}
+	rs := routesOf(a.l, kind, on)
 	slices.SortFunc(rs, older)
-	a.routes[kind] = rs
+	a.routes[k] = rs
 	return rs
 }
 
-// on are the routes in effect on a listener.
+// on are the routes in effect on a listener. Routes of bytes are attached even where older ones leave
+// them no connection: see streams.
 func (a *attachments) on(li *listener) []attachment {
 	var out []attachment
-	for _, kind := range []string{KindHTTPRoute, KindGRPCRoute} {
-		for _, r := range a.ofKind(kind) {
+	for _, kind := range li.fits {
+		for _, r := range a.ofKind(kind, li.of) {
 			if hosts := a.fit(li, r); len(hosts) > 0 && r.valid() && a.loses(li, r) == nil {
 				out = append(out, attachment{r, hosts})
 			}
@@ -71,9 +68,9 @@ func (a *attachments) on(li *listener) []attachment {
 func (a *attachments) fit(li *listener, r *route) []string {
 	chosen := slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
-		return ok && to == a.self && li.selectedBy(ref)
+		return ok && to == li.of && li.selectedBy(ref)
 	})
-	if !chosen || !li.allows(a.l, a.gw, r) {
+	if !chosen || !li.allows(a.l, r) {
 		return nil
 	}
 	return li.hostsOf(r)
@@ -83,10 +80,13 @@ func (a *attachments) fit(li *listener, r *route) []string {
 // HTTPRoute and a GRPCRoute meet in a host name only the older is (GRPCRouteSpec.hostnames). Most
 // Gateways have routes of one kind; then the others are neither read nor depended on.
 func (a *attachments) loses(li *listener, r *route) *route {
-	known := a.losers[li.name]
+	if r.bytes() {
+		return nil
+	}
+	known := a.losers[li.id]
 	if known == nil {
 		known = map[model.Object]*route{}
-		a.losers[li.name] = known
+		a.losers[li.id] = known
 	}
 	if w, ok := known[r.source]; ok {
 		return w
@@ -103,7 +103,7 @@ func (a *attachments) rival(li *listener, r *route) *route {
 		other = KindHTTPRoute
 	}
 	hosts := li.hostsOf(r)
-	for _, x := range a.ofKind(other) {
+	for _, x := range a.ofKind(other, li.of) {
 		if older(x, r) > 0 {
 			break
 		}

@@ -11,6 +11,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // HTTPRouteBackends returns the Service ports a route sends or mirrors to, each once, sorted,
@@ -19,6 +20,15 @@ func HTTPRouteBackends(r *gwapiv1.HTTPRoute) []model.PortKey { return fromHTTP(r
 
 // GRPCRouteBackends is HTTPRouteBackends for a GRPCRoute.
 func GRPCRouteBackends(r *gwapiv1.GRPCRoute) []model.PortKey { return fromGRPC(r).uses() }
+
+// TLSRouteBackends is HTTPRouteBackends for a TLSRoute.
+func TLSRouteBackends(r *gwapiv1.TLSRoute) []model.PortKey { return fromTLS(r).uses() }
+
+// TCPRouteBackends is HTTPRouteBackends for a TCPRoute.
+func TCPRouteBackends(r *gwapiv1.TCPRoute) []model.PortKey { return fromTCP(r).uses() }
+
+// UDPRouteBackends is HTTPRouteBackends for a UDPRoute.
+func UDPRouteBackends(r *gwapiv1.UDPRoute) []model.PortKey { return fromUDP(r).uses() }
 
 func (r *route) uses() []model.PortKey {
 	var out []model.PortKey
@@ -59,11 +69,15 @@ type site struct {
 	mesh bool
 	// port of the listener, for redirections that don't say.
 	port uint16
+	// certificate is the Gateway, if it has a client certificate to show to backends.
+	certificate model.Key
 }
 
 // target is what a backend reference leads to.
 type target struct {
 	port     model.PortKey
+	as       string // names.Out.As
+	via      model.Via
 	affinity bool
 }
 
@@ -93,27 +107,43 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	if svc.ExternalName != "" {
 		return fail(gwapiv1.RouteReasonInvalidKind, "Service %s is of type ExternalName, which can't be a backend", to)
 	}
+	if r.source.Kind == KindUDPRoute {
+		if !hasUDP(svc, key.Port) {
+			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, portList(svc))
+		}
+		return target{key, names.AsDatagrams, model.Via{}, svc.AffinitySeconds > 0}, nil
+	}
 	p, ok := portOf(svc, key.Port)
 	if !ok {
 		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
 	}
-	if why := refuses(s.l, p, key, r.source.Kind); why != "" {
+	via := s.via(to, p)
+	if why := refuses(s.l, p, key, r.source.Kind, via.TLS); why != "" {
 		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
 	}
-	return target{key, svc.AffinitySeconds > 0}, nil
+	if r.bytes() {
+		return target{key, asOf(r, p), model.Via{}, svc.AffinitySeconds > 0}, nil
+	}
+	return target{key, "", via, svc.AffinitySeconds > 0}, nil
 }
 
-// refuses tells why a route of a kind can't send to a port.
-func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string) string {
+// refuses tells why a route of a kind can't send to a port, with which the proxy begins TLS or not.
+func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string, tls bool) string {
 	proto := p.Protocol
-	if !p.Declared {
+	switch {
+	case tls:
+		proto = protocolInTLS(l, key, p)
+	case !p.Declared:
 		proto, _ = PortProtocol(l, key)
 	}
 	switch {
 	case p.Protocol == model.UDP:
 		return "is not TCP"
-	case p.Declared && !p.Protocol.IsHTTP():
-		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http"
+	case kind == KindTLSRoute || kind == KindTCPRoute:
+		return ""
+	case tls && proto.IsHTTP() && kind != KindGRPCRoute:
+	case !tls && p.Declared && !p.Protocol.IsHTTP():
+		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http; where it speaks HTTPS, add a BackendTLSPolicy"
 	case kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2:
 		return "is not known to speak gRPC: set appProtocol: kubernetes.io/h2c"
 	}
@@ -170,13 +200,13 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	}
 	out.RequestHeaders, out.ResponseHeaders = u.requestHeaders, u.responseHeaders
 	out.Timeout, out.BackendTimeout, out.Retry = u.timeout, u.backendTimeout, u.retry
-	out.Rewrite = u.rewrite
+	out.Rewrite, out.CORS = u.rewrite, u.cors
 	if u.redirect != nil {
 		out.Redirect = s.redirect(*u.redirect)
 	}
 	for _, m := range u.mirrors {
 		if t, p := s.resolve(r, m.field, m.ref); p == nil && m.numerator > 0 {
-			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Numerator: m.numerator, Denominator: m.denominator})
+			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Via: t.via, Numerator: m.numerator, Denominator: m.denominator})
 		}
 	}
 	usable := false
@@ -192,7 +222,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 		usable = true
 		out.Affinity = out.Affinity || t.affinity
 		out.Backends = append(out.Backends, model.WeightedBackend{
-			Backend: t.port, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
+			Backend: t.port, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
 		})
 	}
 	if !usable {

@@ -5,17 +5,20 @@
 //
 //	HTTPRoute, GRPCRoute --parse--> route --resolve with a Lookup--> model.RouteTable
 //	                                     \-> RouteParent (Accepted, ResolvedRefs, PartiallyInvalid)
+//	TLSRoute, TCPRoute, UDPRoute --parse--> route --resolve--> model.StreamTable, RouteParent
 //	Gateway -> listeners -> model.GatewayPort, GatewayVerdict
 //
 // There is one function per output: a table of a Service port (MeshTable), a table of a Gateway's
-// listener (GatewayTable), the status of one route (HTTPRouteParents, GRPCRouteParents), of one
-// Gateway (GatewayStatus). Each reads the cluster only through its Lookup, so that the caller can
-// record what it read and evaluate again only what a change concerns.
+// listener (GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
+// route (HTTPRouteParents and so on), of one Gateway (GatewayStatus). Each reads the cluster only
+// through its Lookup, so that the caller can record what it read and evaluate again only what a change
+// concerns.
 //
 // A user's mistake is a verdict and harms nothing but the route, rule or listener it is in. Rules
 // that can't be carried out answer 500 rather than fall through to others ("Dropped Rule").
 // It must not know: clients, clocks, Envoy. Invariants: the result depends neither on the order in
 // which a Lookup returns objects nor on status or resourceVersion of the objects; no input panics.
 //
-// Start reading at mesh.go (routes on Services) or gateway.go (Gateways); route.go has the form both share.
+// Start reading at mesh.go (routes on Services) or gateway.go (Gateways); route.go has the form both
+// share, stream.go is about routes of bytes.
 package gatewayapi

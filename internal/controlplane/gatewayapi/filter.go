@@ -22,14 +22,15 @@ type filter struct {
 	mirror   *gwapiv1.HTTPRequestMirrorFilter
 	redirect *gwapiv1.HTTPRequestRedirectFilter
 	rewrite  *gwapiv1.HTTPURLRewriteFilter
+	cors     *gwapiv1.HTTPCORSFilter
 }
 
 func httpFilter(field string, f gwapiv1.HTTPRouteFilter) filter {
-	return filter{field, f.Type, f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, f.RequestRedirect, f.URLRewrite}
+	return filter{field, f.Type, f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, f.RequestRedirect, f.URLRewrite, f.CORS}
 }
 
 func grpcFilter(field string, f gwapiv1.GRPCRouteFilter) filter {
-	return filter{field, gwapiv1.HTTPRouteFilterType(f.Type), f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, nil, nil}
+	return filter{field, gwapiv1.HTTPRouteFilterType(f.Type), f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, nil, nil, nil}
 }
 
 // filters reads the filters of a rule into it.
@@ -52,12 +53,18 @@ func (u *rule) filters(fs []filter) {
 			u.redirectTo(f.field+".requestRedirect", f.redirect)
 		case f.kind == gwapiv1.HTTPRouteFilterURLRewrite && f.rewrite != nil:
 			u.rewriteTo(f.field+".urlRewrite", f.rewrite)
+		case f.kind == gwapiv1.HTTPRouteFilterCORS && f.cors != nil:
+			u.allowOrigins(f.field+".cors", f.cors)
 		default:
 			u.refuse(unknownFilter(f))
 		}
 	}
 	if u.redirect != nil && u.rewrite != nil {
 		u.refuse(problemf(gwapiv1.RouteReasonIncompatibleFilters, u.field+".filters", "RequestRedirect and URLRewrite exclude each other"))
+	}
+	if u.redirect != nil && u.cors != nil {
+		// A redirection is answered before the proxy looks at origins, and a browser refuses it then.
+		u.refuse(problemf(gwapiv1.RouteReasonIncompatibleFilters, u.field+".filters", "RequestRedirect and CORS exclude each other"))
 	}
 }
 
@@ -87,7 +94,7 @@ func (u *rule) refuse(ps ...problem) { u.problems = append(u.problems, ps...) }
 func unknownFilter(f filter) problem {
 	switch f.kind {
 	case gwapiv1.HTTPRouteFilterRequestHeaderModifier, gwapiv1.HTTPRouteFilterResponseHeaderModifier, gwapiv1.HTTPRouteFilterRequestMirror,
-		gwapiv1.HTTPRouteFilterRequestRedirect, gwapiv1.HTTPRouteFilterURLRewrite:
+		gwapiv1.HTTPRouteFilterRequestRedirect, gwapiv1.HTTPRouteFilterURLRewrite, gwapiv1.HTTPRouteFilterCORS:
 		if strings.Contains(f.field, ".backendRefs[") {
 			return unsupported(f.field+".type", "%s is not supported in a backendRef: move it to the rule", f.kind)
 		}

@@ -5,8 +5,11 @@ package gatewayapi
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -35,54 +38,71 @@ func refusal(gw *gwapiv1.Gateway) *problem {
 	return nil
 }
 
-// usableOn are the listeners of a port that can be given to proxies; port 0 is any.
-func usableOn(gw *gwapiv1.Gateway, port uint16) []listener {
+// usableOn are the listeners of a TCP port that can be given to proxies; port 0 is any.
+func usableOn(l Lookup, gw *gwapiv1.Gateway, port uint16) []listener {
 	if refusal(gw) != nil {
 		return nil
 	}
-	return slices.DeleteFunc(listenersOf(gw), func(li listener) bool { return !li.usable() || port != 0 && li.port != port })
+	return slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || li.udp || port != 0 && li.port != port })
 }
 
-// GatewayPortNumbers are the ports of a Gateway of ours that GatewayPort knows, ascending. It reads
+// GatewayPortNumbers are the TCP ports of a Gateway of ours that GatewayPort knows, ascending. It reads
 // the Gateway and its class only: a port whose certificates are all missing is among them.
 func GatewayPortNumbers(l Lookup, gateway model.Key) []uint16 {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok {
 		return nil
 	}
+	return portsOf(usableOn(l, gw, 0))
+}
+
+func portsOf(ls []listener) []uint16 {
 	var out []uint16
-	for _, li := range usableOn(gw, 0) {
+	for _, li := range ls {
 		out = append(out, li.port)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// GatewayPort is one port of a Gateway; ok is false where nothing can be served on it. It reads no
-// routes. A plain port has one section without a name, a TLS port one for each listener.
+// GatewayPort is one TCP port of a Gateway; ok is false where nothing can be served on it. It reads no
+// routes, so that sections of bytes have no streams: GatewayStreams has them. A plain port has one section without a name, a TLS port one for each listener.
 func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {
 		return p, false
 	}
 	p = model.GatewayPort{Gateway: gateway, Port: port}
-	for _, li := range usableOn(gw, port) {
-		if !li.tls {
+	for _, li := range usableOn(l, gw, port) {
+		switch {
+		case !li.tls && !li.bytes:
 			p.Sections = []model.GatewaySection{{Table: li.table(gw)}}
+			continue
+		case !li.tls:
+			p.Sections = []model.GatewaySection{li.section(gw, nil)}
 			continue
 		}
 		p.TLS = true
-		certs, _ := certificates(l, gw, &li)
-		if len(certs) > 0 {
-			p.Sections = append(p.Sections, model.GatewaySection{Name: li.name, Hostname: li.hostname, Certificates: certs, Table: li.table(gw)})
+		if li.serves(l, gw) {
+			certs, _ := certificates(l, &li)
+			s := li.section(gw, certs)
+			s.Clients, _, _ = clientValidation(l, gw, &li)
+			p.Sections = append(p.Sections, s)
 		}
 	}
 	return p, len(p.Sections) > 0
 }
 
-// certificates are the usable Secrets of an HTTPS listener, in order, and what is wrong with the others.
-func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key, bad []problem) {
-	if !li.tls {
+// section is a listener that has a section of its own.
+func (li *listener) section(gw *gwapiv1.Gateway, certs []model.Key) model.GatewaySection {
+	return model.GatewaySection{
+		Name: li.id, Hostname: li.hostname, Certificates: certs, Table: li.table(gw), Bytes: li.bytes, Passthrough: li.passthrough,
+	}
+}
+
+// certificates are the usable Secrets of a listener that ends TLS, in order, and what is wrong with the others.
+func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
+	if !li.terminates() {
 		return nil, nil
 	}
 	invalid := func(field, format string, args ...any) {
@@ -98,11 +118,11 @@ func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key
 			invalid(field, "%s/%s is not supported, only Secret of the core group", or(ref.Group, ""), or(ref.Kind, "Secret"))
 			continue
 		}
-		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
-		if key.Namespace != gw.Namespace && !granted(l, grantee{KindGateway, gw.Namespace}, "Secret", key) {
+		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(li.of.Namespace))), Name: string(ref.Name)}
+		if key.Namespace != li.of.Namespace && !granted(l, grantee{li.of.Kind, li.of.Namespace}, "Secret", key) {
 			bad = append(bad, problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
-				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name),
+				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind %s in namespace %s refer to Secret %s", field, key.Namespace, li.of.Kind, li.of.Namespace, key.Name),
 			})
 			continue
 		}
@@ -118,56 +138,106 @@ func certificates(l Lookup, gw *gwapiv1.Gateway, li *listener) (good []model.Key
 	return good, bad
 }
 
-// GatewayTable is one table of a Gateway: section is the GatewaySection's Name, empty on a plain port.
+// GatewayTable is one table of rules of a Gateway: section is the GatewaySection's Name, empty on a plain port.
 func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.RouteTable, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {
 		return t, false
 	}
-	all := usableOn(gw, port)
+	all := usableOn(l, gw, port)
 	own := all
-	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && li.name == section }); i >= 0 {
+	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && !li.bytes && li.id == section }); i >= 0 {
 		own = all[i : i+1]
-	} else if section != "" || len(all) == 0 || all[0].tls {
+	} else if section != "" || len(all) == 0 || all[0].tls || all[0].bytes {
 		return t, false
 	}
 	t.Name = own[0].table(gw)
-	t.Hosts = site{l: l, port: port}.hosts(gw, own, all)
+	s := site{l: l, port: port}
+	if _, ok := ClientCertificate(l, gateway); ok {
+		s.certificate = gateway
+	}
+	t.Hosts = s.hosts(gw, own, all)
 	return t, true
 }
 
 // hosts makes the virtual hosts of a table: those of the listeners in own, which are some or all of
 // the listeners of a port. A request belongs to the listener with the most specific host name that
-// fits, and sees the routes of no other (GatewaySpec.listeners, "Listener Isolation"); of the routes
-// there, those with the most specific host name decide alone.
+// fits, and sees the routes of no other (GatewaySpec.listeners, "Listener Isolation").
 func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHost {
-	on := map[string][]*route{}
 	attached := attachmentsOf(s.l, gw)
+	on := make([]map[string][]*route, len(own)) // by the routes' own host names, "" where they have none
+	of := map[string]int{}                      // host name -> listener in own
 	for i := range own {
+		on[i] = map[string][]*route{}
+		of[own[i].hostname] = i // lest a listener's name fall to a broader one
 		for _, a := range attached.on(&own[i]) {
 			for _, h := range a.hosts {
-				if owner(all, h) == own[i].name {
-					on[h] = append(on[h], a.route)
+				if owner(all, h) == own[i].id {
+					of[h] = i
 				}
+			}
+			if len(a.hostnames) == 0 {
+				on[i][""] = append(on[i][""], a.route)
+			}
+			for _, h := range a.hostnames {
+				on[i][h] = append(on[i][h], a.route)
 			}
 		}
 	}
-	// Without a virtual host of its own a listener's name would fall to a broader one.
-	for i := range all {
-		h := all[i].hostname
-		if _, has := on[h]; !has && slices.ContainsFunc(own, func(li listener) bool { return covers(li.hostname, h) }) {
-			on[h] = nil
-		}
-	}
-	domains := make([]string, 0, len(on))
-	for h := range on {
-		domains = append(domains, h)
-	}
-	slices.SortFunc(domains, narrower)
-	return s.group(domains, on)
+	domains := slices.SortedFunc(maps.Keys(of), narrower)
+	return append(s.group(domains, func(h string) [][]*route { return byHostname(on[of[h]], h) }), misdirected(own, all)...)
 }
 
-// owner is the name of the listener to which a host name belongs.
+// byHostname are the routes that take in all requests for a host name, those with the most specific
+// host name of their own first: their rules are tried before those of the others, however specific
+// these are (HTTPRouteSpec.hostnames).
+func byHostname(routes map[string][]*route, host string) (out [][]*route) {
+	seen := map[*route]bool{}
+	for _, h := range broader(host) {
+		var same []*route
+		for _, r := range routes[h] {
+			if !seen[r] {
+				seen[r] = true
+				same = append(same, r)
+			}
+		}
+		if len(same) > 0 {
+			out = append(out, same)
+		}
+	}
+	return out
+}
+
+// misdirected makes the virtual host of the names of a port's other HTTPS listeners. A client that
+// comes there by a connection made for own's name is to make one of its own (RFC 9110, 15.5.20), where
+// that listener's certificates and routes decide (Listener.hostname, "misdirected requests"). Which
+// listener a name belongs to, the proxy finds out: the most specific one that fits.
+func misdirected(own, all []listener) []model.VirtualHost {
+	var domains []string
+	for i := range all {
+		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.id == li.id }) {
+			domains = append(domains, li.hostname)
+		}
+	}
+	if len(domains) == 0 {
+		return nil
+	}
+	slices.SortFunc(domains, narrower)
+	return []model.VirtualHost{{Domains: spelled(domains), Misdirected: true}}
+}
+
+// spelled writes host names as the model does.
+func spelled(hosts []string) []string {
+	out := slices.Clone(hosts)
+	for i := range out {
+		if out[i] == "" {
+			out[i] = "*"
+		}
+	}
+	return out
+}
+
+// owner is the id of the listener to which a host name belongs.
 func owner(all []listener, host string) string {
 	best := -1
 	for i := range all {
@@ -178,30 +248,33 @@ func owner(all []listener, host string) string {
 	if best < 0 {
 		return ""
 	}
-	return all[best].name
+	return all[best].id
 }
 
 // group makes one virtual host of all domains with the same routes.
-func (s site) group(domains []string, on map[string][]*route) []model.VirtualHost {
+func (s site) group(domains []string, on func(string) [][]*route) []model.VirtualHost {
 	var out []model.VirtualHost
 	at := map[string]int{}
 	for _, d := range domains {
-		routes := on[d]
-		slices.SortFunc(routes, older)
 		key := ""
-		for _, r := range routes {
-			key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
-		}
-		spelled := d
-		if d == "" {
-			spelled = "*"
+		routes := on(d)
+		for _, same := range routes {
+			slices.SortFunc(same, older)
+			for _, r := range same {
+				key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
+			}
+			key += "\n"
 		}
 		if i, ok := at[key]; ok {
-			out[i].Domains = append(out[i].Domains, spelled)
+			out[i].Domains = append(out[i].Domains, spelled([]string{d})...)
 			continue
 		}
 		at[key] = len(out)
-		out = append(out, model.VirtualHost{Domains: []string{spelled}, Rules: ordered(routes, s.build)})
+		vh := model.VirtualHost{Domains: spelled([]string{d})}
+		for _, same := range routes {
+			vh.Rules = append(vh.Rules, ordered(same, s.build)...)
+		}
+		out = append(out, vh)
 	}
 	return out
 }
@@ -212,15 +285,22 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	if !ok {
 		return v, false
 	}
+	v.Wanted = gw.Spec.Addresses
 	refused, attached := refusal(gw), attachmentsOf(l, gw)
 	var bad, unresolved []string
-	good := 0
-	for _, li := range listenersOf(gw) {
-		certs, problems := certificates(l, gw, &li)
-		if len(li.badKinds) > 0 {
-			problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only HTTPRoute and GRPCRoute"})
+	good, sets := 0, map[model.Object]bool{}
+	ls := listenersOf(l, gw)
+	overlaps := overlapping(ls)
+	for i, li := range ls {
+		if li.of.Kind != KindGateway {
+			// Of ListenerSets, which have a status of their own.
+			if refused == nil && li.serves(l, gw) {
+				sets[li.of] = true
+			}
+			continue
 		}
-		if len(problems) > 0 {
+		st := li.judge(l, gw, attached, overlaps[i])
+		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
 		if li.accepted.ok && !li.conflict.ok {
@@ -228,10 +308,14 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		} else {
 			bad = append(bad, li.name)
 		}
-		if refused == nil && li.usable() && (!li.tls || len(certs) > 0) {
+		if refused == nil && li.serves(l, gw) {
 			v.Serving = append(v.Serving, li.name)
 		}
-		v.Listeners = append(v.Listeners, li.status(gw, attached, problems))
+		v.Listeners = append(v.Listeners, st)
+	}
+	if listenersFrom(gw) != gwapiv1.NamespacesFromNone {
+		n := int32(len(sets)) //nolint:gosec // far fewer
+		v.ListenerSets = &n
 	}
 	accepted := finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
 	switch {
@@ -242,26 +326,39 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	}
 	v.Conditions = []metav1.Condition{
 		accepted.condition(string(gwapiv1.GatewayConditionAccepted), gw.Generation),
-		gatewayRefs(gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+		gatewayRefs(l, gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+	}
+	if field, insecure := insecureClients(gw); insecure {
+		f := finding{true, string(gwapiv1.GatewayReasonConfigurationChanged), field + ": clients are served whether or not they show a good certificate; only the backends can refuse them"}
+		v.Conditions = append(v.Conditions, f.condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
 	}
 	return v, true
+}
+
+// ended tells of certificates that clients refuse. They are served all the same: so does everybody
+// until somebody renews them, and a client that does not look goes on working.
+func ended(l Lookup, certs []model.Key) string {
+	out := ""
+	for _, k := range certs {
+		if day, ok := l.Ended(k); ok {
+			out += fmt.Sprintf("; the certificate in Secret %s ended on %s, so that clients refuse it: renew it", k, day)
+		}
+	}
+	return out
 }
 
 // unheeded tells of fields that have no effect and harm nothing.
 func unheeded(gw *gwapiv1.Gateway) string {
 	out := ""
-	if gw.Spec.AllowedListeners != nil && gw.Spec.AllowedListeners.Namespaces != nil && or(gw.Spec.AllowedListeners.Namespaces.From, gwapiv1.NamespacesFromNone) != gwapiv1.NamespacesFromNone {
-		out += "; spec.allowedListeners has no effect, since ListenerSet is not supported"
-	}
 	if gw.Spec.DefaultScope != "" && gw.Spec.DefaultScope != gwapiv1.GatewayDefaultScopeNone {
 		out += "; spec.defaultScope has no effect, since default Gateways are not supported"
 	}
 	return out
 }
 
-func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
-	if gw.Spec.TLS != nil && gw.Spec.TLS.Backend != nil && gw.Spec.TLS.Backend.ClientCertificateRef != nil {
-		return finding{false, string(gwapiv1.GatewayReasonInvalidClientCertificateRef), "spec.tls.backend.clientCertificateRef: is not supported and has no effect"}
+func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) finding {
+	if _, why := clientCertificate(l, gw); why != nil {
+		return finding{false, why.reason, why.text}
 	}
 	if len(unresolved) > 0 {
 		return finding{false, string(gwapiv1.GatewayReasonListenersNotResolved), "Listeners with references that are not resolved: " + list(unresolved) + "; see their conditions"}
@@ -269,14 +366,39 @@ func gatewayRefs(gw *gwapiv1.Gateway, unresolved []string) finding {
 	return finding{true, string(gwapiv1.GatewayReasonResolvedRefs), "All references are resolved"}
 }
 
+// serves tells whether proxies can be given the listener, as far as it alone is concerned.
+func (li *listener) serves(l Lookup, gw *gwapiv1.Gateway) bool {
+	certs, _ := certificates(l, li)
+	clients, _, asked := clientValidation(l, gw, li)
+	return li.usable() && (!li.terminates() || len(certs) > 0) && (clients != nil || !asked)
+}
+
+// judge is the status of a listener. It settles whether it is accepted.
+func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, overlap *finding) gwapiv1.ListenerStatus {
+	certs, problems := certificates(l, li)
+	clients, bad, asked := clientValidation(l, gw, li)
+	problems = append(problems, bad...)
+	if asked && clients == nil && li.accepted.ok {
+		li.accepted = noAuthority()
+	}
+	if len(li.badKinds) > 0 {
+		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
+	}
+	st := li.status(attached, problems, ended(l, certs))
+	if overlap != nil {
+		st.Conditions = append(st.Conditions, overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
+	}
+	return st
+}
+
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems []problem) gwapiv1.ListenerStatus {
+func (li *listener) status(attached *attachments, problems []problem, remark string) gwapiv1.ListenerStatus {
 	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})
 	}
-	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved"}
+	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved" + remark}
 	if len(problems) > 0 {
 		resolved = finding{false, problems[0].reason, tell(problems)}
 	}
@@ -285,9 +407,9 @@ func (li *listener) status(gw *gwapiv1.Gateway, attached *attachments, problems 
 		accepted = finding{false, li.conflict.reason, li.conflict.message}
 	}
 	st.Conditions = []metav1.Condition{
-		accepted.condition(string(gwapiv1.ListenerConditionAccepted), gw.Generation),
-		resolved.condition(string(gwapiv1.ListenerConditionResolvedRefs), gw.Generation),
-		li.conflict.condition(string(gwapiv1.ListenerConditionConflicted), gw.Generation),
+		accepted.condition(string(gwapiv1.ListenerConditionAccepted), li.generation),
+		resolved.condition(string(gwapiv1.ListenerConditionResolvedRefs), li.generation),
+		li.conflict.condition(string(gwapiv1.ListenerConditionConflicted), li.generation),
 	}
 	return st
 }

@@ -16,6 +16,20 @@ func covers(a, b string) bool {
 	return a == "" || a == b || strings.HasPrefix(a, "*.") && strings.HasSuffix(b, a[1:])
 }
 
+// broader are the host names that cover a host name, itself first, from the most to the least specific.
+func broader(host string) []string {
+	if host == "" {
+		return []string{""}
+	}
+	out := []string{host}
+	for i := range len(host) {
+		if wildcard := "*" + host[i:]; host[i] == '.' && wildcard != host {
+			out = append(out, wildcard)
+		}
+	}
+	return append(out, "")
+}
+
 // meet is the host names that a and b have in common, which is one of the two or nothing.
 func meet(a, b string) (string, bool) {
 	switch {

@@ -45,6 +45,26 @@ func TestNarrower(t *testing.T) {
 	}
 }
 
+// TestBroader: what covers a host name, and nothing else, in the order of TestNarrower.
+func TestBroader(t *testing.T) {
+	for host, want := range map[string][]string{
+		"":              {""},
+		"com":           {"com", ""},
+		"a.example.com": {"a.example.com", "*.example.com", "*.com", ""},
+		"*.example.com": {"*.example.com", "*.com", ""},
+	} {
+		got := broader(host)
+		if !slices.Equal(got, want) || !slices.IsSortedFunc(got, narrower) {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+		for _, h := range got {
+			if !covers(h, host) {
+				t.Errorf("%q does not cover %q", h, host)
+			}
+		}
+	}
+}
+
 // TestCheckRegex: RE2 has neither look-around nor back references, and no expression may be huge.
 func TestCheckRegex(t *testing.T) {
 	for expr, good := range map[string]bool{

@@ -191,13 +191,14 @@ func (u *rule) httpTimeouts(in *gwapiv1.HTTPRouteRule) {
 	}
 }
 
-// httpRetry reads GEP-1731. Without attempts there is one retry.
+// httpRetry reads GEP-1731. Without attempts there is one retry. Whoever wants retries gets them for
+// broken connections and backend timeouts too (HTTPRouteRetry), whether the request is safe to repeat or not.
 func (u *rule) httpRetry(in *gwapiv1.HTTPRouteRetry) {
 	if in == nil {
 		return
 	}
 	field := u.field + ".retry"
-	r := &model.Retry{Attempts: 1}
+	r := &model.Retry{Attempts: 1, Broken: true}
 	if in.Attempts != nil {
 		if *in.Attempts < 1 || *in.Attempts > 100 {
 			u.refuse(unsupported(field+".attempts", "must be from 1 to 100"))

@@ -33,18 +33,90 @@ func check(t *testing.T, w *world, out output, told verdicts) {
 			add(*f.Table)
 		}
 	}
-	for _, g := range out.Gateways {
-		for i, rt := range g.Tables {
-			if rt.Name != g.Sections[i].Table {
-				t.Errorf("section %q names table %s and has %s", g.Sections[i].Name, g.Sections[i].Table, rt.Name)
+	streams := map[string]model.StreamTable{}
+	for _, f := range out.Frontends {
+		if f.Streams != nil {
+			if f.Table != nil {
+				t.Errorf("%s has rules and streams", f.Port)
 			}
+			streams[f.Streams.Name] = *f.Streams
+		}
+	}
+	for _, g := range out.Gateways {
+		var has []string
+		for _, rt := range g.Tables {
+			has = append(has, rt.Name)
 			add(rt)
 		}
+		for _, st := range g.Streams {
+			has = append(has, st.Name)
+			streams[st.Name] = st
+		}
+		for _, s := range g.Sections {
+			if i := slices.Index(has, s.Table); i < 0 {
+				t.Errorf("section %q names table %s and has %v", s.Name, s.Table, has)
+			} else {
+				has = slices.Delete(has, i, i+1)
+			}
+		}
+		if len(has) > 0 {
+			t.Errorf("port %d of Gateway %s has %v, which no section names", g.Port, g.Gateway, has)
+		}
+		checkHosts(t, g)
 	}
 	for _, rt := range tables {
 		checkTable(t, rt)
 	}
+	for name, st := range streams {
+		// To the check below a stream is a rule: it says where it comes from.
+		as := model.RouteTable{Name: name, Hosts: []model.VirtualHost{{}}}
+		for _, s := range st.Streams {
+			checkStream(t, name, s)
+			if s.Source != (model.Object{}) {
+				as.Hosts[0].Rules = append(as.Hosts[0].Rules, model.Rule{Source: s.Source})
+			}
+		}
+		tables[name] = as
+	}
 	checkTold(t, w, tables, told)
+}
+
+// checkHosts: no server name of a port stands twice, and each is one of its section's.
+func checkHosts(t *testing.T, g gatewayPort) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, st := range g.Streams {
+		for _, s := range st.Streams {
+			for _, h := range s.Hosts {
+				if seen[h] {
+					t.Errorf("server name %q stands twice on port %d", h, g.Port)
+				}
+				seen[h] = true
+			}
+			if (s.Hosts == nil) == g.TLS {
+				t.Errorf("%s: TLS %v, server names %q", st.Name, g.TLS, s.Hosts)
+			}
+		}
+	}
+	for _, s := range g.Sections {
+		if !s.Bytes && seen[s.Hostname] {
+			t.Errorf("server name %q of section %s is a stream's too", s.Hostname, s.Name)
+		}
+	}
+}
+
+func checkStream(t *testing.T, in string, s model.Stream) {
+	t.Helper()
+	valid := false
+	for _, b := range s.Backends {
+		valid = valid || !b.Invalid
+		if b.Weight == 0 || b.Invalid != (b.Backend == model.PortKey{}) {
+			t.Errorf("%s: backend %+v", in, b)
+		}
+	}
+	if len(s.Backends) > 0 && !valid {
+		t.Errorf("%s: backends, and none is valid", in)
+	}
 }
 
 // checkTold: a table holds the rules of exactly the routes that are told to be in it.

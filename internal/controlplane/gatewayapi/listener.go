@@ -15,14 +15,23 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// listener is a listener of a Gateway, judged by the Gateway alone.
+// listener is a listener of a Gateway or of a ListenerSet that is attached to it, judged by these alone.
 type listener struct {
-	spec     *gwapiv1.Listener
-	field    string // "spec.listeners[0]"
-	name     string
-	hostname string // "" is any
-	port     uint16
-	tls      bool
+	// of is the Gateway or ListenerSet that lists it, and generation that object's.
+	of         model.Object
+	generation int64
+	spec       *gwapiv1.Listener
+	field      string // "spec.listeners[0]"
+	name       string
+	id         string // the name, and for one of a ListenerSet what tells it from others of the Gateway
+	hostname   string // "" is any
+	port       uint16
+	// tls: listeners of the port are told apart by server name. passthrough: TLS is not ended here.
+	tls, passthrough bool
+	// bytes: what comes is passed on as it is, without a look for HTTP. udp: it comes as datagrams.
+	bytes, udp bool
+	// fits are the kinds of routes that the protocol can carry.
+	fits []string
 	// kinds are those of our routes that may attach; badKinds are named in allowedRoutes but not ours.
 	kinds    []string
 	badKinds []string
@@ -36,21 +45,33 @@ func (li *listener) usable() bool {
 	return li.accepted.ok && !li.conflict.ok && len(li.kinds) > 0
 }
 
-// listenersOf reads the listeners of a Gateway, in the order of the spec.
-func listenersOf(gw *gwapiv1.Gateway) []listener {
+// terminates tells whether the listener ends TLS and needs a certificate for it.
+func (li *listener) terminates() bool { return li.tls && !li.passthrough }
+
+// listenersOf reads the listeners of a Gateway, in the order of the spec, and then those of the
+// ListenerSets that are attached to it, by precedence.
+func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
+	own := model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name}
 	ls := make([]listener, 0, len(gw.Spec.Listeners))
 	for i := range gw.Spec.Listeners {
-		ls = append(ls, readListener(gw, fmt.Sprintf("spec.listeners[%d]", i), &gw.Spec.Listeners[i]))
+		ls = append(ls, readListener(gw, own, gw.Generation, i, &gw.Spec.Listeners[i]))
 	}
 	for i := range ls {
 		ls[i].conflict = conflictOf(ls, i)
 	}
+	for _, set := range setsOf(l, gw) {
+		for _, li := range readSet(gw, set) {
+			ls = append(ls, li)
+			ls[len(ls)-1].conflict = lesserConflict(ls)
+		}
+	}
 	return ls
 }
 
-func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) listener {
+func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int, spec *gwapiv1.Listener) listener {
+	field := fmt.Sprintf("spec.listeners[%d]", i)
 	li := listener{
-		spec: spec, field: field, name: string(spec.Name), hostname: string(or(spec.Hostname, "")), port: uint16(spec.Port),
+		of: of, generation: generation, spec: spec, field: field, name: string(spec.Name), id: string(spec.Name), hostname: string(or(spec.Hostname, "")), port: uint16(spec.Port),
 		accepted: finding{true, string(gwapiv1.ListenerReasonAccepted), "The listener is accepted"},
 	}
 	no := func(reason gwapiv1.ListenerConditionReason, where, format string, args ...any) {
@@ -58,12 +79,8 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 			li.accepted = finding{false, string(reason), field + where + ": " + fmt.Sprintf(format, args...)}
 		}
 	}
-	switch spec.Protocol {
-	case gwapiv1.HTTPProtocolType:
-	case gwapiv1.HTTPSProtocolType:
-		li.tls = true
-	default:
-		no(gwapiv1.ListenerReasonUnsupportedProtocol, ".protocol", "%s is not supported, only HTTP and HTTPS", spec.Protocol)
+	if !li.readProtocol() {
+		no(gwapiv1.ListenerReasonUnsupportedProtocol, ".protocol", "%s is not supported, only HTTP, HTTPS, TLS, TCP and UDP", spec.Protocol)
 	}
 	if spec.Port < 1 || spec.Port > 65535 {
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "must be from 1 to 65535")
@@ -72,14 +89,14 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "%d is used by the proxy itself", li.port)
 	}
 	if li.tls {
-		if spec.TLS != nil && or(spec.TLS.Mode, gwapiv1.TLSModeTerminate) != gwapiv1.TLSModeTerminate {
+		switch mode := li.mode(); {
+		case mode != gwapiv1.TLSModeTerminate && !li.bytes:
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.mode", "must be Terminate for HTTPS")
+		case mode != gwapiv1.TLSModeTerminate && mode != gwapiv1.TLSModePassthrough:
+			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.mode", "%s is not supported, only Terminate and Passthrough", mode)
 		}
 		if spec.TLS != nil && len(spec.TLS.Options) > 0 {
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.options", "none is supported")
-		}
-		if validatesClients(gw, spec.Port) {
-			no(gwapiv1.ListenerReasonUnsupportedValue, "", "the validation of client certificates in spec.tls.frontend is not supported")
 		}
 	}
 	if !unknownProtocol(&li) {
@@ -91,31 +108,48 @@ func readListener(gw *gwapiv1.Gateway, field string, spec *gwapiv1.Listener) lis
 	return li
 }
 
-// validatesClients: serving such a listener without the validation would open what was to be closed.
-func validatesClients(gw *gwapiv1.Gateway, port gwapiv1.PortNumber) bool {
-	if gw.Spec.TLS == nil || gw.Spec.TLS.Frontend == nil {
+// readProtocol tells whether the protocol is one that there is.
+func (li *listener) readProtocol() bool {
+	switch li.spec.Protocol {
+	case gwapiv1.HTTPProtocolType:
+		li.fits = []string{KindHTTPRoute, KindGRPCRoute}
+	case gwapiv1.HTTPSProtocolType:
+		li.tls, li.fits = true, []string{KindHTTPRoute, KindGRPCRoute}
+	case gwapiv1.TLSProtocolType:
+		li.tls, li.bytes, li.fits = true, true, []string{KindTLSRoute}
+		if li.mode() == gwapiv1.TLSModePassthrough {
+			li.passthrough = true
+			break
+		}
+		// TLSRoute: to forward all connections of a TLS listener to a single target, a TCPRoute will do.
+		li.fits = append(li.fits, KindTCPRoute)
+	case gwapiv1.TCPProtocolType:
+		li.bytes, li.hostname, li.fits = true, "", []string{KindTCPRoute}
+	case gwapiv1.UDPProtocolType:
+		li.bytes, li.udp, li.hostname, li.fits = true, true, "", []string{KindUDPRoute}
+	default:
 		return false
 	}
-	f := gw.Spec.TLS.Frontend
-	for _, p := range f.PerPort {
-		if p.Port == port {
-			return p.TLS.Validation != nil
-		}
+	return true
+}
+
+func (li *listener) mode() gwapiv1.TLSModeType {
+	if li.spec.TLS == nil {
+		return gwapiv1.TLSModeTerminate
 	}
-	return f.Default.Validation != nil
+	return or(li.spec.TLS.Mode, gwapiv1.TLSModeTerminate)
 }
 
 // readKinds: without kinds all that fit the protocol may attach.
 func (li *listener) readKinds() {
-	ours := []string{KindHTTPRoute, KindGRPCRoute}
 	if li.spec.AllowedRoutes == nil || len(li.spec.AllowedRoutes.Kinds) == 0 {
-		li.kinds = ours
+		li.kinds = li.fits
 		return
 	}
 	for _, k := range li.spec.AllowedRoutes.Kinds {
 		group := or(k.Group, gwapiv1.GroupName)
 		switch {
-		case group != gwapiv1.GroupName || !slices.Contains(ours, string(k.Kind)):
+		case group != gwapiv1.GroupName || !slices.Contains(li.fits, string(k.Kind)):
 			li.badKinds = append(li.badKinds, string(group)+"/"+string(k.Kind))
 		case !slices.Contains(li.kinds, string(k.Kind)):
 			li.kinds = append(li.kinds, string(k.Kind))
@@ -150,26 +184,60 @@ func (li *listener) readNamespaces() (problem string) {
 	}
 }
 
-// conflictOf finds out whether a listener can't be told from others of the Gateway. None of them
-// wins: all are left out (GatewaySpec.listeners).
+// conflictOf finds out whether a listener can't be told from others of the Gateway itself. None of
+// them wins: all are left out (GatewaySpec.listeners).
 func conflictOf(ls []listener, i int) finding {
-	var protocol, hostname []string
+	found := map[clash][]string{}
 	for j := range ls {
-		if j == i || ls[j].port != ls[i].port || unknownProtocol(&ls[j]) || unknownProtocol(&ls[i]) {
-			continue
-		}
-		switch {
-		case ls[j].spec.Protocol != ls[i].spec.Protocol:
-			protocol = append(protocol, ls[j].name)
-		case ls[j].hostname == ls[i].hostname:
-			hostname = append(hostname, ls[j].name)
+		if c := clashOf(&ls[j], &ls[i]); j != i && c != none {
+			found[c] = append(found[c], ls[j].name)
 		}
 	}
+	for _, c := range []clash{protocols, alike, hostnames} {
+		if others := found[c]; len(others) > 0 {
+			return c.finding("Listener " + list(others))
+		}
+	}
+	return none.finding("")
+}
+
+// clash is why two listeners can't be told apart.
+type clash int
+
+const (
+	none clash = iota
+	protocols
+	alike
+	hostnames
+)
+
+func clashOf(a, b *listener) clash {
+	// TCP and UDP have each their own ports. TLS and HTTPS are told apart by the server name.
+	if a.port != b.port || a.udp != b.udp || unknownProtocol(a) || unknownProtocol(b) {
+		return none
+	}
+	bothTLS, bothBytes := a.tls && b.tls, a.bytes && !a.tls && b.bytes && !b.tls
 	switch {
-	case len(protocol) > 0:
-		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), fmt.Sprintf("Listener %s has the same port and another protocol", list(protocol))}
-	case len(hostname) > 0:
-		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), fmt.Sprintf("Listener %s has the same port, protocol and hostname", list(hostname))}
+	case a.spec.Protocol != b.spec.Protocol && !(bothTLS && a.hostname != b.hostname):
+		return protocols
+	case bothBytes:
+		return alike
+	case a.hostname == b.hostname:
+		return hostnames
+	}
+	return none
+}
+
+// finding is the finding Conflicted.
+func (c clash) finding(with string) finding {
+	switch c {
+	case protocols:
+		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and another protocol"}
+	case alike:
+		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and protocol, and nothing else tells connections apart"}
+	case hostnames:
+		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), with + " has the same port, protocol and hostname"}
+	case none:
 	}
 	return finding{false, string(gwapiv1.ListenerReasonNoConflicts), "The listener is distinct"}
 }
@@ -188,7 +256,7 @@ func (li *listener) selectedBy(ref gwapiv1.ParentReference) bool {
 }
 
 // allows tells whether the listener lets routes of this kind and namespace attach.
-func (li *listener) allows(l Lookup, gw *gwapiv1.Gateway, r *route) bool {
+func (li *listener) allows(l Lookup, r *route) bool {
 	if !slices.Contains(li.kinds, r.source.Kind) {
 		return false
 	}
@@ -196,7 +264,7 @@ func (li *listener) allows(l Lookup, gw *gwapiv1.Gateway, r *route) bool {
 	case gwapiv1.NamespacesFromAll:
 		return true
 	case gwapiv1.NamespacesFromSame:
-		return r.source.Namespace == gw.Namespace
+		return r.source.Namespace == li.of.Namespace
 	case gwapiv1.NamespacesFromSelector:
 		ns, ok := l.Namespace(r.source.Namespace)
 		return ok && li.selector != nil && li.selector.Matches(labelSet(ns.Labels))
@@ -226,10 +294,13 @@ func (li *listener) hostsOf(r *route) []string {
 	return out
 }
 
-// table is the name of the RouteTable that holds the listener's routes.
+// table is the name of the RouteTable or StreamTable that holds the listener's routes.
 func (li *listener) table(gw *gwapiv1.Gateway) string {
-	if li.tls {
-		return names.GatewaySection(gw.Namespace, gw.Name, li.port, li.name)
+	switch {
+	case li.udp:
+		return names.GatewayUDPPort(gw.Namespace, gw.Name, li.port)
+	case li.tls || li.bytes:
+		return names.GatewaySection(gw.Namespace, gw.Name, li.port, li.id)
 	}
 	return names.GatewayPort(gw.Namespace, gw.Name, li.port)
 }

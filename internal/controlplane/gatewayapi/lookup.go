@@ -20,16 +20,34 @@ type Lookup interface {
 	// TLSSecret tells whether a Secret of type kubernetes.io/tls exists and what is wrong with it;
 	// an empty problem means that certificate and key are usable together.
 	TLSSecret(model.Key) (problem string, found bool)
+	// Ended tells whether the certificate of a TLSSecret that is usable has ended, and on which day.
+	Ended(model.Key) (day string, ended bool)
 	// Grants returns the ReferenceGrants of a namespace.
 	Grants(namespace string) []*gwapiv1.ReferenceGrant
 	// Gateway returns the Gateway of that name, of whatever class.
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
+	// ListenerSets returns the ListenerSets that name a Gateway: those for which ListenerSetGateway is it.
+	ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet
+	// ListenerSet returns the ListenerSet of that name, whatever it names.
+	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
 	// OurClass tells whether a GatewayClass of that name exists with our controller name.
 	OurClass(name string) bool
 	// HTTPRoutes and GRPCRoutes return the routes with a parentRef to the object: those for which
-	// Parents contains it. Object.Kind is KindService or KindGateway.
+	// Parents contains it. Object.Kind is KindService, KindGateway or KindListenerSet.
 	HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute
 	GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute
+	// TLSRoutes, TCPRoutes and UDPRoutes are the same for routes of bytes.
+	TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute
+	TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute
+	UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute
+	// CABundle tells whether a ConfigMap with the key ca.crt exists and what is wrong with its
+	// certificates; an empty problem means that they are usable.
+	CABundle(model.Key) (problem string, found bool)
+	// BackendTLSPolicies returns the policies with a target that is the Service: those for which
+	// BackendTLSTargets contains it.
+	BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy
+	// Senders are the routes, of every kind and namespace, that send to the Service port.
+	Senders(model.PortKey) []Sender
 	// Used tells which kinds of routes of the Service's own namespace send to one of its ports:
 	// those for which Backends contains the port.
 	Used(model.PortKey) RouteKinds
@@ -40,17 +58,23 @@ type RouteKinds struct{ HTTP, GRPC bool }
 
 // Kinds of objects in model.Object.
 const (
-	KindService   = "Service"
-	KindGateway   = "Gateway"
-	KindHTTPRoute = "HTTPRoute"
-	KindGRPCRoute = "GRPCRoute"
+	KindService     = "Service"
+	KindGateway     = "Gateway"
+	KindListenerSet = "ListenerSet"
+	KindHTTPRoute   = "HTTPRoute"
+	KindGRPCRoute   = "GRPCRoute"
+	KindTLSRoute    = "TLSRoute"
+	KindTCPRoute    = "TCPRoute"
+	KindUDPRoute    = "UDPRoute"
+
+	KindBackendTLSPolicy = "BackendTLSPolicy"
 )
 
 // RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway
 // of one of our classes. Times are zero and Programmed is left to the status writer.
 type RouteParent struct {
 	gwapiv1.RouteParentStatus
-	// Tables are the names of the RouteTables that carry the route's rules for this parent, sorted:
+	// Tables are the names of the RouteTables, or StreamTables, that carry the route's rules for this parent, sorted:
 	// none where the route is not accepted, or is, but on a listener that is not valid. A table of an
 	// HTTPS listener without usable certificate is named but in no GatewayPort.
 	Tables []string
@@ -59,10 +83,15 @@ type RouteParent struct {
 // GatewayVerdict is the status of a Gateway as far as it follows from the objects alone. Times are
 // zero; Programmed and addresses are left to the status writer.
 type GatewayVerdict struct {
-	// Conditions are Accepted and ResolvedRefs.
+	// Conditions are Accepted and ResolvedRefs, and InsecureFrontendValidationMode where it is true.
 	Conditions []metav1.Condition
-	// Listeners are in the order of the spec, each with Accepted, ResolvedRefs and Conflicted.
+	// Listeners are in the order of the spec, each with Accepted, ResolvedRefs and Conflicted,
+	// and OverlappingTLSConfig where it is true.
 	Listeners []gwapiv1.ListenerStatus
 	// Serving are the names of the listeners that proxies are given, in the order of the spec.
 	Serving []string
+	// ListenerSets is how many are attached and accepted; nil where the Gateway lets none attach.
+	ListenerSets *int32 `json:",omitempty"`
+	// Wanted are the addresses that the Gateway asks for.
+	Wanted []gwapiv1.GatewaySpecAddress
 }

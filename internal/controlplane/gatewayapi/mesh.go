@@ -15,7 +15,7 @@ import (
 
 // MeshTable is the table of a Service port for clients of the namespace consumer, or for all others
 // where consumer is empty, and the protocol those clients are to be served with (GEP-1294). Without a
-// route all goes to the Service itself. The table is nil where proto is TCP. ok is false where the
+// route all goes to the Service itself. The table is nil where proto is TCP: see MeshStreams. ok is false where the
 // port has no frontend: no such TCP port, or a Service that is headless or of type ExternalName.
 func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.RouteTable, proto model.Protocol, ok bool) {
 	svc, ok := l.Service(port.Service)
@@ -30,15 +30,12 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 		consumer = ""
 	}
 	proto, _ = PortProtocol(l, port)
-	routes := effective(l, svc, sp, svc.Namespace)
-	if consumer != "" {
-		// GEP-1294: a consumer's routes replace the producer's, they are not merged.
-		if own := effective(l, svc, sp, consumer); len(own) > 0 {
-			routes = own
-			if !proto.IsHTTP() {
-				proto = protocolOfKind(own[0].source.Kind)
-			}
-		}
+	routes := deciding(l, svc, sp, consumer)
+	if len(routes) > 0 && routes[0].bytes() {
+		return nil, model.TCP, true
+	}
+	if !proto.IsHTTP() && consumer != "" && len(routes) > 0 {
+		proto = protocolOfKind(routes[0].source.Kind)
 	}
 	if !proto.IsHTTP() {
 		return nil, proto, true
@@ -51,12 +48,23 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	} else {
 		host.Rules = []model.Rule{{
 			Source:   model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name},
-			Backends: []model.WeightedBackend{{Backend: port, Weight: 1}},
+			Backends: []model.WeightedBackend{{Backend: port, Via: site{l: l, mesh: true}.via(svc.Key, sp), Weight: 1}},
 			Affinity: svc.AffinitySeconds > 0,
 		}}
 	}
 	t.Hosts = []model.VirtualHost{host}
 	return t, proto, true
+}
+
+// deciding are the routes that decide for clients of a namespace, or for all without routes of their own.
+func deciding(l Lookup, svc model.Service, p model.ServicePort, consumer string) []*route {
+	if consumer != "" && consumer != svc.Namespace {
+		// GEP-1294: a consumer's routes replace the producer's, they are not merged.
+		if own := effective(l, svc, p, consumer); len(own) > 0 {
+			return own
+		}
+	}
+	return effective(l, svc, p, svc.Namespace)
 }
 
 func protocolOfKind(kind string) model.Protocol {
@@ -120,58 +128,49 @@ func noFrontend(svc model.Service) string {
 	return ""
 }
 
-// routesOn are the routes of both kinds that name a parent.
+// meshKinds are the kinds of routes that a Service can be the parent of. GEP-1294: of several kinds on
+// the same port the more specific decides alone.
+func meshKinds() []string { return []string{KindGRPCRoute, KindHTTPRoute, KindTLSRoute, KindTCPRoute} }
+
+// routesOn are the routes of all kinds that name a Service.
 func routesOn(l Lookup, parent model.Object) []*route {
 	var out []*route
-	for _, g := range l.GRPCRoutes(parent) {
-		out = append(out, fromGRPC(g))
-	}
-	for _, h := range l.HTTPRoutes(parent) {
-		out = append(out, fromHTTP(h))
+	for _, kind := range meshKinds() {
+		out = append(out, routesOf(l, kind, parent)...)
 	}
 	return out
 }
 
 // effective are the routes of a namespace that decide over a Service port: all of one kind, from old
-// to new. GEP-1294: of several kinds on the same port GRPCRoute comes before HTTPRoute.
+// to new.
 func effective(l Lookup, svc model.Service, p model.ServicePort, namespace string) []*route {
 	if noFrontend(svc) != "" {
 		return nil
 	}
 	parent := model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name}
-	var out []*route
-	keep := func(r *route) {
-		if r.source.Namespace == namespace && r.valid() && attaches(r, svc, p) {
-			out = append(out, r)
+	for _, kind := range meshKinds() {
+		out := slices.DeleteFunc(routesOf(l, kind, parent), func(r *route) bool {
+			return r.source.Namespace != namespace || !r.valid() || !attaches(r, svc, p)
+		})
+		if len(out) > 0 {
+			slices.SortFunc(out, older)
+			return out
 		}
 	}
-	for _, g := range l.GRPCRoutes(parent) {
-		if g.Namespace == namespace {
-			keep(fromGRPC(g))
-		}
-	}
-	if len(out) == 0 {
-		for _, h := range l.HTTPRoutes(parent) {
-			if h.Namespace == namespace {
-				keep(fromHTTP(h))
-			}
-		}
-	}
-	slices.SortFunc(out, older)
-	return out
+	return nil
 }
 
 // attaches tells whether one of the route's parentRefs takes in the port.
 func attaches(r *route, svc model.Service, p model.ServicePort) bool {
-	return routable(p) && slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
+	return carries(p, r) && slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
 		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p)
 	})
 }
 
-// routable ports are those that may carry HTTP.
-func routable(p model.ServicePort) bool {
-	return p.Protocol.IsHTTP() || p.Protocol == model.TCP && !p.Declared
+// carries tells whether a port may speak what the route looks at. Whatever it speaks is bytes.
+func carries(p model.ServicePort, r *route) bool {
+	return r.bytes() || p.Protocol.IsHTTP() || p.Protocol == model.TCP && !p.Declared
 }
 
 // selects: port and sectionName must both fit where they are set (ParentReference).
@@ -186,16 +185,16 @@ func selects(ref gwapiv1.ParentReference, p model.ServicePort) bool {
 	return s == "" || string(s) == p.Name
 }
 
-// parentOf reads a parentRef to a Service or a Gateway. Defaults are those of the CRD.
+// parentOf reads a parentRef to a Service, a Gateway or a ListenerSet. Defaults are those of the CRD.
 func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool) {
 	group, kind := or(ref.Group, gwapiv1.GroupName), or(ref.Kind, KindGateway)
-	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && kind == KindGateway) {
+	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && (kind == KindGateway || kind == KindListenerSet)) {
 		return model.Object{}, false
 	}
 	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true
 }
 
-// Parents returns the Services and Gateways that the parentRefs of a route in a namespace name, each
+// Parents returns the Services, Gateways and ListenerSets that the parentRefs of a route in a namespace name, each
 // once, sorted; Lookup.HTTPRoutes and GRPCRoutes are made from it.
 func Parents(namespace string, refs []gwapiv1.ParentReference) []model.Object {
 	var out []model.Object

@@ -4,6 +4,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -21,6 +22,15 @@ func HTTPRouteParents(l Lookup, r *gwapiv1.HTTPRoute) []RouteParent { return par
 // GRPCRouteParents is HTTPRouteParents for a GRPCRoute.
 func GRPCRouteParents(l Lookup, r *gwapiv1.GRPCRoute) []RouteParent { return parents(l, fromGRPC(r)) }
 
+// TLSRouteParents is HTTPRouteParents for a TLSRoute.
+func TLSRouteParents(l Lookup, r *gwapiv1.TLSRoute) []RouteParent { return parents(l, fromTLS(r)) }
+
+// TCPRouteParents is HTTPRouteParents for a TCPRoute.
+func TCPRouteParents(l Lookup, r *gwapiv1.TCPRoute) []RouteParent { return parents(l, fromTCP(r)) }
+
+// UDPRouteParents is HTTPRouteParents for a UDPRoute.
+func UDPRouteParents(l Lookup, r *gwapiv1.UDPRoute) []RouteParent { return parents(l, fromUDP(r)) }
+
 func parents(l Lookup, r *route) []RouteParent {
 	var out []RouteParent
 	for _, ref := range r.parents {
@@ -35,13 +45,28 @@ func parents(l Lookup, r *route) []RouteParent {
 			f, tables := onService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
 			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
 		default:
-			if gw, ours := gatewayOf(l, model.Key{Namespace: to.Namespace, Name: to.Name}); ours {
-				f, tables := onGateway(l, r, ref, gw)
+			if gw, ours := gatewayBehind(l, to); ours {
+				f, tables := onGateway(l, r, ref, to, gw)
 				out = append(out, r.on(ref, f, tables, site{l: l}.references(r)))
 			}
 		}
 	}
 	return out
+}
+
+// gatewayBehind is the Gateway of ours that a parent is, or that it is a ListenerSet of.
+func gatewayBehind(l Lookup, parent model.Object) (*gwapiv1.Gateway, bool) {
+	key := model.Key{Namespace: parent.Namespace, Name: parent.Name}
+	if parent.Kind == KindListenerSet {
+		set, ok := l.ListenerSet(key)
+		if !ok {
+			return nil, false
+		}
+		if key, ok = ListenerSetGateway(set); !ok {
+			return nil, false
+		}
+	}
+	return gatewayOf(l, key)
 }
 
 // isMistakenService: a parentRef of kind Service without group. No controller will ever answer it,
@@ -77,6 +102,9 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	no := func(format string, args ...any) (finding, []string) {
 		return finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
 	}
+	if r.source.Kind == KindUDPRoute {
+		return no("a UDPRoute has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent")
+	}
 	svc, ok := l.Service(key)
 	if !ok {
 		return no("Service %s does not exist", key)
@@ -91,7 +119,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	for _, p := range svc.Ports {
 		if selects(ref, p) {
 			selected = append(selected, p)
-			if routable(p) {
+			if carries(p, r) {
 				fit = append(fit, p)
 			}
 		}
@@ -111,13 +139,18 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 		consumer = r.source.Namespace
 	}
 	var tables, others []string
-	var winner *route
+	var winner, first *route
 	if consumer == "" {
 		others = MeshConsumers(l, key)
 	}
 	for _, p := range fit {
-		if w := effective(l, svc, p, r.source.Namespace); len(w) > 0 && w[0].source.Kind != r.source.Kind {
+		w := effective(l, svc, p, r.source.Namespace)
+		if len(w) > 0 && w[0].source.Kind != r.source.Kind {
 			winner = w[0]
+			continue
+		}
+		if r.bytes() && len(w) > 0 && !takes(meshClaims(w), r) {
+			first = w[0]
 			continue
 		}
 		out := names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}
@@ -128,6 +161,9 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 				tables = append(tables, out.String())
 			}
 		}
+	}
+	if len(tables) == 0 && first != nil {
+		return left(first), nil
 	}
 	if len(tables) == 0 {
 		return conflicted(winner, fmt.Sprintf("Service %s", key)), nil
@@ -140,10 +176,11 @@ func conflicted(winner *route, where string) finding {
 		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
 }
 
-// onGateway is the finding Accepted of a route on a Gateway, and the tables it goes into.
-func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gateway) (finding, []string) {
-	name := gw.Namespace + "/" + gw.Name
-	ls := listenersOf(gw)
+// onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, and the tables
+// it goes into.
+func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string) {
+	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
+	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
 	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string) {
 		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil
 	}
@@ -156,7 +193,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 			continue
 		}
 		selected = append(selected, li)
-		if !li.allows(l, gw, r) {
+		if !li.allows(l, r) {
 			continue
 		}
 		allowed = append(allowed, li)
@@ -165,19 +202,21 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 		}
 	}
 	switch {
+	case len(ls) == 0 && parent.Kind == KindListenerSet:
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s is not attached to Gateway %s/%s: see its condition Accepted", name, gw.Namespace, gw.Name)
 	case len(selected) == 0:
-		return no(gwapiv1.RouteReasonNoMatchingParent, "Gateway %s has no such listener; it has %s", name, list(all))
+		return no(gwapiv1.RouteReasonNoMatchingParent, "%s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
-		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of Gateway %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
 	case len(fit) == 0:
-		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of Gateway %s", name)
+		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of %s", name)
 	}
 	if f := r.acceptance(); !f.ok {
 		return f, nil
 	}
 	var tables []string
-	var winner *route
-	won := false
+	var winner, first *route
+	won, idle := false, false
 	attached := attachmentsOf(l, gw)
 	for _, li := range fit {
 		if w := attached.loses(li, r); w != nil {
@@ -185,12 +224,22 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, gw *gwapiv1.Gate
 			continue
 		}
 		won = true
+		if r.bytes() {
+			if claims := attached.claims(li, beside(l, gw, li)); !takes(claims, r) {
+				idle = idle || li.usable()
+				first = cmp.Or(first, claims.rival(li.hostsOf(r)))
+				continue
+			}
+		}
 		if li.usable() && refusal(gw) == nil {
 			tables = append(tables, li.table(gw))
 		}
 	}
 	if !won {
-		return conflicted(winner, "the same hostname of Gateway "+name), nil
+		return conflicted(winner, "the same hostname of "+name), nil
+	}
+	if len(tables) == 0 && idle {
+		return left(first), nil
 	}
 	return r.acceptance(), tables
 }

@@ -88,6 +88,15 @@ func (g generator) world() *world {
 			BackendRefs: []gwapiv1.GRPCBackendRef{{BackendRef: gwapiv1.BackendRef{BackendObjectReference: g.ref()}}},
 		}}}})
 	}
+	for i := range g.IntN(4) {
+		w.tls = append(w.tls, &gwapiv1.TLSRoute{ObjectMeta: g.meta("s", i), Spec: gwapiv1.TLSRouteSpec{
+			CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: []gwapiv1.TLSRouteRule{{BackendRefs: g.refs()}},
+		}})
+	}
+	for i := range g.IntN(3) {
+		w.tcp = append(w.tcp, &gwapiv1.TCPRoute{ObjectMeta: g.meta("t", i), Spec: gwapiv1.TCPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.TCPRouteRule{{BackendRefs: g.refs()}}}})
+		w.udp = append(w.udp, &gwapiv1.UDPRoute{ObjectMeta: g.meta("u", i), Spec: gwapiv1.UDPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.UDPRouteRule{{BackendRefs: g.refs()}}}})
+	}
 	if g.IntN(2) == 0 {
 		w.grants = append(w.grants, &gwapiv1.ReferenceGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "g"}, Spec: gwapiv1.ReferenceGrantSpec{
 			From: []gwapiv1.ReferenceGrantFrom{{Group: gwapiv1.GroupName, Kind: "HTTPRoute", Namespace: "a"}},
@@ -101,9 +110,11 @@ func (g generator) gateway() *gwapiv1.Gateway {
 	gw := &gwapiv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "edge"}, Spec: gwapiv1.GatewaySpec{GatewayClassName: "tulle"}}
 	for i := range 1 + g.IntN(4) {
 		from := pick(g, gwapiv1.NamespacesFromAll, gwapiv1.NamespacesFromAll, gwapiv1.NamespacesFromSame, gwapiv1.NamespacesFromSelector)
+		mode := pick(g, gwapiv1.TLSModePassthrough, gwapiv1.TLSModePassthrough, gwapiv1.TLSModeTerminate)
 		gw.Spec.Listeners = append(gw.Spec.Listeners, gwapiv1.Listener{
-			Name: gwapiv1.SectionName(fmt.Sprintf("l%d", i)), Port: pick[int32](g, 80, 80, 8080, 15021), Hostname: maybe[gwapiv1.Hostname](g, "*.a.com", "x.a.com", "*.x.a.com"),
-			Protocol:      pick(g, gwapiv1.HTTPProtocolType, gwapiv1.HTTPProtocolType, gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TCPProtocolType),
+			Name: gwapiv1.SectionName(fmt.Sprintf("l%d", i)), Port: pick[int32](g, 80, 80, 8080, 8080, 443, 15021), Hostname: maybe[gwapiv1.Hostname](g, "*.a.com", "x.a.com", "*.x.a.com"),
+			Protocol:      pick(g, gwapiv1.HTTPProtocolType, gwapiv1.HTTPProtocolType, gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType, gwapiv1.UDPProtocolType),
+			TLS:           &gwapiv1.ListenerTLSConfig{Mode: &mode},
 			AllowedRoutes: &gwapiv1.AllowedRoutes{Namespaces: &gwapiv1.RouteNamespaces{From: &from, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}}}},
 		})
 	}
@@ -144,6 +155,14 @@ func (g generator) hostnames() []gwapiv1.Hostname {
 func (g generator) ref() gwapiv1.BackendObjectReference {
 	port := pick[int32](g, 80, 81, 82, 99)
 	return gwapiv1.BackendObjectReference{Name: pick[gwapiv1.ObjectName](g, "x", "y", "nobody"), Namespace: maybe[gwapiv1.Namespace](g, "a", "b"), Port: &port}
+}
+
+func (g generator) refs() []gwapiv1.BackendRef {
+	var out []gwapiv1.BackendRef
+	for range g.IntN(4) {
+		out = append(out, gwapiv1.BackendRef{BackendObjectReference: g.ref(), Weight: maybe[int32](g, 0, 1, 10)})
+	}
+	return out
 }
 
 func (g generator) rules() []gwapiv1.HTTPRouteRule {

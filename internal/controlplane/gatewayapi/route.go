@@ -15,7 +15,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// route is what HTTPRoute and GRPCRoute have in common, read from the object alone.
+// route is what routes of all kinds have in common, read from the object alone.
 type route struct {
 	source     model.Object
 	generation int64
@@ -43,6 +43,7 @@ type rule struct {
 	backends                        []backend
 	timeout, backendTimeout         time.Duration
 	retry                           *model.Retry
+	cors                            *model.CORS
 }
 
 // match is one match of a rule with its place in the order of precedence; larger ranks are tried first.
@@ -75,6 +76,31 @@ func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpe
 		r.hostnames = append(r.hostnames, string(h))
 	}
 	return r
+}
+
+// routesOf are the routes of a kind that name a parent, in no particular order.
+func routesOf(l Lookup, kind string, parent model.Object) []*route {
+	switch kind {
+	case KindHTTPRoute:
+		return read(l.HTTPRoutes(parent), fromHTTP)
+	case KindGRPCRoute:
+		return read(l.GRPCRoutes(parent), fromGRPC)
+	case KindTLSRoute:
+		return read(l.TLSRoutes(parent), fromTLS)
+	case KindTCPRoute:
+		return read(l.TCPRoutes(parent), fromTCP)
+	case KindUDPRoute:
+		return read(l.UDPRoutes(parent), fromUDP)
+	}
+	return nil
+}
+
+func read[T any](in []T, from func(T) *route) []*route {
+	out := make([]*route, 0, len(in))
+	for _, r := range in {
+		out = append(out, from(r))
+	}
+	return out
 }
 
 // rules are the rules of the route, good or not.

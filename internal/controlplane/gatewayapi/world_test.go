@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -29,9 +30,15 @@ type world struct {
 	secrets    []source.TLS
 	classes    []*gwapiv1.GatewayClass
 	gateways   []*gwapiv1.Gateway
+	sets       []*gwapiv1.ListenerSet
 	http       []*gwapiv1.HTTPRoute
 	grpc       []*gwapiv1.GRPCRoute
+	tls        []*gwapiv1.TLSRoute
+	tcp        []*gwapiv1.TCPRoute
+	udp        []*gwapiv1.UDPRoute
 	grants     []*gwapiv1.ReferenceGrant
+	bundles    []source.CABundle
+	policies   []*gwapiv1.BackendTLSPolicy
 
 	asked map[string]bool // "Service shop/web"
 }
@@ -87,14 +94,30 @@ func (w *world) add(doc []byte, decode decoder) error {
 			}
 			w.secrets = append(w.secrets, source.TLSSecretFrom(s))
 		})
+	case "ConfigMap":
+		return one(doc, decode, func(m *corev1.ConfigMap) {
+			if b, ok := source.CABundleFrom(m); ok {
+				w.bundles = append(w.bundles, b)
+			}
+		})
+	case "BackendTLSPolicy":
+		return one(doc, decode, func(p *gwapiv1.BackendTLSPolicy) { w.policies = append(w.policies, p) })
 	case "GatewayClass":
 		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })
 	case "Gateway":
 		return one(doc, decode, func(g *gwapiv1.Gateway) { w.gateways = append(w.gateways, g) })
+	case "ListenerSet":
+		return one(doc, decode, func(s *gwapiv1.ListenerSet) { w.sets = append(w.sets, s) })
 	case "HTTPRoute":
 		return one(doc, decode, func(r *gwapiv1.HTTPRoute) { w.http = append(w.http, r) })
 	case "GRPCRoute":
 		return one(doc, decode, func(r *gwapiv1.GRPCRoute) { w.grpc = append(w.grpc, r) })
+	case "TLSRoute":
+		return one(doc, decode, func(r *gwapiv1.TLSRoute) { w.tls = append(w.tls, r) })
+	case "TCPRoute":
+		return one(doc, decode, func(r *gwapiv1.TCPRoute) { w.tcp = append(w.tcp, r) })
+	case "UDPRoute":
+		return one(doc, decode, func(r *gwapiv1.UDPRoute) { w.udp = append(w.udp, r) })
 	case "ReferenceGrant":
 		return one(doc, decode, func(g *gwapiv1.ReferenceGrant) { w.grants = append(w.grants, g) })
 	}
@@ -116,6 +139,9 @@ func (w *world) shuffled(seed uint64) *world {
 	out := *w
 	out.asked = map[string]bool{}
 	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
+	out.sets = mix(r, w.sets)
+	out.tls, out.tcp, out.udp = mix(r, w.tls), mix(r, w.tcp), mix(r, w.udp)
+	out.policies = mix(r, w.policies)
 	return &out
 }
 
@@ -148,6 +174,51 @@ func (w *world) TLSSecret(k model.Key) (string, bool) {
 	return s.Problem, ok
 }
 
+// today is when golden cases are judged.
+func today() time.Time { return time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC) }
+
+func (w *world) Ended(k model.Key) (string, bool) {
+	w.asked["Secret "+k.String()] = true
+	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
+	return s.Ends.Format(time.DateOnly), ok && today().After(s.Ends)
+}
+
+func (w *world) CABundle(k model.Key) (string, bool) {
+	w.asked["ConfigMap "+k.String()] = true
+	b, ok := find(w.bundles, func(b source.CABundle) bool { return b.Key == k })
+	return b.Problem, ok
+}
+
+func (w *world) BackendTLSPolicies(k model.Key) []*gwapiv1.BackendTLSPolicy {
+	w.asked["BackendTLSPolicies "+k.String()] = true
+	return slices.DeleteFunc(slices.Clone(w.policies), func(p *gwapiv1.BackendTLSPolicy) bool {
+		return !slices.Contains(gatewayapi.BackendTLSTargets(p), k)
+	})
+}
+
+func (w *world) Senders(k model.PortKey) (out []gatewayapi.Sender) {
+	w.asked["Senders "+k.String()] = true
+	add := func(kind, ns, name string, sends []model.PortKey, refs []gwapiv1.ParentReference) {
+		if !slices.Contains(sends, k) {
+			return
+		}
+		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: ns, Name: name}}
+		for _, p := range gatewayapi.Parents(ns, refs) {
+			if p.Kind == gatewayapi.KindGateway {
+				s.Gateways = append(s.Gateways, model.Key{Namespace: p.Namespace, Name: p.Name})
+			}
+		}
+		out = append(out, s)
+	}
+	for _, r := range w.http {
+		add(gatewayapi.KindHTTPRoute, r.Namespace, r.Name, gatewayapi.HTTPRouteBackends(r), r.Spec.ParentRefs)
+	}
+	for _, r := range w.grpc {
+		add(gatewayapi.KindGRPCRoute, r.Namespace, r.Name, gatewayapi.GRPCRouteBackends(r), r.Spec.ParentRefs)
+	}
+	return out
+}
+
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
 	w.asked["Grants "+ns] = true
 	return slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool { return g.Namespace != ns })
@@ -156,6 +227,19 @@ func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
 func (w *world) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
 	w.asked["Gateway "+k.String()] = true
 	return find(w.gateways, func(g *gwapiv1.Gateway) bool { return g.Namespace == k.Namespace && g.Name == k.Name })
+}
+
+func (w *world) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
+	w.asked["ListenerSets "+gateway.String()] = true
+	return slices.DeleteFunc(slices.Clone(w.sets), func(s *gwapiv1.ListenerSet) bool {
+		of, ok := gatewayapi.ListenerSetGateway(s)
+		return !ok || of != gateway
+	})
+}
+
+func (w *world) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
+	w.asked["ListenerSet "+k.String()] = true
+	return find(w.sets, func(s *gwapiv1.ListenerSet) bool { return s.Namespace == k.Namespace && s.Name == k.Name })
 }
 
 func (w *world) OurClass(name string) bool {
@@ -174,6 +258,27 @@ func (w *world) HTTPRoutes(p model.Object) []*gwapiv1.HTTPRoute {
 func (w *world) GRPCRoutes(p model.Object) []*gwapiv1.GRPCRoute {
 	w.asked["GRPCRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
 	return slices.DeleteFunc(slices.Clone(w.grpc), func(r *gwapiv1.GRPCRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) TLSRoutes(p model.Object) []*gwapiv1.TLSRoute {
+	w.asked["TLSRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.tls), func(r *gwapiv1.TLSRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) TCPRoutes(p model.Object) []*gwapiv1.TCPRoute {
+	w.asked["TCPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.tcp), func(r *gwapiv1.TCPRoute) bool {
+		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
+	})
+}
+
+func (w *world) UDPRoutes(p model.Object) []*gwapiv1.UDPRoute {
+	w.asked["UDPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.udp), func(r *gwapiv1.UDPRoute) bool {
 		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
 	})
 }
@@ -197,17 +302,28 @@ type frontend struct {
 	Protocol model.Protocol
 	Consumer string
 	Table    *model.RouteTable
+	Streams  *model.StreamTable
 }
 
 type gatewayPort struct {
 	model.GatewayPort
 	Tables []model.RouteTable
+	// Streams are those of the sections of bytes, in their order.
+	Streams []model.StreamTable
 }
 
 // output is everything that is made for proxies.
 type output struct {
 	Frontends []frontend
 	Gateways  []gatewayPort
+	Backends  []backendTLS
+}
+
+// backendTLS is how TLS is spoken with a Service port.
+type backendTLS struct {
+	Port     string
+	Protocol model.Protocol
+	TLS      *model.BackendTLS
 }
 
 type routeStatus struct {
@@ -220,15 +336,33 @@ type gatewayStatus struct {
 	gatewayapi.GatewayVerdict
 }
 
+type listenerSetStatus struct {
+	ListenerSet string
+	gatewayapi.ListenerSetVerdict
+}
+
 // verdicts is everything that is told to users.
 type verdicts struct {
 	Routes   []routeStatus
 	Gateways []gatewayStatus
+	Sets     []listenerSetStatus `json:",omitempty"`
+	Policies []policyStatus
+}
+
+type policyStatus struct {
+	Policy    string
+	Ancestors []gwapiv1.PolicyAncestorStatus
 }
 
 // evaluate calls every function of the package for every key. Its order is that of names.
 func (w *world) evaluate() (out output, told verdicts) {
 	for _, s := range sorted(w.services, func(s model.Service) string { return s.Key.String() }) {
+		for _, p := range s.Ports {
+			k := model.PortKey{Service: s.Key, Port: p.Port}
+			if tls, proto := gatewayapi.BackendTLS(w, k); tls != nil {
+				out.Backends = append(out.Backends, backendTLS{k.String(), proto, tls})
+			}
+		}
 		if ns, known := w.Namespace(s.Namespace); known && !ns.Meshed {
 			continue // no proxy is told of Services elsewhere
 		}
@@ -236,7 +370,11 @@ func (w *world) evaluate() (out output, told verdicts) {
 			for _, p := range s.Ports {
 				k := model.PortKey{Service: s.Key, Port: p.Port}
 				if t, proto, ok := gatewayapi.MeshTable(w, k, consumer); ok && p.Protocol != model.UDP {
-					out.Frontends = append(out.Frontends, frontend{k.String(), proto, consumer, t})
+					f := frontend{k.String(), proto, consumer, t, nil}
+					if s, ok := gatewayapi.MeshStreams(w, k, consumer); ok {
+						f.Streams = &s
+					}
+					out.Frontends = append(out.Frontends, f)
 				}
 			}
 		}
@@ -247,14 +385,28 @@ func (w *world) evaluate() (out output, told verdicts) {
 			if p, ok := gatewayapi.GatewayPort(w, k, n); ok {
 				gp := gatewayPort{GatewayPort: p}
 				for _, s := range p.Sections {
+					if s.Bytes {
+						gp.Streams = append(gp.Streams, w.streams(p, s))
+						continue
+					}
 					t, _ := gatewayapi.GatewayTable(w, k, n, s.Name)
 					gp.Tables = append(gp.Tables, t)
 				}
 				out.Gateways = append(out.Gateways, gp)
 			}
 		}
+		for _, n := range gatewayapi.GatewayUDPPortNumbers(w, k) {
+			if p, ok := gatewayapi.GatewayUDPPort(w, k, n); ok {
+				out.Gateways = append(out.Gateways, gatewayPort{GatewayPort: p, Streams: []model.StreamTable{w.streams(p, p.Sections[0])}})
+			}
+		}
 		if v, ok := gatewayapi.GatewayStatus(w, k); ok {
 			told.Gateways = append(told.Gateways, gatewayStatus{k.String(), v})
+		}
+	}
+	for _, s := range sorted(w.sets, func(s *gwapiv1.ListenerSet) string { return s.Namespace + "/" + s.Name }) {
+		if v, ok := gatewayapi.ListenerSetStatus(w, s); ok {
+			told.Sets = append(told.Sets, listenerSetStatus{s.Namespace + "/" + s.Name, v})
 		}
 	}
 	for _, r := range sorted(w.http, func(r *gwapiv1.HTTPRoute) string { return r.Namespace + "/" + r.Name }) {
@@ -263,7 +415,24 @@ func (w *world) evaluate() (out output, told verdicts) {
 	for _, r := range sorted(w.grpc, func(r *gwapiv1.GRPCRoute) string { return r.Namespace + "/" + r.Name }) {
 		told.Routes = append(told.Routes, routeStatus{"GRPCRoute/" + r.Namespace + "/" + r.Name, gatewayapi.GRPCRouteParents(w, r)})
 	}
+	for _, r := range sorted(w.tls, func(r *gwapiv1.TLSRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"TLSRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TLSRouteParents(w, r)})
+	}
+	for _, r := range sorted(w.tcp, func(r *gwapiv1.TCPRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"TCPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TCPRouteParents(w, r)})
+	}
+	for _, r := range sorted(w.udp, func(r *gwapiv1.UDPRoute) string { return r.Namespace + "/" + r.Name }) {
+		told.Routes = append(told.Routes, routeStatus{"UDPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.UDPRouteParents(w, r)})
+	}
+	for _, p := range sorted(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return p.Namespace + "/" + p.Name }) {
+		told.Policies = append(told.Policies, policyStatus{p.Namespace + "/" + p.Name, gatewayapi.BackendTLSPolicyAncestors(w, p)})
+	}
 	return out, told
+}
+
+func (w *world) streams(p model.GatewayPort, s model.GatewaySection) model.StreamTable {
+	t, _ := gatewayapi.GatewayStreams(w, p, s.Name)
+	return t
 }
 
 func sorted[T any](in []T, name func(T) string) []T {
@@ -283,8 +452,16 @@ func (w *world) distinct() {
 	for _, g := range w.gateways {
 		g.Spec.Listeners = unique(g.Spec.Listeners, func(l gwapiv1.Listener) string { return string(l.Name) })
 	}
+	w.sets = unique(w.sets, func(s *gwapiv1.ListenerSet) string { return id(s.Namespace, s.Name) })
+	for _, s := range w.sets {
+		s.Spec.Listeners = unique(s.Spec.Listeners, func(l gwapiv1.ListenerEntry) string { return string(l.Name) })
+	}
 	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
 	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })
+	w.tls = unique(w.tls, func(r *gwapiv1.TLSRoute) string { return id(r.Namespace, r.Name) })
+	w.tcp = unique(w.tcp, func(r *gwapiv1.TCPRoute) string { return id(r.Namespace, r.Name) })
+	w.udp = unique(w.udp, func(r *gwapiv1.UDPRoute) string { return id(r.Namespace, r.Name) })
+	w.policies = unique(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return id(p.Namespace, p.Name) })
 }
 
 func id(namespace, name string) string {

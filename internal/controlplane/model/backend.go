@@ -23,19 +23,27 @@ const (
 type Backend struct {
 	Key       PortKey
 	Node      string // set on the variant for internalTrafficPolicy Local
+	As        string `json:",omitzero"` // set on the variants of names.Out.As
 	Protocol  Protocol
 	Transport Transport
 	// Affinity: connections of one client address stay with one endpoint.
 	Affinity bool
 	// Direct: the cluster goes to the original destination, one pod of a headless Service.
 	Direct bool
+	// Via is the variant, and TLS how it is spoken where Via.TLS is set. ClientCertificate is the Secret
+	// of Via.Gateway.
+	Via               Via         `json:",omitzero"`
+	TLS               *BackendTLS `json:",omitzero"`
+	ClientCertificate Key         `json:",omitzero"`
 }
 
 // Endpoints become a ClusterLoadAssignment. Sorted by address.
 type Endpoints struct {
 	Key  PortKey
 	Node string
+	As   string `json:",omitzero"`
 	List []Endpoint
+	Via  Via `json:",omitzero"`
 }
 
 // Endpoint is one address of a backend.

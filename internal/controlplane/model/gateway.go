@@ -4,11 +4,13 @@
 package model
 
 // GatewayPort is one port of a Gateway: one Envoy listener. Listeners of Gateway API that share
-// the port become sections of it.
+// the port become sections of it. The same number may be a port for TCP and another one for UDP.
 type GatewayPort struct {
 	Gateway Key
 	Port    uint16
-	// TLS ports choose the section by server name; plain ports have one merged table in Sections[0].
+	// UDP ports take datagrams. They have one section, of streams.
+	UDP bool `json:",omitzero"` // versions of what does not say it stay as they were
+	// TLS ports choose the section by server name; plain ports have one merged table, or streams, in Sections[0].
 	TLS      bool
 	Sections []GatewaySection
 	// XFFHops is how many proxies in front are trusted to have appended to X-Forwarded-For.
@@ -24,8 +26,17 @@ type GatewaySection struct {
 	Hostname string
 	// Certificates are Secrets, in order; TLS ports only.
 	Certificates []Key
+	// Clients is set where clients are asked for a certificate; TLS ports only.
+	Clients *ClientValidation `json:",omitzero"`
 	// Table is the name of the section's RouteTable: names.GatewayPort for plain ports, names.GatewaySection for TLS.
+	// Of a section of Bytes it is the name of the StreamTable.
 	Table string
+	// Bytes: what comes is not looked into but goes on by Streams.
+	Bytes bool `json:",omitzero"`
+	// Passthrough: TLS is not ended here.
+	Passthrough bool `json:",omitzero"`
+	// Streams of a section of Bytes; a connection that none takes is closed.
+	Streams []Stream `json:",omitzero"`
 }
 
 // TLSSecret is a kubernetes.io/tls Secret. Key is a private key: it is never printed.

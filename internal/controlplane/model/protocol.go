@@ -14,7 +14,7 @@ const (
 	HTTP  Protocol = "http"
 	HTTP2 Protocol = "http2"
 	GRPC  Protocol = "grpc"
-	UDP   Protocol = "udp" // untouched by the mesh
+	UDP   Protocol = "udp" // untouched by the mesh; for UDPRoutes on Gateways
 )
 
 // IsHTTP tells whether requests can be routed.

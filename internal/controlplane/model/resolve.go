@@ -12,14 +12,16 @@ import (
 // Resolved is a Service with its endpoints and the identities behind them.
 type Resolved struct {
 	Service Key
-	// Ports are in the order of the Service's.
+	// Ports are in the order of the Service's: those for TCP.
 	Ports []ResolvedPort
+	// UDP are its ports for UDP, in the same order. No proxy of the mesh stands before them.
+	UDP []ResolvedPort
 	// Accounts are the service accounts behind the Service, sorted, as namespace and name. Pods that are
 	// not ready yet or are terminating count, so that an identity is known before its endpoint is used.
 	Accounts []Key
 }
 
-// ResolvedPort is one TCP port of a Service.
+// ResolvedPort is one port of a Service.
 type ResolvedPort struct {
 	Port      ServicePort
 	Transport Transport
@@ -44,11 +46,12 @@ type ResolvedEndpoint struct {
 //
 // An endpoint that names a pod which is unknown, or known under other addresses, is left out: the
 // slice and the pod come by different watches, and an address may by now be another pod's.
-// UDP ports are left out: the mesh does not touch them. The order of slices does not matter.
+// The order of slices does not matter.
 func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool)) Resolved {
 	r := Resolved{Service: svc.Key}
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
+			r.UDP = append(r.UDP, resolvePort(p, parts, pod, &r.Accounts))
 			continue
 		}
 		r.Ports = append(r.Ports, resolvePort(p, parts, pod, &r.Accounts))
@@ -62,7 +65,7 @@ func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), a
 	var ready, ending, members []ResolvedEndpoint
 	meshed, plain := 0, 0
 	for _, s := range parts {
-		i := slices.IndexFunc(s.Ports, func(sp SlicePort) bool { return sp.Name == p.Name })
+		i := slices.IndexFunc(s.Ports, func(sp SlicePort) bool { return sp.Name == p.Name && sp.UDP == (p.Protocol == UDP) })
 		if i < 0 {
 			continue
 		}
@@ -73,7 +76,7 @@ func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), a
 				if !ok || !slices.Contains(w.Addresses, e.Addr) {
 					continue
 				}
-				r.Pod, r.Meshed = e.Pod, w.Meshed(s.Ports[i].Port)
+				r.Pod, r.Meshed = e.Pod, p.Protocol != UDP && w.Meshed(s.Ports[i].Port)
 				if r.Meshed {
 					*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})
 				}

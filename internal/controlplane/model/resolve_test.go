@@ -39,7 +39,7 @@ func TestResolve(t *testing.T) {
 		return e
 	}
 	slice := func(es ...SliceEndpoint) Slice {
-		return Slice{Service: svc.Key, Ports: []SlicePort{{"http", 8080}, {"other", 9}}, Endpoints: es}
+		return Slice{Service: svc.Key, Ports: []SlicePort{{Name: "http", Port: 8080}, {Name: "other", Port: 9}}, Endpoints: es}
 	}
 	for name, c := range map[string]struct {
 		slices    []Slice
@@ -155,10 +155,47 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// TestResolveUDP: ports for UDP stand apart, their endpoints are those of the slices for UDP, and none is
+// meshed, since no proxy takes datagrams.
+func TestResolveUDP(t *testing.T) {
+	svc := Service{Key: Key{"shop", "dns"}, Ports: []ServicePort{{Port: 53, Protocol: UDP, Declared: true}, {Name: "tcp", Port: 53, Protocol: TCP}}}
+	end := SliceEndpoint{Addr: addr("10.0.0.1"), Pod: Key{"shop", "a"}, Ready: true, Serving: true}
+	got := Resolve(svc, []Slice{
+		{Service: svc.Key, Ports: []SlicePort{{Port: 5353, UDP: true}, {Name: "tcp", Port: 5354}}, Endpoints: []SliceEndpoint{end}},
+		{Service: svc.Key, Ports: []SlicePort{{Port: 9}}, Endpoints: []SliceEndpoint{end}},
+	}, pods(meshedPod("a", "web", "10.0.0.1")))
+	want := []ResolvedPort{{Port: svc.Ports[0], Transport: Plain, Endpoints: []ResolvedEndpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:5353"), Pod: Key{"shop", "a"}}}}}
+	if d := cmp.Diff(want, got.UDP, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+		t.Error(d)
+	}
+	if len(got.Ports) != 1 || !got.Ports[0].Endpoints[0].Meshed || got.Ports[0].Endpoints[0].Addr.Port() != 5354 {
+		t.Errorf("TCP: %+v", got.Ports)
+	}
+}
+
+// TestStreams: the backends of a table, or of one route in it, each once and without invalid ones.
+func TestStreams(t *testing.T) {
+	a, b := PortKey{Key{"shop", "a"}, 80}, PortKey{Key{"shop", "b"}, 80}
+	one, two := Object{"TLSRoute", "shop", "one"}, Object{"TLSRoute", "shop", "two"}
+	table := StreamTable{Streams: []Stream{
+		{Source: one, Backends: []WeightedBackend{{Backend: b, Weight: 1}, {Backend: a, As: "bytes", Weight: 1}, {Weight: 1, Invalid: true}}},
+		{Source: two, Backends: []WeightedBackend{{Backend: b, Weight: 2}}},
+	}}
+	if d := cmp.Diff([]BackendName{{Key: a, As: "bytes"}, {Key: b}}, table.Backends(Object{})); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]BackendName{{Key: b}}, table.Backends(two)); d != "" {
+		t.Error(d)
+	}
+	if got := table.From(one); len(got) != 1 || got[0].Source != one {
+		t.Errorf("from one route: %+v", got)
+	}
+}
+
 // TestMembers: a meshed pod belongs to a port from its first appearance to its last, usable or not.
 func TestMembers(t *testing.T) {
 	svc := Service{Key: Key{"shop", "web"}, Ports: []ServicePort{{Name: "http", Port: 80, Protocol: HTTP}}}
-	slice := Slice{Service: svc.Key, Ports: []SlicePort{{"http", 8080}}, Endpoints: []SliceEndpoint{
+	slice := Slice{Service: svc.Key, Ports: []SlicePort{{Name: "http", Port: 8080}}, Endpoints: []SliceEndpoint{
 		{Addr: addr("10.0.0.4"), Pod: Key{"shop", "gone"}, Terminating: true},
 		{Addr: addr("10.0.0.1"), Pod: Key{"shop", "starting"}},
 		{Addr: addr("10.0.0.3"), Pod: Key{"shop", "ending"}, Serving: true, Terminating: true},

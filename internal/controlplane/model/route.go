@@ -20,10 +20,12 @@ type Frontend struct {
 	// Addresses are the VIPs as strings, sorted.
 	Addresses []string
 	// Protocol after an attached route had its say. HTTP kinds use the RouteTable of the same name;
-	// TCP goes to Backends.
+	// TCP goes to Streams if there are any, else to Backends.
 	Protocol Protocol
 	// Backends of a TCP frontend: by default the Service itself with weight 1.
 	Backends []WeightedBackend
+	// Streams are what TCPRoutes and TLSRoutes say; a connection that none takes is closed.
+	Streams []Stream `json:",omitzero"`
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool
 }
@@ -48,6 +50,8 @@ type VirtualHost struct {
 	// Domains: "*" in mesh (GEP-1294: hostnames have no effect there), else exact names or "*.example.com".
 	Domains []string
 	Rules   []Rule
+	// Misdirected: the names are another listener's, and every request is answered with 421.
+	Misdirected bool `json:",omitzero"`
 }
 
 // Rule is one match and what is done with it; rules stand in the order of Gateway API's precedence.
@@ -68,6 +72,8 @@ type Rule struct {
 	Retry                   *Retry
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool
+	// CORS answers browsers that ask before they send (GEP-1767); nil: their questions go to the backend.
+	CORS *CORS `json:",omitzero"` // versions of what has none stay as they were
 }
 
 // Match is a conjunction. The zero value matches everything.
@@ -137,17 +143,33 @@ type PathRewrite struct {
 type Mirror struct {
 	Backend                PortKey
 	Numerator, Denominator uint32
+	Via                    Via `json:",omitzero"`
 }
 
 // WeightedBackend is a share of the requests.
 type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
-	Node            string
+	Node string
+	// As is names.Out.As: set where a stream goes to a port whose own protocol is another. Never with Via.
+	As              string `json:",omitzero"`
+	Via             Via    `json:",omitzero"`
 	Weight          uint32
 	Invalid         bool // this share is answered with 500
 	RequestHeaders  HeaderMods
 	ResponseHeaders HeaderMods
+}
+
+// CORS says to whom, and how, pages of other origins may send requests (Fetch, 3.3 "CORS protocol").
+type CORS struct {
+	// Origins are "*" alone, or SCHEME://HOST[:PORT] where HOST may be "*" or begin with "*.".
+	Origins []string
+	// Methods, Headers and Expose are what the page may use; "*" alone is anything it asks for.
+	Methods, Headers, Expose []string
+	// Credentials: the page may send cookies, and see the answer to them.
+	Credentials bool
+	// MaxAge is how long an answer may be kept, in seconds.
+	MaxAge uint32
 }
 
 // Retry is HTTPRoute's retry (GEP-1731).
@@ -155,6 +177,8 @@ type Retry struct {
 	Attempts uint32
 	Codes    []uint32
 	Backoff  time.Duration
+	// Broken: also requests whose connection broke, or whose backend timeout ended, before an answer.
+	Broken bool `json:",omitzero"` // versions of what does not say it stay as they were
 }
 
 // Backends returns the backends that the table's rules name, sorted, each once, without invalid ones.
@@ -168,24 +192,43 @@ func (t RouteTable) Backends(from Object) []BackendName {
 			}
 			for _, b := range r.Backends {
 				if !b.Invalid {
-					out = append(out, BackendName{b.Backend, b.Node})
+					out = append(out, b.Name())
 				}
 			}
 			for _, m := range r.Mirrors {
-				out = append(out, BackendName{m.Backend, ""})
+				out = append(out, BackendName{Key: m.Backend, Via: m.Via})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b BackendName) int {
-		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.Node, b.Node))
-	})
-	return slices.Compact(out)
+	return distinctNames(out)
+}
+
+func compareVia(a, b Via) int {
+	switch {
+	case a.TLS == b.TLS:
+		return compareKeys(a.Gateway, b.Gateway)
+	case b.TLS:
+		return -1
+	}
+	return 1
 }
 
 // BackendName names a Backend.
 type BackendName struct {
-	Key  PortKey
-	Node string
+	Key      PortKey
+	Node, As string
+	Via      Via
+}
+
+// Name is the name of the Backend that the share goes to.
+func (b WeightedBackend) Name() BackendName { return BackendName{b.Backend, b.Node, b.As, b.Via} }
+
+func distinctNames(list []BackendName) []BackendName {
+	slices.SortFunc(list, func(a, b BackendName) int {
+		return cmp.Or(compareKeys(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Port, b.Key.Port), cmp.Compare(a.As, b.As),
+			cmp.Compare(a.Node, b.Node), compareVia(a.Via, b.Via))
+	})
+	return slices.Compact(list)
 }
 
 // From returns the rules that come from a route, in order.

@@ -61,6 +61,7 @@ type Slice struct {
 type SlicePort struct {
 	Name string
 	Port uint16
+	UDP  bool // otherwise TCP
 }
 
 // SliceEndpoint is one address of a slice.

@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"time"
+
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
@@ -16,12 +18,17 @@ type Result struct {
 	Resources []xds.Change
 	Routes    []incr.Change[model.Object, status.RouteVerdict]
 	Gateways  []incr.Change[model.Key, status.GatewayVerdict]
+	Sets      []incr.Change[model.Key, status.ListenerSetVerdict]
+	Policies  []incr.Change[model.Object, status.PolicyVerdict]
 }
 
 // Inputs beside the cluster's objects. Nil leaves a value as it is.
 type Inputs struct {
 	Settings *model.Settings
 	Roots    *string
+	// Now is the time by which verdicts tell that a certificate has ended; nothing else depends on it. It
+	// is to be coarse: each new one judges all Gateways with certificates again.
+	Now *time.Time
 }
 
 // Apply propagates a batch of events in one pass and returns what it changed.
@@ -36,6 +43,9 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 	if more.Roots != nil {
 		g.in.roots.Set(one{}, *more.Roots)
 	}
+	if more.Now != nil {
+		g.in.clock.Set(one{}, *more.Now)
+	}
 	var out Result
 	g.engine.Commit(func() {
 		for _, c := range g.resources {
@@ -49,6 +59,8 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 		}
 		out.Routes = append(out.Routes, g.verdicts.routes.Changes()...)
 		out.Gateways = append(out.Gateways, g.verdicts.gateways.Changes()...)
+		out.Sets = append(out.Sets, g.verdicts.sets.Changes()...)
+		out.Policies = append(out.Policies, g.verdicts.policies.Changes()...)
 	})
 	return out
 }
@@ -69,12 +81,24 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.classes, e.Key.Name, e.Object)
 	case source.Gateway:
 		put(g.in.gateways, e.Key, e.Object)
+	case source.ListenerSet:
+		put(g.in.listenerSets, e.Key, e.Object)
 	case source.HTTPRoute:
 		put(g.in.httpRoutes, e.Key, e.Object)
 	case source.GRPCRoute:
 		put(g.in.grpcRoutes, e.Key, e.Object)
+	case source.TLSRoute:
+		put(g.in.tlsRoutes, e.Key, e.Object)
+	case source.TCPRoute:
+		put(g.in.tcpRoutes, e.Key, e.Object)
+	case source.UDPRoute:
+		put(g.in.udpRoutes, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
+	case source.CAConfigMap:
+		put(g.in.bundles, e.Key, e.Object)
+	case source.BackendTLSPolicy:
+		put(g.in.policies, e.Key, e.Object)
 	}
 }
 

@@ -5,6 +5,7 @@ package pipeline
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -18,12 +19,13 @@ import (
 type portOf struct {
 	gateway model.Key
 	port    uint16
+	udp     bool
 }
 
 // tableOf is one table of a Gateway.
 type tableOf struct {
 	portOf
-	section string // empty on plain ports
+	section string // empty on plain ports for HTTP
 }
 
 // secretOf is a certificate that a Gateway serves.
@@ -35,7 +37,12 @@ func (g *Graph) buildGateways() {
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(portOf, model.GatewayPort)) {
 			for _, n := range gatewayapi.GatewayPortNumbers(g.lookup(r), k) {
 				if p, ok := gatewayapi.GatewayPort(g.lookup(r), k, n); ok {
-					emit(portOf{k, n}, p)
+					emit(portOf{k, n, false}, p)
+				}
+			}
+			for _, n := range gatewayapi.GatewayUDPPortNumbers(g.lookup(r), k) {
+				if p, ok := gatewayapi.GatewayUDPPort(g.lookup(r), k, n); ok {
+					emit(portOf{k, n, true}, p)
 				}
 			}
 		})
@@ -43,12 +50,11 @@ func (g *Graph) buildGateways() {
 
 	// One key per table, so that a route costs the tables it is in and no others.
 	keys := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []tableOf {
-		if !v.TLS {
-			return []tableOf{{p, ""}}
-		}
 		var out []tableOf
 		for _, s := range v.Sections {
-			out = append(out, tableOf{p, s.Name})
+			if !s.Bytes {
+				out = append(out, tableOf{p, s.Name})
+			}
 		}
 		return out
 	})
@@ -59,12 +65,8 @@ func (g *Graph) buildGateways() {
 			}
 		}, keys)
 	gw.reach = g.buildReach("gateway reach", gw.tables)
-	gw.tablesByGateway = incr.NewIndex(gw.reach, strings.Compare, func(name string, _ []string) []model.Key {
-		if seg := strings.Split(name, "/"); len(seg) > 2 {
-			return []model.Key{{Namespace: seg[1], Name: seg[2]}}
-		}
-		return nil
-	})
+	gw.tablesByGateway = incr.NewIndex(gw.reach, strings.Compare, ofGateway)
+	g.buildGatewayStreams()
 
 	certificates := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []secretOf {
 		var out []secretOf
@@ -75,14 +77,68 @@ func (g *Graph) buildGateways() {
 		}
 		return out
 	})
+	shown := incr.Derive(e, "gateway client certificates", g.in.gateways, same[one],
+		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(secretOf, one)) {
+			if s, ok := gatewayapi.ClientCertificate(g.lookup(r), k); ok {
+				emit(secretOf{k, s}, one{})
+			}
+		})
 	gw.secrets = incr.DeriveKeys(e, "gateway certificates", same[model.TLSSecret],
 		func(r *incr.Reader, k secretOf, emit func(secretOf, model.TLSSecret)) {
 			if s, ok := incr.Get(r, g.in.secrets, k.secret); ok && s.Problem == "" {
 				emit(k, s.TLSSecret)
 			}
-		}, certificates)
+		}, certificates, shown)
+	g.buildGatewayTLS()
+}
+
+// buildGatewayStreams puts the routes of bytes into the listeners, where Envoy has them.
+func (g *Graph) buildGatewayStreams() {
+	e, gw := &g.engine, &g.gateways
+	keys := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []tableOf {
+		var out []tableOf
+		for _, s := range v.Sections {
+			if s.Bytes {
+				out = append(out, tableOf{p, s.Name})
+			}
+		}
+		return out
+	})
+	gw.streams = incr.DeriveKeys(e, "gateway streams", same[model.StreamTable],
+		func(r *incr.Reader, k tableOf, emit func(string, model.StreamTable)) {
+			if t, ok := gatewayapi.GatewayStreams(g.lookup(r), model.GatewayPort{Gateway: k.gateway, Port: k.port, UDP: k.udp}, k.section); ok {
+				emit(t.Name, t)
+			}
+		}, keys)
+	gw.flow = g.buildFlow("gateway flow", gw.streams)
+	gw.streamsByGateway = incr.NewIndex(gw.flow, strings.Compare, ofGateway)
+	gw.listeners = incr.Derive(e, "gateway listeners", gw.ports, same[model.GatewayPort],
+		func(r *incr.Reader, k portOf, p model.GatewayPort, emit func(portOf, model.GatewayPort)) {
+			p.Sections = slices.Clone(p.Sections)
+			for i := range p.Sections {
+				if s := &p.Sections[i]; s.Bytes {
+					t, _ := incr.Get(r, gw.streams, s.Table)
+					s.Streams = t.Streams
+				}
+			}
+			emit(k, p)
+		})
+}
+
+// ofGateway is the Gateway in the name of a table.
+func ofGateway(name string, _ []string) []model.Key {
+	if seg := strings.Split(name, "/"); len(seg) > 2 {
+		return []model.Key{{Namespace: seg[1], Name: seg[2]}}
+	}
+	return nil
 }
 
 func byGatewayPort(a, b portOf) int {
-	return cmp.Or(byKey(a.gateway, b.gateway), cmp.Compare(a.port, b.port))
+	if c := cmp.Or(byKey(a.gateway, b.gateway), cmp.Compare(a.port, b.port)); c != 0 || a.udp == b.udp {
+		return c
+	}
+	if b.udp {
+		return -1
+	}
+	return 1
 }

@@ -29,14 +29,20 @@ type Graph struct {
 type services struct {
 	resolved  *incr.Collection[model.Key, model.Resolved]
 	protocols *incr.Collection[model.PortKey, model.Protocol]
-	frontends *incr.Collection[string, model.Frontend]   // by xDS name
-	tables    *incr.Collection[string, model.RouteTable] // by xDS name
+	frontends *incr.Collection[string, model.Frontend]    // by xDS name
+	tables    *incr.Collection[string, model.RouteTable]  // by xDS name
+	streams   *incr.Collection[string, model.StreamTable] // by xDS name of the frontend
+	listeners *incr.Collection[string, model.Frontend]    // with their streams
 	pods      *incr.Collection[podPort, model.PodFrontend]
 	backends  *incr.Collection[string, model.Backend]   // by xDS name
 	present   *incr.Collection[string, one]             // which backends there are
 	reach     *incr.Collection[string, []string]        // table -> clusters
+	flow      *incr.Collection[string, []string]        // streams -> clusters
 	endpoints *incr.Collection[string, model.Endpoints] // by xDS name
 	peers     *incr.Collection[model.Key, model.Peers]
+
+	originations *incr.Collection[model.PortKey, origination] // ports with a BackendTLSPolicy
+	authorities  *incr.Collection[model.PortKey, model.BackendCA]
 
 	frontendsByNamespace *incr.Index[string, string, model.Frontend]
 	frontendsByNode      *incr.Index[string, string, model.Frontend]
@@ -50,10 +56,17 @@ type gateways struct {
 	ports     *incr.Collection[portOf, model.GatewayPort]
 	tables    *incr.Collection[string, model.RouteTable]
 	reach     *incr.Collection[string, []string] // table -> clusters
+	streams   *incr.Collection[string, model.StreamTable]
+	flow      *incr.Collection[string, []string]          // streams -> clusters
+	listeners *incr.Collection[portOf, model.GatewayPort] // with their streams
 	secrets   *incr.Collection[secretOf, model.TLSSecret]
+	clients   *incr.Collection[portOf, model.GatewayClients]
+	backends  *incr.Collection[string, model.Backend]   // with the Gateway's client certificate
+	endpoints *incr.Collection[string, model.Endpoints] // of the same
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
-	tablesByGateway *incr.Index[model.Key, string, []string]
+	tablesByGateway  *incr.Index[model.Key, string, []string]
+	streamsByGateway *incr.Index[model.Key, string, []string]
 }
 
 // proxies is what each proxy gets for itself.

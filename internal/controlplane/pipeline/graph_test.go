@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -171,6 +172,66 @@ func TestLocalTrafficIsWaitedFor(t *testing.T) {
 	want := []xds.Key{{TypeURL: envoy.RoutesType, Name: "out/a/web/80/node/n1"}}
 	if d := cmp.Diff(want, r.Routes[0].New.Needs[0].Follow); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestStreamsArePublished: a route of bytes is in the listener of its Gateway's port; what it sends to has
+// clusters and endpoints, also those that only it needs; and its acknowledgement is that of all of these.
+func TestStreamsArePublished(t *testing.T) {
+	g := New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) })
+	w := &world{rnd: rand.New(rand.NewPCG(1, 1))}
+	svc, gw := model.Key{Namespace: "a", Name: "web"}, model.Key{Namespace: "a", Name: "gw"}
+	service := w.service(svc)
+	service.LocalTraffic = false
+	service.Ports = []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "udp", Port: 80, Protocol: model.UDP, Declared: true}}
+	gateway := w.gateway(gw)
+	gateway.Spec.Listeners[1].Port, gateway.Spec.Listeners[2].Port = 81, 81
+	to := gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: "web", Port: new(gwapiv1.PortNumber)}}
+	*to.Port = 80
+	tcp, udp := w.tcpRoute(model.Key{Namespace: "a", Name: "r"}), w.udpRoute(model.Key{Namespace: "a", Name: "r"})
+	tcp.Spec.ParentRefs, udp.Spec.ParentRefs = []gwapiv1.ParentReference{{Name: "gw"}}, []gwapiv1.ParentReference{{Name: "gw"}}
+	tcp.Spec.Rules[0].BackendRefs, udp.Spec.Rules[0].BackendRefs = []gwapiv1.BackendRef{to}, []gwapiv1.BackendRef{to}
+	before := state{}
+	before.apply(t, g.Apply([]source.Event{
+		class(), {Kind: source.Service, Key: svc, Object: service}, {Kind: source.Gateway, Key: gw, Object: gateway},
+	}, testSettings()))
+	for _, as := range []string{"/as/bytes", "/as/udp"} {
+		if _, ok := before[xds.Key{TypeURL: envoy.ClusterType, Name: "out/a/web/80" + as}]; ok {
+			t.Errorf("there is a cluster %s without a route that needs it", as)
+		}
+	}
+	r := g.Apply([]source.Event{
+		{Kind: source.TCPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp},
+		{Kind: source.UDPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: udp},
+	}, Inputs{})
+	var set []string
+	for _, c := range r.Resources {
+		set = append(set, c.Resource.Key.String())
+	}
+	slices.Sort(set)
+	want := []string{
+		"gw/a/gw/81 (Listener)", "gw/a/gw/udp/81 (Listener)", "out/a/web/80/as/bytes (Cluster)", "out/a/web/80/as/bytes (ClusterLoadAssignment)",
+		"out/a/web/80/as/udp (Cluster)", "out/a/web/80/as/udp (ClusterLoadAssignment)", "scope/gateway/a/gw (Scope)",
+	}
+	if d := cmp.Diff(want, set); d != "" {
+		t.Errorf("published for two routes (-want +got):\n%s", d)
+	}
+	for _, ch := range r.Routes {
+		port, as := "gw/a/gw/81", "bytes"
+		if ch.Key.Kind == "UDPRoute" {
+			port, as = "gw/a/gw/udp/81", "udp"
+		}
+		cluster := "out/a/web/80/as/" + as
+		need := ch.New.Needs[0]
+		if d := cmp.Diff([]xds.Key{{TypeURL: envoy.ListenerType, Name: port}}, need.Lead); d != "" {
+			t.Errorf("%v waits for listeners (-want +got):\n%s", ch.Key, d)
+		}
+		if d := cmp.Diff([]xds.Key{{TypeURL: envoy.ClusterType, Name: cluster}, {TypeURL: envoy.EndpointsType, Name: cluster}}, need.Rest); d != "" {
+			t.Errorf("%v waits for backends (-want +got):\n%s", ch.Key, d)
+		}
+	}
+	if len(r.Routes) != 2 {
+		t.Errorf("%d verdicts", len(r.Routes))
 	}
 }
 

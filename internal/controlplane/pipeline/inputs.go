@@ -6,6 +6,7 @@ package pipeline
 import (
 	"reflect"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -21,29 +22,44 @@ type one struct{}
 
 // inputs are what the graph is computed from.
 type inputs struct {
-	settings   *incr.Collection[one, model.Settings]
-	roots      *incr.Collection[one, string] // PEM
-	services   *incr.Collection[model.Key, model.Service]
-	slices     *incr.Collection[model.Key, model.Slice]
-	workloads  *incr.Collection[model.Key, model.Workload]
-	namespaces *incr.Collection[string, model.Namespace]
-	secrets    *incr.Collection[model.Key, source.TLS]
-	classes    *incr.Collection[string, *gwapiv1.GatewayClass]
-	gateways   *incr.Collection[model.Key, *gwapiv1.Gateway]
-	httpRoutes *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
-	grpcRoutes *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
-	grants     *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+	settings     *incr.Collection[one, model.Settings]
+	roots        *incr.Collection[one, string] // PEM
+	clock        *incr.Collection[one, time.Time]
+	services     *incr.Collection[model.Key, model.Service]
+	slices       *incr.Collection[model.Key, model.Slice]
+	workloads    *incr.Collection[model.Key, model.Workload]
+	namespaces   *incr.Collection[string, model.Namespace]
+	secrets      *incr.Collection[model.Key, source.TLS]
+	classes      *incr.Collection[string, *gwapiv1.GatewayClass]
+	gateways     *incr.Collection[model.Key, *gwapiv1.Gateway]
+	listenerSets *incr.Collection[model.Key, *gwapiv1.ListenerSet]
+	httpRoutes   *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
+	grpcRoutes   *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
+	tlsRoutes    *incr.Collection[model.Key, *gwapiv1.TLSRoute]
+	tcpRoutes    *incr.Collection[model.Key, *gwapiv1.TCPRoute]
+	udpRoutes    *incr.Collection[model.Key, *gwapiv1.UDPRoute]
+	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
+	bundles      *incr.Collection[model.Key, source.CABundle]
+	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // indexes are how the graph finds inputs by what they refer to.
 type indexes struct {
 	slicesByService  *incr.Index[model.Key, model.Key, model.Slice]
 	meshedNamespaces *incr.Index[bool, string, model.Namespace]
+	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
 	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
 	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
 	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
 	grpcByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.GRPCRoute]
+	tlsByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TLSRoute]
+	tcpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TCPRoute]
+	udpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.UDPRoute]
+	tlsByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TLSRoute]
+	tcpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TCPRoute]
+	udpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.UDPRoute]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+	policiesByTarget *incr.Index[model.Key, model.Key, *gwapiv1.BackendTLSPolicy]
 }
 
 // same compares values of the model.
@@ -56,18 +72,25 @@ func sameSpec[T metav1.Object](a, b T) bool {
 
 func newInputs(e *incr.Engine) inputs {
 	return inputs{
-		settings:   incr.NewInput[one](e, "settings", same[model.Settings]),
-		roots:      incr.NewInput[one](e, "roots", same[string]),
-		services:   incr.NewInput[model.Key](e, "services", same[model.Service]),
-		slices:     incr.NewInput[model.Key](e, "slices", same[model.Slice]),
-		workloads:  incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
-		namespaces: incr.NewInput[string](e, "namespaces", same[model.Namespace]),
-		secrets:    incr.NewInput[model.Key](e, "secrets", same[source.TLS]),
-		classes:    incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
-		gateways:   incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
-		httpRoutes: incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
-		grpcRoutes: incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
-		grants:     incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+		settings:     incr.NewInput[one](e, "settings", same[model.Settings]),
+		roots:        incr.NewInput[one](e, "roots", same[string]),
+		clock:        incr.NewInput[one](e, "clock", time.Time.Equal),
+		services:     incr.NewInput[model.Key](e, "services", same[model.Service]),
+		slices:       incr.NewInput[model.Key](e, "slices", same[model.Slice]),
+		workloads:    incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
+		namespaces:   incr.NewInput[string](e, "namespaces", same[model.Namespace]),
+		secrets:      incr.NewInput[model.Key](e, "secrets", same[source.TLS]),
+		classes:      incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
+		gateways:     incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
+		listenerSets: incr.NewInput[model.Key](e, "listener sets", sameSpec[*gwapiv1.ListenerSet]),
+		httpRoutes:   incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
+		grpcRoutes:   incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
+		tlsRoutes:    incr.NewInput[model.Key](e, "tls routes", sameSpec[*gwapiv1.TLSRoute]),
+		tcpRoutes:    incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
+		udpRoutes:    incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
+		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
+		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
+		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
 	}
 }
 
@@ -76,6 +99,12 @@ func newIndexes(in inputs) indexes {
 		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
 		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(_ string, n model.Namespace) []bool {
 			return []bool{n.Meshed}
+		}),
+		setsByGateway: incr.NewIndex(in.listenerSets, byKey, func(_ model.Key, s *gwapiv1.ListenerSet) []model.Key {
+			if gw, ok := gatewayapi.ListenerSetGateway(s); ok {
+				return []model.Key{gw}
+			}
+			return nil
 		}),
 		httpByParent: incr.NewIndex(in.httpRoutes, byKey, func(k model.Key, r *gwapiv1.HTTPRoute) []model.Object {
 			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
@@ -89,7 +118,28 @@ func newIndexes(in inputs) indexes {
 		grpcByBackend: incr.NewIndex(in.grpcRoutes, byKey, func(_ model.Key, r *gwapiv1.GRPCRoute) []model.PortKey {
 			return gatewayapi.GRPCRouteBackends(r)
 		}),
+		tlsByParent: incr.NewIndex(in.tlsRoutes, byKey, func(k model.Key, r *gwapiv1.TLSRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		tcpByParent: incr.NewIndex(in.tcpRoutes, byKey, func(k model.Key, r *gwapiv1.TCPRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		udpByParent: incr.NewIndex(in.udpRoutes, byKey, func(k model.Key, r *gwapiv1.UDPRoute) []model.Object {
+			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
+		}),
+		tlsByBackend: incr.NewIndex(in.tlsRoutes, byKey, func(_ model.Key, r *gwapiv1.TLSRoute) []model.PortKey {
+			return gatewayapi.TLSRouteBackends(r)
+		}),
+		tcpByBackend: incr.NewIndex(in.tcpRoutes, byKey, func(_ model.Key, r *gwapiv1.TCPRoute) []model.PortKey {
+			return gatewayapi.TCPRouteBackends(r)
+		}),
+		udpByBackend: incr.NewIndex(in.udpRoutes, byKey, func(_ model.Key, r *gwapiv1.UDPRoute) []model.PortKey {
+			return gatewayapi.UDPRouteBackends(r)
+		}),
 		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
+			return gatewayapi.BackendTLSTargets(p)
+		}),
 	}
 }
 

@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"time"
+
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
@@ -33,12 +35,29 @@ func (l lookup) TLSSecret(k model.Key) (problem string, found bool) {
 	return s.Problem, true
 }
 
+func (l lookup) Ended(k model.Key) (day string, ended bool) {
+	s, ok := incr.Get(l.r, l.in.secrets, k)
+	if !ok || s.Ends.IsZero() {
+		return "", false
+	}
+	now, _ := incr.Get(l.r, l.in.clock, one{})
+	return s.Ends.Format(time.DateOnly), now.After(s.Ends)
+}
+
 func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
 	return bucket(l.r, l.ix.grantsIn, namespace)
 }
 
 func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
 	return incr.Get(l.r, l.in.gateways, k)
+}
+
+func (l lookup) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
+	return bucket(l.r, l.ix.setsByGateway, gateway)
+}
+
+func (l lookup) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
+	return incr.Get(l.r, l.in.listenerSets, k)
 }
 
 func (l lookup) OurClass(name string) bool {
@@ -52,6 +71,55 @@ func (l lookup) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute {
 
 func (l lookup) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute {
 	return bucket(l.r, l.ix.grpcByParent, parent)
+}
+
+func (l lookup) TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute {
+	return bucket(l.r, l.ix.tlsByParent, parent)
+}
+
+func (l lookup) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute {
+	return bucket(l.r, l.ix.tcpByParent, parent)
+}
+
+func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
+	return bucket(l.r, l.ix.udpByParent, parent)
+}
+
+func (l lookup) CABundle(k model.Key) (problem string, found bool) {
+	b, ok := incr.Get(l.r, l.in.bundles, k)
+	return b.Problem, ok
+}
+
+func (l lookup) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
+	return bucket(l.r, l.ix.policiesByTarget, service)
+}
+
+func (l lookup) Senders(p model.PortKey) []gatewayapi.Sender {
+	var out []gatewayapi.Sender
+	add := func(kind string, k model.Key, parents []gwapiv1.ParentReference) {
+		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: k.Namespace, Name: k.Name}}
+		for _, to := range gatewayapi.Parents(k.Namespace, parents) {
+			key := model.Key{Namespace: to.Namespace, Name: to.Name}
+			switch to.Kind {
+			case gatewayapi.KindGateway:
+				s.Gateways = append(s.Gateways, key)
+			case gatewayapi.KindListenerSet:
+				if set, ok := l.ListenerSet(key); ok {
+					if gw, ok := gatewayapi.ListenerSetGateway(set); ok {
+						s.Gateways = append(s.Gateways, gw)
+					}
+				}
+			}
+		}
+		out = append(out, s)
+	}
+	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, r *gwapiv1.HTTPRoute) {
+		add(gatewayapi.KindHTTPRoute, k, r.Spec.ParentRefs)
+	})
+	incr.Lookup(l.r, l.ix.grpcByBackend, p, func(k model.Key, r *gwapiv1.GRPCRoute) {
+		add(gatewayapi.KindGRPCRoute, k, r.Spec.ParentRefs)
+	})
+	return out
 }
 
 func (l lookup) Used(p model.PortKey) gatewayapi.RouteKinds {

@@ -7,21 +7,26 @@ import (
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/webroots"
 	"tulle.dev/tulle/internal/controlplane/xds"
 )
 
 // buildResources makes an xDS resource of every value of the model, each once for all proxies.
 func (g *Graph) buildResources() {
 	s, gw := &g.services, &g.gateways
-	publish(g, "listener resources", s.frontends, envoy.Listener)
+	publish(g, "listener resources", s.listeners, envoy.Listener)
 	publish(g, "pod listener resources", s.pods, envoy.PodListener)
 	publish(g, "mesh route resources", s.tables, envoy.Routes)
 	publish(g, "cluster resources", s.backends, envoy.Cluster)
 	publish(g, "endpoint resources", s.endpoints, envoy.Endpoints)
 	publish(g, "peer resources", s.peers, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
-	publish(g, "gateway listener resources", gw.ports, envoy.GatewayListener)
+	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
 	publish(g, "gateway route resources", gw.tables, envoy.Routes)
+	publish(g, "authority resources", s.authorities, envoy.BackendCA)
+	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
+	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)
+	publish(g, "gateway endpoint resources", gw.endpoints, envoy.Endpoints)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)
 	}
@@ -39,7 +44,12 @@ func (g *Graph) buildResources() {
 				emit(res.Key, res)
 			}
 		})
-	g.resources = append(g.resources, certificates, common)
+	webRoots := resource(envoy.SystemRoots(webroots.PEM()), webroots.PEM())
+	system := incr.Derive(&g.engine, "system roots", g.in.settings, sameVersion,
+		func(_ *incr.Reader, _ one, _ model.Settings, emit func(xds.Key, xds.Resource)) {
+			emit(webRoots.Key, webRoots)
+		})
+	g.resources = append(g.resources, certificates, common, system)
 }
 
 func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K, V], translate func(V) envoy.Resource) {

@@ -83,9 +83,14 @@ func (g *Graph) buildScopes() {
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(string, model.Scope)) {
 			sc := model.Scope{Name: names.ScopeGateway(k.Namespace, k.Name), Proxy: g.proxySettings(r, model.Workload{})}
 			incr.Lookup(r, g.gateways.byGateway, k, func(p portOf, _ model.GatewayPort) {
-				sc.Listeners = append(sc.Listeners, names.GatewayPort(k.Namespace, k.Name, p.port))
+				name := names.GatewayPort(k.Namespace, k.Name, p.port)
+				if p.udp {
+					name = names.GatewayUDPPort(k.Namespace, k.Name, p.port)
+				}
+				sc.Listeners = append(sc.Listeners, name)
 			})
 			incr.Lookup(r, g.gateways.tablesByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
+			incr.Lookup(r, g.gateways.streamsByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
 			emit(sc.Name, tidy(sc))
 		})
 	g.scopes.all = []*incr.Collection[string, model.Scope]{byNamespace, ofMesh, ofConsumers, ofSidecars, ofGateways}
@@ -126,13 +131,13 @@ func (g *Graph) namespaceScope(r *incr.Reader, ns, consumer string) model.Scope 
 func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f model.Frontend) {
 	sc.Listeners = append(sc.Listeners, name)
 	for _, b := range f.Backends {
-		sc.Clusters = append(sc.Clusters, clusterOf(b.Backend, b.Node))
+		sc.Clusters = append(sc.Clusters, clusterOf(b.Name()))
 	}
 	g.addReach(r, sc, name)
 }
 
 func (g *Graph) addReach(r *incr.Reader, sc *model.Scope, table string) {
-	for _, c := range []*incr.Collection[string, []string]{g.services.reach, g.gateways.reach} {
+	for _, c := range []*incr.Collection[string, []string]{g.services.reach, g.services.flow, g.gateways.reach, g.gateways.flow} {
 		clusters, _ := incr.Get(r, c, table)
 		sc.Clusters = append(sc.Clusters, clusters...)
 	}
@@ -143,15 +148,27 @@ func (g *Graph) addReach(r *incr.Reader, sc *model.Scope, table string) {
 func (g *Graph) buildReach(name string, tables *incr.Collection[string, model.RouteTable]) *incr.Collection[string, []string] {
 	return incr.Derive(&g.engine, name, tables, same[[]string],
 		func(r *incr.Reader, k string, t model.RouteTable, emit func(string, []string)) {
-			var out []string
-			for _, b := range t.Backends(model.Object{}) {
-				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.present, c); ok {
-					out = append(out, c)
-				}
-			}
-			emit(k, out)
+			emit(k, g.presentOf(r, t.Backends(model.Object{})))
 		})
+}
+
+// buildFlow is buildReach for streams.
+func (g *Graph) buildFlow(name string, tables *incr.Collection[string, model.StreamTable]) *incr.Collection[string, []string] {
+	return incr.Derive(&g.engine, name, tables, same[[]string],
+		func(r *incr.Reader, k string, t model.StreamTable, emit func(string, []string)) {
+			emit(k, g.presentOf(r, t.Backends(model.Object{})))
+		})
+}
+
+// presentOf are the clusters of backends, of those that there are.
+func (g *Graph) presentOf(r *incr.Reader, backends []model.BackendName) []string {
+	var out []string
+	for _, b := range backends {
+		if g.exists(r, b) {
+			out = append(out, clusterOf(b))
+		}
+	}
+	return out
 }
 
 func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySettings {
@@ -169,8 +186,19 @@ func (g *Graph) proxySettings(r *incr.Reader, w model.Workload) *model.ProxySett
 	return p
 }
 
-func clusterOf(k model.PortKey, node string) string {
-	return names.Out{Namespace: k.Service.Namespace, Service: k.Service.Name, Port: k.Port, Node: node}.String()
+func clusterOf(b model.BackendName) string {
+	return names.Out{
+		Namespace: b.Key.Service.Namespace, Service: b.Key.Service.Name, Port: b.Key.Port, As: b.As, Node: b.Node,
+		TLS: b.Via.TLS, GatewayNamespace: b.Via.Gateway.Namespace, Gateway: b.Via.Gateway.Name,
+	}.String()
+}
+
+// exists tells whether there is a cluster for a backend. A Gateway's own variant is made where it is
+// named, of the one without its certificate.
+func (g *Graph) exists(r *incr.Reader, b model.BackendName) bool {
+	b.Via.Gateway = model.Key{}
+	_, ok := incr.Get(r, g.services.present, clusterOf(b))
+	return ok
 }
 
 func tidy(sc model.Scope) model.Scope {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -89,7 +91,8 @@ func (g *Graph) buildTargets() {
 // frontend is a Service port as one kind of clients sees it.
 type frontend struct {
 	model.Frontend
-	table *model.RouteTable
+	table   *model.RouteTable
+	streams *model.StreamTable
 }
 
 func (g *Graph) buildFrontends() {
@@ -134,6 +137,19 @@ func (g *Graph) buildFrontends() {
 				emit(k, *f.table)
 			}
 		})
+	s.streams = incr.Derive(e, "mesh streams", both, same[model.StreamTable],
+		func(_ *incr.Reader, k string, f frontend, emit func(string, model.StreamTable)) {
+			if f.streams != nil {
+				emit(k, *f.streams)
+			}
+		})
+	s.listeners = incr.Derive(e, "mesh listeners", s.frontends, same[model.Frontend],
+		func(r *incr.Reader, k string, f model.Frontend, emit func(string, model.Frontend)) {
+			if t, ok := incr.Get(r, s.streams, k); ok {
+				f.Streams = t.Streams
+			}
+			emit(k, f)
+		})
 	s.frontendsByNamespace = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
 		return []string{f.Key.Service.Namespace}
 	})
@@ -158,9 +174,13 @@ func (g *Graph) frontend(r *incr.Reader, svc model.Service, p model.ServicePort,
 	}
 	if f.Protocol.IsHTTP() && table != nil {
 		f.table = table
-	} else {
-		f.Backends = []model.WeightedBackend{{Backend: key, Weight: 1}}
+		return f
 	}
+	if streams, ok := gatewayapi.MeshStreams(g.lookup(r), key, consumer); ok {
+		f.streams = &streams
+		return f
+	}
+	f.Backends = []model.WeightedBackend{{Backend: key, Weight: 1}}
 	return f
 }
 
@@ -179,16 +199,36 @@ func (f frontend) onNode(node string) frontend {
 		t := gatewayapi.ForNode(*f.table, f.Key, node)
 		f.table = &t
 	}
+	if f.streams != nil {
+		t := gatewayapi.StreamsForNode(*f.streams, f.Key, node)
+		f.streams = &t
+	}
 	return f
 }
 
 func (g *Graph) buildBackends() {
 	e, s := &g.engine, &g.services
+	g.buildBackendTLS()
 	s.endpoints = incr.Derive(e, "endpoints", s.resolved, same[model.Endpoints],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
 			for _, p := range v.Ports {
+				_, tls := incr.Get(r, s.originations, model.PortKey{Service: k, Port: p.Port.Port})
 				for _, node := range g.variants(r, k, p.Port.Port) {
-					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), p.On(k, node))
+					list := p.On(k, node)
+					for _, as := range g.spokenAs(r, k, p.Port) {
+						list.As = as
+						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: as}), list)
+					}
+					if tls {
+						list.As, list.Via = "", model.Via{TLS: true}
+						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, Via: list.Via}), list)
+					}
+				}
+			}
+			for _, p := range v.UDP {
+				if list := p.On(k, ""); g.isUDPBackend(r, list.Key) {
+					list.As = names.AsDatagrams
+					emit(clusterOf(model.BackendName{Key: list.Key, As: list.As}), list)
 				}
 			}
 		})
@@ -200,19 +240,40 @@ func (g *Graph) buildBackends() {
 				if proto, ok := incr.Get(r, s.protocols, b.Key); ok {
 					b.Protocol = proto
 				}
+				o, tls := incr.Get(r, s.originations, b.Key)
 				for _, node := range g.variants(r, k, p.Port.Port) {
 					b.Node = node
-					emit(names.Out{Namespace: k.Namespace, Service: k.Name, Port: p.Port.Port, Node: node}.String(), b)
+					for _, as := range g.spokenAs(r, k, p.Port) {
+						v := b
+						if v.As = as; as == names.AsBytes {
+							v.Protocol = model.TCP
+						}
+						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as}), v)
+					}
+					if tls {
+						v := o.on(b)
+						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, Via: v.Via}), v)
+					}
 				}
 				if svc.Headless {
 					b.Node, b.Direct = "", true
 					emit(names.Direct(k.Namespace, k.Name, p.Port.Port), b)
 				}
 			}
+			for _, p := range v.UDP {
+				b := model.Backend{
+					Key: model.PortKey{Service: k, Port: p.Port.Port}, As: names.AsDatagrams, Protocol: model.UDP, Transport: model.Plain,
+					Affinity: svc.AffinitySeconds > 0,
+				}
+				if g.isUDPBackend(r, b.Key) {
+					emit(clusterOf(model.BackendName{Key: b.Key, As: b.As}), b)
+				}
+			}
 		})
 	s.present = incr.Derive(e, "present backends", s.backends, same[one],
 		func(_ *incr.Reader, k string, _ model.Backend, emit func(string, one)) { emit(k, one{}) })
 	s.reach = g.buildReach("mesh reach", s.tables)
+	s.flow = g.buildFlow("mesh flow", s.streams)
 	s.peers = incr.Derive(e, "peers", s.resolved, same[model.Peers],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(model.Key, model.Peers)) {
 			settings, _ := incr.Get(r, g.in.settings, one{})
@@ -239,6 +300,29 @@ func (g *Graph) variants(r *incr.Reader, service model.Key, port uint16) []strin
 		}
 	})
 	return nodes
+}
+
+// spokenAs are the ways in which a TCP port is a backend: by its own protocol, and as bytes where that
+// may be another one and a route of bytes sends to it.
+func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort) []string {
+	as := []string{""}
+	if gatewayapi.OnlyBytes(p) {
+		return as
+	}
+	key, used := model.PortKey{Service: service, Port: p.Port}, false
+	incr.Lookup(r, g.ix.tlsByBackend, key, func(model.Key, *gwapiv1.TLSRoute) { used = true })
+	incr.Lookup(r, g.ix.tcpByBackend, key, func(model.Key, *gwapiv1.TCPRoute) { used = true })
+	if used {
+		as = append(as, names.AsBytes)
+	}
+	return as
+}
+
+// isUDPBackend: UDP ports cost nothing until a route sends to them.
+func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
+	used := false
+	incr.Lookup(r, g.ix.udpByBackend, key, func(model.Key, *gwapiv1.UDPRoute) { used = true })
+	return used
 }
 
 // isAPIServer: the API server's own Service is reached as if there were no mesh.

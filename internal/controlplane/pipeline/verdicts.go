@@ -20,6 +20,8 @@ import (
 type verdicts struct {
 	routes   *incr.Collection[model.Object, status.RouteVerdict]
 	gateways *incr.Collection[model.Key, status.GatewayVerdict]
+	sets     *incr.Collection[model.Key, status.ListenerSetVerdict]
+	policies *incr.Collection[model.Object, status.PolicyVerdict]
 }
 
 func (g *Graph) buildVerdicts() {
@@ -34,14 +36,34 @@ func (g *Graph) buildVerdicts() {
 			id := model.Object{Kind: gatewayapi.KindGRPCRoute, Namespace: k.Namespace, Name: k.Name}
 			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.GRPCRouteParents(g.lookup(r), route)))
 		})
+	tls := incr.Derive(e, "tls verdicts", g.in.tlsRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.TLSRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindTLSRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TLSRouteParents(g.lookup(r), route)))
+		})
+	tcp := incr.Derive(e, "tcp verdicts", g.in.tcpRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.TCPRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindTCPRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TCPRouteParents(g.lookup(r), route)))
+		})
+	udp := incr.Derive(e, "udp verdicts", g.in.udpRoutes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route *gwapiv1.UDPRoute, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindUDPRoute, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.UDPRouteParents(g.lookup(r), route)))
+		})
 	g.verdicts.routes = incr.DeriveKeys(e, "route verdicts", same[status.RouteVerdict],
 		func(r *incr.Reader, k model.Object, emit func(model.Object, status.RouteVerdict)) {
-			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc} {
+			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc, tls, tcp, udp} {
 				if v, ok := incr.Get(r, c, k); ok {
 					emit(k, v)
 				}
 			}
-		}, http, grpc)
+		}, http, grpc, tls, tcp, udp)
+	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
+		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
+			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
+			emit(id, status.PolicyVerdict{Generation: p.Generation, Ancestors: gatewayapi.BackendTLSPolicyAncestors(g.lookup(r), p)})
+		})
 	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
 		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {
 			v, ok := gatewayapi.GatewayStatus(g.lookup(r), k)
@@ -52,15 +74,27 @@ func (g *Graph) buildVerdicts() {
 			if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: k.Namespace, Name: names.GatewayResource(k.Name)}); ok {
 				out.Addresses = svc.LoadBalancer
 			}
-			var ports []model.GatewayPort
-			incr.Lookup(r, g.gateways.byGateway, k, func(_ portOf, p model.GatewayPort) {
-				ports = append(ports, p)
-				out.Need.Lead = append(out.Need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
-			})
-			out.Need.Generation = gw.Generation
-			out.Need.Config = model.Hash(envoy.Revision, ports)
+			out.Need = g.gatewayNeeds(r, k, gw.Generation)
 			emit(k, out)
 		})
+	g.verdicts.sets = incr.Derive(e, "listener set verdicts", g.in.listenerSets, same[status.ListenerSetVerdict],
+		func(r *incr.Reader, k model.Key, set *gwapiv1.ListenerSet, emit func(model.Key, status.ListenerSetVerdict)) {
+			if v, ok := gatewayapi.ListenerSetStatus(g.lookup(r), set); ok {
+				emit(k, status.ListenerSetVerdict{Generation: set.Generation, ListenerSetVerdict: v, Need: g.gatewayNeeds(r, v.Gateway, set.Generation)})
+			}
+		})
+}
+
+// gatewayNeeds is what proxies must have acknowledged of a Gateway's ports for an object of that generation.
+func (g *Graph) gatewayNeeds(r *incr.Reader, gateway model.Key, generation int64) status.Requirement {
+	need := status.Requirement{Generation: generation}
+	var ports []model.GatewayPort
+	incr.Lookup(r, g.gateways.byGateway, gateway, func(_ portOf, p model.GatewayPort) {
+		ports = append(ports, p)
+		need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
+	})
+	need.Config = model.Hash(envoy.Revision, ports)
+	return need
 }
 
 // routeVerdict finds the tables that carry the route's rules for each parent: with these and the
@@ -70,7 +104,16 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 	for i, p := range parents {
 		need := &v.Needs[i]
 		var rules []model.Rule
+		var streams []model.Stream
 		for _, name := range g.withNodes(r, p.Tables) {
+			if s, ok := g.streamsNamed(r, name); ok {
+				// What the listener needs is in it: there is nothing else to follow.
+				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
+				need.Follow = append(need.Follow, xds.Key{})
+				streams = append(streams, s.From(id)...)
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id))...)
+				continue
+			}
 			t, ok := incr.Get(r, g.services.tables, name)
 			if !ok {
 				t, ok = incr.Get(r, g.gateways.tables, name)
@@ -81,12 +124,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
 			rules = append(rules, t.From(id)...)
-			for _, b := range t.Backends(id) {
-				c := clusterOf(b.Key, b.Node)
-				if _, ok := incr.Get(r, g.services.present, c); ok {
-					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
-				}
-			}
+			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id))...)
 		}
 		need.Rest = uniqueKeys(need.Rest)
 		need.Generation = generation
@@ -94,9 +132,26 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			Generation int64
 			Tables     []string
 			Rules      []model.Rule
-		}{generation, p.Tables, rules})
+			Streams    []model.Stream `json:",omitzero"`
+		}{generation, p.Tables, rules, streams})
 	}
 	return v
+}
+
+// streamsNamed finds the streams of a Service port or a Gateway's listener.
+func (g *Graph) streamsNamed(r *incr.Reader, name string) (model.StreamTable, bool) {
+	if t, ok := incr.Get(r, g.services.streams, name); ok {
+		return t, true
+	}
+	return incr.Get(r, g.gateways.streams, name)
+}
+
+func (g *Graph) clustersAndEndpoints(r *incr.Reader, backends []model.BackendName) []xds.Key {
+	var out []xds.Key
+	for _, c := range g.presentOf(r, backends) {
+		out = append(out, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})
+	}
+	return out
 }
 
 // withNodes adds the tables' variants: a Service with internalTrafficPolicy Local has one per node

@@ -33,7 +33,7 @@ func (w *world) event() source.Event {
 	key := model.Key{Namespace: w.ns()}
 	gone := w.rnd.IntN(4) == 0
 	e := source.Event{}
-	switch w.rnd.IntN(8) {
+	switch w.rnd.IntN(14) {
 	case 0:
 		key = model.Key{Name: w.ns()}
 		e = source.Event{Kind: source.Namespace, Object: model.Namespace{Name: key.Name, Meshed: w.rnd.IntN(3) > 0}}
@@ -55,6 +55,25 @@ func (w *world) event() source.Event {
 	case 7:
 		key.Name = "gw"
 		e = source.Event{Kind: source.Gateway, Object: w.gateway(key)}
+	case 8:
+		key.Name = w.pick("t1", "t2")
+		e = source.Event{Kind: source.TLSRoute, Object: w.tlsRoute(key)}
+	case 9:
+		key.Name = w.pick("t1", "t2")
+		e = source.Event{Kind: source.TCPRoute, Object: w.tcpRoute(key)}
+	case 10:
+		key.Name = w.pick("u1", "u2")
+		e = source.Event{Kind: source.UDPRoute, Object: w.udpRoute(key)}
+	case 11:
+		key.Name = w.pick("p1", "p2")
+		e = source.Event{Kind: source.BackendTLSPolicy, Object: w.policy(key)}
+	case 12:
+		key.Name = "ca"
+		e = bundle(key.Namespace, w.pick(authorityA, authorityTwice, "broken"))
+	case 13:
+		key.Name = "cert"
+		s := source.TLS{TLSSecret: model.TLSSecret{Key: key, Certificate: "C", PrivateKey: "K"}, Problem: w.pick("", "", "broken")}
+		e = source.Event{Kind: source.TLSSecret, Object: s}
 	}
 	e.Key = key
 	if gone {
@@ -73,7 +92,7 @@ func (w *world) service(k model.Key) model.Service {
 	if w.rnd.IntN(4) == 0 {
 		s.Headless, s.VIPs = true, nil
 	}
-	for _, p := range []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "x", Port: 81, Protocol: model.TCP}, {Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}} {
+	for _, p := range []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "x", Port: 81, Protocol: model.TCP}, {Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}, {Name: "udp", Port: 81, Protocol: model.UDP, Declared: true}} {
 		if w.rnd.IntN(3) > 0 {
 			s.Ports = append(s.Ports, p)
 		}
@@ -82,7 +101,7 @@ func (w *world) service(k model.Key) model.Service {
 }
 
 func (w *world) slice(k model.Key) model.Slice {
-	s := model.Slice{Key: k, Service: model.Key{Namespace: k.Namespace, Name: k.Name[:len(k.Name)-2]}, Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "x", Port: 8081}}}
+	s := model.Slice{Key: k, Service: model.Key{Namespace: k.Namespace, Name: k.Name[:len(k.Name)-2]}, Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "x", Port: 8081}, {Name: "udp", Port: 8081, UDP: true}}}
 	for range w.rnd.IntN(3) {
 		n := w.rnd.IntN(4)
 		e := model.SliceEndpoint{Addr: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n+1)), Node: w.pick("n1", "n2"), Ready: w.rnd.IntN(3) > 0, Serving: true, Terminating: w.rnd.IntN(4) == 0}
@@ -136,9 +155,62 @@ func (w *world) grpcRoute(k model.Key) *gwapiv1.GRPCRoute {
 	}}
 }
 
+func (w *world) tlsRoute(k model.Key) *gwapiv1.TLSRoute {
+	return &gwapiv1.TLSRoute{ObjectMeta: w.meta(k), Spec: gwapiv1.TLSRouteSpec{
+		CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: w.parents(k)}, Hostnames: []gwapiv1.Hostname{gwapiv1.Hostname(w.pick("a.com", "*.a.com", "b.com"))},
+		Rules: []gwapiv1.TLSRouteRule{{BackendRefs: []gwapiv1.BackendRef{w.backend(), w.backend()}}},
+	}}
+}
+
+func (w *world) tcpRoute(k model.Key) *gwapiv1.TCPRoute {
+	return &gwapiv1.TCPRoute{ObjectMeta: w.meta(k), Spec: gwapiv1.TCPRouteSpec{
+		CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: w.parents(k)}, Rules: []gwapiv1.TCPRouteRule{{BackendRefs: []gwapiv1.BackendRef{w.backend(), w.backend()}}},
+	}}
+}
+
+func (w *world) udpRoute(k model.Key) *gwapiv1.UDPRoute {
+	return &gwapiv1.UDPRoute{ObjectMeta: w.meta(k), Spec: gwapiv1.UDPRouteSpec{
+		CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: w.parents(k)}, Rules: []gwapiv1.UDPRouteRule{{BackendRefs: []gwapiv1.BackendRef{w.backend(), w.backend()}}},
+	}}
+}
+
 func (w *world) gateway(k model.Key) *gwapiv1.Gateway {
-	return &gwapiv1.Gateway{ObjectMeta: w.meta(k), Spec: gwapiv1.GatewaySpec{
+	mode, name := gwapiv1.TLSModePassthrough, gwapiv1.Hostname(w.pick("*.a.com", "a.com"))
+	gw := &gwapiv1.Gateway{ObjectMeta: w.meta(k), Spec: gwapiv1.GatewaySpec{
 		GatewayClassName: "tulle",
-		Listeners:        []gwapiv1.Listener{{Name: "http", Port: gwapiv1.PortNumber(80 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.HTTPProtocolType}},
+		Listeners: []gwapiv1.Listener{
+			{Name: "http", Port: gwapiv1.PortNumber(80 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.HTTPProtocolType},
+			{Name: "tcp", Port: gwapiv1.PortNumber(81 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.TCPProtocolType},
+			{Name: "udp", Port: gwapiv1.PortNumber(81 + 8000*w.rnd.IntN(2)), Protocol: gwapiv1.UDPProtocolType},
+			{Name: "tls", Port: 443, Protocol: gwapiv1.TLSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{Mode: &mode}},
+			{Name: "named", Port: 443, Protocol: gwapiv1.TLSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{Mode: &mode}, Hostname: &name},
+		},
+	}}
+	cert := gwapiv1.SecretObjectReference{Name: "cert"}
+	if w.rnd.IntN(2) == 0 {
+		gw.Spec.TLS = &gwapiv1.GatewayTLSConfig{Backend: &gwapiv1.GatewayBackendTLS{ClientCertificateRef: &cert}}
+	}
+	if w.rnd.IntN(2) == 0 {
+		gw.Spec.Listeners = append(gw.Spec.Listeners, gwapiv1.Listener{
+			Name: "https", Port: 8443, Protocol: gwapiv1.HTTPSProtocolType, TLS: &gwapiv1.ListenerTLSConfig{CertificateRefs: []gwapiv1.SecretObjectReference{cert}},
+		})
+		if gw.Spec.TLS == nil {
+			gw.Spec.TLS = &gwapiv1.GatewayTLSConfig{}
+		}
+		gw.Spec.TLS.Frontend = &gwapiv1.FrontendTLSConfig{Default: gwapiv1.TLSConfig{Validation: &gwapiv1.FrontendTLSValidation{
+			CACertificateRefs: []gwapiv1.ObjectReference{{Kind: "ConfigMap", Name: "ca"}},
+		}}}
+	}
+	return gw
+}
+
+func (w *world) policy(k model.Key) *gwapiv1.BackendTLSPolicy {
+	target := gwapiv1.LocalPolicyTargetReferenceWithSectionName{LocalPolicyTargetReference: gwapiv1.LocalPolicyTargetReference{Kind: "Service", Name: gwapiv1.ObjectName(w.svc())}}
+	if section := gwapiv1.SectionName(w.pick("http", "x", "grpc")); w.rnd.IntN(2) == 0 {
+		target.SectionName = &section
+	}
+	return &gwapiv1.BackendTLSPolicy{ObjectMeta: w.meta(k), Spec: gwapiv1.BackendTLSPolicySpec{
+		TargetRefs: []gwapiv1.LocalPolicyTargetReferenceWithSectionName{target},
+		Validation: gwapiv1.BackendTLSPolicyValidation{CACertificateRefs: []gwapiv1.LocalObjectReference{{Kind: "ConfigMap", Name: "ca"}}, Hostname: "web.example"},
 	}}
 }

@@ -42,20 +42,19 @@ func shared(seg []string) bool {
 func ofServices(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "out":
-		switch {
-		case len(seg) == 4:
-			return true
-		case len(seg) != 6:
-			return false
-		case seg[4] == "node":
-			return seg[5] == p.Node
-		case seg[4] == "consumer":
-			return seg[5] == p.Namespace
-		}
+		o, err := names.ParseOut(strings.Join(seg, "/"))
+		return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
 	case "san":
 		return len(seg) == 3
+	case "ca":
+		return len(seg) == 4
 	}
 	return false
+}
+
+// certified: a cluster with a Gateway's client certificate is that Gateway's alone.
+func certified(p Proxy, o names.Out) bool {
+	return p.Kind == names.KindGateway && p.Gateway == o.Gateway && p.Namespace == o.GatewayNamespace
 }
 
 func ofSidecar(p Proxy, seg []string) bool {
@@ -84,6 +83,8 @@ func ofGateway(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "gw":
 		return (len(seg) == 4 || len(seg) == 5) && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "clients":
+		return len(seg) == 4 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "tls":
 		return len(seg) == 5 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "scope":

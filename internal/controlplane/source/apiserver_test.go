@@ -48,7 +48,7 @@ func newAPIServer(t *testing.T) (*apiServer, *rest.Config) {
 	t.Helper()
 	s := &apiServer{t: t, version: 1, hidden: map[string]bool{}, objects: map[string]map[string]any{}, watchers: map[string][]chan map[string]any{}, past: map[string][]past{}}
 	s.groups = map[string][]resource{
-		"v1":                      {{"namespaces", "Namespace", false}, {"services", "Service", true}, {"pods", "Pod", true}, {"secrets", "Secret", true}},
+		"v1":                      {{"namespaces", "Namespace", false}, {"services", "Service", true}, {"pods", "Pod", true}, {"secrets", "Secret", true}, {"configmaps", "ConfigMap", true}},
 		"discovery.k8s.io/v1":     {{"endpointslices", "EndpointSlice", true}},
 		"apiextensions.k8s.io/v1": {{"customresourcedefinitions", "CustomResourceDefinition", false}},
 	}

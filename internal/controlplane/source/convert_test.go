@@ -61,12 +61,11 @@ func TestServiceFrom(t *testing.T) {
 			"{clusterIP: 10.0.0.1, sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}}",
 			model.Service{Key: web, VIPs: []netip.Addr{ip("10.0.0.1")}, AffinitySeconds: 60},
 		},
-		"several ports; what is not TCP is left alone": {
+		"several ports; those for SCTP are left out": {
 			"{clusterIP: 10.0.0.1, ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}, {name: sctp, port: 90, protocol: SCTP}, {name: any, port: 9000}, {name: x, port: 9001, appProtocol: kubernetes.io/h2c}]}",
 			model.Service{Key: web, VIPs: []netip.Addr{ip("10.0.0.1")}, Ports: []model.ServicePort{
 				{Name: "dns", Port: 53, Protocol: model.UDP, Declared: true},
 				{Name: "dns-tcp", Port: 53, Protocol: model.TCP},
-				{Name: "sctp", Port: 90, Protocol: model.UDP, Declared: true},
 				{Name: "any", Port: 9000, Protocol: model.TCP},
 				{Name: "x", Port: 9001, Protocol: model.HTTP2, Declared: true},
 			}},
@@ -105,7 +104,7 @@ endpoints:
 	}
 	same(t, model.Slice{
 		Key: model.Key{Namespace: "shop", Name: "web-1"}, Service: model.Key{Namespace: "shop", Name: "web"},
-		Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "old", Port: 1}},
+		Ports: []model.SlicePort{{Name: "http", Port: 8080}, {Name: "old", Port: 1}, {Name: "udp", Port: 53, UDP: true}},
 		Endpoints: []model.SliceEndpoint{
 			{Addr: ip("10.0.0.1"), Pod: model.Key{Namespace: "shop", Name: "a"}, Node: "n1", Zone: "z1", Ready: true, Serving: true},
 			{Addr: ip("10.0.0.2"), Ready: true, Serving: true},

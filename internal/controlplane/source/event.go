@@ -3,7 +3,11 @@
 
 package source
 
-import "tulle.dev/tulle/internal/controlplane/model"
+import (
+	"time"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
 
 // Kind is a kind of objects that Source delivers. What Event.Object holds stands beside each.
 type Kind string
@@ -18,9 +22,16 @@ const (
 	TLSSecret      Kind = "Secret"         // TLS, for Secrets of type kubernetes.io/tls
 	GatewayClass   Kind = "GatewayClass"   // *gwapiv1.GatewayClass
 	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
+	ListenerSet    Kind = "ListenerSet"    // *gwapiv1.ListenerSet
 	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
 	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
+	TLSRoute       Kind = "TLSRoute"       // *gwapiv1.TLSRoute
+	TCPRoute       Kind = "TCPRoute"       // *gwapiv1.TCPRoute
+	UDPRoute       Kind = "UDPRoute"       // *gwapiv1.UDPRoute
 	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
+	CAConfigMap    Kind = "ConfigMap"      // CABundle, for ConfigMaps with the key ca.crt
+
+	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
 )
 
 // Event says that an object is now this, or is gone.
@@ -36,9 +47,14 @@ type Event struct {
 type TLS struct {
 	model.TLSSecret
 	Problem string
+	// Ends is when the certificate does; zero where there is a Problem.
+	Ends time.Time
 }
 
 // Kinds are all kinds in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}
+	return []Kind{
+		Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
+		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy,
+	}
 }

@@ -23,7 +23,7 @@ type feed struct {
 	fields fields.Selector // nil: all
 	// crd and version are set where the kind may be missing: the name of its CRD and the version watched.
 	crd, version string
-	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole); all else goes on.
+	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole), or not be given yet; all else goes on.
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
@@ -72,6 +72,10 @@ func feeds() []feed {
 			crd: gatewayCRD("gateways"), version: "v1", convert: keep(func(g *gwapiv1.Gateway) { g.Status = gwapiv1.GatewayStatus{} }),
 		},
 		{
+			kind: ListenerSet, object: &gwapiv1.ListenerSet{}, list: func() client.ObjectList { return &gwapiv1.ListenerSetList{} },
+			crd: gatewayCRD("listenersets"), version: "v1", convert: keep(func(s *gwapiv1.ListenerSet) { s.Status = gwapiv1.ListenerSetStatus{} }),
+		},
+		{
 			kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
 			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} }),
 		},
@@ -79,10 +83,30 @@ func feeds() []feed {
 			kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
 			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} }),
 		},
+		{
+			kind: TLSRoute, object: &gwapiv1.TLSRoute{}, list: func() client.ObjectList { return &gwapiv1.TLSRouteList{} },
+			crd: gatewayCRD("tlsroutes"), version: "v1", convert: keep(func(r *gwapiv1.TLSRoute) { r.Status = gwapiv1.TLSRouteStatus{} }),
+		},
+		{
+			kind: TCPRoute, object: &gwapiv1.TCPRoute{}, list: func() client.ObjectList { return &gwapiv1.TCPRouteList{} },
+			crd: gatewayCRD("tcproutes"), version: "v1", convert: keep(func(r *gwapiv1.TCPRoute) { r.Status = gwapiv1.TCPRouteStatus{} }),
+		},
+		{
+			kind: UDPRoute, object: &gwapiv1.UDPRoute{}, list: func() client.ObjectList { return &gwapiv1.UDPRouteList{} },
+			crd: gatewayCRD("udproutes"), version: "v1", convert: keep(func(r *gwapiv1.UDPRoute) { r.Status = gwapiv1.UDPRouteStatus{} }),
+		},
 		// v1beta1 is the stored version and the one that older releases serve as well; the types are the same.
 		{
 			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
 			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
+		},
+		{
+			kind: CAConfigMap, object: &corev1.ConfigMap{}, list: func() client.ObjectList { return &corev1.ConfigMapList{} },
+			refusable: true, convert: as(caBundle),
+		},
+		{
+			kind: BackendTLSPolicy, object: &gwapiv1.BackendTLSPolicy{}, list: func() client.ObjectList { return &gwapiv1.BackendTLSPolicyList{} },
+			crd: gatewayCRD("backendtlspolicies"), version: "v1", convert: keep(func(p *gwapiv1.BackendTLSPolicy) { p.Status = gwapiv1.PolicyStatus{} }),
 		},
 	}
 }
@@ -92,6 +116,13 @@ func gatewayCRD(plural string) string { return plural + "." + gwapiv1.GroupName 
 func slice(s *discoveryv1.EndpointSlice) any {
 	if v, ok := SliceFrom(s); ok {
 		return v
+	}
+	return nil
+}
+
+func caBundle(m *corev1.ConfigMap) any {
+	if b, ok := CABundleFrom(m); ok {
+		return b
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 
 // TLSSecretFrom reads a Secret of type kubernetes.io/tls and checks that its certificate and key
 // belong together. What is wrong stands in Problem, which never quotes the Secret; nothing but the
-// name is kept then. Whether the certificate is in date is not looked at: a proxy may serve one that
-// has expired, and whoever watches over certificates renews it.
+// name is kept then. A certificate that has ended is no problem here: proxies go on serving it, and
+// its listener says so.
 func TLSSecretFrom(s *corev1.Secret) TLS {
 	out := TLS{TLSSecret: model.TLSSecret{Key: model.Key{Namespace: s.Namespace, Name: s.Name}}}
 	cert, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
@@ -37,6 +37,7 @@ func TLSSecretFrom(s *corev1.Secret) TLS {
 			return out
 		}
 		out.Certificate, out.PrivateKey = string(cert), model.Redacted(key)
+		out.Ends = pair.Leaf.NotAfter.UTC()
 	}
 	return out
 }

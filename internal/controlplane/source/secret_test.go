@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,7 +24,7 @@ import (
 // pair makes a self-signed certificate.
 func pair(t *testing.T, key crypto.Signer) (cert, keyPEM []byte) {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +68,9 @@ func TestTLSSecretFrom(t *testing.T) {
 			got := TLSSecretFrom(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "b"}, Data: c.data})
 			if c.problem == "" && got.Problem != "" || !strings.Contains(got.Problem, c.problem) {
 				t.Errorf("problem %q, want %q", got.Problem, c.problem)
+			}
+			if ends := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC); (got.Problem == "") != got.Ends.Equal(ends) {
+				t.Errorf("ends at %s, problem %q", got.Ends, got.Problem)
 			}
 			if (got.Problem == "") != (got.Certificate == string(cert) && string(got.PrivateKey) == string(key)) {
 				t.Errorf("a certificate is kept only when it is usable: %q", got.Problem)

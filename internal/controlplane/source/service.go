@@ -12,8 +12,8 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// ServiceFrom trims a Service to what the mesh uses. Ports keep their order; all that are not TCP
-// become model.UDP, which the mesh leaves alone.
+// ServiceFrom trims a Service to what the mesh uses. Ports keep their order; those for SCTP, of which
+// neither mesh nor Gateways know anything, are left out.
 func ServiceFrom(s *corev1.Service) model.Service {
 	out := model.Service{
 		Key:          model.Key{Namespace: s.Namespace, Name: s.Name},
@@ -37,6 +37,9 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		}
 	}
 	for _, p := range s.Spec.Ports {
+		if p.Protocol == corev1.ProtocolSCTP {
+			continue
+		}
 		out.Ports = append(out.Ports, servicePort(p))
 	}
 	return out

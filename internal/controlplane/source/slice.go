@@ -22,10 +22,11 @@ func SliceFrom(s *discoveryv1.EndpointSlice) (out model.Slice, ok bool) {
 	}
 	out = model.Slice{Key: model.Key{Namespace: s.Namespace, Name: s.Name}, Service: model.Key{Namespace: s.Namespace, Name: service}}
 	for _, p := range s.Ports {
-		if p.Port == nil || p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP {
+		protocol := or(p.Protocol, corev1.ProtocolTCP)
+		if p.Port == nil || protocol != corev1.ProtocolTCP && protocol != corev1.ProtocolUDP {
 			continue
 		}
-		out.Ports = append(out.Ports, model.SlicePort{Name: or(p.Name, ""), Port: uint16(*p.Port)})
+		out.Ports = append(out.Ports, model.SlicePort{Name: or(p.Name, ""), Port: uint16(*p.Port), UDP: protocol == corev1.ProtocolUDP})
 	}
 	for _, e := range s.Endpoints {
 		if len(e.Addresses) == 0 {

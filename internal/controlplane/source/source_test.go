@@ -95,7 +95,7 @@ func at(kind Kind, namespace, name string) place {
 	return place{kind, model.Key{Namespace: namespace, Name: name}}
 }
 
-var gatewayAPI = []resource{{"gatewayclasses", "GatewayClass", false}, {"gateways", "Gateway", true}, {"httproutes", "HTTPRoute", true}, {"grpcroutes", "GRPCRoute", true}}
+var gatewayAPI = []resource{{"gatewayclasses", "GatewayClass", false}, {"gateways", "Gateway", true}, {"listenersets", "ListenerSet", true}, {"httproutes", "HTTPRoute", true}, {"grpcroutes", "GRPCRoute", true}, {"tlsroutes", "TLSRoute", true}, {"tcproutes", "TCPRoute", true}, {"udproutes", "UDPRoute", true}, {"backendtlspolicies", "BackendTLSPolicy", true}}
 
 func installAll(s *apiServer) {
 	s.install("tulle.dev", "v1alpha1", resource{"meshes", "Mesh", false})
@@ -113,9 +113,16 @@ func fill(s *apiServer) {
 	s.put("discovery.k8s.io/v1/endpointslices", `{metadata: {namespace: shop, name: web-1, labels: {kubernetes.io/service-name: web}}, addressType: IPv4}`)
 	s.put("gateway.networking.k8s.io/v1/gatewayclasses", `{metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`)
 	s.put("gateway.networking.k8s.io/v1/gateways", `{metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle}}`)
+	s.put("gateway.networking.k8s.io/v1/listenersets", `{metadata: {namespace: shop, name: s}, spec: {parentRef: {name: edge}}}`)
 	s.put("gateway.networking.k8s.io/v1/httproutes", `{metadata: {namespace: shop, name: r, generation: 1, managedFields: [{manager: kubectl}], annotations: {kubectl.kubernetes.io/last-applied-configuration: x}}, spec: {hostnames: [a.b]}, status: {parents: []}}`)
 	s.put("gateway.networking.k8s.io/v1/grpcroutes", `{metadata: {namespace: shop, name: g}}`)
+	s.put("gateway.networking.k8s.io/v1/tlsroutes", `{metadata: {namespace: shop, name: r}}`)
+	s.put("gateway.networking.k8s.io/v1/tcproutes", `{metadata: {namespace: shop, name: r}}`)
+	s.put("gateway.networking.k8s.io/v1/udproutes", `{metadata: {namespace: shop, name: r}}`)
 	s.put("gateway.networking.k8s.io/v1beta1/referencegrants", `{metadata: {namespace: shop, name: g}, spec: {from: [], to: []}}`)
+	s.put("v1/configmaps", `{metadata: {namespace: shop, name: ca}, data: {ca.crt: ""}}`)
+	s.put("v1/configmaps", `{metadata: {namespace: shop, name: settings}, data: {colour: red}}`)
+	s.put("gateway.networking.k8s.io/v1/backendtlspolicies", `{metadata: {namespace: shop, name: p}, status: {ancestors: []}}`)
 }
 
 // TestFirstBatch: it holds every object of every kind, in order, and only it makes the source synced.
@@ -261,7 +268,7 @@ func TestNotYetDiscovered(t *testing.T) {
 		s.hide("gateway.networking.k8s.io", true)
 	})
 	deadline := time.Now().Add(30 * time.Second)
-	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant}) || !asked(server, "customresourcedefinitions/httproutes") {
+	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, BackendTLSPolicy}) || !asked(server, "customresourcedefinitions/httproutes") {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %v", s.Waiting())
 		}

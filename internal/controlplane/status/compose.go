@@ -4,7 +4,6 @@
 package status
 
 import (
-	"net/netip"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -81,18 +80,20 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 	for _, c := range conditions {
 		apimeta.SetStatusCondition(&out.Conditions, c)
 	}
+	out.AttachedListenerSets = v.ListenerSets
+	// A warning that holds no more is removed (GatewayConditionInsecureFrontendValidationMode).
+	if insecure := string(gwapiv1.GatewayConditionInsecureFrontendValidationMode); apimeta.FindStatusCondition(v.Conditions, insecure) == nil {
+		apimeta.RemoveStatusCondition(&out.Conditions, insecure)
+	}
 	out.Addresses = nil
 	for _, a := range v.Addresses {
-		kind := gwapiv1.HostnameAddressType
-		if _, err := netip.ParseAddr(a); err == nil {
-			kind = gwapiv1.IPAddressType
-		}
+		kind := addressType(a)
 		out.Addresses = append(out.Addresses, gwapiv1.GatewayStatusAddress{Type: &kind, Value: a})
 	}
 	out.Listeners = nil
 	for _, l := range v.Listeners {
 		l = *l.DeepCopy()
-		ls := state
+		ls := listenerState(state)
 		if !slices.Contains(v.Serving, string(l.Name)) {
 			ls = Outcome{Reason: string(gwapiv1.ListenerReasonInvalid), Message: "the listener is not served; its other conditions say why"}
 		}
@@ -107,6 +108,15 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 	return out
 }
 
+// listenerState is the state of a Gateway as its served listeners tell it: that addresses are missing is
+// not their reason.
+func listenerState(o Outcome) Outcome {
+	if o.Reason == string(gwapiv1.GatewayReasonAddressNotAssigned) || o.Reason == string(gwapiv1.GatewayReasonAddressNotUsable) {
+		o.Reason = string(gwapiv1.ListenerReasonPending)
+	}
+	return o
+}
+
 // gatewayProgrammed puts Gateway API's reasons on the outcome: a Gateway without a proxy or an
 // address serves nobody, unlike a route without proxies.
 func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
@@ -115,6 +125,11 @@ func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
 		return Outcome{Reason: string(gwapiv1.GatewayReasonInvalid), Message: "the Gateway is not accepted; condition Accepted says why"}
 	case len(v.Serving) == 0:
 		return Outcome{Reason: string(gwapiv1.GatewayReasonInvalid), Message: "no listener is valid; the listeners' conditions say why"}
+	}
+	if o, ok := unmet(v); ok {
+		return o
+	}
+	switch {
 	case len(v.Addresses) == 0:
 		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway's Service has no address yet: does the cluster assign addresses to Services of type LoadBalancer?"}
 	case o.Reason == ReasonNoProxies:

@@ -29,6 +29,9 @@ func (w *Writer) Faults() []protocol.RejectedObject {
 	for k, v := range w.gateways {
 		out = append(out, gatewayFaults(k, v)...)
 	}
+	for id, v := range w.policies {
+		out = append(out, policyFaults(id, v)...)
+	}
 	slices.SortFunc(out, func(a, b protocol.RejectedObject) int {
 		return cmp.Or(
 			strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name),
@@ -57,12 +60,13 @@ func gatewayFaults(k model.Key, v GatewayVerdict) []protocol.RejectedObject {
 }
 
 // faults are the conditions that say something bad. Gateway API's are good when true, but for a few.
+// OverlappingTLSConfig and InsecureFrontendValidationMode, when true, warn of what is carried out as it was asked for.
 func faults(of protocol.RejectedObject, cs []metav1.Condition) []protocol.RejectedObject {
 	var out []protocol.RejectedObject
 	for _, c := range cs {
 		bad := metav1.ConditionFalse
 		switch c.Type {
-		case string(gwapiv1.ListenerConditionConflicted), string(gwapiv1.ListenerConditionOverlappingTLSConfig), string(gwapiv1.RouteConditionPartiallyInvalid):
+		case string(gwapiv1.ListenerConditionConflicted), string(gwapiv1.RouteConditionPartiallyInvalid):
 			bad = metav1.ConditionTrue
 		}
 		if c.Status == bad {

@@ -15,6 +15,13 @@ type RouteVerdict struct {
 	Needs []Requirement
 }
 
+// ListenerSetVerdict is the same for a ListenerSet: what it needs is what its Gateway needs.
+type ListenerSetVerdict struct {
+	Generation int64
+	gatewayapi.ListenerSetVerdict
+	Need Requirement
+}
+
 // GatewayVerdict is the same for a Gateway.
 type GatewayVerdict struct {
 	Generation int64

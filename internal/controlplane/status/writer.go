@@ -36,6 +36,8 @@ type Writer struct {
 	mu       sync.Mutex // guards all below
 	routes   map[model.Object]RouteVerdict
 	gateways map[model.Key]GatewayVerdict
+	sets     map[model.Key]ListenerSetVerdict
+	policies map[model.Object]PolicyVerdict
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
@@ -46,7 +48,8 @@ type Writer struct {
 // NewWriter returns a Writer that knows of nothing yet.
 func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
-		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{},
+		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
+		policies: map[model.Object]PolicyVerdict{},
 		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
@@ -74,6 +77,18 @@ func (w *Writer) Gateway(k model.Key, v *GatewayVerdict) {
 		w.gateways[k] = *v
 	}
 	w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+}
+
+// ListenerSet sets the verdict on a ListenerSet; nil forgets it.
+func (w *Writer) ListenerSet(k model.Key, v *ListenerSetVerdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v == nil {
+		delete(w.sets, k)
+	} else {
+		w.sets[k] = *v
+	}
+	w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
 }
 
 // Progress takes in what a replica reports.
@@ -146,6 +161,12 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 	for k := range w.gateways {
 		w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+	}
+	for k := range w.sets {
+		w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
+	}
+	for id := range w.policies {
+		w.touch(id, 0)
 	}
 	w.mu.Unlock()
 	for ctx.Err() == nil {
@@ -229,8 +250,21 @@ func (w *Writer) write(ctx context.Context, id model.Object) error {
 	case gatewayapi.KindGRPCRoute:
 		r := &gwapiv1.GRPCRoute{}
 		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindTLSRoute:
+		r := &gwapiv1.TLSRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindTCPRoute:
+		r := &gwapiv1.TCPRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
+	case gatewayapi.KindUDPRoute:
+		r := &gwapiv1.UDPRoute{}
+		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
 	case gatewayapi.KindGateway:
 		return w.writeGateway(ctx, id)
+	case gatewayapi.KindListenerSet:
+		return w.writeListenerSet(ctx, id)
+	case gatewayapi.KindBackendTLSPolicy:
+		return w.writePolicy(ctx, id)
 	}
 	return fmt.Errorf("status of kind %q is not written here", id.Kind)
 }

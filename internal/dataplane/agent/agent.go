@@ -360,7 +360,7 @@ func (a *agent) lacks(ctx context.Context) string {
 			return w
 		}
 	}
-	lacks, err := a.admin.Ready(ctx)
+	lacks, err := a.admin.Ready(ctx, a.relay.Idle())
 	if err != nil {
 		return err.Error()
 	}

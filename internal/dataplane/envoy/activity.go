@@ -12,8 +12,9 @@ import (
 )
 
 // Ready says in words what Envoy lacks to serve; "" if nothing: its workers have started and none of
-// its listeners and clusters is still warming.
-func (a *Admin) Ready(ctx context.Context) (lacks string, err error) {
+// its listeners and clusters is still warming. idle: it is to have no listener, as the proxy of a
+// Gateway none of whose listeners is valid.
+func (a *Admin) Ready(ctx context.Context, idle bool) (lacks string, err error) {
 	v, err := a.values(ctx, `^(server\.(live|state)|listener_manager\.(workers_started|total_listeners_(active|warming))|cluster_manager\.warming_clusters)$`)
 	if err != nil {
 		return "", err
@@ -23,7 +24,7 @@ func (a *Admin) Ready(ctx context.Context) (lacks string, err error) {
 		return "Envoy is initializing", nil
 	case v["listener_manager.workers_started"] != 1:
 		return "Envoy's workers have not started", nil
-	case v["listener_manager.total_listeners_active"] == 0:
+	case v["listener_manager.total_listeners_active"] == 0 && !idle:
 		return "Envoy has no listeners", nil
 	case v["listener_manager.total_listeners_warming"] > 0:
 		return fmt.Sprintf("%d of Envoy's listeners are waiting for their routes or secrets", v["listener_manager.total_listeners_warming"]), nil

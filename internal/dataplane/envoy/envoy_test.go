@@ -139,11 +139,15 @@ func TestReady(t *testing.T) {
 		{"clusters: 0", "clusters: 1", "1 of Envoy's clusters are waiting for their endpoints or secrets"},
 	} {
 		a := fakeEnvoy(t, map[string]string{"GET /stats": strings.Replace(good, c.from, c.to, 1)})
-		if lacks, err := a.Ready(t.Context()); err != nil || lacks != c.lacks {
+		if lacks, err := a.Ready(t.Context(), false); err != nil || lacks != c.lacks {
 			t.Errorf("%q: %q, %v; want %q", c.to, lacks, err, c.lacks)
 		}
+		lacks, err := a.Ready(t.Context(), true)
+		if want := strings.TrimSuffix(c.lacks, "Envoy has no listeners"); err != nil || lacks != want {
+			t.Errorf("%q, where there is nothing to listen on: %q, %v; want %q", c.to, lacks, err, want)
+		}
 	}
-	if _, err := fakeEnvoy(t, nil).Ready(t.Context()); err == nil {
+	if _, err := fakeEnvoy(t, nil).Ready(t.Context(), false); err == nil {
 		t.Error("an Envoy that answers 400 is taken for ready")
 	}
 }

@@ -71,6 +71,7 @@ type table struct {
 	flight   *flight
 	halves   [][]string // what is left of a refused response, to be tried in parts
 	progress time.Time  // when a name was last asked for or an answer came
+	left     time.Time  // when a name last left the scope
 }
 
 // entry is what is known of one resource.
@@ -129,6 +130,9 @@ const (
 	gate = 5 * time.Second
 	// settling is how long a new Envoy may take to ask for what the former one had.
 	settling = 30 * time.Second
+	// linger is how long Envoy keeps clusters that have left the scope: the routes that still name them
+	// may be on their way from the control plane, which does not send a scope and a route at once.
+	linger = 3 * time.Second
 )
 
 // NewCore makes the relay of a proxy: scope is the name of its own scope, node the encoded Node that
@@ -239,6 +243,16 @@ func (c *Core) Status() Status {
 	}
 	s.Waiting = c.waiting()
 	return s
+}
+
+// idle: there is no listener for Envoy to have.
+func (c *Core) idle() bool {
+	for _, t := range c.tables {
+		if t.url == wire.ListenerType && len(t.wanted) > 0 {
+			return false
+		}
+	}
+	return c.known
 }
 
 // waiting says what Envoy does not have yet of the scope's clusters and listeners.

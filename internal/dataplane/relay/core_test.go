@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -303,6 +304,29 @@ func TestScopes(t *testing.T) {
 	if n := len(w.toServer); n != 2 || w.toServer[0].TypeURL != wire.ClusterType || w.toServer[1].TypeURL != protocol.ScopeType {
 		t.Errorf("%d messages went up, want the subscription and then the acknowledgement", n)
 	}
+}
+
+// TestClustersLinger: what has left the scope stays for a moment, and for as long as Envoy has not taken
+// the routes that are on their way: the former ones may still name it.
+func TestClustersLinger(t *testing.T) {
+	w := shop(t)
+	w.scope("scope/ns", protocol.Scope{Clusters: []string{"a"}, Listeners: []string{"a", "b"}})
+	w.deliver()
+	w.want("clusters", wire.ClusterType, map[string]string{"std": "1", "a": "1", "b": "1"})
+	w.now = w.now.Add(linger - time.Second)
+	w.core.Tick(w.now)
+	w.put("rds b 2")
+	for len(w.toCore) == 0 {
+		w.serve()
+	}
+	w.inform()
+	w.now = w.now.Add(linger)
+	w.core.Tick(w.now) // the route has gone to Envoy, which has not said anything yet
+	if len(w.toEnvoy) != 1 || w.toEnvoy[0].TypeURL != wire.RouteType {
+		t.Errorf("%d messages are on their way to Envoy, want the route alone", len(w.toEnvoy))
+	}
+	w.settle()
+	w.want("clusters", wire.ClusterType, map[string]string{"std": "1", "a": "1"})
 }
 
 func TestLocalSecret(t *testing.T) {

@@ -219,7 +219,7 @@ func (c *Core) flushEnvoy(t *table) {
 		return
 	}
 	if len(remove) > 0 {
-		if t.url != wire.ClusterType || c.listenersLanded() {
+		if t.url != wire.ClusterType || c.now.Sub(t.left) >= linger && c.landed(wire.ListenerType) && c.landed(wire.RouteType) {
 			c.fly(t, nil, remove)
 		}
 		return
@@ -361,9 +361,9 @@ func (c *Core) blocked(t *table) bool {
 	return false
 }
 
-// listenersLanded reports whether Envoy has got rid of all listeners that are to go; their clusters may go then.
-func (c *Core) listenersLanded() bool {
-	t := c.table(wire.ListenerType)
+// landed reports whether Envoy has all of a type as it is to be, so that what it no longer refers to may go.
+func (c *Core) landed(typeURL string) bool {
+	t := c.table(typeURL)
 	if !t.open {
 		return true
 	}

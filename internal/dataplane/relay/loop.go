@@ -88,6 +88,12 @@ func (l *Loop) Waiting() (w string) {
 	return w
 }
 
+// Idle tells whether the scope is known and names no listener.
+func (l *Loop) Idle() (idle bool) {
+	l.do(func(time.Time) { idle = l.core.idle() })
+	return idle
+}
+
 // Upstream, Envoy and Proxy are the Core's Output.
 
 // Upstream queues a message for the control plane.

@@ -135,6 +135,7 @@ func (c *Core) want(t *table, names map[string]bool) {
 		if !names[n] {
 			delete(t.wanted, n)
 			t.dirty[n], t.changed = true, true
+			t.left = c.now
 		}
 	}
 }

@@ -35,10 +35,67 @@ func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", 
 
 func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
 
-// 0.2 is about upgrades; its routes do what 0.1's do.
-func gatewayFeatures02() []string { return gatewayFeatures01() }
+// routes02 are those of 0.2, whatever their parent.
+func routes02() []string {
+	return append(
+		routes01(),
+		"GRPCRouteNamedRouteRule",
+		"HTTPRoute303RedirectStatusCode",
+		"HTTPRoute307RedirectStatusCode",
+		"HTTPRoute308RedirectStatusCode",
+		"HTTPRouteBackendProtocolH2C",
+		"HTTPRouteBackendProtocolWebSocket",
+		"HTTPRouteCORS",
+		"HTTPRouteDestinationPortMatching",
+		"HTTPRouteNamedRouteRule",
+		"HTTPRouteParentRefPort",
+		"HTTPRouteRequestMultipleMirrors",
+		"HTTPRouteRequestPercentageMirror",
+		"HTTPRouteRetry",
+		"HTTPRouteRetryBackendTimeout",
+	)
+}
 
-func meshFeatures02() []string { return meshFeatures01() }
+// streams02 are 0.2's features of routes that pass bytes on. The Gateway API has no names for them on Services.
+func streams02() []string {
+	return []string{"TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute"}
+}
+
+func gatewayFeatures02() []string {
+	return sorted(append(
+		slices.Concat(routes02(), streams02()),
+		"BackendTLSPolicy",
+		"BackendTLSPolicySANValidation",
+		"Gateway",
+		"GatewayAddressEmpty",
+		"GatewayBackendClientCertificate",
+		"GatewayFrontendClientCertificateValidation",
+		"GatewayFrontendClientCertificateValidationInsecureFallback",
+		"GatewayHTTPListenerIsolation",
+		"GatewayHTTPSListenerDetectMisdirectedRequests",
+		"GatewayInfrastructure",
+		"GatewayPort8080",
+		"GatewayStaticAddresses",
+		"HTTPRouteRetryConnectionError",
+		"ListenerSet",
+	))
+}
+
+func meshFeatures02() []string {
+	return sorted(append(
+		routes02(),
+		"Mesh",
+		"MeshClusterIPMatching",
+		"MeshConsumerRoute",
+		"MeshHTTPRouteBackendRequestHeaderModification",
+		"MeshHTTPRouteNamedRouteRule",
+		"MeshHTTPRouteQueryParamMatching",
+		"MeshHTTPRouteRedirectPath",
+		"MeshHTTPRouteRedirectPort",
+		"MeshHTTPRouteRewritePath",
+		"MeshHTTPRouteSchemeRedirect",
+	))
+}
 
 // sorted because the Gateway API asks for ascending order by name.
 func sorted(s []string) []string {

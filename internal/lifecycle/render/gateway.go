@@ -5,6 +5,7 @@ package render
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -27,14 +29,14 @@ const drainMargin = 15
 const MaxGatewayName = 63 - len("-"+names.GatewayClass)
 
 // Gateway are the objects that serve a Gateway: in its namespace, and owned by it, so that they
-// go when it goes. A Gateway without a port to serve has no Service.
-func Gateway(in Input, gw *gwapiv1.Gateway) []Object {
+// go when it goes. A Gateway without a port to serve has no Service. sets are its ListenerSets.
+func Gateway(in Input, gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []Object {
 	g := gateway{Input: in, gw: gw}
 	out := []Object{
 		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: g.meta(), AutomountServiceAccountToken: ptr(false)}),
 		g.deployment(),
 	}
-	if ports := GatewayPorts(gw); len(ports) > 0 {
+	if ports := GatewayPorts(gw, sets...); len(ports) > 0 {
 		out = append(out, g.service(ports))
 	}
 	if g.replicas() > 1 {
@@ -97,28 +99,55 @@ func (g gateway) infrastructure() (labels, annotations map[string]string) {
 // own tells whether a label or annotation is Tulle's to set.
 func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
 
-// GatewayPorts are the ports of a Gateway's Service: the TCP ports of its listeners, each once, by number.
-func GatewayPorts(gw *gwapiv1.Gateway) []corev1.ServicePort {
+// GatewayPorts are the ports of a Gateway's Service: those of its listeners, each once, by number. The
+// same number may be a port for TCP and one for UDP. Of its ListenerSets those listeners count that the
+// control plane has accepted: it alone knows which sets the Gateway lets in and who wins a conflict.
+func GatewayPorts(gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []corev1.ServicePort {
 	var out []corev1.ServicePort
-	for _, l := range gw.Spec.Listeners {
-		if l.Protocol == gwapiv1.UDPProtocolType || slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == l.Port }) {
+	listeners := slices.Clone(gw.Spec.Listeners)
+	for i := range sets {
+		listeners = append(listeners, acceptedListeners(&sets[i])...)
+	}
+	for _, l := range listeners {
+		protocol := corev1.ProtocolTCP
+		if l.Protocol == gwapiv1.UDPProtocolType {
+			protocol = corev1.ProtocolUDP
+		}
+		if slices.ContainsFunc(out, func(p corev1.ServicePort) bool { return p.Port == l.Port && p.Protocol == protocol }) {
 			continue
 		}
 		out = append(out, corev1.ServicePort{
 			Name:       portName(l),
 			Port:       l.Port,
 			TargetPort: intstr.FromInt32(l.Port),
-			Protocol:   corev1.ProtocolTCP,
+			Protocol:   protocol,
 		})
 	}
-	slices.SortFunc(out, func(a, b corev1.ServicePort) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(out, func(a, b corev1.ServicePort) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return out
+}
+
+func acceptedListeners(set *gwapiv1.ListenerSet) []gwapiv1.Listener {
+	if !apimeta.IsStatusConditionTrue(set.Status.Conditions, string(gwapiv1.ListenerSetConditionAccepted)) {
+		return nil
+	}
+	var out []gwapiv1.Listener
+	for _, l := range set.Spec.Listeners {
+		if slices.ContainsFunc(set.Status.Listeners, func(s gwapiv1.ListenerEntryStatus) bool {
+			return s.Name == l.Name && apimeta.IsStatusConditionTrue(s.Conditions, string(gwapiv1.ListenerEntryConditionAccepted))
+		}) {
+			out = append(out, gwapiv1.Listener(l))
+		}
+	}
 	return out
 }
 
 // portName is "https-443"; protocols outside the Gateway API's own may not be port names.
 func portName(l gwapiv1.Listener) string {
 	switch l.Protocol {
-	case gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType:
+	case gwapiv1.HTTPProtocolType, gwapiv1.HTTPSProtocolType, gwapiv1.TLSProtocolType, gwapiv1.TCPProtocolType, gwapiv1.UDPProtocolType:
 		return strings.ToLower(string(l.Protocol)) + "-" + strconv.Itoa(int(l.Port))
 	}
 	return "port-" + strconv.Itoa(int(l.Port))
@@ -133,12 +162,21 @@ func (g gateway) service(ports []corev1.ServicePort) Object {
 			Ports:    ports,
 		},
 	}
-	// One wanted address can be asked for; what to do with more of them is the cluster's to know.
-	if a := g.gw.Spec.Addresses; len(a) == 1 && a[0].Value != "" && (a[0].Type == nil || *a[0].Type == gwapiv1.IPAddressType) &&
-		s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		s.Spec.LoadBalancerIP = a[0].Value
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		s.Spec.LoadBalancerIP = g.wantedIP()
 	}
 	return object("v1", "Service", s)
+}
+
+// wantedIP is the first address that the Gateway asks for by its value; "": any will do. A Service can
+// ask for one. Those that it does not get the control plane tells of, in condition Programmed.
+func (g gateway) wantedIP() string {
+	for _, a := range g.gw.Spec.Addresses {
+		if _, err := netip.ParseAddr(a.Value); err == nil && (a.Type == nil || *a.Type == gwapiv1.IPAddressType) {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 func (g gateway) disruptionBudget() Object {

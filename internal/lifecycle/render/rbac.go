@@ -52,12 +52,12 @@ func ClusterRules() []rbacv1.PolicyRule {
 		{APIGroups: []string{"tulle.dev"}, Resources: []string{"meshes"}, Verbs: read},
 		{
 			APIGroups: []string{"gateway.networking.k8s.io"},
-			Resources: []string{"gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants"},
+			Resources: []string{"backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants", "tcproutes", "tlsroutes", "udproutes"},
 			Verbs:     read,
 		},
 		{
 			APIGroups: []string{"gateway.networking.k8s.io"},
-			Resources: []string{"gateways/status", "grpcroutes/status", "httproutes/status"},
+			Resources: []string{"backendtlspolicies/status", "gateways/status", "grpcroutes/status", "httproutes/status", "listenersets/status", "tcproutes/status", "tlsroutes/status", "udproutes/status"},
 			Verbs:     []string{"patch", "update"},
 		},
 		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},

@@ -100,6 +100,12 @@ func chainsDiffer(r envoy.Resource) error {
 	if !ok {
 		return nil
 	}
+	if l.GetUdpListenerConfig() != nil {
+		if len(l.GetFilterChains()) > 0 || l.GetDefaultFilterChain() != nil || len(l.GetListenerFilters()) != 1 {
+			return errors.New("a listener for UDP has one listener filter, which ends the datagrams' way, and no filter chain")
+		}
+		return nil
+	}
 	if len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
 		return errors.New("no filter chain")
 	}

@@ -10,6 +10,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	udpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/udp/udp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -83,6 +84,8 @@ func namedBy(r envoy.Resource) (map[envoy.Ref]bool, error) {
 			add(envoy.ClusterType, m.GetCluster())
 		case *tcpv3.TcpProxy_WeightedCluster_ClusterWeight:
 			add(envoy.ClusterType, m.GetName())
+		case *udpv3.Route:
+			add(envoy.ClusterType, m.GetCluster())
 		case *tlsv3.SdsSecretConfig:
 			add(envoy.SecretType, m.GetName())
 		}

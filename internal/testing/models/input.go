@@ -31,7 +31,10 @@ type Input struct {
 		Gateway model.Key
 		Secret  model.TLSSecret
 	}
-	Scopes []model.Scope
+	BackendCAs     []model.BackendCA
+	GatewayClients []model.GatewayClients
+	SystemRoots    string
+	Scopes         []model.Scope
 }
 
 // Resources translates each piece, in the order of the fields.
@@ -77,6 +80,15 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 	}
 	for _, s := range in.TLSSecrets {
 		see(envoy.TLSSecret(s.Gateway, s.Secret), s.Secret)
+	}
+	for _, c := range in.BackendCAs {
+		see(envoy.BackendCA(c), c)
+	}
+	for _, c := range in.GatewayClients {
+		see(envoy.GatewayClients(c), c)
+	}
+	if in.SystemRoots != "" {
+		see(envoy.SystemRoots(in.SystemRoots), in.SystemRoots)
 	}
 	for _, s := range in.Scopes {
 		see(envoy.Scope(s), s)

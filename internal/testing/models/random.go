@@ -58,6 +58,9 @@ func (g generator) input() Input {
 			in.Tables = append(in.Tables, model.RouteTable{Name: "out/shop/" + k.Service.Name + "/80", Hosts: g.hosts()})
 		} else {
 			f.Backends = g.backends()
+			if g.coin() {
+				f.Streams = g.streams(g.coin())
+			}
 		}
 		in.Frontends = append(in.Frontends, f)
 		in.Backends = append(in.Backends, model.Backend{Key: k, Protocol: f.Protocol, Transport: transports[g.IntN(4)], Affinity: g.coin()})
@@ -71,6 +74,7 @@ func (g generator) input() Input {
 		in.Endpoints = append(in.Endpoints, e)
 		in.Peers = append(in.Peers, model.Peers{Service: k.Service, Roots: "ROOTS"})
 	}
+	in.GatewayPorts = []model.GatewayPort{g.gatewayPort(443, true), g.gatewayPort(9300, false)}
 	inbound := model.Inbound{Pod: model.Key{Namespace: "shop", Name: "p"}, Strict: g.coin(), Excluded: []uint16{9}}
 	for port := range uint16(5) {
 		inbound.Ports = append(inbound.Ports, model.InboundPort{Port: port + 1, Protocol: protocols[g.IntN(4)]})
@@ -78,6 +82,36 @@ func (g generator) input() Input {
 	in.Inbounds = []model.Inbound{inbound}
 	in.Trust = &struct{ Roots, TrustDomain string }{"ROOTS", "cluster.local"}
 	return in
+}
+
+// gatewayPort has sections of bytes that don't end TLS, so that nothing else belongs to it.
+func (g generator) gatewayPort(port uint16, tls bool) model.GatewayPort {
+	p := model.GatewayPort{Gateway: model.Key{Namespace: "shop", Name: "public"}, Port: port, TLS: tls, IPv6: g.coin()}
+	for i := range g.IntN(3) {
+		name := fmt.Sprintf("l%d", i)
+		p.Sections = append(p.Sections, model.GatewaySection{
+			Name: name, Bytes: true, Passthrough: tls, Table: fmt.Sprintf("gw/shop/public/%d/%s", port, name), Streams: g.streams(tls),
+		})
+	}
+	return p
+}
+
+// streams take the same server names in several places, as no verdict lets them.
+func (g generator) streams(named bool) []model.Stream {
+	var out []model.Stream
+	for i := range g.IntN(4) {
+		s := model.Stream{Source: model.Object{Kind: "TLSRoute", Namespace: "shop", Name: fmt.Sprintf("r%d", i)}, Backends: g.backends(), Affinity: g.coin()}
+		if i == 3 {
+			s = model.Stream{}
+		}
+		if named {
+			for range 1 + g.IntN(3) {
+				s.Hosts = append(s.Hosts, g.pick([]string{"a.example", "B.example", "b.example", "*.example", "*.b.example", ""}))
+			}
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func (g generator) hosts() []model.VirtualHost {

@@ -25,6 +25,9 @@ func (w World) act(vh *routev3.VirtualHost, r *routev3.Route, req Request, out *
 	case *routev3.Route_Redirect:
 		return redirected(a.Redirect, r.GetMatch(), req, out)
 	case *routev3.Route_Route:
+		if answered, err := cors(r, req, out); answered || err != nil {
+			return err
+		}
 		return w.forward(a.Route, vh, r, req, out)
 	}
 	return fmt.Errorf("unknown action %T", r.GetAction())

@@ -104,6 +104,10 @@ func (w World) Connect(c Connection) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out := Outcome{Listener: l.GetName()}
+	if l.GetUdpListenerConfig() != nil {
+		err := w.datagrams(l, &out)
+		return out, err
+	}
 	chain, err := choose(l, c)
 	if err != nil {
 		return Outcome{}, err

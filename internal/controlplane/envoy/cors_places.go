@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+//go:build !release_0_1
+
+package envoy
+
+// routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter.
+const routedRevision = "2"
+
+// corsPlaces are those where routes are. The filter is there whether a route uses it or not: to add it
+// with the first route that does would drain the connections of all the others.
+func corsPlaces() []place { return []place{outbound, edge} }
