@@ -74,31 +74,15 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		}
 	}
 	for _, ch := range out.Gateways {
-		k, v := ch.Key, ch.New
-		if ch.Deleted {
-			f.forget(gatewayapi.KindGateway, k.Namespace, k.Name, 1)
-			f.writer.Gateway(k, nil)
-			continue
-		}
-		f.writer.Gateway(k, &v)
-		f.ledger.Require(status.Subject{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, v.Need)
+		f.follow(gatewayapi.KindGateway, ch.Key, ch.Deleted, ch.New.Need)
+		f.writer.Gateway(ch.Key, value(ch))
 	}
 	for _, ch := range out.Sets {
-		k, v := ch.Key, ch.New
-		if ch.Deleted {
-			f.forget(gatewayapi.KindListenerSet, k.Namespace, k.Name, 1)
-			f.writer.ListenerSet(k, nil)
-			continue
-		}
-		f.writer.ListenerSet(k, &v)
-		f.ledger.Require(status.Subject{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, v.Need)
+		f.follow(gatewayapi.KindListenerSet, ch.Key, ch.Deleted, ch.New.Need)
+		f.writer.ListenerSet(ch.Key, value(ch))
 	}
 	for _, ch := range out.Policies {
-		if ch.Deleted {
-			f.writer.Policy(ch.Key, nil)
-			continue
-		}
-		f.writer.Policy(ch.Key, &ch.New)
+		f.writer.Policy(ch.Key, value(ch))
 	}
 	f.mu.Lock()
 	f.failures = f.graph.Failures()
@@ -114,6 +98,22 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		}
 	}
 	return nil
+}
+
+// value is that of an entry, nil where it has gone.
+func value[K comparable, V any](ch incr.Change[K, V]) *V {
+	if ch.Deleted {
+		return nil
+	}
+	return &ch.New
+}
+
+// follow keeps an eye on which proxies have what a Gateway or ListenerSet needs.
+func (f *feed) follow(kind string, k model.Key, gone bool, need status.Requirement) {
+	if gone {
+		need = status.Requirement{}
+	}
+	f.ledger.Require(status.Subject{Kind: kind, Namespace: k.Namespace, Name: k.Name}, need)
 }
 
 func (f *feed) forget(kind, namespace, name string, parents int) {

@@ -106,41 +106,30 @@ func newIndexes(in inputs) indexes {
 			}
 			return nil
 		}),
-		httpByParent: incr.NewIndex(in.httpRoutes, byKey, func(k model.Key, r *gwapiv1.HTTPRoute) []model.Object {
-			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
-		}),
-		grpcByParent: incr.NewIndex(in.grpcRoutes, byKey, func(k model.Key, r *gwapiv1.GRPCRoute) []model.Object {
-			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
-		}),
-		httpByBackend: incr.NewIndex(in.httpRoutes, byKey, func(_ model.Key, r *gwapiv1.HTTPRoute) []model.PortKey {
-			return gatewayapi.HTTPRouteBackends(r)
-		}),
-		grpcByBackend: incr.NewIndex(in.grpcRoutes, byKey, func(_ model.Key, r *gwapiv1.GRPCRoute) []model.PortKey {
-			return gatewayapi.GRPCRouteBackends(r)
-		}),
-		tlsByParent: incr.NewIndex(in.tlsRoutes, byKey, func(k model.Key, r *gwapiv1.TLSRoute) []model.Object {
-			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
-		}),
-		tcpByParent: incr.NewIndex(in.tcpRoutes, byKey, func(k model.Key, r *gwapiv1.TCPRoute) []model.Object {
-			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
-		}),
-		udpByParent: incr.NewIndex(in.udpRoutes, byKey, func(k model.Key, r *gwapiv1.UDPRoute) []model.Object {
-			return gatewayapi.Parents(k.Namespace, r.Spec.ParentRefs)
-		}),
-		tlsByBackend: incr.NewIndex(in.tlsRoutes, byKey, func(_ model.Key, r *gwapiv1.TLSRoute) []model.PortKey {
-			return gatewayapi.TLSRouteBackends(r)
-		}),
-		tcpByBackend: incr.NewIndex(in.tcpRoutes, byKey, func(_ model.Key, r *gwapiv1.TCPRoute) []model.PortKey {
-			return gatewayapi.TCPRouteBackends(r)
-		}),
-		udpByBackend: incr.NewIndex(in.udpRoutes, byKey, func(_ model.Key, r *gwapiv1.UDPRoute) []model.PortKey {
-			return gatewayapi.UDPRouteBackends(r)
-		}),
-		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		httpByParent:  byParent(in.httpRoutes, func(r *gwapiv1.HTTPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
+		grpcByParent:  byParent(in.grpcRoutes, func(r *gwapiv1.GRPCRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
+		httpByBackend: byBackend(in.httpRoutes, gatewayapi.HTTPRouteBackends),
+		grpcByBackend: byBackend(in.grpcRoutes, gatewayapi.GRPCRouteBackends),
+		tlsByParent:   byParent(in.tlsRoutes, func(r *gwapiv1.TLSRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
+		tcpByParent:   byParent(in.tcpRoutes, func(r *gwapiv1.TCPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
+		udpByParent:   byParent(in.udpRoutes, func(r *gwapiv1.UDPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
+		tlsByBackend:  byBackend(in.tlsRoutes, gatewayapi.TLSRouteBackends),
+		tcpByBackend:  byBackend(in.tcpRoutes, gatewayapi.TCPRouteBackends),
+		udpByBackend:  byBackend(in.udpRoutes, gatewayapi.UDPRouteBackends),
+		grantsIn:      incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
 		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
 			return gatewayapi.BackendTLSTargets(p)
 		}),
 	}
+}
+
+// byParent finds routes by the objects that they are attached to, byBackend by the ports they send to.
+func byParent[R any](routes *incr.Collection[model.Key, R], refs func(R) []gwapiv1.ParentReference) *incr.Index[model.Object, model.Key, R] {
+	return incr.NewIndex(routes, byKey, func(k model.Key, r R) []model.Object { return gatewayapi.Parents(k.Namespace, refs(r)) })
+}
+
+func byBackend[R any](routes *incr.Collection[model.Key, R], ports func(R) []model.PortKey) *incr.Index[model.PortKey, model.Key, R] {
+	return incr.NewIndex(routes, byKey, func(_ model.Key, r R) []model.PortKey { return ports(r) })
 }
 
 // byKey orders namespaced keys.

@@ -6,6 +6,7 @@ package pipeline
 import (
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
@@ -26,39 +27,25 @@ type verdicts struct {
 
 func (g *Graph) buildVerdicts() {
 	e := &g.engine
-	http := incr.Derive(e, "http verdicts", g.in.httpRoutes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route *gwapiv1.HTTPRoute, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindHTTPRoute, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.HTTPRouteParents(g.lookup(r), route)))
-		})
-	grpc := incr.Derive(e, "grpc verdicts", g.in.grpcRoutes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route *gwapiv1.GRPCRoute, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindGRPCRoute, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.GRPCRouteParents(g.lookup(r), route)))
-		})
-	tls := incr.Derive(e, "tls verdicts", g.in.tlsRoutes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route *gwapiv1.TLSRoute, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindTLSRoute, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TLSRouteParents(g.lookup(r), route)))
-		})
-	tcp := incr.Derive(e, "tcp verdicts", g.in.tcpRoutes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route *gwapiv1.TCPRoute, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindTCPRoute, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.TCPRouteParents(g.lookup(r), route)))
-		})
-	udp := incr.Derive(e, "udp verdicts", g.in.udpRoutes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route *gwapiv1.UDPRoute, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindUDPRoute, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.Generation, gatewayapi.UDPRouteParents(g.lookup(r), route)))
-		})
+	kinds := []*incr.Collection[model.Object, status.RouteVerdict]{
+		routeVerdicts(g, gatewayapi.KindHTTPRoute, g.in.httpRoutes, gatewayapi.HTTPRouteParents),
+		routeVerdicts(g, gatewayapi.KindGRPCRoute, g.in.grpcRoutes, gatewayapi.GRPCRouteParents),
+		routeVerdicts(g, gatewayapi.KindTLSRoute, g.in.tlsRoutes, gatewayapi.TLSRouteParents),
+		routeVerdicts(g, gatewayapi.KindTCPRoute, g.in.tcpRoutes, gatewayapi.TCPRouteParents),
+		routeVerdicts(g, gatewayapi.KindUDPRoute, g.in.udpRoutes, gatewayapi.UDPRouteParents),
+	}
+	sources := make([]incr.Keyed[model.Object], 0, len(kinds))
+	for _, c := range kinds {
+		sources = append(sources, c)
+	}
 	g.verdicts.routes = incr.DeriveKeys(e, "route verdicts", same[status.RouteVerdict],
 		func(r *incr.Reader, k model.Object, emit func(model.Object, status.RouteVerdict)) {
-			for _, c := range []*incr.Collection[model.Object, status.RouteVerdict]{http, grpc, tls, tcp, udp} {
+			for _, c := range kinds {
 				if v, ok := incr.Get(r, c, k); ok {
 					emit(k, v)
 				}
 			}
-		}, http, grpc, tls, tcp, udp)
+		}, sources...)
 	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
 		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
 			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
@@ -82,6 +69,17 @@ func (g *Graph) buildVerdicts() {
 			if v, ok := gatewayapi.ListenerSetStatus(g.lookup(r), set); ok {
 				emit(k, status.ListenerSetVerdict{Generation: set.Generation, ListenerSetVerdict: v, Need: g.gatewayNeeds(r, v.Gateway, set.Generation)})
 			}
+		})
+}
+
+// routeVerdicts are the verdicts on the routes of one kind.
+func routeVerdicts[R metav1.Object](
+	g *Graph, kind string, routes *incr.Collection[model.Key, R], parents func(gatewayapi.Lookup, R) []gatewayapi.RouteParent,
+) *incr.Collection[model.Object, status.RouteVerdict] {
+	return incr.Derive(&g.engine, kind+" verdicts", routes, same[status.RouteVerdict],
+		func(r *incr.Reader, k model.Key, route R, emit func(model.Object, status.RouteVerdict)) {
+			id := model.Object{Kind: kind, Namespace: k.Namespace, Name: k.Name}
+			emit(id, g.routeVerdict(r, id, route.GetGeneration(), parents(g.lookup(r), route)))
 		})
 }
 

@@ -7,10 +7,8 @@ import (
 	"context"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -70,22 +68,13 @@ func notServed(conditions []metav1.Condition) Outcome {
 
 func (w *Writer) writeListenerSet(ctx context.Context, id model.Object) error {
 	set := &gwapiv1.ListenerSet{}
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, set); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	w.mu.Lock()
-	v, ok := w.sets[model.Key{Namespace: id.Namespace, Name: id.Name}]
-	if !ok || v.Generation != set.Generation {
-		w.mu.Unlock()
-		return nil
-	}
-	s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
-	o := w.judge(s, v.Need.Config, set.Status.Conditions, string(gwapiv1.ListenerSetConditionProgrammed), v.Generation)
-	w.mu.Unlock()
-	st := ListenerSet(set.Status, v, o)
-	if equality.Semantic.DeepEqual(st, set.Status) {
-		return nil
-	}
-	set.Status = st
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, set))
+	return w.update(ctx, id, set, func() bool {
+		v, ok := w.sets[model.Key{Namespace: id.Namespace, Name: id.Name}]
+		if !ok || v.Generation != set.Generation {
+			return false
+		}
+		s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+		o := w.judge(s, v.Need.Config, set.Status.Conditions, string(gwapiv1.ListenerSetConditionProgrammed), v.Generation)
+		return replace(&set.Status, ListenerSet(set.Status, v, o))
+	})
 }

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -29,16 +28,7 @@ type PolicyVerdict struct {
 const maxAncestors = 16
 
 // Policy sets the verdict on a policy; nil forgets it.
-func (w *Writer) Policy(id model.Object, v *PolicyVerdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if v == nil {
-		delete(w.policies, id)
-	} else {
-		w.policies[id] = *v
-	}
-	w.touch(id, 0)
-}
+func (w *Writer) Policy(id model.Object, v *PolicyVerdict) { keep(w, w.policies, id, v, id) }
 
 // Ancestors returns a policy's status.ancestors with ours replaced by what the verdict says and
 // others' left as they are: where there is no room for all, it is ours that are left out. Times of
@@ -74,24 +64,17 @@ func Ancestors(old []gwapiv1.PolicyAncestorStatus, v PolicyVerdict) []gwapiv1.Po
 
 func (w *Writer) writePolicy(ctx context.Context, id model.Object) error {
 	p := &gwapiv1.BackendTLSPolicy{}
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, p); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	w.mu.Lock()
-	v, ok := w.policies[id]
-	w.mu.Unlock()
-	if !ok || v.Generation != p.Generation {
-		return nil // the verdict on the newer one will come
-	}
-	ancestors := Ancestors(p.Status.Ancestors, v)
-	if equality.Semantic.DeepEqual(ancestors, p.Status.Ancestors) {
-		return nil
-	}
-	p.Status.Ancestors = ancestors
-	if p.Status.Ancestors == nil {
-		p.Status.Ancestors = []gwapiv1.PolicyAncestorStatus{}
-	}
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, p))
+	return w.update(ctx, id, p, func() bool {
+		v, ok := w.policies[id]
+		if !ok || v.Generation != p.Generation {
+			return false // the verdict on the newer one will come
+		}
+		ancestors := Ancestors(p.Status.Ancestors, v)
+		if ancestors == nil {
+			ancestors = []gwapiv1.PolicyAncestorStatus{}
+		}
+		return replace(&p.Status.Ancestors, ancestors)
+	})
 }
 
 func policyFaults(id model.Object, v PolicyVerdict) []protocol.RejectedObject {

@@ -56,39 +56,28 @@ func NewWriter(c client.Client, log logr.Logger) *Writer {
 }
 
 // Route sets the verdict on a route; nil forgets it.
-func (w *Writer) Route(id model.Object, v *RouteVerdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if v == nil {
-		delete(w.routes, id)
-	} else {
-		w.routes[id] = *v
-	}
-	w.touch(id, 0)
-}
+func (w *Writer) Route(id model.Object, v *RouteVerdict) { keep(w, w.routes, id, v, id) }
 
 // Gateway sets the verdict on a Gateway; nil forgets it.
 func (w *Writer) Gateway(k model.Key, v *GatewayVerdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if v == nil {
-		delete(w.gateways, k)
-	} else {
-		w.gateways[k] = *v
-	}
-	w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+	keep(w, w.gateways, k, v, model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name})
 }
 
 // ListenerSet sets the verdict on a ListenerSet; nil forgets it.
 func (w *Writer) ListenerSet(k model.Key, v *ListenerSetVerdict) {
+	keep(w, w.sets, k, v, model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name})
+}
+
+// keep sets a verdict, or with nil forgets it.
+func keep[K comparable, V any](w *Writer, verdicts map[K]V, k K, v *V, id model.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if v == nil {
-		delete(w.sets, k)
+		delete(verdicts, k)
 	} else {
-		w.sets[k] = *v
+		verdicts[k] = *v
 	}
-	w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
+	w.touch(id, 0)
 }
 
 // Progress takes in what a replica reports.
@@ -269,51 +258,62 @@ func (w *Writer) write(ctx context.Context, id model.Object) error {
 	return fmt.Errorf("status of kind %q is not written here", id.Kind)
 }
 
-func (w *Writer) writeRoute(ctx context.Context, id model.Object, obj client.Object, st *gwapiv1.RouteStatus) error {
+// update brings an object's status up to date: change does that to the object as it is now, and tells
+// whether there was anything to do. It is called with the lock held.
+func (w *Writer) update(ctx context.Context, id model.Object, obj client.Object, change func() bool) error {
 	if err := w.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, obj); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	w.mu.Lock()
-	v, ok := w.routes[id]
-	if ok && v.Generation != obj.GetGeneration() {
-		w.mu.Unlock()
-		return nil // the verdict on the newer one will come
-	}
-	outcomes := make([]Outcome, len(v.Parents))
-	for i, p := range v.Parents {
-		s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: i}
-		outcomes[i] = w.judge(s, v.Needs[i].Config, conditionsOf(st.Parents, p.ParentRef), ConditionProgrammed, v.Generation)
-	}
+	changed := change()
 	w.mu.Unlock()
-	parents := Parents(st.Parents, v, outcomes)
-	if equality.Semantic.DeepEqual(parents, st.Parents) {
+	if !changed {
 		return nil
-	}
-	st.Parents = parents
-	if st.Parents == nil {
-		st.Parents = []gwapiv1.RouteParentStatus{}
 	}
 	return client.IgnoreNotFound(w.client.Status().Update(ctx, obj))
 }
 
+func (w *Writer) writeRoute(ctx context.Context, id model.Object, obj client.Object, st *gwapiv1.RouteStatus) error {
+	return w.update(ctx, id, obj, func() bool {
+		v, ok := w.routes[id]
+		if ok && v.Generation != obj.GetGeneration() {
+			return false // the verdict on the newer one will come
+		}
+		outcomes := make([]Outcome, len(v.Parents))
+		for i, p := range v.Parents {
+			s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: i}
+			outcomes[i] = w.judge(s, v.Needs[i].Config, conditionsOf(st.Parents, p.ParentRef), ConditionProgrammed, v.Generation)
+		}
+		parents := Parents(st.Parents, v, outcomes)
+		if equality.Semantic.DeepEqual(parents, st.Parents) {
+			return false
+		}
+		st.Parents = parents
+		if st.Parents == nil {
+			st.Parents = []gwapiv1.RouteParentStatus{}
+		}
+		return true
+	})
+}
+
 func (w *Writer) writeGateway(ctx context.Context, id model.Object) error {
 	gw := &gwapiv1.Gateway{}
-	if err := w.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, gw); err != nil {
-		return client.IgnoreNotFound(err)
+	return w.update(ctx, id, gw, func() bool {
+		v, ok := w.gateways[model.Key{Namespace: id.Namespace, Name: id.Name}]
+		if !ok || v.Generation != gw.Generation {
+			return false
+		}
+		s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+		o := w.judge(s, v.Need.Config, gw.Status.Conditions, string(gwapiv1.GatewayConditionProgrammed), v.Generation)
+		return replace(&gw.Status, Gateway(gw.Status, v, o))
+	})
+}
+
+// replace tells whether that was a change.
+func replace[S any](old *S, status S) bool {
+	if equality.Semantic.DeepEqual(status, *old) {
+		return false
 	}
-	w.mu.Lock()
-	v, ok := w.gateways[model.Key{Namespace: id.Namespace, Name: id.Name}]
-	if !ok || v.Generation != gw.Generation {
-		w.mu.Unlock()
-		return nil
-	}
-	s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
-	o := w.judge(s, v.Need.Config, gw.Status.Conditions, string(gwapiv1.GatewayConditionProgrammed), v.Generation)
-	w.mu.Unlock()
-	st := Gateway(gw.Status, v, o)
-	if equality.Semantic.DeepEqual(st, gw.Status) {
-		return nil
-	}
-	gw.Status = st
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, gw))
+	*old = status
+	return true
 }
