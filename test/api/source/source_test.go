@@ -68,7 +68,7 @@ func TestSource(t *testing.T) {
 	}
 	c := &cluster{t: t, admin: admin, changed: make(chan struct{}), now: map[source.Kind]map[string]any{}}
 	c.grant("read", render.ClusterRules())
-	c.grant("secrets", []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "watch"}}})
+	c.grant("secrets", []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "list", "watch"}}})
 	c.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}`)
 
 	cfg := rest.CopyConfig(server.Config)
@@ -113,6 +113,12 @@ func (c *cluster) everyKind(t *testing.T) {
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}]}}`,
 		route("1s"),
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {namespace: shop, name: rpc}, spec: {parentRefs: [{name: edge}]}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {namespace: shop, name: tls}, spec: {parentRefs: [{name: edge}], hostnames: [a.example], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {namespace: shop, name: tcp}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute, metadata: {namespace: shop, name: udp}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {namespace: shop, name: more}, spec: {parentRef: {name: edge}, listeners: [{name: more, port: 81, protocol: HTTP}]}}`,
+		`{apiVersion: v1, kind: ConfigMap, metadata: {namespace: shop, name: ca}, data: {ca.crt: x}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, wellKnownCACertificates: System}}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {namespace: shop, name: grant}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: "", kind: Service}]}}`,
 	)
 	c.until("an object of every kind", func() bool {
