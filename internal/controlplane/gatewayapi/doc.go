@@ -19,6 +19,6 @@
 // It must not know: clients, clocks, Envoy. Invariants: the result depends neither on the order in
 // which a Lookup returns objects nor on status or resourceVersion of the objects; no input panics.
 //
-// Start reading at mesh.go (routes on Services) or gateway.go (Gateways); route.go has the form both
+// Start reading at mesh.go (routes on Services) or gateway.go (Gateways; gatewaystatus.go is their status); route.go has the form both
 // share, stream.go is about routes of bytes.
 package gatewayapi
