@@ -19,6 +19,7 @@
 // It must not know: clients, clocks, Envoy. Invariants: the result depends neither on the order in
 // which a Lookup returns objects nor on status or resourceVersion of the objects; no input panics.
 //
-// Start reading at mesh.go (routes on Services) or gateway.go (Gateways; gatewaystatus.go is their status); route.go has the form both
-// share, stream.go is about routes of bytes.
+// Start reading at mesh.go (routes on Services) or gateway.go (Gateways, whose status is in
+// gatewaystatus.go and whose listeners may come from ListenerSets); route.go has the form both share,
+// stream.go is about routes of bytes.
 package gatewayapi
