@@ -63,7 +63,8 @@ func portsOf(ls []listener) []uint16 {
 }
 
 // GatewayPort is one TCP port of a Gateway; ok is false where nothing can be served on it. It reads no
-// routes, so that sections of bytes have no streams: GatewayStreams has them. A plain port has one section without a name, a TLS port one for each listener.
+// routes, so that sections of bytes have no streams: GatewayStreams has them. A plain port has one
+// section without a name, a TLS port one for each listener.
 func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {

@@ -13,6 +13,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // portOf is one port of a Gateway.
@@ -20,6 +21,14 @@ type portOf struct {
 	gateway model.Key
 	port    uint16
 	udp     bool
+}
+
+// listener is the name of the port's Listener.
+func (p portOf) listener() string {
+	if p.udp {
+		return names.GatewayUDPPort(p.gateway.Namespace, p.gateway.Name, p.port)
+	}
+	return names.GatewayPort(p.gateway.Namespace, p.gateway.Name, p.port)
 }
 
 // tableOf is one table of a Gateway.
@@ -49,15 +58,7 @@ func (g *Graph) buildGateways() {
 	gw.byGateway = incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, _ model.GatewayPort) []model.Key { return []model.Key{p.gateway} })
 
 	// One key per table, so that a route costs the tables it is in and no others.
-	keys := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []tableOf {
-		var out []tableOf
-		for _, s := range v.Sections {
-			if !s.Bytes {
-				out = append(out, tableOf{p, s.Name})
-			}
-		}
-		return out
-	})
+	keys := incr.NewIndex(gw.ports, byGatewayPort, sections(false))
 	gw.tables = incr.DeriveKeys(e, "gateway tables", same[model.RouteTable],
 		func(r *incr.Reader, k tableOf, emit func(string, model.RouteTable)) {
 			if t, ok := gatewayapi.GatewayTable(g.lookup(r), k.gateway, k.port, k.section); ok {
@@ -95,15 +96,7 @@ func (g *Graph) buildGateways() {
 // buildGatewayStreams puts the routes of bytes into the listeners, where Envoy has them.
 func (g *Graph) buildGatewayStreams() {
 	e, gw := &g.engine, &g.gateways
-	keys := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []tableOf {
-		var out []tableOf
-		for _, s := range v.Sections {
-			if s.Bytes {
-				out = append(out, tableOf{p, s.Name})
-			}
-		}
-		return out
-	})
+	keys := incr.NewIndex(gw.ports, byGatewayPort, sections(true))
 	gw.streams = incr.DeriveKeys(e, "gateway streams", same[model.StreamTable],
 		func(r *incr.Reader, k tableOf, emit func(string, model.StreamTable)) {
 			if t, ok := gatewayapi.GatewayStreams(g.lookup(r), model.GatewayPort{Gateway: k.gateway, Port: k.port, UDP: k.udp}, k.section); ok {
@@ -123,6 +116,18 @@ func (g *Graph) buildGatewayStreams() {
 			}
 			emit(k, p)
 		})
+}
+
+// sections are the sections of a port that pass bytes on, or those that read HTTP.
+func sections(bytes bool) func(portOf, model.GatewayPort) []tableOf {
+	return func(p portOf, v model.GatewayPort) (out []tableOf) {
+		for _, s := range v.Sections {
+			if s.Bytes == bytes {
+				out = append(out, tableOf{p, s.Name})
+			}
+		}
+		return out
+	}
 }
 
 // ofGateway is the Gateway in the name of a table.

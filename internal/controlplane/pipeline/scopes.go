@@ -83,11 +83,7 @@ func (g *Graph) buildScopes() {
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(string, model.Scope)) {
 			sc := model.Scope{Name: names.ScopeGateway(k.Namespace, k.Name), Proxy: g.proxySettings(r, model.Workload{})}
 			incr.Lookup(r, g.gateways.byGateway, k, func(p portOf, _ model.GatewayPort) {
-				name := names.GatewayPort(k.Namespace, k.Name, p.port)
-				if p.udp {
-					name = names.GatewayUDPPort(k.Namespace, k.Name, p.port)
-				}
-				sc.Listeners = append(sc.Listeners, name)
+				sc.Listeners = append(sc.Listeners, p.listener())
 			})
 			incr.Lookup(r, g.gateways.tablesByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
 			incr.Lookup(r, g.gateways.streamsByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })

@@ -87,9 +87,9 @@ func routeVerdicts[R metav1.Object](
 func (g *Graph) gatewayNeeds(r *incr.Reader, gateway model.Key, generation int64) status.Requirement {
 	need := status.Requirement{Generation: generation}
 	var ports []model.GatewayPort
-	incr.Lookup(r, g.gateways.byGateway, gateway, func(_ portOf, p model.GatewayPort) {
+	incr.Lookup(r, g.gateways.byGateway, gateway, func(k portOf, p model.GatewayPort) {
 		ports = append(ports, p)
-		need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: envoy.GatewayListener(p).Name})
+		need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: k.listener()})
 	})
 	need.Config = model.Hash(envoy.Revision, ports)
 	return need
