@@ -130,7 +130,7 @@ func judge(l Lookup, p *gwapiv1.BackendTLSPolicy) (tls model.BackendTLS, accepte
 	case wellKnown != "" && len(v.CACertificateRefs) == 0:
 		tls.System = true
 	case len(tls.Authorities) == 0:
-		return no(gwapiv1.BackendTLSPolicyReasonNoValidCACertificate, "spec.validation.caCertificateRefs: none can be used; condition ResolvedRefs says why. Requests to the target are answered with 503")
+		return no(gwapiv1.BackendTLSPolicyReasonNoValidCACertificate, "spec.validation.caCertificateRefs: none can be used; condition ResolvedRefs says why. Requests to backends without a proxy get 503")
 	}
 	if v.Hostname == "" || len(v.Hostname) > maxServerName {
 		return no(gwapiv1.PolicyReasonInvalid, "spec.validation.hostname: must be a DNS name")
