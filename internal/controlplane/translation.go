@@ -29,10 +29,10 @@ func resourceTypes() []xds.Type {
 	return []xds.Type{
 		{URL: protocol.ScopeType, Leading: true, Quiet: true},
 		{URL: envoy.SecretType, Quiet: true},
-		{URL: envoy.ClusterType},
+		{URL: envoy.ClusterType, Whole: true},
 		{URL: envoy.EndpointsType},
 		{URL: envoy.RoutesType},
-		{URL: envoy.ListenerType},
+		{URL: envoy.ListenerType, Whole: true},
 	}
 }
 

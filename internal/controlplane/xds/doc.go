@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-// Package xds serves resources over incremental (delta) ADS. It knows names,
+// Package xds serves resources over incremental (delta) ADS, and to clients that speak no
+// other (gRPC) as states of the world (sotw.go). It knows names,
 // versions and bytes, and which resource names which; nothing of what they
 // mean, and neither Kubernetes nor the model.
 //

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -31,6 +34,18 @@ type Ack struct {
 	Err string
 }
 
+// deltas returns what takes the bytes of requests, one after the other.
+func (ss *session) deltas() func([]byte) error {
+	var req discoveryv3.DeltaDiscoveryRequest
+	return func(b []byte) error {
+		defer req.Reset()
+		if err := proto.Unmarshal(b, &req); err != nil {
+			return status.Errorf(codes.InvalidArgument, "the request is not a DeltaDiscoveryRequest: %v", err)
+		}
+		return ss.handle(&req)
+	}
+}
+
 // handle takes one request. An error is the client's fault and ends its stream.
 func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 	url := req.GetTypeUrl()
@@ -43,10 +58,10 @@ func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 	}
 	if !ss.sawNode {
 		ss.sawNode = true
-		ss.introduce(req)
+		ss.introduce(req.GetNode())
 	}
 	if req.GetResponseNonce() != "" {
-		ss.answer(url, req.GetResponseNonce(), req)
+		ss.answer(url, req.GetResponseNonce(), req.GetErrorDetail())
 	}
 	if err := ss.interest(url, req); err != nil {
 		return err
@@ -58,9 +73,9 @@ func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 }
 
 // introduce keeps what the client says of itself with its first request.
-func (ss *session) introduce(req *discoveryv3.DeltaDiscoveryRequest) {
-	n := Node{ID: clip(req.GetNode().GetId(), maxNameBytes)}
-	for k, v := range req.GetNode().GetMetadata().GetFields() {
+func (ss *session) introduce(node *corev3.Node) {
+	n := Node{ID: clip(node.GetId(), maxNameBytes)}
+	for k, v := range node.GetMetadata().GetFields() {
 		if s := v.GetStringValue(); s != "" && len(n.Metadata) < 64 {
 			if n.Metadata == nil {
 				n.Metadata = map[string]string{}
@@ -81,8 +96,8 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
-// answer takes an ACK or a NACK.
-func (ss *session) answer(url, nonce string, req *discoveryv3.DeltaDiscoveryRequest) {
+// answer takes an ACK or, with a detail, a NACK.
+func (ss *session) answer(url, nonce string, detail *statuspb.Status) {
 	var acks []Ack
 	var entries []*entry
 	report := ss.srv.opts.OnAck != nil
@@ -96,12 +111,12 @@ func (ss *session) answer(url, nonce string, req *discoveryv3.DeltaDiscoveryRequ
 	items, sentAt := w.items, w.sentAt
 	w.inflight, w.items = false, nil
 	text := ""
-	if d := req.GetErrorDetail(); d != nil {
-		if text = clip(d.GetMessage(), maxErrorBytes); text == "" {
+	if detail != nil {
+		if text = clip(detail.GetMessage(), maxErrorBytes); text == "" {
 			text = "rejected without a message"
 		}
 	}
-	if text != "" && len(items) > 1 {
+	if text != "" && len(items) > 1 && !ss.sotw {
 		// One of several is bad and the others may be good: halve them until it stands alone.
 		half := len(items) / 2
 		ss.retry(w, items[:half])
@@ -114,11 +129,15 @@ func (ss *session) answer(url, nonce string, req *discoveryv3.DeltaDiscoveryRequ
 		if s.is(gone) {
 			continue
 		}
-		a := Ack{Principal: ss.principal, StreamID: ss.id, Key: s.entry.key, Err: text}
+		why := text
+		if ss.sotw && ss.has(s, s.sent) {
+			why = "" // what was sent along with what is rejected now
+		}
+		a := Ack{Principal: ss.principal, StreamID: ss.id, Key: s.entry.key, Err: why}
 		if !s.is(removing) {
 			a.Version = s.sent.version
 		}
-		ss.settle(s, text)
+		ss.settle(s, why)
 		entries = append(entries, s.entry)
 		if report {
 			acks = append(acks, a)

@@ -72,11 +72,15 @@ type Type struct {
 	Leading bool
 	// Quiet leaves the type out of Options.OnProgress.
 	Quiet bool
+	// Whole marks a type of which a response in a state-of-the-world stream has all that the client
+	// subscribes to: what is missing there has been removed. So it is with listeners and clusters.
+	Whole bool
 }
 
-// Field numbers of envoy.service.discovery.v3.DeltaDiscoveryResponse,
-// envoy.service.discovery.v3.Resource and google.protobuf.Any.
+// Field numbers of envoy.service.discovery.v3.DeltaDiscoveryResponse, DiscoveryResponse (where they are
+// the same, but for the version), Resource and google.protobuf.Any.
 const (
+	stateVersion      = 1
 	responseResources = 2
 	responseTypeURL   = 4
 	responseNonce     = 5
@@ -93,8 +97,7 @@ const (
 // encode returns the resource as field "resources" of a response, and where
 // in it the body lies. These bytes are made once and shared by all streams.
 func encode(r *Resource) (frame []byte, body int) {
-	anySize := protowire.SizeTag(anyTypeURL) + protowire.SizeBytes(len(r.TypeURL)) +
-		protowire.SizeTag(anyValue) + protowire.SizeBytes(len(r.Body))
+	anySize := sizeOfAny(r.TypeURL, len(r.Body))
 	size := protowire.SizeTag(resourceVersion) + protowire.SizeBytes(len(r.Version)) +
 		protowire.SizeTag(resourceName) + protowire.SizeBytes(len(r.Name)) +
 		protowire.SizeTag(resourceAny) + protowire.SizeBytes(anySize)
@@ -110,6 +113,19 @@ func encode(r *Resource) (frame []byte, body int) {
 	b = protowire.AppendVarint(b, uint64(len(r.Body)))
 	body = len(b)
 	return append(b, r.Body...), body
+}
+
+func sizeOfAny(typeURL string, body int) int {
+	return protowire.SizeTag(anyTypeURL) + protowire.SizeBytes(len(typeURL)) + protowire.SizeTag(anyValue) + protowire.SizeBytes(body)
+}
+
+// bare returns the resource as field "resources" of a state-of-the-world response, which has no version
+// and no name around the Any: a few bytes of its own, and the rest of the shared frame.
+func (e *entry) bare() (head, shared []byte) {
+	frame := e.cur.frame
+	size := sizeOfAny(e.key.TypeURL, len(frame)-e.cur.body)
+	head = protowire.AppendTag(make([]byte, 0, 8), responseResources, protowire.BytesType)
+	return protowire.AppendVarint(head, uint64(size)), frame[len(frame)-size:] //nolint:gosec // a size is not negative
 }
 
 // tail returns the rest of a response: type, nonce and removed names.

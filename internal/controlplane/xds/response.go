@@ -10,11 +10,12 @@ import (
 
 // response is one message to the client.
 type response struct {
-	kind    *kind    // nil for a type that is not served
-	frames  [][]byte // shared with other streams: never written to
-	tail    []byte
-	removed int
-	size    int
+	kind   *kind    // nil for a type that is not served
+	frames [][]byte // shared with other streams: never written to
+	tail   []byte
+	// resources and removed are how many the response has.
+	resources, removed int
+	size               int
 }
 
 // next returns what is to be sent now, or nil. It is called by the sender only.
@@ -26,6 +27,9 @@ func (ss *session) next(now time.Time) *response {
 	defer ss.mu.Unlock()
 	if ss.closed {
 		return nil
+	}
+	if ss.sotw {
+		return ss.nextState(now)
 	}
 	t := &turn{ss: ss, now: now}
 	idle := true // nothing is in flight
@@ -147,7 +151,7 @@ func (c *composer) finish() *response {
 	c.ss.nonce++
 	w.inflightID = strconv.FormatUint(c.ss.nonce, 36)
 	w.inflight, w.items, w.sentAt = true, c.items, c.oldest
-	r := &response{kind: w.kind, frames: c.frames, tail: tail(w.url, w.inflightID, c.removed), removed: len(c.removed)}
+	r := &response{kind: w.kind, frames: c.frames, tail: tail(w.url, w.inflightID, c.removed), resources: len(c.frames), removed: len(c.removed)}
 	r.size = len(r.tail)
 	for _, f := range r.frames {
 		r.size += len(f)

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -23,7 +22,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // Principal is who is at the other end of a stream: whatever Authenticate
@@ -37,6 +35,9 @@ type Options struct {
 	// Authorize says whether a client may have a resource. It must be pure and
 	// quick: it is called once for each name of each subscription.
 	Authorize func(Principal, Key) bool
+	// Rename, if set, says which resource stands for a name that a client of a state-of-the-world stream
+	// asks for. It must be pure and quick. What it returns is authorized, not what it was given.
+	Rename func(Principal, Key) Key
 	// Notes are the type URLs of requests that ask for nothing: the last of each stream is kept, and
 	// shown by Streams.
 	Notes []string
@@ -69,7 +70,8 @@ type Options struct {
 	ResumeGrace time.Duration
 }
 
-// Server serves a Store over delta ADS. It may be used from anywhere.
+// Server serves a Store over ADS: delta, and for clients that speak no other, the state of the world. It
+// may be used from anywhere.
 type Server struct {
 	store    *Store
 	opts     Options
@@ -177,7 +179,10 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 		HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{
 			StreamName: "DeltaAggregatedResources", ServerStreams: true, ClientStreams: true,
-			Handler: func(_ any, stream grpc.ServerStream) error { return s.stream(stream) },
+			Handler: func(_ any, stream grpc.ServerStream) error { return s.stream(stream, false) },
+		}, {
+			StreamName: "StreamAggregatedResources", ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, stream grpc.ServerStream) error { return s.stream(stream, true) },
 		}},
 	}, nil)
 	return g
@@ -211,7 +216,7 @@ func (s *Server) spreading() (next <-chan struct{}, within time.Duration) {
 }
 
 // stream serves one stream. This goroutine sends, another one receives.
-func (s *Server) stream(stream grpc.ServerStream) error {
+func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	if s.store.Seq() == 0 {
 		return status.Error(codes.Unavailable, "this control plane has not read the cluster yet")
 	}
@@ -225,6 +230,7 @@ func (s *Server) stream(stream grpc.ServerStream) error {
 	}
 	spread, _ := s.spreading()
 	ss := s.open(principal)
+	ss.sotw = sotw
 	defer s.end(ss)
 	life := time.Duration(math.MaxInt64)
 	if s.opts.MaxAge > 0 {
@@ -261,7 +267,10 @@ func (s *Server) stream(stream grpc.ServerStream) error {
 // receive returns nil when the client ends the stream.
 func (s *Server) receive(ss *session, stream grpc.ServerStream) error {
 	var m raw
-	var req discoveryv3.DeltaDiscoveryRequest
+	handle := ss.deltas()
+	if ss.sotw {
+		handle = ss.states()
+	}
 	for {
 		err := stream.RecvMsg(&m)
 		switch {
@@ -272,15 +281,10 @@ func (s *Server) receive(ss *session, stream grpc.ServerStream) error {
 		case err != nil:
 			return err
 		}
-		if err := proto.Unmarshal(m.bytes, &req); err != nil {
-			return s.malformed(ss, status.Errorf(codes.InvalidArgument, "the request is not a DeltaDiscoveryRequest: %v", err))
-		}
-		if err := ss.handle(&req); err != nil {
+		if err := handle(m.bytes); err != nil {
 			return s.malformed(ss, err)
 		}
-		// The next one may be long in coming; the first one was large.
-		m.bytes = nil
-		req.Reset()
+		m.bytes = nil // the next one may be long in coming; the first one was large
 	}
 }
 
@@ -301,7 +305,7 @@ func (s *Server) send(ss *session, stream grpc.ServerStream) error {
 		}
 		m := s.metrics.of(r.kind)
 		m.responses.Inc()
-		m.resources.Add(float64(len(r.frames)))
+		m.resources.Add(float64(r.resources))
 		m.removals.Add(float64(r.removed))
 		m.bytes.Add(float64(r.size))
 		if err := stream.SendMsg(r); err != nil {

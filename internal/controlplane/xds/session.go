@@ -17,10 +17,12 @@ type session struct {
 	id        uint64
 	principal Principal
 	since     time.Time
+	sotw      bool // of states of the world: see sotw.go
 
 	// Used by the goroutine that receives, only.
 	sawNode   bool
-	notesPaid time.Time // see afford
+	denied    map[Key]struct{} // asked for in states of the world, and refused
+	notesPaid time.Time        // see afford
 
 	wakeup chan struct{} // capacity 1: there may be something to send
 	woken  atomic.Bool   // wakeup was filled and the sender has not looked yet
@@ -37,6 +39,8 @@ type session struct {
 	resumed  bool             // the client brought resources with it
 	graceEnd time.Time        // until then nothing that a resumed client holds is removed
 	timer    *time.Timer
+	missing  map[*sub]time.Time // in states of the world: since when what the client asks for is not there
+	lookAt   time.Time          // when timer wakes the sender because of missing
 }
 
 // watch is the subscription of a session to one type.
@@ -287,6 +291,7 @@ func (ss *session) drop(s *sub) {
 	s.state = gone
 	delete(ss.rejected, s)
 	delete(ss.maybe, s)
+	delete(ss.missing, s)
 }
 
 // close ends all subscriptions and returns their entries.
