@@ -31,6 +31,7 @@ type feed struct {
 	system  string // the namespace of the control plane
 	self    string // this replica's address
 	synced  chan struct{}
+	asked   *asked
 
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
@@ -54,7 +55,26 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 	}
 	f.mu.Unlock()
 
-	out := f.graph.Apply(events, more)
+	if err := f.publish(f.graph.Apply(events, more)); err != nil {
+		return err
+	}
+	if roots != nil {
+		f.mu.Lock()
+		f.roots = *roots
+		f.mu.Unlock()
+	}
+	select {
+	case <-f.synced:
+	default:
+		if roots == nil {
+			close(f.synced)
+		}
+	}
+	return nil
+}
+
+// publish hands on what the graph made.
+func (f *feed) publish(out pipeline.Result) error {
 	if _, err := f.store.Commit(spoil(f.version, out.Resources)...); err != nil {
 		return err
 	}
@@ -85,18 +105,8 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.writer.Policy(ch.Key, value(ch))
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.failures = f.graph.Failures()
-	if roots != nil {
-		f.roots = *roots
-	}
-	f.mu.Unlock()
-	select {
-	case <-f.synced:
-	default:
-		if roots == nil {
-			close(f.synced)
-		}
-	}
 	return nil
 }
 

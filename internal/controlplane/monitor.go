@@ -60,6 +60,10 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 		if wl, ok := r.feed.workload(keyOf(c)); ok {
 			p.Version = wl.Version
 		}
+		if c.Kind == names.KindClient {
+			out.Clients = append(out.Clients, p)
+			continue
+		}
 		out.Proxies = append(out.Proxies, p)
 	}
 	out.Connected, out.CPU = len(out.Proxies), r.usage.cores()

@@ -45,6 +45,9 @@ type NackReport struct {
 type ProxiesReport struct {
 	Connected int           `json:"connected"`
 	Proxies   []ProxyReport `json:"proxies"`
+	// Clients are the applications that are clients of the control plane themselves. They are no proxies:
+	// nobody upgrades them.
+	Clients []ProxyReport `json:"clients,omitempty"`
 	// Failures counts translations that failed and whose last good result is served.
 	Failures int `json:"failures"`
 	// CPU is how many cores this replica used, averaged over the last minute; left out before there was one.

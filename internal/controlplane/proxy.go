@@ -19,7 +19,7 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// connected is the xDS principal: a proxy whose pod is known and alive.
+// connected is the xDS principal: a proxy, or a client without one, whose pod is known and alive.
 type connected struct {
 	rights.Proxy
 	// roots are those by which its certificate was verified, notAfter is when that ends.

@@ -163,12 +163,15 @@ func (r *replica) build(m *ca.Metrics) error {
 		writer: status.NewWriter(r.api, r.opts.Log.WithName("status")),
 		system: r.opts.SystemNamespace, self: r.opts.PodIP,
 		synced: make(chan struct{}), moved: make(chan struct{}),
-		workloads: map[model.Key]model.Workload{}, peers: peers{},
+		workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(),
 	}
 	r.server, err = xds.NewServer(store, xds.Options{
-		Authenticate: r.feed.authenticate, Authorize: authorize, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,
-		Notes:      []string{protocol.ReportType},
-		OnProgress: func(keys []xds.Key) { r.feed.ledger.Touch(keys) },
+		Authenticate: r.feed.authenticate, Authorize: authorize, Rename: rename, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,
+		Notes: []string{protocol.ReportType},
+		OnProgress: func(keys []xds.Key) {
+			r.feed.ledger.Touch(keys)
+			r.feed.asked.touch(keys)
+		},
 	})
 	if err != nil {
 		return err
@@ -343,6 +346,10 @@ func (r *replica) follow(ctx context.Context) error {
 					}
 				case b := <-batches:
 					if err := r.feed.apply(b, nil); err != nil {
+						return err
+					}
+				case <-r.feed.asked.news:
+					if err := r.feed.applyAsked(r.server); err != nil {
 						return err
 					}
 				}

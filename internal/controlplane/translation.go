@@ -20,6 +20,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -92,15 +93,15 @@ func failed(p incr.Failure) protocol.FailedTranslation {
 func translated(s *xds.Store) protocol.Translation {
 	t := protocol.Translation{Commit: s.Seq(), Resources: map[string]map[string]string{}}
 	for _, kind := range resourceTypes() {
-		all := s.List(kind.URL)
-		if len(all) == 0 {
-			continue
+		hashes := map[string]string{}
+		for _, r := range s.List(kind.URL) {
+			if !names.IsClient(r.Name) { // made for those who ask this replica: no other has the same
+				hashes[r.Name] = hash(r)
+			}
 		}
-		hashes := make(map[string]string, len(all))
-		for _, r := range all {
-			hashes[r.Name] = hash(r)
+		if len(hashes) > 0 {
+			t.Resources[kind.URL] = hashes
 		}
-		t.Resources[kind.URL] = hashes
 	}
 	return t
 }

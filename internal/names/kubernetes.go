@@ -27,6 +27,11 @@ const (
 	LabelInject = "tulle.dev/inject"
 	// LabelProxy marks pods that carry a proxy; its value is KindSidecar or KindGateway.
 	LabelProxy = "tulle.dev/proxy"
+	// LabelClient on a pod without a proxy says that its application is a client of the control plane
+	// itself; the value is ClientGRPC.
+	LabelClient = "tulle.dev/client"
+	// ClientGRPC is the only value of LabelClient: a program whose gRPC library resolves names by xDS.
+	ClientGRPC = "grpc"
 	// LabelRevision names the control-plane revision that injected a pod or that an object belongs to.
 	LabelRevision = "tulle.dev/revision"
 	// LabelVersion names the release of an injected proxy.
@@ -50,6 +55,8 @@ const (
 const (
 	KindSidecar = "sidecar"
 	KindGateway = "gateway"
+	// KindClient is no proxy: an application that is a client of the control plane itself (LabelClient).
+	KindClient = "client"
 )
 
 // Annotations. Those under "workloads may set" are the closed list that the

@@ -45,4 +45,5 @@ type SignError struct {
 
 // Subject of a workload certificate, beside the one SPIFFE URI: CommonName is the pod's name and
 // SerialNumber its UID, so that the ADS server knows the pod without asking again.
-// OrganizationalUnit is names.KindSidecar or names.KindGateway.
+// OrganizationalUnit is names.KindSidecar, names.KindGateway or
+// names.KindClient.

@@ -127,8 +127,9 @@ func matchPod(t Token, w model.Workload, known bool) *refusal {
 		return r
 	case w.Ended:
 		return no("has ended")
-	case w.Kind != names.KindSidecar && w.Kind != names.KindGateway:
-		return no("carries no proxy: label %s is neither %q nor %q", names.LabelProxy, names.KindSidecar, names.KindGateway)
+	case !certified(w.Kind):
+		return no("carries no proxy: label %s is neither %q nor %q, and label %s is not %q",
+			names.LabelProxy, names.KindSidecar, names.KindGateway, names.LabelClient, names.ClientGRPC)
 	case w.HostNetwork:
 		return no("uses the host's network and cannot be meshed")
 	case w.ServiceAccount != t.ServiceAccount:
@@ -137,6 +138,11 @@ func matchPod(t Token, w model.Workload, known bool) *refusal {
 		return no("is a gateway without a Gateway: label %s is missing", names.LabelGateway)
 	}
 	return nil
+}
+
+// certified tells whether there are certificates for that kind of pod.
+func certified(kind string) bool {
+	return kind == names.KindSidecar || kind == names.KindGateway || kind == names.KindClient
 }
 
 // matchAddress decides whether a request comes from the pod itself, so that a stolen token is of no

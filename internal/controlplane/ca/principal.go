@@ -18,7 +18,7 @@ import (
 type Principal struct {
 	Namespace, ServiceAccount string
 	Pod, PodUID               string
-	// Kind is names.KindSidecar or names.KindGateway.
+	// Kind is names.KindSidecar, names.KindGateway or names.KindClient.
 	Kind string
 }
 
@@ -67,7 +67,7 @@ func PrincipalFromCert(cert *x509.Certificate, trustDomain string) (Principal, e
 		return Principal{}, fmt.Errorf("the certificate of %s does not name its pod", id)
 	}
 	kind := s.OrganizationalUnit[0]
-	if kind != names.KindSidecar && kind != names.KindGateway {
+	if !certified(kind) {
 		return Principal{}, fmt.Errorf("the certificate of %s names the unknown proxy kind %q", id, kind)
 	}
 	return Principal{

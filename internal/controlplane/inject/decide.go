@@ -27,11 +27,16 @@ func decide(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
 		return decision{} // made by the operator, complete as it is
 	}
 	wanted := decision{}
+	if v, set := pod.Labels[names.LabelClient]; set && v != names.ClientGRPC {
+		return decision{problem: fmt.Sprintf("label %s has value %q, allowed is %q", names.LabelClient, v, names.ClientGRPC)}
+	}
 	switch v, set := pod.Labels[names.LabelInject]; {
 	case set && v == names.InjectDisabled:
 		return decision{}
 	case set && v == names.InjectEnabled:
 		wanted.inject = true
+	case !set && pod.Labels[names.LabelClient] != "":
+		return decision{} // its application does without; whoever wants both says so
 	case set:
 		return decision{problem: fmt.Sprintf("label %s has value %q, allowed are %q and %q",
 			names.LabelInject, v, names.InjectEnabled, names.InjectDisabled)}

@@ -3,7 +3,11 @@
 
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"tulle.dev/tulle/internal/names"
+)
 
 // Workload is a pod. Its identity is what its ServiceAccount says.
 type Workload struct {
@@ -13,7 +17,8 @@ type Workload struct {
 	Node           string
 	ServiceAccount string
 	HostNetwork    bool
-	// Kind is names.KindSidecar, names.KindGateway, or empty for a pod without a proxy.
+	// Kind is names.KindSidecar, names.KindGateway, names.KindClient for an application that is itself a
+	// client of the control plane, or empty.
 	Kind string
 	// Gateway is the Gateway a KindGateway pod serves.
 	Gateway string
@@ -41,7 +46,7 @@ type NamedPort struct {
 // Meshed tells whether peers may speak mutual TLS to port of this workload. A Gateway's proxy has an
 // identity for what it sends, but its listeners are its users'.
 func (w Workload) Meshed(port uint16) bool {
-	if w.Kind == "" || w.Gateway != "" || w.HostNetwork {
+	if w.Kind == "" || w.Kind == names.KindClient || w.Gateway != "" || w.HostNetwork {
 		return false
 	}
 	for _, p := range w.ExcludedInboundPorts {

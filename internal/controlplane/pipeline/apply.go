@@ -11,6 +11,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Result is what one batch changed.
@@ -29,6 +30,8 @@ type Inputs struct {
 	// Now is the time by which verdicts tell that a certificate has ended; nothing else depends on it. It
 	// is to be coarse: each new one judges all Gateways with certificates again.
 	Now *time.Time
+	// Asked is what clients without a proxy ask for (true) or no longer ask for.
+	Asked map[names.Target]bool
 }
 
 // Apply propagates a batch of events in one pass and returns what it changed.
@@ -45,6 +48,13 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 	}
 	if more.Now != nil {
 		g.in.clock.Set(one{}, *more.Now)
+	}
+	for t, asked := range more.Asked {
+		if asked {
+			g.in.asked.Set(t, one{})
+		} else {
+			g.in.asked.Delete(t)
+		}
 	}
 	var out Result
 	g.engine.Commit(func() {

@@ -9,6 +9,7 @@
 //	   │           └──> targets ──> inbound, pods ──────┤
 //	   ├──> frontends + tables <── gatewayapi ──────────┼──> resources ──> xds
 //	   ├──> gateway ports + tables <── gatewayapi ──────┤
+//	   ├──> clients (what gRPC clients ask for) ────────┤
 //	   └──> scopes ─────────────────────────────────────┘
 //	   └──> verdicts, requirements ──> status
 //

@@ -18,6 +18,7 @@ type Graph struct {
 	services services
 	gateways gateways
 	proxies  proxies
+	clients  clients
 	scopes   scopes
 	verdicts verdicts
 
@@ -83,6 +84,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.buildServices()
 	g.buildGateways()
 	g.buildProxies()
+	g.buildClients()
 	g.buildScopes()
 	g.buildVerdicts()
 	g.buildResources()

@@ -15,6 +15,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/names"
 )
 
 // one is the key of collections with a single entry.
@@ -41,6 +42,7 @@ type inputs struct {
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	bundles      *incr.Collection[model.Key, source.CABundle]
 	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
+	asked        *incr.Collection[names.Target, one] // what clients without a proxy ask for
 }
 
 // indexes are how the graph finds inputs by what they refer to.
@@ -91,6 +93,7 @@ func newInputs(e *incr.Engine) inputs {
 		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
 		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
 		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
+		asked:        incr.NewInput[names.Target](e, "asked", same[one]),
 	}
 }
 

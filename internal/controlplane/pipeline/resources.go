@@ -27,6 +27,10 @@ func (g *Graph) buildResources() {
 	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
 	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)
 	publish(g, "gateway endpoint resources", gw.endpoints, envoy.Endpoints)
+	publish(g, "client listener resources", g.clients.targets, envoy.ClientListener)
+	publish(g, "client route resources", g.clients.tables, envoy.ClientRoutes)
+	publish(g, "client cluster resources", g.clients.backends, envoy.ClientCluster)
+	publish(g, "client endpoint resources", g.clients.endpoints, envoy.ClientEndpoints)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)
 	}
@@ -49,7 +53,17 @@ func (g *Graph) buildResources() {
 		func(_ *incr.Reader, _ one, _ model.Settings, emit func(xds.Key, xds.Resource)) {
 			emit(webRoots.Key, webRoots)
 		})
-	g.resources = append(g.resources, certificates, common, system)
+	invalid := incr.DeriveKeys(&g.engine, "client resources without backend", sameVersion,
+		func(_ *incr.Reader, invalid bool, emit func(xds.Key, xds.Resource)) {
+			if invalid {
+				noBackend, none := envoy.ClientNoBackend()
+				for _, e := range []envoy.Resource{noBackend, none} {
+					r := resource(e, nil)
+					emit(r.Key, r)
+				}
+			}
+		}, g.clients.invalid)
+	g.resources = append(g.resources, certificates, common, system, invalid)
 }
 
 func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K, V], translate func(V) envoy.Resource) {

@@ -98,7 +98,7 @@ type frontend struct {
 func (g *Graph) buildFrontends() {
 	e, s := &g.engine, &g.services
 	meshedOn := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []string {
-		if w.Kind == names.KindSidecar && !w.Ended {
+		if (w.Kind == names.KindSidecar || w.Kind == names.KindClient) && !w.Ended {
 			return []string{w.Node}
 		}
 		return nil

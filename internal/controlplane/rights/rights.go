@@ -9,11 +9,11 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Proxy is a proxy whose identity is proven: pod, namespace and kind by its certificate, node and
+// Proxy is a proxy, or a client without one, whose identity is proven: pod, namespace and kind by its certificate, node and
 // Gateway by the live pod of that UID.
 type Proxy struct {
 	Namespace, Pod string
-	// Kind is names.KindSidecar or names.KindGateway.
+	// Kind is names.KindSidecar, names.KindGateway or names.KindClient.
 	Kind string
 	// Gateway is the Gateway a KindGateway proxy was made for.
 	Gateway string
@@ -28,6 +28,19 @@ func Allow(p Proxy, name string) bool {
 		return shared(seg) || ofServices(p, seg) || ofSidecar(p, seg)
 	case names.KindGateway:
 		return shared(seg) || ofServices(p, seg) || ofGateway(p, seg)
+	case names.KindClient:
+		return ofClient(p, seg)
+	}
+	return false
+}
+
+// ofClient are a client's own targets, and how Services are reached, made for clients.
+func ofClient(p Proxy, seg []string) bool {
+	switch seg[0] {
+	case "target":
+		return len(seg) == 4 && seg[1] == p.Namespace && seg[2] == p.Node
+	case "client":
+		return len(seg) == 2 || ofVariant(p, seg)
 	}
 	return false
 }
@@ -42,14 +55,19 @@ func shared(seg []string) bool {
 func ofServices(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "out":
-		o, err := names.ParseOut(strings.Join(seg, "/"))
-		return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
+		return ofVariant(p, seg)
 	case "san":
 		return len(seg) == 3
 	case "ca":
 		return len(seg) == 4
 	}
 	return false
+}
+
+// ofVariant is about names made like names.Out.
+func ofVariant(p Proxy, seg []string) bool {
+	o, err := names.ParseOut("out/" + strings.Join(seg[1:], "/"))
+	return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
 }
 
 // certified: a cluster with a Gateway's client certificate is that Gateway's alone.

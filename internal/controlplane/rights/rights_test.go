@@ -14,6 +14,30 @@ import (
 func TestAllow(t *testing.T) {
 	sidecar := Proxy{Namespace: "shop", Pod: "web-1", Kind: names.KindSidecar, Node: "n1"}
 	gateway := Proxy{Namespace: "shop", Pod: "gw-1", Kind: names.KindGateway, Gateway: "gw", Node: "n1"}
+	client := Proxy{Namespace: "shop", Pod: "batch-1", Kind: names.KindClient, Node: "n1"}
+	clients := map[string]bool{
+		names.Target{Namespace: "shop", Node: "n1", Host: "ledger.bank:80"}.String():                         true,
+		names.Target{Namespace: "bank", Node: "n1", Host: "ledger.bank:80"}.String():                         false,
+		names.Target{Namespace: "shop", Node: "n2", Host: "ledger.bank:80"}.String():                         false,
+		names.Target{Namespace: "shop", Node: "n1", Host: "a/b"}.String():                                    false,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80}.String()):                     true,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n1"}.String()):         true,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n2"}.String()):         false,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "shop"}.String()):   true,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "bank"}.String()):   false,
+		names.Client(names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "shop/x"}.String()): false,
+		names.ClientNoBackend: true,
+		"client":              false,
+		"target":              false,
+	}
+	for name, want := range clients {
+		if got := Allow(client, name); got != want {
+			t.Errorf("client, %q: %v, want %v", name, got, want)
+		}
+		if Allow(sidecar, name) || Allow(gateway, name) {
+			t.Errorf("a proxy was allowed %q", name)
+		}
+	}
 	all := map[string]struct{ sidecar, gateway bool }{
 		names.Trust:       {true, true},
 		names.Outbound:    {true, true},
@@ -74,6 +98,9 @@ func TestAllow(t *testing.T) {
 		}
 		if got := Allow(gateway, name); got != want.gateway {
 			t.Errorf("gateway, %q: %v, want %v", name, got, want.gateway)
+		}
+		if Allow(client, name) {
+			t.Errorf("a client was allowed %q", name)
 		}
 		if Allow(Proxy{}, name) || Allow(Proxy{Kind: names.KindGateway, Namespace: "shop"}, names.GatewayPort("shop", "", 80)) {
 			t.Errorf("nobody was allowed %q", name)

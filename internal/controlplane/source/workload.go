@@ -46,8 +46,12 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 		w.ExcludedInboundPorts = sortedPorts(in.ExcludedInboundPorts)
 	case names.KindGateway:
 		w.Kind, w.Gateway = names.KindGateway, p.Labels[names.LabelGateway]
+	case "":
+		if p.Labels[names.LabelClient] == names.ClientGRPC {
+			w.Kind = names.KindClient
+		}
 	}
-	if w.Kind == "" {
+	if w.Kind == "" || w.Kind == names.KindClient {
 		return w
 	}
 	// The labels follow the slots, which an upgrade replaces under a pod that stays; the record does not.

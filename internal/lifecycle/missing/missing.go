@@ -48,6 +48,9 @@ func Asks(namespace string, pod, of labels.Set, selector labels.Selector, system
 	case names.InjectDisabled:
 		return false
 	}
+	if pod[names.LabelClient] != "" {
+		return false // it does without
+	}
 	if v, set := of[names.LabelInject]; set {
 		return v == names.InjectEnabled
 	}
