@@ -21,6 +21,9 @@ const usage = `usage: tulle-proxy COMMAND
              --exclude-outbound-ips=ADDRESSES-OR-NETWORKS   (comma-separated)
   agent    run beside Envoy in the active slot; started by tulle-slot
   admin    GET PATH: ask the admin interface of the active Envoy; it can only read
+  client   keep the certificate and the bootstrap file of an application without a proxy, whose
+           gRPC library asks the control plane itself
+             --dir=DIRECTORY   --check
   version  print the release`
 
 func main() {
@@ -42,6 +45,8 @@ func run(command string, args []string) error {
 		return runAgent()
 	case "admin":
 		return runAdmin(args)
+	case "client":
+		return runClient(args)
 	case "version":
 		fmt.Println(version)
 		return nil

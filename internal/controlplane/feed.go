@@ -45,6 +45,38 @@ type feed struct {
 // clockStep is how finely verdicts see time.
 const clockStep = 10 * time.Minute
 
+// run applies batches of events, new roots, the time and what clients ask for until the context ends.
+func (f *feed) run(ctx context.Context, batches <-chan []source.Event, current func() (string, <-chan struct{}), subscribers status.Acks) error {
+	tick := time.NewTicker(clockStep)
+	defer tick.Stop()
+	for {
+		roots, changed := current()
+		if err := f.apply(nil, &roots); err != nil {
+			return err
+		}
+		for again := false; !again; {
+			var err error
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-changed:
+				again = true
+			case <-tick.C:
+				if f.isSynced() { // the first batch must hold everything
+					err = f.apply(nil, nil)
+				}
+			case b := <-batches:
+				err = f.apply(b, nil)
+			case <-f.asked.news:
+				err = f.applyAsked(subscribers)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
 func (f *feed) apply(events []source.Event, roots *string) error {
 	now := time.Now().Truncate(clockStep)
@@ -63,14 +95,20 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 		f.roots = *roots
 		f.mu.Unlock()
 	}
-	select {
-	case <-f.synced:
-	default:
-		if roots == nil {
-			close(f.synced)
-		}
+	if roots == nil && !f.isSynced() {
+		close(f.synced)
 	}
 	return nil
+}
+
+// isSynced tells whether the first batch is through.
+func (f *feed) isSynced() bool {
+	select {
+	case <-f.synced:
+		return true
+	default:
+		return false
+	}
 }
 
 // publish hands on what the graph made.

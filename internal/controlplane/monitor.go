@@ -26,9 +26,7 @@ func (r *replica) monitor(ctx context.Context) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET "+names.PathLive, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET "+names.PathReady, func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-r.feed.synced:
-		default:
+		if !r.feed.isSynced() {
 			http.Error(w, "waiting for the first sync with the API server", http.StatusServiceUnavailable)
 			return
 		}

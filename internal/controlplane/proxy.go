@@ -17,6 +17,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/rights"
 	"tulle.dev/tulle/internal/controlplane/xds"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // connected is the xDS principal: a proxy, or a client without one, whose pod is known and alive.
@@ -29,6 +30,17 @@ type connected struct {
 
 // String names the proxy for people.
 func (c connected) String() string { return c.Namespace + "/" + c.Pod }
+
+// serverOptions are those of the ADS server, but for where it logs and counts.
+func (f *feed) serverOptions() xds.Options {
+	return xds.Options{
+		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, MaxAge: streamAge, Notes: []string{protocol.ReportType},
+		OnProgress: func(keys []xds.Key) {
+			f.ledger.Touch(keys)
+			f.asked.touch(keys)
+		},
+	}
+}
 
 // authenticate names the client of a stream: the pod in its certificate must be the live pod of that
 // UID, and a Gateway's proxy must run as the account the operator made for that Gateway.

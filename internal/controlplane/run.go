@@ -165,14 +165,9 @@ func (r *replica) build(m *ca.Metrics) error {
 		synced: make(chan struct{}), moved: make(chan struct{}),
 		workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(),
 	}
-	r.server, err = xds.NewServer(store, xds.Options{
-		Authenticate: r.feed.authenticate, Authorize: authorize, Rename: rename, Logger: r.opts.Log.WithName("xds"), Metrics: r.metrics, MaxAge: streamAge,
-		Notes: []string{protocol.ReportType},
-		OnProgress: func(keys []xds.Key) {
-			r.feed.ledger.Touch(keys)
-			r.feed.asked.touch(keys)
-		},
-	})
+	options := r.feed.serverOptions()
+	options.Logger, options.Metrics = r.opts.Log.WithName("xds"), r.metrics
+	r.server, err = xds.NewServer(store, options)
 	if err != nil {
 		return err
 	}
@@ -323,38 +318,6 @@ func (r *replica) follow(ctx context.Context) error {
 			}
 		})
 	})
-	g.Go(func() error {
-		tick := time.NewTicker(clockStep)
-		defer tick.Stop()
-		for {
-			roots, changed := r.authority.Roots()
-			if err := r.feed.apply(nil, &roots); err != nil {
-				return err
-			}
-			for again := false; !again; {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-changed:
-					again = true
-				case <-tick.C:
-					if !r.source.Synced() {
-						continue // the first batch must hold everything
-					}
-					if err := r.feed.apply(nil, nil); err != nil {
-						return err
-					}
-				case b := <-batches:
-					if err := r.feed.apply(b, nil); err != nil {
-						return err
-					}
-				case <-r.feed.asked.news:
-					if err := r.feed.applyAsked(r.server); err != nil {
-						return err
-					}
-				}
-			}
-		}
-	})
+	g.Go(func() error { return r.feed.run(ctx, batches, r.authority.Roots, r.server) })
 	return g.Wait()
 }

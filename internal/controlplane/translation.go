@@ -71,11 +71,7 @@ func (r *replica) resource(w http.ResponseWriter, k xds.Key) {
 func (f *feed) translation() protocol.Translation {
 	t := translated(f.store)
 	t.Version = f.version
-	select {
-	case <-f.synced:
-		t.Synced = true
-	default:
-	}
+	t.Synced = f.isSynced()
 	t.Rejected = f.writer.Faults()
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -8,7 +8,7 @@
 //	                     after two thirds of its life, or soon after a failure: again
 //
 // It knows nothing of Envoy or xDS: who needs the certificate is told of it.
-// Invariant: private keys are never written to a file and live no longer than
+// Invariant: private keys are not written to a file here (package client has to) and live no longer than
 // their certificate; token and roots are read anew for every request, since
 // the kubelet renews them.
 package identity
