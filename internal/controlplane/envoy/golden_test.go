@@ -27,8 +27,14 @@ type question struct {
 
 // TestGolden translates every case, compares the result, checks that the whole is valid, and asks
 // who gets the requests of requests.yaml.
-func TestGolden(t *testing.T) {
-	golden.Cases(t, "testdata", func(t *testing.T, c *golden.Case) {
+func TestGolden(t *testing.T) { goldenIn(t, "testdata") }
+
+// TestGoldenClients does the same with what gRPC libraries read, which Envoy would not take.
+func TestGoldenClients(t *testing.T) { goldenIn(t, "clientdata") }
+
+func goldenIn(t *testing.T, root string) {
+	t.Helper()
+	golden.Cases(t, root, func(t *testing.T, c *golden.Case) {
 		in := models.Decode(t, c.Input(t))
 		got, err := xdsyaml.Encode(in.Resources())
 		if err != nil {

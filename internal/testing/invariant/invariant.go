@@ -106,7 +106,7 @@ func chainsDiffer(r envoy.Resource) error {
 		}
 		return nil
 	}
-	if len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
+	if l.GetApiListener() == nil && len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
 		return errors.New("no filter chain")
 	}
 	var errs []error
@@ -171,7 +171,7 @@ func domainsDiffer(r envoy.Resource) error {
 // addressesDiffer: Envoy rejects a second listener at an address, even if neither is bound.
 func addressesDiffer(r envoy.Resource, addresses map[string]string) error {
 	l, ok := r.Message.(*listenerv3.Listener)
-	if !ok {
+	if !ok || l.GetApiListener() != nil { // which listens to nothing
 		return nil
 	}
 	var errs []error

@@ -35,6 +35,12 @@ type Input struct {
 	GatewayClients []model.GatewayClients
 	SystemRoots    string
 	Scopes         []model.Scope
+	// What clients without a proxy get; NoBackend is their share of what is invalid.
+	ClientTargets   []model.ClientTarget
+	ClientTables    []model.RouteTable
+	ClientBackends  []model.ClientBackend
+	ClientEndpoints []model.ClientEndpoints
+	NoBackend       bool
 }
 
 // Resources translates each piece, in the order of the fields.
@@ -92,6 +98,23 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 	}
 	for _, s := range in.Scopes {
 		see(envoy.Scope(s), s)
+	}
+	for _, c := range in.ClientTargets {
+		see(envoy.ClientListener(c), c)
+	}
+	for _, t := range in.ClientTables {
+		see(envoy.ClientRoutes(t), t)
+	}
+	for _, b := range in.ClientBackends {
+		see(envoy.ClientCluster(b), b)
+	}
+	for _, e := range in.ClientEndpoints {
+		see(envoy.ClientEndpoints(e), e)
+	}
+	if in.NoBackend {
+		cluster, none := envoy.ClientNoBackend()
+		see(cluster, nil)
+		see(none, nil)
 	}
 }
 
