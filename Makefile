@@ -22,7 +22,7 @@ OWN_CLUSTER := 1
 KUBECTL ?= kubectl
 endif
 export KUBECONFIG KUBECTL CLUSTER RANGE
-IMAGES := tulle tulle-proxy shop echo load capture intruder
+IMAGES := tulle tulle-proxy shop echo load capture intruder proxyless
 # Earlier releases whose images are packed too: upgrades are tested from these.
 RELEASES ?= 0.1.0
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod

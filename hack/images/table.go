@@ -61,6 +61,7 @@ func table() []image {
 		app("load", "a bounded load client"),
 		app("capture", "looks for bytes in packets, for tests"),
 		app("intruder", "a meshed pod that asks for what is not its own, for tests"),
+		app("proxyless", "a program without a proxy whose gRPC library asks the control plane, for tests"),
 	}
 }
 
