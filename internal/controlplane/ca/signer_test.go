@@ -176,16 +176,18 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// TestSignGateway: a gateway's certificate says so.
-func TestSignGateway(t *testing.T) {
-	d := newDesk(t, nil)
-	d.pod(func(w *model.Workload) { w.Kind, w.Gateway = names.KindGateway, "front" })
-	w, resp := d.ask(call{})
-	if w.Code != http.StatusOK {
-		t.Fatal(w.Body)
-	}
-	if p, err := PrincipalFromCert(parsePEM(t, resp.Chain)[0], domain); err != nil || p.Kind != names.KindGateway {
-		t.Errorf("got %+v, %v", p, err)
+// TestSignKinds: the certificate of a gateway, and of a client without a proxy, says so.
+func TestSignKinds(t *testing.T) {
+	for kind, gateway := range map[string]string{names.KindGateway: "front", names.KindClient: ""} {
+		d := newDesk(t, nil)
+		d.pod(func(w *model.Workload) { w.Kind, w.Gateway = kind, gateway })
+		w, resp := d.ask(call{})
+		if w.Code != http.StatusOK {
+			t.Fatal(w.Body)
+		}
+		if p, err := PrincipalFromCert(parsePEM(t, resp.Chain)[0], domain); err != nil || p.Kind != kind {
+			t.Errorf("got %+v, %v", p, err)
+		}
 	}
 }
 

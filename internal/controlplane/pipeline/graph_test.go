@@ -63,15 +63,16 @@ func TestIncrementalIsRebuild(t *testing.T) {
 		g := New(fail)
 		got := state{}
 		got.apply(t, g.Apply([]source.Event{class()}, testSettings()))
-		now := map[string]source.Event{}
+		now, want := map[string]source.Event{}, map[names.Target]bool{}
 		for range 60 {
 			batch := make([]source.Event, 1+w.rnd.IntN(4))
 			for i := range batch {
 				batch[i] = w.event()
 				now[fmt.Sprint(batch[i].Kind, batch[i].Key)] = batch[i]
 			}
-			got.apply(t, g.Apply(batch, Inputs{}))
-			g.Apply(batch, Inputs{})
+			asked := w.asked(want)
+			got.apply(t, g.Apply(batch, Inputs{Asked: asked}))
+			g.Apply(batch, Inputs{Asked: asked})
 			if n := g.engine.TotalEvals(); n != 0 {
 				t.Fatalf("the same batch again ran %d functions: %v", n, g.Evals())
 			}
@@ -82,9 +83,10 @@ func TestIncrementalIsRebuild(t *testing.T) {
 				all = append(all, e)
 			}
 		}
-		want := state{}
-		want.apply(t, New(fail).Apply(all, testSettings()))
-		if d := cmp.Diff(want, got); d != "" {
+		fresh, inputs := state{}, testSettings()
+		inputs.Asked = want
+		fresh.apply(t, New(fail).Apply(all, inputs))
+		if d := cmp.Diff(fresh, got); d != "" {
 			t.Fatalf("round %d: a rebuild (-) and the incremental result (+) differ:\n%s", round, d)
 		}
 	}
@@ -108,18 +110,19 @@ func TestPublishedReferences(t *testing.T) {
 		}
 	}
 	take(g.Apply([]source.Event{class()}, testSettings()))
+	asked := map[names.Target]bool{}
 	for range 300 {
-		take(g.Apply([]source.Event{w.event(), w.event()}, Inputs{}))
+		take(g.Apply([]source.Event{w.event(), w.event()}, Inputs{Asked: w.asked(asked)}))
 		for k, r := range all {
 			for _, n := range r.Needs {
-				if n.TypeURL == envoy.RoutesType {
+				if n.TypeURL == envoy.RoutesType || n.Name == names.ClientNoBackend {
 					if _, ok := all[n]; !ok {
 						t.Fatalf("%s needs %s, which is not published", k, n)
 					}
 				}
 			}
 			if r.Companion != (xds.Key{}) {
-				if _, ok := all[r.Companion]; !ok && k.TypeURL == envoy.ClusterType && k.Name[:3] == "out" {
+				if _, ok := all[r.Companion]; !ok && k.TypeURL == envoy.ClusterType && (k.Name[:3] == "out" || names.IsClient(k.Name)) {
 					t.Fatalf("%s has no endpoints resource", k)
 				}
 			}

@@ -71,7 +71,9 @@ func bigMesh(services int) *Graph {
 			all = append(all, bigRoute(n, 1))
 		}
 	}
-	g.Apply(all, testSettings())
+	inputs := testSettings()
+	inputs.Asked = map[names.Target]bool{{Namespace: "ns-001", Node: "n", Host: "svc-00101.ns-001:80"}: true}
+	g.Apply(all, inputs)
 	return g
 }
 

@@ -82,6 +82,22 @@ func (w *world) event() source.Event {
 	return e
 }
 
+// asked changes what clients without a proxy ask for, all of which is kept in all, and returns the change.
+func (w *world) asked(all map[names.Target]bool) map[names.Target]bool {
+	out := map[names.Target]bool{}
+	for range w.rnd.IntN(3) {
+		t := names.Target{
+			Namespace: w.ns(), Node: w.pick("n1", "n2", "n3"),
+			Host: w.svc() + "." + w.ns() + w.pick("", ".svc", ".elsewhere") + w.pick(":80", ":81", ":82", ""),
+		}
+		out[t] = w.rnd.IntN(3) > 0
+		if delete(all, t); out[t] {
+			all[t] = true
+		}
+	}
+	return out
+}
+
 func (w *world) meta(k model.Key) metav1.ObjectMeta {
 	w.gen++
 	return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(k.String()), Generation: w.gen}
@@ -117,7 +133,7 @@ func (w *world) workload(k model.Key) model.Workload {
 	n := int(k.Name[1]-'0') + 1
 	return model.Workload{
 		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
-		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, ""), Ready: w.rnd.IntN(2) == 0,
+		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, "", names.KindClient), Ready: w.rnd.IntN(2) == 0,
 	}
 }
 

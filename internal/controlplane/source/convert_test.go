@@ -180,6 +180,23 @@ func TestWorkloadFrom(t *testing.T) {
 				w.Labels = []model.Label{{Name: "gateway.networking.k8s.io/gateway-name", Value: "edge"}, {Name: "tulle.dev/proxy", Value: "gateway"}, {Name: "tulle.dev/revision", Value: "0-1-0"}, {Name: "tulle.dev/version", Value: "0.1.0"}}
 			},
 		},
+		"an application that is a client itself": {
+			`{metadata: {labels: {tulle.dev/client: grpc}, annotations: {tulle.dev/proxy-concurrency: "4"}}}`,
+			func(w *model.Workload) {
+				w.Kind, w.Labels = "client", []model.Label{{Name: "tulle.dev/client", Value: "grpc"}}
+			},
+		},
+		"a label of clients that means nothing": {
+			`{metadata: {labels: {tulle.dev/client: http}}}`,
+			func(w *model.Workload) { w.Labels = []model.Label{{Name: "tulle.dev/client", Value: "http"}} },
+		},
+		"a sidecar whose application is a client, too": {
+			`{metadata: {labels: {tulle.dev/proxy: sidecar, tulle.dev/client: grpc}, annotations: {` + injected + `}}}`,
+			func(w *model.Workload) {
+				w.Kind, w.Version, w.Revision, w.ExcludedInboundPorts = "sidecar", "0.1.0", "0-1-0", []uint16{8125, 9000}
+				w.Labels = []model.Label{{Name: "tulle.dev/client", Value: "grpc"}, {Name: "tulle.dev/proxy", Value: "sidecar"}}
+			},
+		},
 		"named ports of containers and native sidecars, TCP, each once": {
 			`{spec: {containers: [{name: c, ports: [{name: web, containerPort: 8080}, {containerPort: 1}, {name: dns, containerPort: 53, protocol: UDP}]}, {name: d, ports: [{name: admin, containerPort: 9}, {name: web, containerPort: 7}]}], initContainers: [{name: i, ports: [{name: gone, containerPort: 2}]}, {name: s, restartPolicy: Always, ports: [{name: side, containerPort: 3, protocol: TCP}]}]}}`,
 			func(w *model.Workload) {

@@ -111,10 +111,9 @@ func Ready(dir string) error {
 // writer replaces certificate, key and roots together.
 type writer struct {
 	dir string
-	// What was written last, and how often that happened.
+	// What was written last.
 	cert  *identity.Certificate
 	roots []byte
-	n     int
 }
 
 func (w *writer) write(c *identity.Certificate, trustFile string) error {
@@ -125,8 +124,7 @@ func (w *writer) write(c *identity.Certificate, trustFile string) error {
 	if c == w.cert && bytes.Equal(roots, w.roots) {
 		return nil
 	}
-	w.n++
-	next := fmt.Sprintf("files-%d-%d", os.Getpid(), w.n) // not those of a container that was restarted
+	next := "files-" + strconv.FormatInt(time.Now().UnixNano(), 36) // a name that no earlier run has used
 	dir := filepath.Join(w.dir, next)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
 		return fmt.Errorf("make a directory: %w", err)

@@ -64,6 +64,7 @@ func TestAsks(t *testing.T) {
 		{"the selector asks others", "shop", nil, nil, team, false},
 		{"the namespace refuses what the selector asks", "shop", nil, labels.Merge(w, off), team, false},
 		{"a label that means nothing", "shop", nil, labels.Merge(w, odd), team, false},
+		{"the application does without", "shop", labels.Set{names.LabelClient: names.ClientGRPC}, on, nil, false},
 		{"the system namespace", "tulle-system", on, on, nil, false},
 		{"kube-system", "kube-system", on, on, nil, false},
 	} {
