@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
@@ -101,7 +102,7 @@ func newPlane(t *testing.T) *plane {
 		return server.Serve(ctx, l, grpc.Creds(credentials.NewTLS(p.authority.ServerTLS())))
 	})
 	p.sign = listen(func(l net.Listener) error {
-		if err := desk.ServeTLS(l, "", ""); err != http.ErrServerClosed { //nolint:errorlint // it is that very value
+		if err := desk.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
