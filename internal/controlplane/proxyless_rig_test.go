@@ -53,6 +53,7 @@ type plane struct {
 	feed      *feed
 	batches   chan []source.Event
 	authority *ca.Authority
+	server    *xds.Server
 	trust     string // file with the roots
 	ads, sign string // host:port
 	rev       int64
@@ -80,6 +81,7 @@ func newPlane(t *testing.T) *plane {
 	p.must(p.authority.Ready())
 	server, err := xds.NewServer(p.feed.store, p.feed.serverOptions())
 	p.must(err)
+	p.server = server
 	p.feed.ledger = status.NewLedger(server, "0.2.0")
 	signer, err := ca.NewSigner(ca.SignerOptions{
 		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, Log: logr.Discard(),
@@ -212,7 +214,7 @@ func (p *plane) backend(namespace, name, account string) backend {
 	})))
 }
 
-// listen runs a server that says its name and who called.
+// listen runs a server that says its name, who called, and by which name in TLS.
 func (p *plane) listen(name string, opts ...grpc.ServerOption) backend {
 	p.t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -222,7 +224,7 @@ func (p *plane) listen(name string, opts ...grpc.ServerOption) backend {
 		r := report.Report{Service: name}
 		if from, ok := peer.FromContext(ctx); ok {
 			if info, ok := from.AuthInfo.(credentials.TLSInfo); ok && info.SPIFFEID != nil {
-				r.Caller = info.SPIFFEID.String()
+				r.Caller, r.Protocol = info.SPIFFEID.String(), info.State.ServerName
 			}
 		}
 		return r

@@ -5,8 +5,12 @@ package controlplane
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -150,6 +154,15 @@ func TestProxyless(t *testing.T) {
 		t.Errorf("of %d calls while endpoints changed some failed: %v", n, err)
 	}
 
+	// It is shown, and is no proxy.
+	w := httptest.NewRecorder()
+	(&replica{feed: p.feed, server: p.server}).proxies(w, nil)
+	var shown ProxiesReport
+	p.must(json.Unmarshal(w.Body.Bytes(), &shown))
+	if len(shown.Clients) != 1 || shown.Clients[0].Pod != "batch-0" || shown.Clients[0].Rejected != 0 || shown.Connected != 0 || len(shown.Proxies) != 0 {
+		t.Errorf("shown as %+v", shown)
+	}
+
 	// What was made for it goes with it.
 	if len(p.made()) == 0 {
 		t.Error("nothing was made for the client")
@@ -193,6 +206,26 @@ func TestProxylessConsumer(t *testing.T) {
 				t.Errorf("%s from %s: %v, want all from %s", host, namespace, got, want)
 			}
 		}
+	}
+}
+
+// TestProxylessServerName: with the environment variable of the guide, which gRPC reads when a process
+// starts, a program calls servers by the name by which their proxies know the mesh's connections.
+func TestProxylessServerName(t *testing.T) {
+	const variable = "GRPC_EXPERIMENTAL_XDS_SNI"
+	if os.Getenv(variable) == "" {
+		again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxylessServerName$", "-test.count=1")
+		again.Env = append(os.Environ(), variable+"=true")
+		if out, err := again.CombinedOutput(); err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return
+	}
+	p := newPlane(t)
+	p.send(p.service("shop", "web", map[string]backend{"v1": p.backend("shop", "v1", "web")})...)
+	r, err := call(t.Context(), p.dial(p.program("shop", "batch-0"), "web.shop:80", false), echo)
+	if want := names.SNIOf("shop", "web", 80); err != nil || r.Protocol != want {
+		t.Errorf("called by the name %q, want %q, %v", r.Protocol, want, err)
 	}
 }
 
