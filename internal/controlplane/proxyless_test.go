@@ -188,6 +188,48 @@ func (p *plane) made() (list []string) {
 	return list
 }
 
+// TestProxylessReconnects: a client that comes back to a control plane which has forgotten what it asked for,
+// or finds none, goes on as before, and learns what has changed meanwhile.
+func TestProxylessReconnects(t *testing.T) {
+	p := newPlane(t)
+	v0, v1 := p.backend("shop", "v0", "web"), p.backend("shop", "v1", "web")
+	p.send(p.service("shop", "web", map[string]backend{"v0": v0})...)
+	p.send(p.service("shop", "web-1", map[string]backend{"v1": v1})...)
+	conn := p.dial(p.program("shop", "batch-0"), "web.shop:80", false)
+	answered(t, conn, "the client has resolved the Service", func(by string) bool { return by == "v0" })
+	stop := steady(conn)
+	for range 2 {
+		was := p.server.Streams()[0].ID
+		p.send(event(source.Pod, "shop", "batch-0", nil)) // it is turned away for a while
+		p.server.Rebalance(time.Millisecond)
+		eventually(t, "it is forgotten", func() error {
+			if made := p.made(); len(made) > 0 {
+				return fmt.Errorf("%v", made)
+			}
+			return nil
+		})
+		p.send(p.pod("shop", "batch-0", "batch", names.KindClient))
+		eventually(t, "it is back", func() error {
+			if s := p.server.Streams(); len(s) != 1 || s[0].ID == was || s[0].Pending > 0 || len(p.made()) == 0 {
+				return fmt.Errorf("%+v", s)
+			}
+			return nil
+		})
+	}
+	p.send(p.service("shop", "web", map[string]backend{"v1": v1})...)
+	p.send(event(source.EndpointSlice, "shop", "web-v0", nil))
+	answered(t, conn, "it hears of changes", func(by string) bool { return by == "v1" })
+	p.server.Stop()
+	for range 20 {
+		if _, err := call(t.Context(), conn, echo); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, err := stop(); err != nil || n < 50 {
+		t.Errorf("of %d calls some failed: %v", n, err)
+	}
+}
+
 // TestProxylessConsumer: clients go by the routes of their own namespace, if it has any (GEP-1294), and
 // by all names of a Service alike.
 func TestProxylessConsumer(t *testing.T) {
