@@ -33,6 +33,7 @@ func resourceTypes() []xds.Type {
 		{URL: envoy.ClusterType, Whole: true},
 		{URL: envoy.EndpointsType},
 		{URL: envoy.RoutesType},
+		{URL: envoy.RoutePartType},
 		{URL: envoy.ListenerType, Whole: true},
 	}
 }
@@ -126,7 +127,7 @@ var errSecret = errors.New("this resource holds a private key: it is not shown")
 // show writes a resource as indented JSON, the same each time.
 func show(r xds.Resource) ([]byte, error) {
 	text := r.Body
-	if r.TypeURL != protocol.ScopeType { // which is JSON
+	if r.TypeURL != protocol.ScopeType && r.TypeURL != protocol.RoutePartType { // which are JSON
 		kind, err := protoregistry.GlobalTypes.FindMessageByURL(r.TypeURL)
 		if err != nil {
 			return nil, fmt.Errorf("show %s: %w", r.Key, err)

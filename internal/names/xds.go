@@ -131,6 +131,14 @@ func GatewaySection(namespace, gateway string, port uint16, section string) stri
 	return GatewayPort(namespace, gateway, port) + "/" + section
 }
 
+// IsGatewayTable tells whether a RouteConfiguration is one that agents put together of parts.
+func IsGatewayTable(routes string) bool { return strings.HasPrefix(routes, "gw/") }
+
+// RoutePart names what a route has in a table that GatewayPort or GatewaySection names.
+func RoutePart(table, kind, namespace, name string) string {
+	return "part/" + strings.TrimPrefix(table, "gw/") + "/" + kind + "/" + namespace + "/" + name
+}
+
 // ListenerOf names the Listener that uses a RouteConfiguration or streams.
 func ListenerOf(routes string) string {
 	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 && seg[3] != "udp" {

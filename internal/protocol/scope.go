@@ -21,6 +21,10 @@ type Scope struct {
 	// Clusters and Listeners are sorted xDS resource names.
 	Clusters  []string `json:"clusters,omitempty"`
 	Listeners []string `json:"listeners,omitempty"`
+	// Tables are the route configurations that the agent puts together (RoutePart), and Shell is what is
+	// around their routes. Only the proxy's own scope sets them.
+	Tables []RouteTable `json:"tables,omitempty"`
+	Shell  *RouteShell  `json:"shell,omitempty"`
 	// Proxy is how the agent runs Envoy; only the proxy's own scope (not an included one) sets it.
 	Proxy *Proxy `json:"proxy,omitempty"`
 }

@@ -40,11 +40,11 @@ var rules = []rule{
 		why: "who uses Tulle's API must not get its insides or a client with it",
 	},
 	{
-		of: []string{"internal/controlplane/incr", "internal/controlplane/model", "internal/names", "internal/protocol"}, only: []string{std},
+		of: []string{"internal/controlplane/incr", "internal/controlplane/model", "internal/names", "internal/protocol", "internal/virtualhost"}, only: []string{std},
 		why: "what everybody stands on stands on nothing",
 	},
 	{
-		of: []string{"cmd/tulle-slot"}, only: []string{std, module + "internal/names", module + "internal/protocol", module + "internal/dataplane/slot", module + "cmd/tulle-slot"},
+		of: []string{"cmd/tulle-slot"}, only: []string{std, module + "internal/names", module + "internal/protocol", module + "internal/virtualhost", module + "internal/dataplane/slot", module + "cmd/tulle-slot"},
 		why: "the standby is a few megabytes",
 	},
 	{

@@ -19,26 +19,14 @@ import (
 // matches gets 404.
 func Routes(t model.RouteTable) Resource {
 	refs := refSet{}
-	rc := &routev3.RouteConfiguration{
-		Name: t.Name,
-		// A host name matches whatever port the client wrote after it (Gateway API, Hostname).
-		IgnorePortInHostMatching: true,
-		// The word of the server's proxy to this one; not for the client.
-		ResponseHeadersToRemove: []string{unreached},
-		// A share whose backend is invalid names a cluster that never exists.
-		ValidateClusters: wrapperspb.Bool(false),
-	}
+	rc := routeConfiguration(t.Name)
 	taken := map[string]bool{}
 	for _, h := range t.Hosts {
 		domains := free(h.Domains, taken)
 		if len(domains) == 0 {
 			continue
 		}
-		vh := &routev3.VirtualHost{
-			Name:        strings.Join(domains, ","),
-			Domains:     domains,
-			RetryPolicy: defaultRetry(),
-		}
+		vh := virtualHost(domains)
 		if h.Misdirected {
 			vh.Routes = []*routev3.Route{elsewhere()}
 		}
@@ -48,6 +36,22 @@ func Routes(t model.RouteTable) Resource {
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)
 	}
 	return routes(rc, refs)
+}
+
+func routeConfiguration(name string) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name: name,
+		// A host name matches whatever port the client wrote after it (Gateway API, Hostname).
+		IgnorePortInHostMatching: true,
+		// The word of the server's proxy to this one; not for the client.
+		ResponseHeadersToRemove: []string{unreached},
+		// A share whose backend is invalid names a cluster that never exists.
+		ValidateClusters: wrapperspb.Bool(false),
+	}
+}
+
+func virtualHost(domains []string) *routev3.VirtualHost {
+	return &routev3.VirtualHost{Name: strings.Join(domains, ","), Domains: domains, RetryPolicy: defaultRetry()}
 }
 
 // free returns the domains that no earlier virtual host has, and takes them: Envoy would reject the

@@ -14,6 +14,12 @@ import (
 // Scope makes the list of what a proxy subscribes to, as JSON. Agents read it; Envoy never sees it.
 func Scope(s model.Scope) Resource {
 	p := protocol.Scope{Include: s.Include, Clusters: s.Clusters, Listeners: s.Listeners}
+	for _, t := range s.Tables {
+		p.Tables = append(p.Tables, protocol.RouteTable{Name: t.Name, Table: t.Table, Parts: t.Parts})
+	}
+	if len(s.Tables) > 0 {
+		p.Shell = routeShell()
+	}
 	if s.Proxy != nil {
 		p.Proxy = &protocol.Proxy{
 			LogLevel:            s.Proxy.LogLevel,

@@ -9,6 +9,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // attachments are the routes that name a Gateway, read once for all its listeners and no sooner than needed.
@@ -56,12 +57,18 @@ func (a *attachments) on(li *listener) []attachment {
 	var out []attachment
 	for _, kind := range li.fits {
 		for _, r := range a.ofKind(kind, li.of) {
-			if hosts := a.fit(li, r); len(hosts) > 0 && r.valid() && a.loses(li, r) == nil {
-				out = append(out, attachment{r, hosts})
+			if at, ok := a.of(li, r); ok {
+				out = append(out, at)
 			}
 		}
 	}
 	return out
+}
+
+// of is a route on a listener; ok is false where it is not in effect there.
+func (a *attachments) of(li *listener, r *route) (at attachment, ok bool) {
+	hosts := a.fit(li, r)
+	return attachment{r, hosts}, len(hosts) > 0 && r.valid() && a.loses(li, r) == nil
 }
 
 // fit are the host names of a route on a listener, none where it does not attach.
@@ -107,7 +114,7 @@ func (a *attachments) rival(li *listener, r *route) *route {
 		if older(x, r) > 0 {
 			break
 		}
-		if meetAny(a.fit(li, x), hosts) && x.valid() && a.loses(li, x) == nil {
+		if virtualhost.MeetAny(a.fit(li, x), hosts) && x.valid() && a.loses(li, x) == nil {
 			return x
 		}
 	}

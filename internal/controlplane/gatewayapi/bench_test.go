@@ -37,21 +37,12 @@ func crowded(b *testing.B, n int) *world {
 	return w
 }
 
-// BenchmarkGatewayTable is what a change of one of 1,000 routes on a Gateway costs.
-func BenchmarkGatewayTable(b *testing.B) {
+// BenchmarkRouteParts is the translation of one of 1,000 routes on a Gateway.
+func BenchmarkRouteParts(b *testing.B) {
 	w := crowded(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		gatewayapi.GatewayTable(w, model.Key{Namespace: "infra", Name: "edge"}, 80, "")
-	}
-}
-
-// BenchmarkGatewayStatus counts the attached routes.
-func BenchmarkGatewayStatus(b *testing.B) {
-	w := crowded(b, 1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		gatewayapi.GatewayStatus(w, model.Key{Namespace: "infra", Name: "edge"})
+		gatewayapi.HTTPRouteParts(w, w.http[500])
 	}
 }
 

@@ -8,8 +8,8 @@
 //	TLSRoute, TCPRoute, UDPRoute --parse--> route --resolve--> model.StreamTable, RouteParent
 //	Gateway -> listeners -> model.GatewayPort, GatewayVerdict
 //
-// There is one function per output: a table of a Service port (MeshTable), a table of a Gateway's
-// listener (GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
+// There is one function per output: a table of a Service port (MeshTable), what a route has in the
+// tables of Gateways (HTTPRouteParts, which agents put together by GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
 // route (HTTPRouteParents and so on), of one Gateway (GatewayStatus). Each reads the cluster only
 // through its Lookup, so that the caller can record what it read and evaluate again only what a change
 // concerns.

@@ -5,12 +5,12 @@ package gatewayapi
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // gatewayOf returns a Gateway of one of our classes.
@@ -136,8 +136,9 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 	return good, bad
 }
 
-// GatewayTable is one table of rules of a Gateway: section is the GatewaySection's Name, empty on a plain port.
-func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.RouteTable, ok bool) {
+// GatewayTable is one table of rules of a Gateway, as far as its listeners tell: section is the
+// GatewaySection's Name, empty on a plain port. It reads no routes; their parts are HTTPRouteParts.
+func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.GatewayTable, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 {
 		return t, false
@@ -150,96 +151,27 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 		return t, false
 	}
 	t.Name = own[0].table(gw)
-	s := site{l: l, port: port}
-	if _, ok := ClientCertificate(l, gateway); ok {
-		s.certificate = gateway
+	for i := range own {
+		t.Listeners = append(t.Listeners, own[i].hostname)
 	}
-	t.Hosts = s.hosts(gw, own, all)
+	for i := range all {
+		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.id == li.id }) {
+			t.Misdirected = append(t.Misdirected, li.hostname)
+		}
+	}
 	return t, true
 }
 
-// hosts makes the virtual hosts of a table: those of the listeners in own, which are some or all of
-// the listeners of a port. A request belongs to the listener with the most specific host name that
-// fits, and sees the routes of no other (GatewaySpec.listeners, "Listener Isolation").
-func (s site) hosts(gw *gwapiv1.Gateway, own, all []listener) []model.VirtualHost {
-	attached := attachmentsOf(s.l, gw)
-	on := make([]map[string][]*route, len(own)) // by the routes' own host names, "" where they have none
-	of := map[string]int{}                      // host name -> listener in own
-	for i := range own {
-		on[i] = map[string][]*route{}
-		of[own[i].hostname] = i // lest a listener's name fall to a broader one
-		for _, a := range attached.on(&own[i]) {
-			for _, h := range a.hosts {
-				if owner(all, h) == own[i].id {
-					of[h] = i
-				}
-			}
-			if len(a.hostnames) == 0 {
-				on[i][""] = append(on[i][""], a.route)
-			}
-			for _, h := range a.hostnames {
-				on[i][h] = append(on[i][h], a.route)
-			}
-		}
-	}
-	domains := slices.SortedFunc(maps.Keys(of), narrower)
-	return append(s.group(domains, func(h string) [][]*route { return byHostname(on[of[h]], h) }), misdirected(own, all)...)
-}
-
-// byHostname are the routes that take in all requests for a host name, those with the most specific
-// host name of their own first: their rules are tried before those of the others, however specific
-// these are (HTTPRouteSpec.hostnames).
-func byHostname(routes map[string][]*route, host string) (out [][]*route) {
-	seen := map[*route]bool{}
-	for _, h := range broader(host) {
-		var same []*route
-		for _, r := range routes[h] {
-			if !seen[r] {
-				seen[r] = true
-				same = append(same, r)
-			}
-		}
-		if len(same) > 0 {
-			out = append(out, same)
-		}
-	}
-	return out
-}
-
-// misdirected makes the virtual host of the names of a port's other HTTPS listeners. A client that
-// comes there by a connection made for own's name is to make one of its own (RFC 9110, 15.5.20), where
-// that listener's certificates and routes decide (Listener.hostname, "misdirected requests"). Which
-// listener a name belongs to, the proxy finds out: the most specific one that fits.
-func misdirected(own, all []listener) []model.VirtualHost {
-	var domains []string
-	for i := range all {
-		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.id == li.id }) {
-			domains = append(domains, li.hostname)
-		}
-	}
-	if len(domains) == 0 {
-		return nil
-	}
-	slices.SortFunc(domains, narrower)
-	return []model.VirtualHost{{Domains: spelled(domains), Misdirected: true}}
-}
-
-// spelled writes host names as the model does.
-func spelled(hosts []string) []string {
-	out := slices.Clone(hosts)
-	for i := range out {
-		if out[i] == "" {
-			out[i] = "*"
-		}
-	}
-	return out
+// onPort are those of the listeners that have a port for TCP.
+func onPort(ls []listener, port uint16) []listener {
+	return slices.DeleteFunc(slices.Clone(ls), func(li listener) bool { return li.port != port })
 }
 
 // owner is the id of the listener to which a host name belongs.
 func owner(all []listener, host string) string {
 	best := -1
 	for i := range all {
-		if covers(all[i].hostname, host) && (best < 0 || narrower(all[i].hostname, all[best].hostname) < 0) {
+		if virtualhost.Covers(all[i].hostname, host) && (best < 0 || virtualhost.Narrower(all[i].hostname, all[best].hostname) < 0) {
 			best = i
 		}
 	}
@@ -247,32 +179,4 @@ func owner(all []listener, host string) string {
 		return ""
 	}
 	return all[best].id
-}
-
-// group makes one virtual host of all domains with the same routes.
-func (s site) group(domains []string, on func(string) [][]*route) []model.VirtualHost {
-	var out []model.VirtualHost
-	at := map[string]int{}
-	for _, d := range domains {
-		key := ""
-		routes := on(d)
-		for _, same := range routes {
-			slices.SortFunc(same, older)
-			for _, r := range same {
-				key += r.source.Kind + "/" + r.source.Namespace + "/" + r.source.Name + "\n"
-			}
-			key += "\n"
-		}
-		if i, ok := at[key]; ok {
-			out[i].Domains = append(out[i].Domains, spelled([]string{d})...)
-			continue
-		}
-		at[key] = len(out)
-		vh := model.VirtualHost{Domains: spelled([]string{d})}
-		for _, same := range routes {
-			vh.Rules = append(vh.Rules, ordered(same, s.build)...)
-		}
-		out = append(out, vh)
-	}
-	return out
 }

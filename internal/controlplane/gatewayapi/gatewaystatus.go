@@ -21,7 +21,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		return v, false
 	}
 	v.Wanted = gw.Spec.Addresses
-	refused, attached := refusal(gw), attachmentsOf(l, gw)
+	refused := refusal(gw)
 	var bad, unresolved []string
 	good, sets := 0, map[model.Object]bool{}
 	ls := listenersOf(l, gw)
@@ -34,7 +34,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 			}
 			continue
 		}
-		st := li.judge(l, gw, attached, overlaps[i])
+		st := li.judge(l, gw, overlaps[i])
 		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
@@ -109,7 +109,7 @@ func (li *listener) serves(l Lookup, gw *gwapiv1.Gateway) bool {
 }
 
 // judge is the status of a listener. It settles whether it is accepted.
-func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, overlap *finding) gwapiv1.ListenerStatus {
+func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, overlap *finding) gwapiv1.ListenerStatus {
 	certs, problems := certificates(l, li)
 	clients, bad, asked := clientValidation(l, gw, li)
 	problems = append(problems, bad...)
@@ -119,7 +119,7 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, 
 	if len(li.badKinds) > 0 {
 		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 	}
-	st := li.status(attached, problems, ended(l, certs))
+	st := li.status(l.Attached(On{keyOf(gw), li.id}), problems, ended(l, certs))
 	if overlap != nil {
 		st.Conditions = append(st.Conditions, overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
 	}
@@ -127,8 +127,8 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, attached *attachments, 
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(attached *attachments, problems []problem, remark string) gwapiv1.ListenerStatus {
-	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(len(attached.on(li)))}
+func (li *listener) status(attached int, problems []problem, remark string) gwapiv1.ListenerStatus {
+	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(attached)} //nolint:gosec // far fewer
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})

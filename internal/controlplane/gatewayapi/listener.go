@@ -6,6 +6,7 @@ package gatewayapi
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,6 +14,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // listener is a listener of a Gateway or of a ListenerSet that is attached to it, judged by these alone.
@@ -71,7 +73,7 @@ func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
 func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int, spec *gwapiv1.Listener) listener {
 	field := fmt.Sprintf("spec.listeners[%d]", i)
 	li := listener{
-		of: of, generation: generation, spec: spec, field: field, name: string(spec.Name), id: string(spec.Name), hostname: string(or(spec.Hostname, "")), port: uint16(spec.Port),
+		of: of, generation: generation, spec: spec, field: field, name: string(spec.Name), id: string(spec.Name), hostname: strings.ToLower(string(or(spec.Hostname, ""))), port: uint16(spec.Port),
 		accepted: finding{true, string(gwapiv1.ListenerReasonAccepted), "The listener is accepted"},
 	}
 	no := func(reason gwapiv1.ListenerConditionReason, where, format string, args ...any) {
@@ -287,7 +289,7 @@ func (li *listener) hostsOf(r *route) []string {
 	}
 	var out []string
 	for _, h := range r.hostnames {
-		if m, ok := meet(li.hostname, h); ok && !slices.Contains(out, m) {
+		if m, ok := virtualhost.Meet(li.hostname, h); ok && !slices.Contains(out, m) {
 			out = append(out, m)
 		}
 	}

@@ -136,7 +136,6 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 		})
 	}
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
-	attached := attachmentsOf(l, gw)
 	var bad []string
 	ls := listenersOf(l, gw)
 	overlaps := overlapping(ls)
@@ -144,7 +143,7 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 		if li.of != of {
 			continue
 		}
-		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw, attached, overlaps[i])))
+		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw, overlaps[i])))
 		switch {
 		case !li.serves(l, gw):
 			bad = append(bad, li.name)

@@ -40,6 +40,9 @@ type Lookup interface {
 	TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute
 	TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute
 	UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute
+	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
+	// HTTPRouteOn and its like.
+	Attached(On) int
 	// CABundle tells whether a ConfigMap with the key ca.crt exists and what is wrong with its
 	// certificates; an empty problem means that they are usable.
 	CABundle(model.Key) (problem string, found bool)

@@ -5,6 +5,8 @@ package gatewayapi
 
 import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // overlapping finds the TLS listeners of a port whose hostnames overlap, one entry for each of ls, nil
@@ -19,7 +21,7 @@ func overlapping(ls []listener) []*finding {
 			if i == j || !ls[i].tls || !ls[j].tls || ls[i].port != ls[j].port || ls[i].hostname == ls[j].hostname {
 				continue
 			}
-			if _, ok := meet(ls[i].hostname, ls[j].hostname); ok {
+			if _, ok := virtualhost.Meet(ls[i].hostname, ls[j].hostname); ok {
 				others = append(others, ls[j].name)
 			}
 		}

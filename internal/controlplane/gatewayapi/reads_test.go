@@ -54,9 +54,17 @@ func TestReads(t *testing.T) {
 			https, func(w *world) { gatewayapi.GatewayPort(w, edge, 443) },
 			[]string{"Class tulle", "Gateway infra/edge", "Grants vault", "Secret infra/cert", "Secret vault/cert"},
 		},
-		"a table of a Gateway: its routes and no certificates": {
+		"a table of a Gateway: neither routes nor certificates": {
 			https, func(w *world) { gatewayapi.GatewayTable(w, edge, 443, "a") },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "HTTPRoutes Gateway infra/edge", "Service shop/web"},
+			[]string{"Class tulle", "Gateway infra/edge"},
+		},
+		"the parts of a route in tables of Gateways: no other HTTPRoutes": {
+			https, func(w *world) { gatewayapi.HTTPRouteParts(w, w.http[0]) },
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Service shop/web"},
+		},
+		"the status of a Gateway: how many routes there are, and none of them": {
+			https, func(w *world) { gatewayapi.GatewayStatus(w, edge) },
+			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Secret infra/cert", "Secret vault/cert"},
 		},
 		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes": {
 			https, func(w *world) { gatewayapi.HTTPRouteParents(w, w.http[0]) },

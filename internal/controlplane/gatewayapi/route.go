@@ -4,7 +4,6 @@
 package gatewayapi
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // route is what routes of all kinds have in common, read from the object alone.
@@ -73,7 +73,7 @@ func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpe
 		parents:    spec.ParentRefs,
 	}
 	for _, h := range hostnames {
-		r.hostnames = append(r.hostnames, string(h))
+		r.hostnames = append(r.hostnames, strings.ToLower(string(h)))
 	}
 	return r
 }
@@ -128,36 +128,13 @@ func older(a, b *route) int {
 	return strings.Compare(a.source.Kind, b.source.Kind)
 }
 
-// ordered returns the rules of routes in the order in which they are to be tried. The sort is stable
-// over routes from old to new and rules and matches as written, which settles ties.
+// ordered returns the rules of routes in the order in which they are to be tried.
 func ordered(routes []*route, build func(*route, rule, match) model.Rule) []model.Rule {
-	routes = slices.Clone(routes)
-	slices.SortFunc(routes, older)
-	type ranked struct {
-		rank [5]int
-		rule model.Rule
-	}
-	var all []ranked
+	parts := make([]*virtualhost.Part[model.Rule], 0, len(routes))
 	for _, r := range routes {
-		for _, u := range r.rules() {
-			for _, m := range u.matches {
-				all = append(all, ranked{m.rank, build(r, u, m)})
-			}
-		}
+		parts = append(parts, r.part(build))
 	}
-	slices.SortStableFunc(all, func(a, b ranked) int {
-		for i := range a.rank {
-			if c := cmp.Compare(b.rank[i], a.rank[i]); c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
-	rules := make([]model.Rule, 0, len(all))
-	for _, x := range all {
-		rules = append(rules, x.rule)
-	}
-	return rules
+	return virtualhost.Ordered(parts)
 }
 
 // acceptance is the finding on a route's own content.

@@ -11,6 +11,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // claim is what a route takes: the TLS server names in hosts ("" is any), or without hosts everything.
@@ -34,7 +35,7 @@ func (cs claims) add(r *route, hosts []string, taken map[string]bool) claims {
 	if len(free) == 0 {
 		return cs
 	}
-	slices.SortFunc(free, narrower)
+	slices.SortFunc(free, virtualhost.Narrower)
 	return append(cs, claim{r, free})
 }
 

@@ -3,6 +3,8 @@
 
 package model
 
+import "tulle.dev/tulle/internal/virtualhost"
+
 // GatewayPort is one port of a Gateway: one Envoy listener. Listeners of Gateway API that share
 // the port become sections of it. The same number may be a port for TCP and another one for UDP.
 type GatewayPort struct {
@@ -39,6 +41,30 @@ type GatewaySection struct {
 	Streams []Stream `json:",omitzero"`
 }
 
+// GatewayTable is a RouteTable of a Gateway, which agents put together: what its listeners say of it, and
+// the names of the parts that its routes have in it.
+type GatewayTable struct {
+	Name string
+	virtualhost.Table
+	Parts []string // sorted
+}
+
+// RoutePart is what one route has in the table of that name.
+type RoutePart struct {
+	Table  string
+	Source Object
+	virtualhost.Part[Rule]
+}
+
+// Backends returns the backends that the rules name, sorted, each once, without invalid ones.
+func (p RoutePart) Backends() []BackendName {
+	var out []BackendName
+	for _, r := range p.Rules {
+		out = r.Rule.appendBackends(out)
+	}
+	return distinctNames(out)
+}
+
 // TLSSecret is a kubernetes.io/tls Secret. Key is a private key: it is never printed.
 type TLSSecret struct {
 	Key
@@ -60,6 +86,7 @@ type Scope struct {
 	Name                string
 	Include             []string
 	Clusters, Listeners []string
+	Tables              []GatewayTable `json:",omitzero"` // versions of what has none stay as they were
 	Proxy               *ProxySettings
 }
 

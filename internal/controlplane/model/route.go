@@ -190,17 +190,22 @@ func (t RouteTable) Backends(from Object) []BackendName {
 			if from != (Object{}) && r.Source != from {
 				continue
 			}
-			for _, b := range r.Backends {
-				if !b.Invalid {
-					out = append(out, b.Name())
-				}
-			}
-			for _, m := range r.Mirrors {
-				out = append(out, BackendName{Key: m.Backend, Via: m.Via})
-			}
+			out = r.appendBackends(out)
 		}
 	}
 	return distinctNames(out)
+}
+
+func (r Rule) appendBackends(out []BackendName) []BackendName {
+	for _, b := range r.Backends {
+		if !b.Invalid {
+			out = append(out, b.Name())
+		}
+	}
+	for _, m := range r.Mirrors {
+		out = append(out, BackendName{Key: m.Backend, Via: m.Via})
+	}
+	return out
 }
 
 func compareVia(a, b Via) int {

@@ -68,15 +68,10 @@ func (g *Graph) buildGatewayTLS() {
 				}
 			}
 		})
-	named := incr.NewIndex(gw.tables, strings.Compare, func(_ string, t model.RouteTable) []model.BackendName {
-		var out []model.BackendName
-		for _, b := range t.Backends(model.Object{}) {
-			if b.Via.Gateway != (model.Key{}) {
-				out = append(out, b)
-			}
-		}
-		return out
-	})
+	named := make([]incr.Keyed[model.BackendName], 0, len(gw.certified))
+	for _, x := range gw.certified {
+		named = append(named, x)
+	}
 	gw.backends = incr.DeriveKeys(e, "gateway backends", same[model.Backend],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Backend)) {
 			secret, shown := gatewayapi.ClientCertificate(g.lookup(r), k.Via.Gateway)
@@ -84,14 +79,14 @@ func (g *Graph) buildGatewayTLS() {
 				b.Via, b.ClientCertificate = k.Via, secret
 				emit(clusterOf(k), b)
 			}
-		}, named)
+		}, named...)
 	gw.endpoints = incr.DeriveKeys(e, "gateway endpoints", same[model.Endpoints],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Endpoints)) {
 			if l, ok := incr.Get(r, s.endpoints, withoutCertificate(k)); ok {
 				l.Via = k.Via
 				emit(clusterOf(k), l)
 			}
-		}, named)
+		}, named...)
 }
 
 // withoutCertificate is the cluster from which a Gateway's own variant is made.

@@ -99,7 +99,7 @@ func TestBackendTLS(t *testing.T) {
 	}, testSettings())
 	r := g.Apply([]source.Event{event(source.BackendTLSPolicy, policy)}, Inputs{})
 	want := []string{
-		"Cluster out/a/web/443/tls", "ClusterLoadAssignment out/a/web/443/tls", "RouteConfiguration gw/a/gw/80", "Secret ca/a/web/443",
+		"Cluster out/a/web/443/tls", "ClusterLoadAssignment out/a/web/443/tls", "RoutePart part/a/gw/80/HTTPRoute/a/r", "Secret ca/a/web/443",
 		scopeType() + " scope/gateway/a/gw",
 	}
 	slices.Sort(want)
@@ -129,7 +129,7 @@ func TestBackendTLS(t *testing.T) {
 		{Kind: source.TLSSecret, Key: secret, Object: source.TLS{TLSSecret: model.TLSSecret{Key: secret, Certificate: "C", PrivateKey: "K"}}},
 	}, Inputs{})
 	own := names.Out{Namespace: "a", Service: "web", Port: 443, GatewayNamespace: "a", Gateway: "gw"}.String()
-	want = []string{"Cluster " + own, "ClusterLoadAssignment " + own, "RouteConfiguration gw/a/gw/80", scopeType() + " scope/gateway/a/gw", "Secret tls/a/gw/a/cert"}
+	want = []string{"Cluster " + own, "ClusterLoadAssignment " + own, "RoutePart part/a/gw/80/HTTPRoute/a/r", scopeType() + " scope/gateway/a/gw", "Secret tls/a/gw/a/cert"}
 	slices.Sort(want)
 	if d := cmp.Diff(want, published(r)); d != "" {
 		t.Errorf("a client certificate:\n%s", d)
@@ -140,7 +140,7 @@ func TestBackendTLS(t *testing.T) {
 	}
 
 	r = g.Apply([]source.Event{{Kind: source.BackendTLSPolicy, Key: model.Key{Namespace: "a", Name: "p"}}}, Inputs{})
-	for _, gone := range []string{"no Cluster " + own, "no Cluster out/a/web/443/tls", "no Secret ca/a/web/443", "RouteConfiguration gw/a/gw/80"} {
+	for _, gone := range []string{"no Cluster " + own, "no Cluster out/a/web/443/tls", "no Secret ca/a/web/443", "RoutePart part/a/gw/80/HTTPRoute/a/r"} {
 		if !slices.Contains(published(r), gone) {
 			t.Errorf("without the policy: %q is not in %v", gone, published(r))
 		}

@@ -8,7 +8,7 @@
 //	inputs ──> resolved ──> endpoints, backends, peers ─┐
 //	   │           └──> targets ──> inbound, pods ──────┤
 //	   ├──> frontends + tables <── gatewayapi ──────────┼──> resources ──> xds
-//	   ├──> gateway ports + tables <── gatewayapi ──────┤
+//	   ├──> gateway ports, route parts <── gatewayapi ──┤
 //	   ├──> clients (what gRPC clients ask for) ────────┤
 //	   └──> scopes ─────────────────────────────────────┘
 //	   └──> verdicts, requirements ──> status

@@ -57,16 +57,15 @@ func (g *Graph) buildGateways() {
 		})
 	gw.byGateway = incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, _ model.GatewayPort) []model.Key { return []model.Key{p.gateway} })
 
-	// One key per table, so that a route costs the tables it is in and no others.
 	keys := incr.NewIndex(gw.ports, byGatewayPort, sections(false))
-	gw.tables = incr.DeriveKeys(e, "gateway tables", same[model.RouteTable],
-		func(r *incr.Reader, k tableOf, emit func(string, model.RouteTable)) {
+	gw.tables = incr.DeriveKeys(e, "gateway tables", same[model.GatewayTable],
+		func(r *incr.Reader, k tableOf, emit func(string, model.GatewayTable)) {
 			if t, ok := gatewayapi.GatewayTable(g.lookup(r), k.gateway, k.port, k.section); ok {
 				emit(t.Name, t)
 			}
 		}, keys)
-	gw.reach = g.buildReach("gateway reach", gw.tables)
-	gw.tablesByGateway = incr.NewIndex(gw.reach, strings.Compare, ofGateway)
+	gw.tablesByGateway = incr.NewIndex(gw.tables, strings.Compare, func(name string, _ model.GatewayTable) []model.Key { return ofGateway(name) })
+	g.buildRouteParts()
 	g.buildGatewayStreams()
 
 	certificates := incr.NewIndex(gw.ports, byGatewayPort, func(p portOf, v model.GatewayPort) []secretOf {
@@ -104,7 +103,7 @@ func (g *Graph) buildGatewayStreams() {
 			}
 		}, keys)
 	gw.flow = g.buildFlow("gateway flow", gw.streams)
-	gw.streamsByGateway = incr.NewIndex(gw.flow, strings.Compare, ofGateway)
+	gw.streamsByGateway = incr.NewIndex(gw.flow, strings.Compare, func(name string, _ []string) []model.Key { return ofGateway(name) })
 	gw.listeners = incr.Derive(e, "gateway listeners", gw.ports, same[model.GatewayPort],
 		func(r *incr.Reader, k portOf, p model.GatewayPort, emit func(portOf, model.GatewayPort)) {
 			p.Sections = slices.Clone(p.Sections)
@@ -131,7 +130,7 @@ func sections(bytes bool) func(portOf, model.GatewayPort) []tableOf {
 }
 
 // ofGateway is the Gateway in the name of a table.
-func ofGateway(name string, _ []string) []model.Key {
+func ofGateway(name string) []model.Key {
 	if seg := strings.Split(name, "/"); len(seg) > 2 {
 		return []model.Key{{Namespace: seg[1], Name: seg[2]}}
 	}

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -55,8 +56,7 @@ type services struct {
 // gateways is what becomes of Gateways.
 type gateways struct {
 	ports     *incr.Collection[portOf, model.GatewayPort]
-	tables    *incr.Collection[string, model.RouteTable]
-	reach     *incr.Collection[string, []string] // table -> clusters
+	tables    *incr.Collection[string, model.GatewayTable] // without the names of their parts
 	streams   *incr.Collection[string, model.StreamTable]
 	flow      *incr.Collection[string, []string]          // streams -> clusters
 	listeners *incr.Collection[portOf, model.GatewayPort] // with their streams
@@ -66,7 +66,13 @@ type gateways struct {
 	endpoints *incr.Collection[string, model.Endpoints] // of the same
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
-	tablesByGateway  *incr.Index[model.Key, string, []string]
+	// One of each of these per kind of routes.
+	parts     []*incr.Collection[partOf, model.RoutePart]
+	reach     []*incr.Index[string, partOf, []string] // table -> clusters of its parts
+	certified []*incr.Index[model.BackendName, partOf, model.RoutePart]
+	attached  []*incr.Index[gatewayapi.On, onListener, one]
+
+	tablesByGateway  *incr.Index[model.Key, string, model.GatewayTable]
 	streamsByGateway *incr.Index[model.Key, string, []string]
 }
 
@@ -92,4 +98,4 @@ func New(trace func(incr.Failure)) *Graph {
 }
 
 // lookup gives pure functions the cluster through a recording reader.
-func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix} }
+func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, g.gateways.attached} }

@@ -16,9 +16,10 @@ import (
 
 // lookup is gatewayapi.Lookup over a recording reader: what a translation reads, it depends on.
 type lookup struct {
-	r  *incr.Reader
-	in inputs
-	ix indexes
+	r        *incr.Reader
+	in       inputs
+	ix       indexes
+	attached []*incr.Index[gatewayapi.On, onListener, one]
 }
 
 func (l lookup) Service(k model.Key) (model.Service, bool) { return incr.Get(l.r, l.in.services, k) }
@@ -83,6 +84,14 @@ func (l lookup) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute {
 
 func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
 	return bucket(l.r, l.ix.udpByParent, parent)
+}
+
+func (l lookup) Attached(on gatewayapi.On) int {
+	n := 0
+	for _, x := range l.attached {
+		incr.Lookup(l.r, x, on, func(onListener, one) { n++ })
+	}
+	return n
 }
 
 func (l lookup) CABundle(k model.Key) (problem string, found bool) {

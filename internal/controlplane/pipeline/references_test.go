@@ -74,7 +74,7 @@ func TestReferencesComeAndGo(t *testing.T) {
 		what   string
 		event  source.Event
 		reason string // of ResolvedRefs afterwards
-		same   bool   // the table does not change
+		same   bool   // the part does not change
 	}{
 		{"an endpoint is not ready any more", slice(false), good, true},
 		{"an endpoint is ready again", slice(true), good, true},
@@ -94,23 +94,23 @@ func TestReferencesComeAndGo(t *testing.T) {
 		if c.Reason != step.reason || (c.Status == metav1.ConditionTrue) != (step.reason == good) {
 			t.Errorf("%s: %+v, want %s", step.what, c, step.reason)
 		}
-		rule := maps.Collect(g.gateways.tables.All())["gw/a/gw/80"].From(id)[0]
+		part := partOf{"gw/a/gw/80", id}
+		rule := maps.Collect(g.gateways.parts[0].All())[part].Rules[0].Rule
 		if served := len(rule.Backends) == 1; served != (step.reason == good) {
 			t.Errorf("%s: the rule's backends are %v", step.what, rule.Backends)
 		}
 		var changed []string
 		for _, ch := range r.Resources {
-			if ch.Resource.Key.TypeURL == envoy.RoutesType {
+			if ch.Resource.Key.TypeURL == envoy.RoutePartType {
 				changed = append(changed, ch.Resource.Key.Name)
 			}
 		}
-		changed = slices.DeleteFunc(changed, func(name string) bool { return name == "out/b/web/80" || name == "out/b/web/81" }) // the Service's own ports
-		want := []string{"gw/a/gw/80"}
+		want := []string{part.name()}
 		if step.same {
 			want = nil
 		}
 		if !slices.Equal(changed, want) {
-			t.Errorf("%s: tables %v have changed, want %v", step.what, changed, want)
+			t.Errorf("%s: parts %v have changed, want %v", step.what, changed, want)
 		}
 		for _, ch := range r.Routes {
 			if ch.Key != id {

@@ -9,6 +9,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/webroots"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 )
 
 // buildResources makes an xDS resource of every value of the model, each once for all proxies.
@@ -22,7 +23,9 @@ func (g *Graph) buildResources() {
 	publish(g, "peer resources", s.peers, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
 	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
-	publish(g, "gateway route resources", gw.tables, envoy.Routes)
+	for _, parts := range gw.parts {
+		publish(g, parts.Name()+" resources", parts, envoy.RoutePart)
+	}
 	publish(g, "authority resources", s.authorities, envoy.BackendCA)
 	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
 	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)
@@ -82,6 +85,9 @@ func resource(e envoy.Resource, from any) xds.Resource {
 	}
 	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(e.Revision(), from), Body: body}
 	for _, ref := range e.Refs {
+		if ref.TypeURL == envoy.RoutesType && names.IsGatewayTable(ref.Name) {
+			continue // the agent makes it, of parts that are subscribed to on their own account
+		}
 		r.Needs = append(r.Needs, xds.Key{TypeURL: ref.TypeURL, Name: ref.Name})
 	}
 	if e.TypeURL == envoy.ClusterType {

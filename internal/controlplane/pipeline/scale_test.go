@@ -110,6 +110,89 @@ func TestWorkDoesNotGrow(t *testing.T) {
 	}
 }
 
+// crowdedRoute is route n of a Gateway with many; edit changes a weight. shared: all have one host name.
+func crowdedRoute(n int, shared bool, edit int32) source.Event {
+	port, weight := gwapiv1.PortNumber(80), 1+edit
+	k := model.Key{Namespace: "edge", Name: fmt.Sprintf("route-%05d", n)}
+	host, path := gwapiv1.Hostname(k.Name+".example.com"), "/"
+	if shared {
+		host, path = "www.example.com", "/"+k.Name
+	}
+	return source.Event{Kind: source.HTTPRoute, Key: k, Object: &gwapiv1.HTTPRoute{
+		ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(k.String()), Generation: int64(weight)},
+		Spec: gwapiv1.HTTPRouteSpec{
+			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Name: "public"}}},
+			Hostnames:       []gwapiv1.Hostname{host},
+			Rules: []gwapiv1.HTTPRouteRule{{
+				Matches: []gwapiv1.HTTPRouteMatch{{Path: &gwapiv1.HTTPPathMatch{Value: &path}}},
+				BackendRefs: []gwapiv1.HTTPBackendRef{
+					{BackendRef: gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: "web", Port: &port}, Weight: &weight}},
+					{BackendRef: gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: "api", Port: &port}}},
+				},
+			}},
+		},
+	}}
+}
+
+// crowdedGateway has so many routes to two Services, beside one that they share a Gateway with.
+func crowdedGateway(routes int, shared bool) *Graph {
+	g := New(nil)
+	gw := &gwapiv1.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: "public", Generation: 1},
+		Spec:       gwapiv1.GatewaySpec{GatewayClassName: "tulle", Listeners: []gwapiv1.Listener{{Name: "http", Port: 80, Protocol: gwapiv1.HTTPProtocolType}}},
+	}
+	all := []source.Event{
+		{Kind: source.Namespace, Key: model.Key{Name: "edge"}, Object: model.Namespace{Name: "edge", Meshed: true}},
+		{Kind: source.GatewayClass, Key: model.Key{Name: "tulle"}, Object: &gwapiv1.GatewayClass{
+			ObjectMeta: metav1.ObjectMeta{Name: "tulle"}, Spec: gwapiv1.GatewayClassSpec{ControllerName: names.ControllerName},
+		}},
+		{Kind: source.Gateway, Key: model.Key{Namespace: "edge", Name: "public"}, Object: gw},
+	}
+	for i, name := range []string{"web", "api"} {
+		k := model.Key{Namespace: "edge", Name: name}
+		all = append(all, source.Event{Kind: source.Service, Key: k, Object: model.Service{
+			Key: k, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{11, 0, 0, byte(i)})},
+			Ports: []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}},
+		}})
+	}
+	for n := range routes {
+		all = append(all, crowdedRoute(n, shared, 0))
+	}
+	g.Apply(all, testSettings())
+	return g
+}
+
+// TestOneRouteOfMany is the promise that an edit of a route costs that route: the same functions among 50
+// and among 1,000 routes of a Gateway, and nothing is published but what the route says itself.
+func TestOneRouteOfMany(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		measure := func(routes int) (map[string]int, []string, int) {
+			g := crowdedGateway(routes, shared)
+			start := time.Now()
+			r := g.Apply([]source.Event{crowdedRoute(7, shared, 5)}, Inputs{})
+			var published []string
+			bytes := 0
+			for _, c := range r.Resources {
+				published = append(published, c.Resource.Key.String())
+				bytes += len(c.Resource.Body)
+			}
+			if len(r.Routes) != 1 || len(r.Gateways) != 0 {
+				t.Errorf("%d routes: verdicts on %d routes and %d gateways have changed, want one route's", routes, len(r.Routes), len(r.Gateways))
+			}
+			t.Logf("%d routes: %v, %d functions, %d bytes published: %v", routes, time.Since(start), g.engine.TotalEvals(), bytes, published)
+			return g.Evals(), published, bytes
+		}
+		few, fewPublished, fewBytes := measure(50)
+		many, manyPublished, manyBytes := measure(1000)
+		if d := cmp.Diff(few, many); d != "" {
+			t.Errorf("work with 50 routes (-) and with 1,000 (+):\n%s", d)
+		}
+		if d := cmp.Diff(fewPublished, manyPublished); d != "" || len(many) == 0 || len(manyPublished) != 1 || fewBytes != manyBytes {
+			t.Errorf("published %v, %d bytes, with 50 routes and %v, %d bytes, with 1,000; want the route's own part", fewPublished, fewBytes, manyPublished, manyBytes)
+		}
+	}
+}
+
 // BenchmarkChange measures one change among many Services.
 func BenchmarkChange(b *testing.B) {
 	for _, services := range []int{1000, 20000} {
@@ -125,6 +208,16 @@ func BenchmarkChange(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				g.Apply([]source.Event{bigRoute(500, int64(2+i))}, Inputs{})
+			}
+			b.ReportMetric(float64(g.engine.TotalEvals()), "evals/op")
+		})
+	}
+	for _, routes := range []int{50, 500} {
+		g := crowdedGateway(routes, true)
+		b.Run(fmt.Sprintf("gateway/routes=%d", routes), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				g.Apply([]source.Event{crowdedRoute(7, true, int32(1+i%100))}, Inputs{})
 			}
 			b.ReportMetric(float64(g.engine.TotalEvals()), "evals/op")
 		})

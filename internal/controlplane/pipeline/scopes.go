@@ -85,7 +85,7 @@ func (g *Graph) buildScopes() {
 			incr.Lookup(r, g.gateways.byGateway, k, func(p portOf, _ model.GatewayPort) {
 				sc.Listeners = append(sc.Listeners, p.listener())
 			})
-			incr.Lookup(r, g.gateways.tablesByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
+			incr.Lookup(r, g.gateways.tablesByGateway, k, func(_ string, t model.GatewayTable) { g.addTable(r, &sc, t) })
 			incr.Lookup(r, g.gateways.streamsByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
 			emit(sc.Name, tidy(sc))
 		})
@@ -132,8 +132,20 @@ func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f mode
 	g.addReach(r, sc, name)
 }
 
+// addTable adds a table of a Gateway, its parts and the clusters they can send to.
+func (g *Graph) addTable(r *incr.Reader, sc *model.Scope, t model.GatewayTable) {
+	for _, x := range g.gateways.reach {
+		incr.Lookup(r, x, t.Name, func(k partOf, clusters []string) {
+			t.Parts = append(t.Parts, k.name())
+			sc.Clusters = append(sc.Clusters, clusters...)
+		})
+	}
+	slices.Sort(t.Parts)
+	sc.Tables = append(sc.Tables, t)
+}
+
 func (g *Graph) addReach(r *incr.Reader, sc *model.Scope, table string) {
-	for _, c := range []*incr.Collection[string, []string]{g.services.reach, g.services.flow, g.gateways.reach, g.gateways.flow} {
+	for _, c := range []*incr.Collection[string, []string]{g.services.reach, g.services.flow, g.gateways.flow} {
 		clusters, _ := incr.Get(r, c, table)
 		sc.Clusters = append(sc.Clusters, clusters...)
 	}

@@ -112,10 +112,16 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id))...)
 				continue
 			}
-			t, ok := incr.Get(r, g.services.tables, name)
-			if !ok {
-				t, ok = incr.Get(r, g.gateways.tables, name)
+			if p, ok := g.partNamed(r, name, id); ok {
+				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
+				need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutePartType, Name: partOf{name, id}.name()})
+				for _, rule := range p.Rules {
+					rules = append(rules, rule.Rule)
+				}
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, p.Backends())...)
+				continue
 			}
+			t, ok := incr.Get(r, g.services.tables, name)
 			if !ok {
 				continue
 			}
@@ -134,6 +140,19 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 		}{generation, p.Tables, rules, streams})
 	}
 	return v
+}
+
+// partNamed finds what a route has in a table that a Gateway serves.
+func (g *Graph) partNamed(r *incr.Reader, table string, route model.Object) (p model.RoutePart, ok bool) {
+	if _, served := incr.Get(r, g.gateways.tables, table); !served {
+		return p, false
+	}
+	for _, parts := range g.gateways.parts {
+		if p, ok = incr.Get(r, parts, partOf{table, route}); ok {
+			return p, true
+		}
+	}
+	return p, false
 }
 
 // streamsNamed finds the streams of a Service port or a Gateway's listener.

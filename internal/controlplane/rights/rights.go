@@ -101,6 +101,8 @@ func ofGateway(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "gw":
 		return (len(seg) == 4 || len(seg) == 5) && seg[1] == p.Namespace && seg[2] == p.Gateway
+	case "part":
+		return (len(seg) == 7 || len(seg) == 8) && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "clients":
 		return len(seg) == 4 && seg[1] == p.Namespace && seg[2] == p.Gateway
 	case "tls":

@@ -40,13 +40,18 @@ type Core struct {
 	nonces uint64
 
 	scope  *table
+	parts  *table   // of what is put together here
 	tables []*table // the types that Envoy gets, in make-before-break order
 	scopes map[string]protocol.Scope
 	stale  bool      // scopes are not, or not completely, in the wanted names yet
 	known  bool      // the scope and all it includes have been read once
 	asked  time.Time // when scopes were last complete, or first not
 	proxy  *protocol.Proxy
-	note   *wire.Request // told on every stream; nil: nothing to tell
+	shell  protocol.RouteShell
+	// assemblies are the route configurations that are put together here, tableOf the one of each part.
+	assemblies map[string]*assembly
+	tableOf    map[string]string
+	note       *wire.Request // told on every stream; nil: nothing to tell
 }
 
 // table is all about one type.
@@ -138,8 +143,8 @@ const (
 // NewCore makes the relay of a proxy: scope is the name of its own scope, node the encoded Node that
 // the control plane gets.
 func NewCore(scope string, node []byte, out Output, log *slog.Logger) *Core {
-	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}}
-	c.scope = newTable(protocol.ScopeType)
+	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}, assemblies: map[string]*assembly{}}
+	c.scope, c.parts = newTable(protocol.ScopeType), newTable(protocol.RoutePartType)
 	c.scope.wanted[scope] = true
 	for _, url := range []string{wire.ClusterType, wire.EndpointType, wire.ListenerType, wire.RouteType, wire.SecretType} {
 		t := newTable(url)
@@ -158,8 +163,14 @@ func newTable(url string) *table {
 	return t
 }
 
-// table finds the table of a type among those that Envoy gets; nil for others.
+// upstream are the tables of what comes from the control plane.
+func (c *Core) upstream() []*table { return append([]*table{c.scope, c.parts}, c.tables...) }
+
+// table finds the table of a type among those that Envoy gets, and the parts of these; nil for others.
 func (c *Core) table(url string) *table {
+	if url == c.parts.url {
+		return c.parts
+	}
 	for _, t := range c.tables {
 		if t.url == url {
 			return t
@@ -187,6 +198,11 @@ func (c *Core) Tick(now time.Time) {
 	if c.stale {
 		c.readScopes()
 	}
+	for _, a := range c.assemblies {
+		if !a.begun || len(a.keep) > 0 {
+			c.assemble(a)
+		}
+	}
 	c.flush()
 }
 
@@ -205,8 +221,7 @@ func (c *Core) flush() {
 	for _, t := range c.tables {
 		c.flushEnvoy(t)
 	}
-	c.flushUpstream(c.scope)
-	for _, t := range c.tables {
+	for _, t := range c.upstream() {
 		c.flushUpstream(t)
 	}
 }
@@ -231,12 +246,12 @@ type Status struct {
 // Status reads how far the relay is. It costs time in proportion to the configuration.
 func (c *Core) Status() Status {
 	s := Status{Connected: c.up, Rejected: map[string]string{}, Resources: map[string]int{}}
-	for _, t := range c.tables {
+	for _, t := range c.upstream() {
 		for name, e := range t.entries {
 			if e.bad != nil {
 				s.Rejected[name] = e.words
 			}
-			if e.best() != nil {
+			if e.best() != nil && t != c.scope {
 				s.Resources[t.url]++
 			}
 		}

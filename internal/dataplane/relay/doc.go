@@ -11,7 +11,9 @@
 // Which clusters and listeners to ask for is in the proxy's scope
 // (protocol.Scope), which the relay reads and acknowledges itself; routes,
 // endpoints and secrets are asked for as Envoy asks. Resources pass through as
-// the bytes they came as. The secret names.Identity is the agent's own.
+// the bytes they came as. The secret names.Identity is the agent's own, and so
+// are the routes of a Gateway: they are put together here of what each of its
+// HTTPRoutes and GRPCRoutes has in them (assembly.go, protocol.RoutePart).
 //
 // Core is a state machine without I/O, clock or locks: events in, messages
 // out, every decision from levels (what upstream said, what Envoy has), never

@@ -4,11 +4,13 @@
 package relay
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/names"
 )
 
 // EnvoyOpen begins a new stream from Envoy, which may be a new process or the same one again.
@@ -32,12 +34,15 @@ func (c *Core) EnvoyClosed(now time.Time) {
 // EnvoyReplaced says that another Envoy process will come. It gets what the former took; where there
 // is nothing of that kind it may try what the former refused.
 func (c *Core) EnvoyReplaced() {
-	for _, t := range c.tables {
+	for _, t := range c.upstream() {
 		for _, e := range t.entries {
 			if e.good == nil && e.next == nil && e.bad != nil && e.bad.Raw != nil {
 				e.next, e.bad, e.words = e.bad, nil, ""
 			}
 		}
+	}
+	for _, a := range c.assemblies {
+		c.assemble(a)
 	}
 }
 
@@ -92,7 +97,7 @@ func (c *Core) subscribe(t *table, r *wire.Request) {
 				t.flight.again[name] = true
 			}
 		}
-		if e := t.entries[name]; e == nil || !e.local {
+		if e := t.entries[name]; (e == nil || !e.local) && !(t.url == wire.RouteType && names.IsGatewayTable(name)) {
 			if !t.wanted[name] {
 				t.wanted[name], t.changed = true, true
 				t.progress = c.now
@@ -124,10 +129,12 @@ func (c *Core) land(t *table, refusal *wire.Status) {
 	case refusal == nil:
 		for name, version := range f.versions {
 			c.accepted(t, name, version)
+			c.assembled(t, name, version, "")
 		}
 	case len(f.versions) == 1:
 		for name, version := range f.versions {
 			c.refused(t, name, version, refusal.Message)
+			c.assembled(t, name, version, cmp.Or(refusal.Message, "refused without a message"))
 		}
 	case len(f.versions) > 1:
 		// One bad resource must not cost the others their way: find it by halves.
@@ -156,12 +163,13 @@ func (c *Core) accepted(t *table, name, version string) {
 	}
 }
 
-func (c *Core) refused(t *table, name, version, words string) {
+// refused tells whether the control plane waited for it.
+func (c *Core) refused(t *table, name, version, words string) (waited bool) {
 	words = name + ": " + words // Envoy does not always name it
 	c.log.Error("Envoy refused a resource", "type", t.url, "name", name, "version", version, "error", words)
 	e := t.entries[name]
 	if e == nil {
-		return
+		return false
 	}
 	switch {
 	case e.next != nil && e.next.Version == version:
@@ -173,9 +181,10 @@ func (c *Core) refused(t *table, name, version, words string) {
 	}
 	e.words = words
 	if e.next == nil {
-		t.settle(name, words)
+		waited = t.settle(name, words)
 	}
 	t.dirty[name] = true // the good one, if Envoy does not have it
+	return waited
 }
 
 // flushEnvoy sends Envoy the next response of the type if there is one to send.
@@ -204,6 +213,7 @@ func (c *Core) flushEnvoy(t *table) {
 			delete(t.dirty, name)
 			t.entries[name].confirm(t.has[name])
 			t.settle(name, "")
+			c.rest(t, name)
 		}
 	}
 	if len(send) > 0 {

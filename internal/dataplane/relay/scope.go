@@ -90,6 +90,7 @@ func (c *Core) readScopes() {
 			want[listeners][n] = true
 		}
 	}
+	c.readTables(own)
 	for t, names := range want {
 		if !complete {
 			// Names may only seem to have left: they may be in the scope that is still on its way.

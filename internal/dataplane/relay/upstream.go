@@ -21,7 +21,7 @@ const invalidArgument = 3
 func (c *Core) UpstreamOpen(now time.Time) {
 	c.now = now
 	c.up, c.greets = true, true
-	for _, t := range append([]*table{c.scope}, c.tables...) {
+	for _, t := range c.upstream() {
 		t.forgetUpstream()
 	}
 	c.flush()
@@ -47,7 +47,7 @@ func (c *Core) tell() {
 func (c *Core) UpstreamClosed(now time.Time) {
 	c.now = now
 	c.up = false
-	for _, t := range append([]*table{c.scope}, c.tables...) {
+	for _, t := range c.upstream() {
 		t.forgetUpstream()
 	}
 	c.flush()
@@ -72,7 +72,9 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 	t.progress = now // a large configuration comes in parts
 	p := &pending{nonce: r.Nonce, open: map[string]string{}}
 	for i := range r.Resources {
-		c.take(t, p, &r.Resources[i])
+		if t != c.parts || c.readable(p, &r.Resources[i]) {
+			c.take(t, p, &r.Resources[i])
+		}
 	}
 	for _, name := range r.Removed {
 		e := t.entry(name)
@@ -85,6 +87,9 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 		t.dirty[name] = true
 	}
 	t.pending = append(t.pending, p)
+	if t == c.parts {
+		c.assembleOf(r)
+	}
 	c.answer(t)
 	c.flush()
 }
@@ -119,17 +124,20 @@ func (t *table) supersede(name string) {
 	}
 }
 
-// settle notes that nothing of the name waits for Envoy any more; words are Envoy's if it refused.
-func (t *table) settle(name, words string) {
+// settle notes that nothing of the name waits for Envoy any more; words are Envoy's if it refused. waited
+// tells whether anything did.
+func (t *table) settle(name, words string) (waited bool) {
 	for _, p := range t.pending {
 		if _, ok := p.open[name]; !ok {
 			continue
 		}
+		waited = true
 		delete(p.open, name)
 		if words != "" {
 			p.words = append(p.words, words)
 		}
 	}
+	return waited
 }
 
 // answer answers the responses of which nothing waits any more.

@@ -51,6 +51,7 @@ type server struct {
 	sent  []string          // "type name version" of all sent, in order
 	acked map[string]string // type+name, version last acknowledged
 	nacks []string
+	late  map[string]bool // names that it does not speak of yet
 }
 
 // fakeEnvoy is an Envoy: what it runs with, and what it refuses.
@@ -66,6 +67,8 @@ type fakeEnvoy struct {
 	warming map[string]bool
 	held    *wire.Request
 	log     []string // "type +name version", "type -name", in order
+	// routes are what stands in tables that were put together, in order.
+	routes map[string][]string
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,7 +82,7 @@ func newWorld(t *testing.T) *world {
 
 var urls = map[string]string{ //nolint:gochecknoglobals // a table
 	"scope": protocol.ScopeType, "cds": wire.ClusterType, "eds": wire.EndpointType,
-	"lds": wire.ListenerType, "rds": wire.RouteType, "sds": wire.SecretType,
+	"lds": wire.ListenerType, "rds": wire.RouteType, "sds": wire.SecretType, "part": protocol.RoutePartType,
 }
 
 func kindOf(url string) string {
@@ -172,6 +175,9 @@ func (w *world) serve() {
 		}
 		r := &wire.Response{TypeURL: url}
 		for _, n := range slices.Sorted(maps.Keys(s.subs[url])) {
+			if s.late[n] {
+				continue
+			}
 			x, ok := s.have[url][n]
 			switch has := s.subs[url][n]; {
 			case ok && x.version != has:
@@ -232,7 +238,7 @@ func (w *world) hear() {
 
 func (e *fakeEnvoy) forget() {
 	e.initialized = false
-	e.has, e.asks = map[string]map[string]string{}, map[string]map[string]bool{}
+	e.has, e.asks, e.routes = map[string]map[string]string{}, map[string]map[string]bool{}, map[string][]string{}
 	for _, u := range urls {
 		e.has[u], e.asks[u] = map[string]string{}, map[string]bool{}
 	}
@@ -309,7 +315,7 @@ func (w *world) obey() {
 	e := &w.envoy
 	answer := &wire.Request{TypeURL: r.TypeURL, Nonce: r.Nonce}
 	for _, x := range r.Resources {
-		if e.refuses[x.Name+x.Version] {
+		if e.refuses[x.Name+x.Version] || slices.ContainsFunc(routesIn(&x), func(r string) bool { return e.refuses[r] }) {
 			answer.Error = &wire.Status{Code: 13, Message: "no good"}
 			w.replies = append(w.replies, answer)
 			w.warmed(r)
@@ -333,6 +339,7 @@ func (w *world) obey() {
 			continue
 		}
 		e.has[r.TypeURL][x.Name] = x.Version
+		e.routes[x.Name] = routesIn(&x)
 		e.log = append(e.log, kind+" +"+x.Name+" "+x.Version)
 		// As Envoy: a cluster asks for its endpoints, a listener for its routes.
 		switch kind {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
@@ -104,6 +105,23 @@ func TestTLSSecret(t *testing.T) {
 			CertificateChain: inline("chain"), PrivateKey: inline("key"),
 		}},
 	})
+}
+
+func TestRouteConfiguration(t *testing.T) {
+	direct := func(status uint32) *routev3.Route {
+		return &routev3.Route{Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}}
+	}
+	want := &routev3.RouteConfiguration{
+		Name: "gw/shop/public/80", ResponseHeadersToRemove: []string{"x"},
+		VirtualHosts: []*routev3.VirtualHost{
+			{Name: "a.example,*.b.example", Domains: []string{"a.example", "*.b.example"}, Routes: []*routev3.Route{direct(200), direct(421)}, IncludeRequestAttemptCount: true},
+			{Name: "*", Domains: []string{"*"}},
+		},
+	}
+	b := AppendRouteConfiguration(nil, "gw/shop/public/80", marshal(t, &routev3.RouteConfiguration{ResponseHeadersToRemove: []string{"x"}}))
+	b = AppendVirtualHost(b, []string{"a.example", "*.b.example"}, marshal(t, &routev3.VirtualHost{IncludeRequestAttemptCount: true}), [][]byte{marshal(t, direct(200)), marshal(t, direct(421))})
+	b = AppendVirtualHost(b, []string{"*"}, nil, nil)
+	sameAs(t, b, want)
 }
 
 func TestHealth(t *testing.T) {

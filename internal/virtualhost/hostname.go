@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-package gatewayapi
+package virtualhost
 
 import (
 	"cmp"
@@ -11,13 +11,13 @@ import (
 
 // Host names here are exact, "*.example.com" or empty for any.
 
-// covers tells whether every name that b stands for is one of a. A wildcard stands for one or more labels.
-func covers(a, b string) bool {
+// Covers tells whether every name that b stands for is one of a. A wildcard stands for one or more labels.
+func Covers(a, b string) bool {
 	return a == "" || a == b || strings.HasPrefix(a, "*.") && strings.HasSuffix(b, a[1:])
 }
 
-// broader are the host names that cover a host name, itself first, from the most to the least specific.
-func broader(host string) []string {
+// Broader are the host names that cover a host name, itself first, from the most to the least specific.
+func Broader(host string) []string {
 	if host == "" {
 		return []string{""}
 	}
@@ -30,27 +30,27 @@ func broader(host string) []string {
 	return append(out, "")
 }
 
-// meet is the host names that a and b have in common, which is one of the two or nothing.
-func meet(a, b string) (string, bool) {
+// Meet is the host names that a and b have in common, which is one of the two or nothing.
+func Meet(a, b string) (string, bool) {
 	switch {
-	case covers(a, b):
+	case Covers(a, b):
 		return b, true
-	case covers(b, a):
+	case Covers(b, a):
 		return a, true
 	}
 	return "", false
 }
 
-// meetAny tells whether two lists of host names have a name in common.
-func meetAny(as, bs []string) bool {
+// MeetAny tells whether two lists of host names have a name in common.
+func MeetAny(as, bs []string) bool {
 	return slices.ContainsFunc(as, func(a string) bool {
-		return slices.ContainsFunc(bs, func(b string) bool { _, ok := meet(a, b); return ok })
+		return slices.ContainsFunc(bs, func(b string) bool { _, ok := Meet(a, b); return ok })
 	})
 }
 
-// narrower orders host names from the most to the least specific: exact ones, wildcards with more
+// Narrower orders host names from the most to the least specific: exact ones, wildcards with more
 // characters before those with fewer, any; then by alphabet.
-func narrower(a, b string) int {
+func Narrower(a, b string) int {
 	if c := cmp.Compare(breadth(a), breadth(b)); c != 0 {
 		return c
 	}

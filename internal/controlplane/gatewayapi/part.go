@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi
+
+import (
+	"cmp"
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/virtualhost"
+)
+
+// HTTPRouteParts are what an HTTPRoute has in the tables of Gateways, sorted by table.
+func HTTPRouteParts(l Lookup, r *gwapiv1.HTTPRoute) []model.RoutePart { return partsOf(l, fromHTTP(r)) }
+
+// GRPCRouteParts is HTTPRouteParts for a GRPCRoute.
+func GRPCRouteParts(l Lookup, r *gwapiv1.GRPCRoute) []model.RoutePart { return partsOf(l, fromGRPC(r)) }
+
+func partsOf(l Lookup, r *route) []model.RoutePart {
+	var out []model.RoutePart
+	for _, gw := range gatewaysOf(l, r) {
+		certificate := model.Key{}
+		if _, ok := ClientCertificate(l, keyOf(gw)); ok {
+			certificate = keyOf(gw)
+		}
+		usable, attached := usableOn(l, gw, 0), attachmentsOf(l, gw)
+		at := map[string]int{}
+		for i := range usable {
+			li := &usable[i]
+			if li.bytes {
+				continue
+			}
+			a, ok := attached.of(li, r)
+			if !ok {
+				continue
+			}
+			table := li.table(gw)
+			j, ok := at[table]
+			if !ok {
+				j = len(out)
+				at[table] = j
+				p := r.part(site{l: l, port: li.port, certificate: certificate}.build)
+				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
+			}
+			out[j].Claims = append(out[j].Claims, a.claim(li, onPort(usable, li.port)))
+		}
+	}
+	slices.SortFunc(out, func(a, b model.RoutePart) int { return cmp.Compare(a.Table, b.Table) })
+	return out
+}
+
+// part reads the rules; build makes each of its matches.
+func (r *route) part(build func(*route, rule, match) model.Rule) *virtualhost.Part[model.Rule] {
+	p := &virtualhost.Part[model.Rule]{Created: r.created, Namespace: r.source.Namespace, Name: r.source.Name, Kind: r.source.Kind}
+	for _, u := range r.rules() {
+		for _, m := range u.matches {
+			p.Rules = append(p.Rules, virtualhost.Rule[model.Rule]{Rank: m.rank, Rule: build(r, u, m)})
+		}
+	}
+	return p
+}
+
+// claim is the attachment to a listener, which is one of all, the usable ones of its port.
+func (a attachment) claim(li *listener, all []listener) virtualhost.Claim {
+	c := virtualhost.Claim{Listener: li.hostname, Hostnames: a.hostnames}
+	if len(c.Hostnames) == 0 {
+		c.Hostnames = []string{""}
+	}
+	for _, h := range a.hosts {
+		if owner(all, h) == li.id {
+			c.Domains = append(c.Domains, h)
+		}
+	}
+	return c
+}
+
+// gatewaysOf are the Gateways of ours that a route names, or whose ListenerSets it names, each once.
+func gatewaysOf(l Lookup, r *route) []*gwapiv1.Gateway {
+	var out []*gwapiv1.Gateway
+	for _, ref := range r.parents {
+		to, ok := parentOf(r.source.Namespace, ref)
+		if !ok || to.Kind == KindService {
+			continue
+		}
+		if gw, ours := gatewayBehind(l, to); ours && !slices.Contains(out, gw) {
+			out = append(out, gw)
+		}
+	}
+	return out
+}
+
+// On is a listener of a Gateway, or of one of its ListenerSets, that a route is attached to.
+type On struct {
+	Gateway model.Key
+	// Listener tells the listeners of a Gateway and of its ListenerSets from each other.
+	Listener string
+}
+
+// HTTPRouteOn are the listeners that an HTTPRoute is attached to, whether they are valid or not.
+func HTTPRouteOn(l Lookup, r *gwapiv1.HTTPRoute) []On { return listenersWith(l, fromHTTP(r)) }
+
+// GRPCRouteOn is HTTPRouteOn for a GRPCRoute.
+func GRPCRouteOn(l Lookup, r *gwapiv1.GRPCRoute) []On { return listenersWith(l, fromGRPC(r)) }
+
+// TLSRouteOn is HTTPRouteOn for a TLSRoute.
+func TLSRouteOn(l Lookup, r *gwapiv1.TLSRoute) []On { return listenersWith(l, fromTLS(r)) }
+
+// TCPRouteOn is HTTPRouteOn for a TCPRoute.
+func TCPRouteOn(l Lookup, r *gwapiv1.TCPRoute) []On { return listenersWith(l, fromTCP(r)) }
+
+// UDPRouteOn is HTTPRouteOn for a UDPRoute.
+func UDPRouteOn(l Lookup, r *gwapiv1.UDPRoute) []On { return listenersWith(l, fromUDP(r)) }
+
+func listenersWith(l Lookup, r *route) []On {
+	var out []On
+	for _, gw := range gatewaysOf(l, r) {
+		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+		for i := range ls {
+			if _, ok := attached.of(&ls[i], r); ok {
+				out = append(out, On{keyOf(gw), ls[i].id})
+			}
+		}
+	}
+	return out
+}
+
+func keyOf(gw *gwapiv1.Gateway) model.Key { return model.Key{Namespace: gw.Namespace, Name: gw.Name} }
