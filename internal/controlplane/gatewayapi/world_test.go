@@ -21,7 +21,6 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/names"
-	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // world is a cluster in memory. It answers a Lookup and records what it was asked.
@@ -282,53 +281,6 @@ func (w *world) UDPRoutes(p model.Object) []*gwapiv1.UDPRoute {
 	return slices.DeleteFunc(slices.Clone(w.udp), func(r *gwapiv1.UDPRoute) bool {
 		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
 	})
-}
-
-func (w *world) Attached(on gatewayapi.On) (n int) {
-	asked := w.asked
-	asked[fmt.Sprint("Attached ", on.Gateway, " ", on.Listener)] = true
-	w.asked = map[string]bool{} // others keep the count
-	defer func() { w.asked = asked }()
-	n += attached(w, on, w.http, gatewayapi.HTTPRouteOn)
-	n += attached(w, on, w.grpc, gatewayapi.GRPCRouteOn)
-	n += attached(w, on, w.tls, gatewayapi.TLSRouteOn)
-	n += attached(w, on, w.tcp, gatewayapi.TCPRouteOn)
-	return n + attached(w, on, w.udp, gatewayapi.UDPRouteOn)
-}
-
-func attached[R any](w *world, on gatewayapi.On, routes []R, of func(gatewayapi.Lookup, R) []gatewayapi.On) (n int) {
-	for _, r := range routes {
-		if slices.Contains(of(w, r), on) {
-			n++
-		}
-	}
-	return n
-}
-
-// table puts together what agents do.
-func (w *world) table(gateway model.Key, port uint16, section string) (out model.RouteTable, ok bool) {
-	t, ok := gatewayapi.GatewayTable(w, gateway, port, section)
-	var parts []*virtualhost.Part[model.Rule]
-	for _, r := range w.http {
-		parts = append(parts, in(t.Name, gatewayapi.HTTPRouteParts(w, r))...)
-	}
-	for _, r := range w.grpc {
-		parts = append(parts, in(t.Name, gatewayapi.GRPCRouteParts(w, r))...)
-	}
-	out.Name = t.Name
-	for _, h := range virtualhost.Compose(t.Table, parts) {
-		out.Hosts = append(out.Hosts, model.VirtualHost(h))
-	}
-	return out, ok
-}
-
-func in(table string, all []model.RoutePart) (out []*virtualhost.Part[model.Rule]) {
-	for i := range all {
-		if all[i].Table == table {
-			out = append(out, &all[i].Part)
-		}
-	}
-	return out
 }
 
 func (w *world) Used(k model.PortKey) (out gatewayapi.RouteKinds) {
