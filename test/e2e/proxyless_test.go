@@ -81,6 +81,30 @@ func programCall(ctx context.Context, c *cluster.Cluster, ns string, args ...str
 	return r, nil
 }
 
+func (r *programCalls) add(more programCalls) {
+	r.OK, r.Failed, r.Failures = r.OK+more.OK, r.Failed+more.Failed, append(r.Failures, more.Failures...)
+}
+
+// programRuns runs calls in the program's pod, 10 s at a time with one channel, as long as the results are
+// taken and the test goes on.
+func programRuns(t *testing.T, c *cluster.Cluster, ns, target string) <-chan programCalls {
+	t.Helper()
+	runs, ctx := make(chan programCalls), t.Context()
+	go func() {
+		for ctx.Err() == nil {
+			r, err := programCall(ctx, c, ns, "-for", "10s", target)
+			if err != nil {
+				r.Failures = append(r.Failures, err.Error())
+			}
+			select {
+			case runs <- r:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return runs
+}
+
 // TestProxyless: a pod without proxy resolves Services through the control plane, goes by their routes,
 // speaks mutual TLS with the servers' proxies as who it is, and loses no call when weights or pods change.
 func TestProxyless(t *testing.T) {
@@ -123,19 +147,21 @@ func TestProxyless(t *testing.T) {
 		}
 		chiSquared(t, r.Versions, map[string]float64{"v1": 0.9, "v2": 0.1})
 
-		done := make(chan programCalls, 1)
-		go func() {
-			r, err := programCall(t.Context(), c, ns, "-for", "20s", target)
-			if err != nil {
-				r.Failures = append(r.Failures, err.Error())
-			}
-			done <- r
-		}()
-		time.Sleep(5 * time.Second) // calls under way before the change
+		runs := programRuns(t, c, ns, target)
+		var all programCalls
+		all.add(<-runs) // calls under way before the change
 		c.MustApply(t, split, ns, 10, 90, kind, 9090)
 		c.Deploy(t, ns, cluster.Echo{Name: "server", Version: "v2", NoService: true, Replicas: replicas})
-		if r := <-done; r.OK < 200 || r.Failed > 0 || len(r.Failures) > 0 || r.Versions["v2"] < r.OK/3 {
-			t.Errorf("%s changed under load: %+v", kind, r)
+		cluster.Eventually(t, 2*time.Minute, kind+" is obeyed once it has changed", func() error {
+			r := <-runs
+			all.add(r)
+			if r.Versions["v2"] < r.OK/2 {
+				return fmt.Errorf("%+v", r)
+			}
+			return nil
+		})
+		if all.OK < 200 || all.Failed > 0 || len(all.Failures) > 0 {
+			t.Errorf("%s changed under load: %+v", kind, all)
 		}
 		if err := c.Delete(t.Context(), route); err != nil {
 			t.Fatal(err)
