@@ -253,19 +253,9 @@ func randomParts(t *testing.T, r *rand.Rand) {
 	for range 120 {
 		switch r.IntN(24) {
 		case 0:
-			if w.server.up {
-				w.disconnect()
-			} else {
-				w.connect()
-			}
+			w.toggleUpstream()
 		case 1:
-			if w.envoy.up {
-				w.detach()
-			} else if r.IntN(2) == 0 {
-				w.boot()
-			} else {
-				w.attach()
-			}
+			w.toggleEnvoy(r)
 		case 2:
 			listed = nil
 			for _, p := range all {
@@ -280,18 +270,10 @@ func randomParts(t *testing.T, r *rand.Rand) {
 			w.now = w.now.Add(time.Second)
 			w.core.Tick(w.now)
 		default:
-			if s := w.steps(); len(s) > 0 {
-				s[r.IntN(len(s))]()
-			}
+			w.step(r)
 		}
 	}
-	if !w.server.up {
-		w.connect()
-	}
-	if !w.envoy.up {
-		w.attach()
-	}
-	w.settle()
+	w.mend()
 	for _, p := range listed {
 		i := slices.IndexFunc(w.envoy.routes[edge], func(s string) bool { return strings.HasPrefix(s, p+"@") })
 		got := ""
@@ -310,9 +292,7 @@ func randomParts(t *testing.T, r *rand.Rand) {
 			t.Errorf("Envoy has %s, which is not in the table any more", s)
 		}
 	}
-	for url, o := range w.server.out {
-		t.Errorf("%s %s was never answered", kindOf(url), o.Nonce)
-	}
+	w.allAnswered()
 }
 
 // BenchmarkPart is the edit of one route of many in the agent, from the control plane's message to Envoy's.

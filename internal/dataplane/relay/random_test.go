@@ -69,19 +69,9 @@ func random(t *testing.T, r *rand.Rand) {
 	for range 150 {
 		switch r.IntN(30) {
 		case 0:
-			if w.server.up {
-				w.disconnect()
-			} else {
-				w.connect()
-			}
+			w.toggleUpstream()
 		case 1:
-			if w.envoy.up {
-				w.detach()
-			} else if r.IntN(2) == 0 {
-				w.boot()
-			} else {
-				w.attach()
-			}
+			w.toggleEnvoy(r)
 		case 2:
 			rescope()
 		case 3, 4, 5:
@@ -89,18 +79,10 @@ func random(t *testing.T, r *rand.Rand) {
 		case 6:
 			w.core.Tick(w.now)
 		default:
-			if s := w.steps(); len(s) > 0 {
-				s[r.IntN(len(s))]()
-			}
+			w.step(r)
 		}
 	}
-	if !w.server.up {
-		w.connect()
-	}
-	if !w.envoy.up {
-		w.attach()
-	}
-	w.settle()
+	w.mend()
 	w.now = w.now.Add(2 * settling) // what nobody asks for any more is forgotten
 	w.core.Tick(w.now)
 	w.settle()
@@ -139,13 +121,55 @@ func random(t *testing.T, r *rand.Rand) {
 			}
 		}
 	}
-	for url, o := range w.server.out {
-		t.Errorf("%s %s was never answered", kindOf(url), o.Nonce)
-	}
+	w.allAnswered()
 	if s := w.core.Status(); s.Waiting != "" {
 		t.Errorf("still waiting: %s", s.Waiting)
 	}
 	if n := len(w.core.table(wire.ClusterType).pending); n > 0 {
 		t.Errorf("%d responses are pending", n)
+	}
+}
+
+func (w *world) toggleUpstream() {
+	if w.server.up {
+		w.disconnect()
+	} else {
+		w.connect()
+	}
+}
+
+// toggleEnvoy ends Envoy's stream, or has it or another Envoy come back.
+func (w *world) toggleEnvoy(r *rand.Rand) {
+	switch {
+	case w.envoy.up:
+		w.detach()
+	case r.IntN(2) == 0:
+		w.boot()
+	default:
+		w.attach()
+	}
+}
+
+// step delivers one message, if there is any.
+func (w *world) step(r *rand.Rand) {
+	if s := w.steps(); len(s) > 0 {
+		s[r.IntN(len(s))]()
+	}
+}
+
+// mend has both sides up, and nothing on its way.
+func (w *world) mend() {
+	if !w.server.up {
+		w.connect()
+	}
+	if !w.envoy.up {
+		w.attach()
+	}
+	w.settle()
+}
+
+func (w *world) allAnswered() {
+	for url, o := range w.server.out {
+		w.t.Errorf("%s %s was never answered", kindOf(url), o.Nonce)
 	}
 }
