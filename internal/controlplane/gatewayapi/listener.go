@@ -50,9 +50,22 @@ func (li *listener) usable() bool {
 // terminates tells whether the listener ends TLS and needs a certificate for it.
 func (li *listener) terminates() bool { return li.tls && !li.passthrough }
 
-// listenersOf reads the listeners of a Gateway, in the order of the spec, and then those of the
-// ListenerSets that are attached to it, by precedence.
+// Listeners are the listeners of a Gateway, in the order of the spec, and then those of the ListenerSets
+// that are attached to it, by precedence.
+type Listeners struct{ list []listener }
+
+// listenersOf are the Listeners of a Gateway. Who asks may change what it gets.
 func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
+	return slices.Clone(l.Listeners(keyOf(gw)).list)
+}
+
+// ReadListeners reads and judges the listeners of a Gateway by themselves: neither routes nor certificates
+// are looked at. Lookup.Listeners is made from it.
+func ReadListeners(l Lookup, gateway model.Key) Listeners {
+	gw, ok := gatewayOf(l, gateway)
+	if !ok {
+		return Listeners{}
+	}
 	own := model.Object{Kind: KindGateway, Namespace: gw.Namespace, Name: gw.Name}
 	ls := make([]listener, 0, len(gw.Spec.Listeners))
 	for i := range gw.Spec.Listeners {
@@ -67,7 +80,7 @@ func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
 			ls[len(ls)-1].conflict = lesserConflict(ls)
 		}
 	}
-	return ls
+	return Listeners{ls}
 }
 
 func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int, spec *gwapiv1.Listener) listener {

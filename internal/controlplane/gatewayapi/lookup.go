@@ -26,6 +26,8 @@ type Lookup interface {
 	Grants(namespace string) []*gwapiv1.ReferenceGrant
 	// Gateway returns the Gateway of that name, of whatever class.
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
+	// Listeners returns ReadListeners of the Gateway.
+	Listeners(gateway model.Key) Listeners
 	// ListenerSets returns the ListenerSets that name a Gateway: those for which ListenerSetGateway is it.
 	ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet
 	// ListenerSet returns the ListenerSet of that name, whatever it names.

@@ -46,29 +46,33 @@ func TestReads(t *testing.T) {
 		call func(*world)
 		want []string
 	}{
-		"the ports of a Gateway: itself and its class": {
-			https, func(w *world) { gatewayapi.GatewayPortNumbers(w, edge) },
+		"the listeners of a Gateway: itself and its class, and ListenerSets if it lets any attach": {
+			https, func(w *world) { gatewayapi.ReadListeners(w, edge) },
 			[]string{"Class tulle", "Gateway infra/edge"},
+		},
+		"the ports of a Gateway: its listeners alone": {
+			https, func(w *world) { gatewayapi.GatewayPortNumbers(w, edge) },
+			[]string{"Class tulle", "Gateway infra/edge", "Listeners infra/edge"},
 		},
 		"a port of a Gateway: its certificates and no routes": {
 			https, func(w *world) { gatewayapi.GatewayPort(w, edge, 443) },
-			[]string{"Class tulle", "Gateway infra/edge", "Grants vault", "Secret infra/cert", "Secret vault/cert"},
+			[]string{"Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
 		},
 		"a table of a Gateway: neither routes nor certificates": {
 			https, func(w *world) { gatewayapi.GatewayTable(w, edge, 443, "a") },
-			[]string{"Class tulle", "Gateway infra/edge"},
+			[]string{"Class tulle", "Gateway infra/edge", "Listeners infra/edge"},
 		},
 		"the parts of a route in tables of Gateways: no other HTTPRoutes": {
 			https, func(w *world) { gatewayapi.HTTPRouteParts(w, w.http[0]) },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Service shop/web"},
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Service shop/web"},
 		},
 		"the status of a Gateway: how many routes there are, and none of them": {
 			https, func(w *world) { gatewayapi.GatewayStatus(w, edge) },
-			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Secret infra/cert", "Secret vault/cert"},
+			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
 		},
 		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes": {
 			https, func(w *world) { gatewayapi.HTTPRouteParents(w, w.http[0]) },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Service shop/web"},
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Service shop/web"},
 		},
 		"a table of a Service: its routes, and the Services these send to": {
 			split, func(w *world) { gatewayapi.MeshTable(w, web, "") },

@@ -42,6 +42,11 @@ type secretOf struct{ gateway, secret model.Key }
 
 func (g *Graph) buildGateways() {
 	e, gw := &g.engine, &g.gateways
+	// Once for all who ask: ports, tables, and the verdict and the parts of each route.
+	gw.read = incr.Derive(e, "gateway listeners read", g.in.gateways, same[gatewayapi.Listeners],
+		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(model.Key, gatewayapi.Listeners)) {
+			emit(k, gatewayapi.ReadListeners(g.lookup(r), k))
+		})
 	gw.ports = incr.Derive(e, "gateway ports", g.in.gateways, same[model.GatewayPort],
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(portOf, model.GatewayPort)) {
 			for _, n := range gatewayapi.GatewayPortNumbers(g.lookup(r), k) {

@@ -55,6 +55,7 @@ type services struct {
 
 // gateways is what becomes of Gateways.
 type gateways struct {
+	read      *incr.Collection[model.Key, gatewayapi.Listeners]
 	ports     *incr.Collection[portOf, model.GatewayPort]
 	tables    *incr.Collection[string, model.GatewayTable] // without the names of their parts
 	streams   *incr.Collection[string, model.StreamTable]
@@ -98,4 +99,4 @@ func New(trace func(incr.Failure)) *Graph {
 }
 
 // lookup gives pure functions the cluster through a recording reader.
-func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, g.gateways.attached} }
+func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, &g.gateways} }

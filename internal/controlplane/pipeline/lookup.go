@@ -16,10 +16,10 @@ import (
 
 // lookup is gatewayapi.Lookup over a recording reader: what a translation reads, it depends on.
 type lookup struct {
-	r        *incr.Reader
-	in       inputs
-	ix       indexes
-	attached []*incr.Index[gatewayapi.On, onListener, one]
+	r  *incr.Reader
+	in inputs
+	ix indexes
+	gw *gateways
 }
 
 func (l lookup) Service(k model.Key) (model.Service, bool) { return incr.Get(l.r, l.in.services, k) }
@@ -51,6 +51,11 @@ func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
 
 func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
 	return incr.Get(l.r, l.in.gateways, k)
+}
+
+func (l lookup) Listeners(gateway model.Key) gatewayapi.Listeners {
+	ls, _ := incr.Get(l.r, l.gw.read, gateway)
+	return ls
 }
 
 func (l lookup) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
@@ -88,7 +93,7 @@ func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
 
 func (l lookup) Attached(on gatewayapi.On) int {
 	n := 0
-	for _, x := range l.attached {
+	for _, x := range l.gw.attached {
 		incr.Lookup(l.r, x, on, func(onListener, one) { n++ })
 	}
 	return n

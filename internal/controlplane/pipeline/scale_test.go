@@ -176,6 +176,9 @@ func TestOneRouteOfMany(t *testing.T) {
 				published = append(published, c.Resource.Key.String())
 				bytes += len(c.Resource.Body)
 			}
+			if n := g.Evals()["gateway listeners read"]; n != 0 {
+				t.Errorf("the edit of a route reads the Gateway's listeners %d times", n)
+			}
 			if len(r.Routes) != 1 || len(r.Gateways) != 0 {
 				t.Errorf("%d routes: verdicts on %d routes and %d gateways have changed, want one route's", routes, len(r.Routes), len(r.Gateways))
 			}
