@@ -5,8 +5,5 @@
 
 package envoy
 
-// routedRevision is the Revision of listeners whose requests are routed.
-const routedRevision = Revision
-
 // corsPlaces: none has the filter.
 func corsPlaces() []place { return nil }

@@ -5,9 +5,6 @@
 
 package envoy
 
-// routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter.
-const routedRevision = "2"
-
 // corsPlaces are those where routes are. The filter is there whether a route uses it or not: to add it
 // with the first route that does would drain the connections of all the others.
 func corsPlaces() []place { return []place{outbound, edge} }

@@ -87,9 +87,11 @@ func (m manager) filter() *listenerv3.Filter {
 	}
 }
 
-// client: the peer is the application of the same pod. Nothing of its request is changed but by routes.
+// client: the peer is the application of the same pod. Nothing of its request is changed but by routes,
+// and the path to the form that they match.
 func (m manager) client(h *hcmv3.HttpConnectionManager) {
 	m.sidecar(h)
+	h.NormalizePath = clientPaths()
 	// The application closes its connections, never the proxy: no race with a request being sent.
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(0)
 }
