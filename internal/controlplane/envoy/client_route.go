@@ -82,7 +82,7 @@ func clientMatch(m model.Match) (rm *routev3.RouteMatch, ok bool) {
 	}
 	rm = pathMatch(m.Path)
 	if p, is := rm.GetPathSpecifier().(*routev3.RouteMatch_PathSeparatedPrefix); is {
-		rm.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regex(regexp.QuoteMeta(p.PathSeparatedPrefix) + "(/.*)?")}
+		rm = belowPath(p.PathSeparatedPrefix)
 	}
 	patterns := []string{rm.GetSafeRegex().GetRegex()}
 	for _, h := range m.Headers {

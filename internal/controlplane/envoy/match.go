@@ -35,6 +35,9 @@ func routeMatch(m model.Match) *routev3.RouteMatch {
 func pathMatch(p model.PathMatch) *routev3.RouteMatch {
 	switch p.Kind {
 	case model.PathExact:
+		if eitherCase(p.Value) {
+			return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(pathPattern(p.Value))}}
+		}
 		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: p.Value}}
 	case model.PathRegex:
 		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(p.Value)}}
@@ -43,9 +46,17 @@ func pathMatch(p model.PathMatch) *routev3.RouteMatch {
 		if prefix == "" {
 			break
 		}
+		if eitherCase(prefix) {
+			return belowPath(prefix)
+		}
 		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: prefix}}
 	}
 	return anyPath()
+}
+
+// belowPath matches a path and what is below it by an expression.
+func belowPath(prefix string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(pathPattern(prefix) + "(/.*)?")}}
 }
 
 // anyPath matches every request that Envoy routes at all ("OPTIONS *" it answers with 404).

@@ -5,7 +5,13 @@
 
 package envoy
 
-import "google.golang.org/protobuf/types/known/wrapperspb"
+import (
+	"regexp"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
 
 // routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter, 2 no
 // normal paths beside clients.
@@ -15,3 +21,49 @@ const routedRevision = "3"
 // server's proxy makes that form in any case: otherwise /x/../admin would pass by a rule for /admin
 // here and be /admin for the application.
 func clientPaths() *wrapperspb.BoolValue { return wrapperspb.Bool(true) }
+
+// The part of the normal form that Envoy leaves to us is the case of hexadecimal digits: %c3 and %C3
+// are the same (RFC 3986, 2.1), and a rule for one must not be passed by with the other.
+
+// eitherCase tells whether a path has percent-encoded octets that can be written in two ways.
+func eitherCase(path string) bool { return pathPattern(path) != regexp.QuoteMeta(path) }
+
+// pathPattern is an expression for a path in all its ways of writing.
+func pathPattern(path string) string {
+	var b strings.Builder
+	for len(path) > 0 {
+		n := 1
+		if path[0] == '%' && len(path) > 2 && isHex(path[1]) && isHex(path[2]) {
+			b.WriteString("%" + inCases(path[1]) + inCases(path[2]))
+			n = 3
+		} else {
+			b.WriteString(regexp.QuoteMeta(path[:1]))
+		}
+		path = path[n:]
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' || c >= 'a' && c <= 'f' }
+
+func inCases(digit byte) string {
+	if digit <= '9' {
+		return string(digit)
+	}
+	return "[" + strings.ToUpper(string(digit)) + strings.ToLower(string(digit)) + "]"
+}
+
+// tableRevision is the Revision of route tables: 1 matched such paths in the one way they were written.
+// That users can write the same in an expression does no harm: proxies get such a table once more.
+func tableRevision(rc *routev3.RouteConfiguration) string {
+	for _, vh := range rc.GetVirtualHosts() {
+		for _, r := range vh.GetRoutes() {
+			for _, digit := range []byte("ABCDEF") {
+				if strings.Contains(r.GetMatch().GetSafeRegex().GetRegex(), inCases(digit)) {
+					return "2"
+				}
+			}
+		}
+	}
+	return Revision
+}

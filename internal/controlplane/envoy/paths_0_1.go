@@ -5,10 +5,22 @@
 
 package envoy
 
-import "google.golang.org/protobuf/types/known/wrapperspb"
+import (
+	"regexp"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
 
 // routedRevision is the Revision of listeners whose requests are routed.
 const routedRevision = Revision
 
 // clientPaths: routes beside a client match paths as they come.
 func clientPaths() *wrapperspb.BoolValue { return nil }
+
+// eitherCase: every path is matched in the one way it is written.
+func eitherCase(string) bool { return false }
+
+func pathPattern(path string) string { return regexp.QuoteMeta(path) }
+
+func tableRevision(*routev3.RouteConfiguration) string { return Revision }

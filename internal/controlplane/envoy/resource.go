@@ -59,6 +59,9 @@ func (r Resource) Revision() string {
 	if slices.ContainsFunc(r.Refs, func(ref Ref) bool { return r.TypeURL == ListenerType && ref.TypeURL == RoutesType }) {
 		return routedRevision
 	}
+	if rc, ok := r.Message.(*routev3.RouteConfiguration); ok {
+		return tableRevision(rc)
+	}
 	return Revision
 }
 

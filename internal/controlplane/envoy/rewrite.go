@@ -4,7 +4,6 @@
 package envoy
 
 import (
-	"regexp"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -37,7 +36,9 @@ func pathChange(p model.PathRewrite) (prefix string, re *matcherv3.RegexMatchAnd
 	case from == "": // "/" to "/xyz": "/bar" becomes "/xyz/bar"
 		return "", substitute("^/", to+"/")
 	case to == "": // "/foo" to "/": "/foo" and "/foo/" become "/", "/foo/bar" becomes "/bar"
-		return "", substitute("^"+regexp.QuoteMeta(from)+"/?", "/")
+		return "", substitute("^"+pathPattern(from)+"/?", "/")
+	case eitherCase(from): // matched by an expression, of which Envoy would replace all
+		return "", substitute("^"+pathPattern(from), to)
 	}
 	return to, nil
 }

@@ -26,7 +26,7 @@ func Hosts() []string {
 
 // Paths are ordinary ones and such as Envoy's API refuses.
 func Paths() []string {
-	return []string{"/", "/a", "/a/", "/a/b", "/a%20b", "/é", "/a.b+c", "/" + string(bytes.Repeat([]byte("long"), 250)), "", "//", "/a?b", "/a#b", "a"}
+	return []string{"/", "/a", "/a/", "/a/b", "/a%20b", "/a%c3%A9", "/a%C3%a9/%ag", "/é", "/a.b+c", "/" + string(bytes.Repeat([]byte("long"), 250)), "", "//", "/a?b", "/a#b", "a"}
 }
 
 func values() []string { return []string{"v1", "", "100%", "%REQ(x)%", "a\nb", "é", "\x7f", "a,b"} }

@@ -5,7 +5,6 @@ package simulate
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -48,7 +47,17 @@ func (w World) http(h *hcmv3.HttpConnectionManager, c Connection, out *Outcome) 
 			return fmt.Errorf("no RouteConfiguration %q", name)
 		}
 	}
-	return w.Route(rc, req, out)
+	sent := req.Path
+	if h.GetNormalizePath().GetValue() && sent[0] == '/' {
+		req.Path = normal(sent)
+	}
+	if err := w.Route(rc, req, out); err != nil {
+		return err
+	}
+	if out.Path == "" && req.Path != sent && len(out.Clusters) > 0 {
+		out.Path = req.Path
+	}
+	return nil
 }
 
 // Route says what a RouteConfiguration does with a request.
@@ -133,20 +142,26 @@ func matches(m *routev3.RouteMatch, req Request) (bool, error) {
 			return false, err
 		}
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return false, fmt.Errorf("query %q: %w", query, err)
-	}
 	for _, q := range m.GetQueryParameters() {
-		v, has := values[q.GetName()]
+		v, has := parameter(query, q.GetName())
 		if !has {
 			return false, nil
 		}
-		if ok, err := value(q.GetStringMatch(), v[0]); err != nil || !ok {
+		if ok, err := value(q.GetStringMatch(), v); err != nil || !ok {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// parameter is the first of that name. Envoy decodes neither names nor values.
+func parameter(query, name string) (string, bool) {
+	for part := range strings.SplitSeq(query, "&") {
+		if n, v, _ := strings.Cut(part, "="); n == name {
+			return v, true
+		}
+	}
+	return "", false
 }
 
 func header(req Request, name string) (string, bool) {
