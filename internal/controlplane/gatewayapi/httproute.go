@@ -111,8 +111,8 @@ func methods() []gwapiv1.HTTPMethod {
 	}
 }
 
-// httpPath reads a path match. A trailing slash of a prefix is ignored, as Gateway API says; the
-// prefix "/" is the zero value.
+// httpPath reads a path match, in normal form like the requests that it is compared with. A trailing
+// slash of a prefix is ignored, as Gateway API says; the prefix "/" is the zero value.
 func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match) bool {
 	if in == nil {
 		return true
@@ -121,11 +121,13 @@ func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match) bool 
 	wrong := ""
 	switch kind {
 	case gwapiv1.PathMatchExact:
-		wrong = checkPath(value)
+		value = normalPath(value)
+		wrong = checkMatch(value)
 		m.Path = model.PathMatch{Kind: model.PathExact, Value: value}
 		m.rank[0] = rankExact
 	case gwapiv1.PathMatchPathPrefix:
-		wrong = checkPath(value)
+		value = normalPath(value)
+		wrong = checkMatch(value)
 		if value = strings.TrimRight(value, "/"); value != "" {
 			m.Path = model.PathMatch{Kind: model.PathPrefix, Value: value}
 		}

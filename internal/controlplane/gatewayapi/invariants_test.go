@@ -215,6 +215,9 @@ func checkRule(t *testing.T, in string, r model.Rule) {
 	if p := r.Match.Path; p.Kind == model.PathPrefix && (p.Value == "" || strings.HasSuffix(p.Value, "/")) || p.Kind == "" && p.Value != "" {
 		t.Errorf("%s: path %+v", in, p)
 	}
+	if p := r.Match.Path; p.Kind != model.PathRegex && r.Source.Kind == "HTTPRoute" && (strings.Contains(p.Value+"/", "/./") || strings.Contains(p.Value+"/", "/../")) {
+		t.Errorf("%s: no request has the path %+v", in, p)
+	}
 	for _, m := range []model.HeaderMods{r.RequestHeaders, r.ResponseHeaders} {
 		for _, h := range append(slices.Clone(m.Set), m.Add...) {
 			if h.Name == "" || h.Name == "host" || h.Name != strings.ToLower(h.Name) || strings.ContainsAny(h.Value, "\r\n\x00") {
