@@ -29,7 +29,9 @@ func httpFilters(p place) []*hcmv3.HttpFilter {
 		in     []place
 		config proto.Message
 	}{
-		// First, because a browser asks without the credentials and headers that what follows may want.
+		// First, because nothing that follows is asked with a path that has two meanings.
+		{dotsFilter, dotsPlaces(), leftDots()},
+		// Before what sends, because a browser asks without the credentials and headers that what follows may want.
 		// Without a policy in the route it does nothing.
 		{corsFilter, corsPlaces(), &corsv3.Cors{}},
 		// Last, because it is the one that sends the request on. It adds none of Envoy's own

@@ -14,13 +14,16 @@ import (
 )
 
 // routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter, 2 no
-// normal paths beside clients.
+// normal paths beside clients and no filter for what is not normal.
 const routedRevision = "3"
 
 // clientPaths: routes beside a client match RFC 3986's normal form, as those of gateways do. The
 // server's proxy makes that form in any case: otherwise /x/../admin would pass by a rule for /admin
 // here and be /admin for the application.
 func clientPaths() *wrapperspb.BoolValue { return wrapperspb.Bool(true) }
+
+// dotsPlaces are those where routes are.
+func dotsPlaces() []place { return []place{outbound, edge} }
 
 // The part of the normal form that Envoy leaves to us is the case of hexadecimal digits: %c3 and %C3
 // are the same (RFC 3986, 2.1), and a rule for one must not be passed by with the other.

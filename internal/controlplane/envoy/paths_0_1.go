@@ -18,6 +18,9 @@ const routedRevision = Revision
 // clientPaths: routes beside a client match paths as they come.
 func clientPaths() *wrapperspb.BoolValue { return nil }
 
+// dotsPlaces: none has the filter.
+func dotsPlaces() []place { return nil }
+
 // eitherCase: every path is matched in the one way it is written.
 func eitherCase(string) bool { return false }
 

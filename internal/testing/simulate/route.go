@@ -51,6 +51,10 @@ func (w World) http(h *hcmv3.HttpConnectionManager, c Connection, out *Outcome) 
 	if h.GetNormalizePath().GetValue() && sent[0] == '/' {
 		req.Path = normal(sent)
 	}
+	if no, err := denied(h, req); no || err != nil {
+		out.Status = 403
+		return err
+	}
 	if err := w.Route(rc, req, out); err != nil {
 		return err
 	}
