@@ -5,6 +5,7 @@
 //
 //	validate_test.go   envoy --mode validate over every golden xds.yaml of the repository
 //	parity_test.go     what the golden cases' requests.yaml ask the simulation, asked of Envoy
+//	paths, headers, timeouts   requests written and shown byte for byte (verbatim_test.go); bodies that take long
 //	identity, inbound, protocols, resilience, gateway: real proxies in network
 //	namespaces, fed over ADS, with the real redirection; mesh_test.go sets them up
 //

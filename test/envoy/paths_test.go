@@ -33,8 +33,7 @@ func pathRules() []model.Rule {
 // TestPaths: which rule takes a request, and what the application sees of its path. A rule for /admin
 // is not passed by with another way to write the same path.
 func TestPaths(t *testing.T) {
-	m := newMesh(t)
-	edge, mesh := doors(t, m, pathRules()...)
+	edge, mesh := doors(t, newMesh(t), verbatim, pathRules()...)
 	long := strings.Repeat("long", 2500)
 	for _, c := range []struct{ line, want string }{
 		// Unreserved characters mean the same, encoded or not (RFC 3986, 2.3 and 6.2.2.2).

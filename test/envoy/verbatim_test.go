@@ -28,10 +28,10 @@ type door struct {
 
 // doors makes the two ways to one server whose routes are rules: "edge" is from outside through a
 // gateway, for www.example.com and *.wild.example alone, "mesh" from a pod with a proxy, for any host.
-func doors(t *testing.T, m *mesh, rules ...model.Rule) (edge, mesh door) {
+func doors(t *testing.T, m *mesh, serve func(net.Listener), rules ...model.Rule) (edge, mesh door) {
 	t.Helper()
 	server := m.sidecar(t, "server", "198.18.9.11", model.Inbound{Strict: true, Ports: []model.InboundPort{{Port: 8080, Protocol: model.HTTP}}}, nil)
-	verbatim(server.listen(t, ":8080"))
+	serve(server.listen(t, ":8080"))
 	web := service{name: "web", vip: "198.19.9.1", protocol: model.HTTP, accounts: []string{"server"}, endpoints: []model.Endpoint{meshed(server.ip, 8080)}}
 	for i := range rules {
 		rules[i].Backends = []model.WeightedBackend{web.to(1)}
