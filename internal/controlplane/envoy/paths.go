@@ -29,7 +29,9 @@ func dotsPlaces() []place { return []place{outbound, edge} }
 // are the same (RFC 3986, 2.1), and a rule for one must not be passed by with the other.
 
 // eitherCase tells whether a path has percent-encoded octets that can be written in two ways.
-func eitherCase(path string) bool { return pathPattern(path) != regexp.QuoteMeta(path) }
+func eitherCase(path string) bool {
+	return strings.Contains(path, "%") && pathPattern(path) != regexp.QuoteMeta(path)
+}
 
 // pathPattern is an expression for a path in all its ways of writing.
 func pathPattern(path string) string {
@@ -61,12 +63,19 @@ func inCases(digit byte) string {
 func tableRevision(rc *routev3.RouteConfiguration) string {
 	for _, vh := range rc.GetVirtualHosts() {
 		for _, r := range vh.GetRoutes() {
-			for _, digit := range []byte("ABCDEF") {
-				if strings.Contains(r.GetMatch().GetSafeRegex().GetRegex(), inCases(digit)) {
-					return "2"
-				}
+			if pattern := r.GetMatch().GetSafeRegex().GetRegex(); strings.Contains(pattern, "%") && hasCases(pattern) {
+				return "2"
 			}
 		}
 	}
 	return Revision
+}
+
+func hasCases(pattern string) bool {
+	for _, digit := range []byte("ABCDEF") {
+		if strings.Contains(pattern, inCases(digit)) {
+			return true
+		}
+	}
+	return false
 }
