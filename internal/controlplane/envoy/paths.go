@@ -58,14 +58,12 @@ func inCases(digit byte) string {
 	return "[" + strings.ToUpper(string(digit)) + strings.ToLower(string(digit)) + "]"
 }
 
-// tableRevision is the Revision of route tables: 1 matched such paths in the one way they were written.
-// That users can write the same in an expression does no harm: proxies get such a table once more.
-func tableRevision(rc *routev3.RouteConfiguration) string {
-	for _, vh := range rc.GetVirtualHosts() {
-		for _, r := range vh.GetRoutes() {
-			if pattern := r.GetMatch().GetSafeRegex().GetRegex(); strings.Contains(pattern, "%") && hasCases(pattern) {
-				return "2"
-			}
+// routesRevision is the Revision of what has these routes: 1 matched such paths in the one way they were
+// written. That users can write the same in an expression does no harm: proxies get it once more.
+func routesRevision(list []*routev3.Route) string {
+	for _, r := range list {
+		if pattern := r.GetMatch().GetSafeRegex().GetRegex(); strings.Contains(pattern, "%") && hasCases(pattern) {
+			return "2"
 		}
 	}
 	return Revision

@@ -26,4 +26,4 @@ func eitherCase(string) bool { return false }
 
 func pathPattern(path string) string { return regexp.QuoteMeta(path) }
 
-func tableRevision(*routev3.RouteConfiguration) string { return Revision }
+func routesRevision([]*routev3.Route) string { return Revision }

@@ -8,6 +8,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // TestRevisionOfPaths: tables that the release before says otherwise, for the same model, are of
@@ -29,8 +30,11 @@ func TestRevisionOfPaths(t *testing.T) {
 			{Domains: []string{"a.example"}, Rules: []model.Rule{{}}},
 			{Domains: []string{"*"}, Rules: []model.Rule{{}, {Match: model.Match{Path: c.path}}}},
 		}})
-		if got := table.Revision(); got != c.revision {
-			t.Errorf("a table with %+v is of revision %s, want %s", c.path, got, c.revision)
+		part := envoy.RoutePart(model.RoutePart{Part: virtualhost.Part[model.Rule]{Rules: []virtualhost.Rule[model.Rule]{{Rule: model.Rule{Match: model.Match{Path: c.path}}}}}})
+		for _, r := range []envoy.Resource{table, part} {
+			if got := r.Revision(); got != c.revision {
+				t.Errorf("%s with %+v is of revision %s, want %s", r.TypeURL, c.path, got, c.revision)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -44,6 +45,8 @@ type Resource struct {
 	// Refs are the clusters and route configurations this resource names, sorted, each once. Secrets
 	// are not among them: Envoy asks for those itself once it has the cluster or listener.
 	Refs []Ref
+	// Revised is the Revision of a Raw resource, if it is another one than most have.
+	Revised string
 }
 
 // Ref is the resource's own type and name.
@@ -60,9 +63,16 @@ func (r Resource) Revision() string {
 		return routedRevision
 	}
 	if rc, ok := r.Message.(*routev3.RouteConfiguration); ok {
-		return tableRevision(rc)
+		return routesRevision(allRoutes(rc))
 	}
-	return Revision
+	return cmp.Or(r.Revised, Revision)
+}
+
+func allRoutes(rc *routev3.RouteConfiguration) (out []*routev3.Route) {
+	for _, vh := range rc.GetVirtualHosts() {
+		out = append(out, vh.GetRoutes()...)
+	}
+	return out
 }
 
 // Body is the value of the Any that carries the resource. The same message gives the same bytes in one build.
