@@ -114,7 +114,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	allowed := map[string]bool{
-		"tulle.dev/tulle/internal/names": true, "tulle.dev/tulle/internal/protocol": true,
+		"tulle.dev/tulle/internal/names": true, "tulle.dev/tulle/internal/protocol": true, "tulle.dev/tulle/internal/virtualhost": true, // which protocol names
 		"tulle.dev/tulle/internal/dataplane/slot": true, "tulle.dev/tulle/cmd/tulle-slot": true,
 	}
 	deps := strings.Fields(string(out))
