@@ -4,7 +4,7 @@
 // Command dial does one exchange from inside a pod and prints what became of
 // it as one line of JSON (see result):
 //
-//	dial http [flags] URL       one request: method, body, Expect, HTTP/2
+//	dial http [flags] URL       one request: method, headers, body, Expect, HTTP/2
 //	dial tcp [flags] HOST:PORT  writes bytes and reads until the end
 //	dial ws URL                 a WebSocket's message there and back
 //	dial grpc HOST:PORT         /echo.Echo/Call

@@ -34,6 +34,9 @@ func doHTTP(ctx context.Context, o options, r *result) error {
 	}
 	req.ContentLength = o.body
 	req.Host = o.host
+	for name, values := range o.header {
+		req.Header[name] = values
+	}
 	if o.expect {
 		req.Header.Set("Expect", "100-continue")
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -32,6 +33,7 @@ type options struct {
 	method   string
 	host     string
 	body     int64
+	header   http.Header
 	expect   bool
 	h2       bool
 	send     string
@@ -74,7 +76,7 @@ func main() {
 type exchange func(context.Context, options, *result) error
 
 func parse(args []string) (options, exchange, error) {
-	var o options
+	o := options{header: http.Header{}}
 	if len(args) == 0 {
 		return o, nil, errors.New("want http, tcp, ws, grpc or dns")
 	}
@@ -86,6 +88,14 @@ func parse(args []string) (options, exchange, error) {
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "for the whole exchange")
 	flags.StringVar(&o.method, "method", "GET", "http: the method")
 	flags.StringVar(&o.host, "host", "", "http: the Host header")
+	flags.Func("header", "http: NAME: VALUE, may be repeated", func(s string) error {
+		name, value, ok := strings.Cut(s, ":")
+		if !ok {
+			return fmt.Errorf("%q is not NAME: VALUE", s)
+		}
+		o.header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		return nil
+	})
 	flags.Int64Var(&o.body, "body", 0, "http: length of the body to send, in bytes")
 	flags.BoolVar(&o.expect, "expect", false, "http: Expect: 100-continue, and no body before the server wants it")
 	flags.BoolVar(&o.h2, "h2", false, "http: HTTP/2 without TLS")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,7 @@ func TestHTTP(t *testing.T) {
 			w.WriteHeader(http.StatusExpectationFailed)
 			return
 		}
+		w.Header()["X-Seen"] = r.Header["X-Sent"]
 		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Set("Trailer", "X-End")
 		w.WriteHeader(http.StatusTeapot)
@@ -35,8 +37,9 @@ func TestHTTP(t *testing.T) {
 		w.Header().Set("X-End", "yes")
 	}))
 	defer srv.Close()
-	r := dial(t, "http", "-method", "POST", "-body", "100000", "-expect", srv.URL)
-	if r.Error != "" || r.Status != 418 || r.Bytes != 100000 || !r.Continued || r.Trailer["X-End"][0] != "yes" || len(r.Text) != shown {
+	r := dial(t, "http", "-method", "POST", "-body", "100000", "-expect", "-header", "x-sent: a: b", "-header", "X-Sent:c", srv.URL)
+	if r.Error != "" || r.Status != 418 || r.Bytes != 100000 || !r.Continued || r.Trailer["X-End"][0] != "yes" || len(r.Text) != shown ||
+		!slices.Equal(r.Header["X-Seen"], []string{"a: b", "c"}) {
 		t.Errorf("%+v", r)
 	}
 	if r = dial(t, "http", "-method", "POST", "-body", "10", "-expect", srv.URL+"/refused"); r.Continued || r.Status != 417 {

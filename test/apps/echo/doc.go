@@ -5,8 +5,8 @@
 // that a mesh must carry and says exactly what reached it.
 //
 //	-http   HTTP/1.0, HTTP/1.1, h2c and WebSocket (see handlers.go for the paths)
-//	-https  the same behind its own self-signed TLS
-//	-grpc   gRPC: /echo.Echo/Call, and gRPC's health service
+//	-https  the same in TLS, with a self-signed certificate or that of -certificate
+//	-grpc   gRPC: any method, as /echo.Echo/Call; streams; and gRPC's health service
 //	-tcp    sends back what it gets
 //	-banner speaks first, then sends back what it gets
 //

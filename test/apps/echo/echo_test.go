@@ -8,10 +8,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +106,36 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// TestCertificate: HTTPS with the certificate of a folder, and no server where it holds none.
+func TestCertificate(t *testing.T) {
+	cert, err := selfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name, block := range map[string]pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(&block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := start(t, options{certificate: folder})
+	conn, err := tls.Dial("tcp", o.https, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // compared below
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := conn.ConnectionState().PeerCertificates[0].Raw; !bytes.Equal(got, cert.Certificate[0]) {
+		t.Error("another certificate was shown")
+	}
+	if _, err := httpsServer(nil, nil, 0, t.TempDir()); err == nil {
+		t.Error("a server came up without a certificate")
+	}
+}
+
 // TestBodies: lengths, trailers, uploads, streams and delays.
 func TestBodies(t *testing.T) {
 	o := start(t, options{})
@@ -187,8 +221,10 @@ func TestOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if r, err := report.Invoke(t.Context(), conn, "/echo.Echo/Call"); err != nil || r.Service != "echo" {
-		t.Error(r, err)
+	for _, method := range []string{"/echo.Echo/Call", "/any.Service/Method"} {
+		if r, err := report.Invoke(t.Context(), conn, method); err != nil || r.Service != "echo" {
+			t.Error(method, r, err)
+		}
 	}
 
 	for address, first := range map[string]string{o.tcp: "", o.banner: "220 echo v1 "} {

@@ -23,6 +23,7 @@ import (
 type options struct {
 	name                           string
 	http, https, grpc, tcp, banner string
+	certificate                    string
 	exitAtOnce                     bool
 	idleTimeout, readyAfter, grace time.Duration
 }
@@ -45,7 +46,8 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("echo", flag.ContinueOnError)
 	flags.StringVar(&o.name, "name", "echo", "what the server calls itself")
 	flags.StringVar(&o.http, "http", ":8080", "address of HTTP/1 and h2c")
-	flags.StringVar(&o.https, "https", "", "address of HTTP/1 and HTTP/2 with a self-signed certificate")
+	flags.StringVar(&o.https, "https", "", "address of HTTP/1 and HTTP/2 in TLS")
+	flags.StringVar(&o.certificate, "certificate", "", "folder with tls.crt and tls.key for -https; empty: self-signed")
 	flags.StringVar(&o.grpc, "grpc", "", "address of gRPC")
 	flags.StringVar(&o.tcp, "tcp", "", "address of the TCP echo")
 	flags.StringVar(&o.banner, "banner", "", "address of the TCP echo that speaks first")
@@ -79,7 +81,7 @@ func run(ctx context.Context, o options) error {
 		servers = append(servers, s)
 	}
 	add(o.http, func(l net.Listener) (server, error) { return httpServer(l, h, o.idleTimeout), nil })
-	add(o.https, func(l net.Listener) (server, error) { return httpsServer(l, h, o.idleTimeout) })
+	add(o.https, func(l net.Listener) (server, error) { return httpsServer(l, h, o.idleTimeout, o.certificate) })
 	add(o.grpc, func(l net.Listener) (server, error) { return grpcServer(l, self), nil })
 	add(o.tcp, func(l net.Listener) (server, error) { return tcpServer(l, ""), nil })
 	add(o.banner, func(l net.Listener) (server, error) { return tcpServer(l, banner(self)), nil })

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,10 +45,14 @@ func plain(h http.Handler, idle time.Duration) *http.Server {
 	return &http.Server{Handler: h, IdleTimeout: idle, ReadHeaderTimeout: 30 * time.Second, Protocols: both}
 }
 
-func httpsServer(lis net.Listener, h http.Handler, idle time.Duration) (server, error) {
+// httpsServer has the certificate of a folder, as a Secret that is mounted has it, or one of its own invention.
+func httpsServer(lis net.Listener, h http.Handler, idle time.Duration, folder string) (server, error) {
 	cert, err := selfSigned()
+	if folder != "" {
+		cert, err = tls.LoadX509KeyPair(filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
+	}
 	if err != nil {
-		return server{}, fmt.Errorf("make certificate: %w", err)
+		return server{}, fmt.Errorf("get certificate: %w", err)
 	}
 	srv := plain(h, idle)
 	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
@@ -75,7 +80,7 @@ func selfSigned() (tls.Certificate, error) {
 }
 
 func grpcServer(lis net.Listener, self report.Self) server {
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(report.Any(self.GRPC))
 	report.Register(srv, "echo.Echo", "Call", self.GRPC)
 	healthpb.RegisterHealthServer(srv, health.NewServer())
 	return server{

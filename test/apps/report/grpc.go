@@ -40,7 +40,23 @@ func Register(srv *grpc.Server, service, method string, answer func(context.Cont
 		}
 		return intercept(ctx, in, &grpc.UnaryServerInfo{FullMethod: "/" + service + "/" + method}, call)
 	}
-	stream := func(_ any, s grpc.ServerStream) error {
+	srv.RegisterService(&grpc.ServiceDesc{
+		ServiceName: service,
+		HandlerType: (*any)(nil),
+		Methods:     []grpc.MethodDesc{{MethodName: method, Handler: handle}},
+		Streams:     []grpc.StreamDesc{{StreamName: method + "s", Handler: each(answer), ServerStreams: true, ClientStreams: true}},
+	}, nil)
+}
+
+// Any answers every method of every service that is not registered, as Register's do, be it called as
+// a unary one or as a stream.
+func Any(answer func(context.Context) Report) grpc.ServerOption {
+	return grpc.UnknownServiceHandler(each(answer))
+}
+
+// each answers every message of a stream.
+func each(answer func(context.Context) Report) grpc.StreamHandler {
+	return func(_ any, s grpc.ServerStream) error {
 		for {
 			if err := s.RecvMsg(new(emptypb.Empty)); err != nil {
 				if errors.Is(err, io.EOF) {
@@ -57,15 +73,9 @@ func Register(srv *grpc.Server, service, method string, answer func(context.Cont
 			}
 		}
 	}
-	srv.RegisterService(&grpc.ServiceDesc{
-		ServiceName: service,
-		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: method, Handler: handle}},
-		Streams:     []grpc.StreamDesc{{StreamName: method + "s", Handler: stream, ServerStreams: true, ClientStreams: true}},
-	}, nil)
 }
 
-// Invoke calls a method that Register made; method is "/service/method".
+// Invoke calls a method that Register or Any made; method is "/service/method".
 func Invoke(ctx context.Context, conn grpc.ClientConnInterface, method string) (Report, error) {
 	out := new(structpb.Struct)
 	if err := conn.Invoke(ctx, method, new(emptypb.Empty), out); err != nil {
