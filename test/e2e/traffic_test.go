@@ -129,7 +129,7 @@ func chiSquared(t *testing.T, got map[string]int, want map[string]float64) {
 		e := p * float64(n)
 		sum += math.Pow(float64(got[v])-e, 2) / e
 	}
-	if sum > 19.5 { // one degree of freedom, p = 0.00001
+	if n == 0 || sum > 19.5 { // one degree of freedom, p = 0.00001
 		t.Errorf("%v is not a split of %v: chi squared %.1f", got, want, sum)
 	}
 	t.Logf("split of %d: %v, chi squared %.2f", n, got, sum)
