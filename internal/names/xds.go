@@ -176,6 +176,9 @@ func ScopeGateway(namespace, gateway string) string {
 	return "scope/gateway/" + namespace + "/" + gateway
 }
 
+// IsScopeGateway tells whether a name is one that ScopeGateway makes.
+func IsScopeGateway(scope string) bool { return strings.HasPrefix(scope, "scope/gateway/") }
+
 // ScopeMesh includes the scope of every meshed namespace. Sidecars of a namespace with consumer
 // routes include ScopeMeshFor instead, so that each address has one listener.
 const ScopeMesh = "scope/mesh"

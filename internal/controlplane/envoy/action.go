@@ -100,9 +100,6 @@ const (
 	safeRetries = "connect-failure,refused-stream,reset-before-request,retriable-headers"
 	// retries is how often, each time on another endpoint if there is one.
 	retries = 2
-	// otherHostAttempts bounds the search for an endpoint that was not tried yet. Endpoints are drawn
-	// at random, and one that refuses everything is the least busy: of two, it is drawn three times in four.
-	otherHostAttempts = 50
 )
 
 func defaultRetry() *routev3.RetryPolicy {

@@ -121,6 +121,7 @@ func (manager) sidecar(h *hcmv3.HttpConnectionManager) {
 	h.MaxRequestHeadersKb = wrapperspb.UInt32(headersKb)
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxHeadersCount: wrapperspb.UInt32(headersCount)}
 	h.Http2ProtocolOptions = meshHTTP2()
+	allowResets(h.Http2ProtocolOptions)
 }
 
 // gateway: the peer is anybody, in the outside world.

@@ -6,7 +6,6 @@ package envoy
 import (
 	"encoding/json"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -22,13 +21,10 @@ const RoutePartType = protocol.RoutePartType
 // together: see protocol.RoutePart.
 func RoutePart(p model.RoutePart) Resource {
 	refs := refSet{}
-	var all []*routev3.Route
 	out := protocol.RoutePart{Created: p.Created, Namespace: p.Namespace, Name: p.Name, Kind: p.Kind, Claims: p.Claims}
 	for _, r := range p.Rules {
 		var encoded [][]byte
-		made := rule(r.Rule, refs)
-		all = append(all, made...)
-		for _, route := range made {
+		for _, route := range rule(r.Rule, refs) {
 			encoded = append(encoded, marshal(route))
 		}
 		if len(encoded) > 0 {
@@ -41,12 +37,11 @@ func RoutePart(p model.RoutePart) Resource {
 	}
 	return Resource{
 		TypeURL: RoutePartType, Name: names.RoutePart(p.Table, p.Kind, p.Namespace, p.Name), Raw: b, Refs: refs.sorted(),
-		Revised: routesRevision(all),
 	}
 }
 
 // routeShell is what the tables of Gateways have around their routes. What changes it is
-// to raise the revision of scopes with tables (Resource.Revision).
+// to raise tableRevision.
 func routeShell() *protocol.RouteShell {
 	return &protocol.RouteShell{
 		Config: marshal(routeConfiguration("")), Host: marshal(virtualHost(nil)), Misdirected: marshal(elsewhere()),

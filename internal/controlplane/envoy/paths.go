@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -56,24 +55,4 @@ func inCases(digit byte) string {
 		return string(digit)
 	}
 	return "[" + strings.ToUpper(string(digit)) + strings.ToLower(string(digit)) + "]"
-}
-
-// routesRevision is the Revision of what has these routes: 1 matched such paths in the one way they were
-// written. That users can write the same in an expression does no harm: proxies get it once more.
-func routesRevision(list []*routev3.Route) string {
-	for _, r := range list {
-		if pattern := r.GetMatch().GetSafeRegex().GetRegex(); strings.Contains(pattern, "%") && hasCases(pattern) {
-			return "2"
-		}
-	}
-	return Revision
-}
-
-func hasCases(pattern string) bool {
-	for _, digit := range []byte("ABCDEF") {
-		if strings.Contains(pattern, inCases(digit)) {
-			return true
-		}
-	}
-	return false
 }

@@ -8,7 +8,6 @@ package envoy
 import (
 	"regexp"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -25,5 +24,3 @@ func dotsPlaces() []place { return nil }
 func eitherCase(string) bool { return false }
 
 func pathPattern(path string) string { return regexp.QuoteMeta(path) }
-
-func routesRevision([]*routev3.Route) string { return Revision }

@@ -4,7 +4,6 @@
 package envoy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -45,8 +44,6 @@ type Resource struct {
 	// Refs are the clusters and route configurations this resource names, sorted, each once. Secrets
 	// are not among them: Envoy asks for those itself once it has the cluster or listener.
 	Refs []Ref
-	// Revised is the Revision of a Raw resource, if it is another one than most have.
-	Revised string
 }
 
 // Ref is the resource's own type and name.
@@ -59,20 +56,16 @@ func (r Resource) Revision() string {
 	if _, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType {
 		return upstreamRevision
 	}
+	if r.TypeURL == ListenerType && names.IsInbound(r.Name) {
+		return inboundRevision
+	}
 	if slices.ContainsFunc(r.Refs, func(ref Ref) bool { return r.TypeURL == ListenerType && ref.TypeURL == RoutesType }) {
 		return routedRevision
 	}
-	if rc, ok := r.Message.(*routev3.RouteConfiguration); ok {
-		return routesRevision(allRoutes(rc))
+	if table, ok := r.Message.(*routev3.RouteConfiguration); ok && len(table.GetVirtualHosts()) > 0 || r.TypeURL == RoutePartType || names.IsScopeGateway(r.Name) {
+		return tableRevision
 	}
-	return cmp.Or(r.Revised, Revision)
-}
-
-func allRoutes(rc *routev3.RouteConfiguration) (out []*routev3.Route) {
-	for _, vh := range rc.GetVirtualHosts() {
-		out = append(out, vh.GetRoutes()...)
-	}
-	return out
+	return Revision
 }
 
 // Body is the value of the Any that carries the resource. The same message gives the same bytes in one build.
