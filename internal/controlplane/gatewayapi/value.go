@@ -5,37 +5,11 @@ package gatewayapi
 
 import (
 	"encoding/hex"
-	"regexp/syntax"
 	"strings"
 	"time"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
-
-// maxRegexSize bounds a compiled expression. It is counted in instructions, a character class as
-// many as it has ranges, and stays far below what the proxies are told to accept.
-const maxRegexSize = 2000
-
-// checkRegex tells what is wrong with an expression, which the proxy compiles with RE2. Go's
-// syntax is RE2's. The empty string means that nothing is.
-func checkRegex(expr string) string {
-	tree, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return "is not an RE2 expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	}
-	prog, err := syntax.Compile(tree.Simplify())
-	if err != nil {
-		return "is not an RE2 expression: " + err.Error()
-	}
-	size := 0
-	for _, in := range prog.Inst {
-		size += 1 + len(in.Rune)/2
-	}
-	if size > maxRegexSize {
-		return "is too large to match with: write a shorter expression, or several matches"
-	}
-	return ""
-}
 
 // checkText refuses what no header may carry (RFC 9110, 5.5); the API server lets it pass.
 func checkText(s string) string {
