@@ -59,6 +59,7 @@ func table() []image {
 			programs: []program{{"echo", ".", "./test/apps/echo"}, {"dial", ".", "./test/apps/dial"}},
 		},
 		app("load", "a bounded load client"),
+		app("poll", "asks every few milliseconds and tells when the answer changes, for benchmarks"),
 		app("capture", "looks for bytes in packets, for tests"),
 		app("intruder", "a meshed pod that asks for what is not its own, for tests"),
 		app("proxyless", "a program without a proxy whose gRPC library asks the control plane, for tests"),
