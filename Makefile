@@ -29,7 +29,7 @@ TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
 # Packages whose tests need more than Go: Envoy, root or a cluster.
-NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm|restore)(/|$$)
+NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm|restore|routes)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
 # Packages with goroutines of their own.
 RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
@@ -258,7 +258,7 @@ install: ## Install the operator and a mesh on the cluster, and wait until it is
 ##@ Benchmarks
 
 .PHONY: bench
-bench: bench-engine bench-ads bench-datapath ## All benchmarks; each fails if it misses its target
+bench: bench-engine bench-ads bench-routes bench-datapath ## All benchmarks; each fails if it misses its target
 
 .PHONY: bench-engine
 bench-engine: ## One change among 1,000 and 20,000 Services: evaluations, time, allocations
@@ -268,6 +268,17 @@ bench-engine: ## One change among 1,000 and 20,000 Services: evaluations, time, 
 .PHONY: bench-ads
 bench-ads: ## 500 clients: CPU, memory and latency, beside go-control-plane's server
 	go run -C test/bench ./ads
+
+.PHONY: bench-routes
+bench-routes: check-cluster tools ## Edits of routes, new Gateways, 500 routes on a Gateway: latency and cost, into docs/benchmarks/routes.md (an idle machine, eight minutes)
+	@hack/run-stages cluster images install bench-routes-run
+
+.PHONY: bench-routes-run
+bench-routes-run:
+	@$(MAKE) --no-print-directory images IMAGES=poll RELEASES=
+	@# What a run that was interrupted left behind.
+	$(KUBECTL) delete namespaces -l tulle.dev/benchmark=routes --ignore-not-found --timeout=180s
+	TULLE_MESH=tulle go test -count=1 -v -timeout 8m ./test/routes -report $(CURDIR)/docs/benchmarks/routes.md
 
 .PHONY: bench-datapath
 bench-datapath: ## CPU per request and latency, direct and through two sidecars, and idle memory (needs make install)
