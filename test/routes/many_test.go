@@ -42,6 +42,9 @@ type manyResult struct {
 	made time.Duration
 }
 
+// toCreate is the time that is kept for each creation of routes that is still to come.
+const toCreate = 20 * time.Second
+
 // benchMany edits routes on a Gateway with more and more of them.
 func benchMany(t *testing.T, w *world, sizes []int, n int, end time.Time) []manyResult {
 	t.Helper()
@@ -58,7 +61,9 @@ func benchMany(t *testing.T, w *world, sizes []int, n int, end time.Time) []many
 			})
 			have, r.made = size, time.Since(begin)
 			before := w.usage(t)
-			r.edits = w.editSome(t, s, size, plan{n, share(end, left), time.Second})
+			left--
+			reserved := time.Duration(left) * toCreate
+			r.edits = w.editSome(t, s, size, plan{n, share(end.Add(-reserved), left+1), time.Second})
 			// What the edits have left to do belongs to them.
 			w.allProgrammed(t, size)
 			r.after = w.usage(t)
@@ -67,7 +72,6 @@ func benchMany(t *testing.T, w *world, sizes []int, n int, end time.Time) []many
 				t.Fatal(err)
 			}
 			out, fewer = append(out, r), &r
-			left--
 		}
 		w.removeRoutes(t)
 	}
