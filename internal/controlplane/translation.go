@@ -34,6 +34,7 @@ func resourceTypes() []xds.Type {
 		{URL: envoy.EndpointsType},
 		{URL: envoy.RoutesType},
 		{URL: envoy.RoutePartType},
+		{URL: envoy.ExtensionType},
 		{URL: envoy.ListenerType, Whole: true},
 	}
 }

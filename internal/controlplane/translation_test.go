@@ -71,7 +71,13 @@ func shop(services int) []source.Event {
 			Listeners: []gwapiv1.Listener{{
 				Name: "https", Port: 443, Protocol: gwapiv1.HTTPSProtocolType,
 				TLS: &gwapiv1.ListenerTLSConfig{CertificateRefs: []gwapiv1.SecretObjectReference{{Name: "cert"}}},
-			}},
+			}, {Name: "tcp", Port: 9000, Protocol: gwapiv1.TCPProtocolType}},
+		}}),
+		e(source.TCPRoute, "shop", "tcp", &gwapiv1.TCPRoute{ObjectMeta: meta("tcp"), Spec: gwapiv1.TCPRouteSpec{
+			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Name: "gw"}}},
+			Rules: []gwapiv1.TCPRouteRule{{BackendRefs: []gwapiv1.BackendRef{{
+				BackendObjectReference: gwapiv1.BackendObjectReference{Name: "svc-00001", Port: new(gwapiv1.PortNumber(80))},
+			}}}},
 		}}),
 	}
 	kind, group := gwapiv1.Kind("Service"), gwapiv1.Group("")

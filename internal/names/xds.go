@@ -139,6 +139,12 @@ func RoutePart(table, kind, namespace, name string) string {
 	return "part/" + strings.TrimPrefix(table, "gw/") + "/" + kind + "/" + namespace + "/" + name
 }
 
+// Stream names what a route does with the connections that it takes, in the streams of a Service port
+// (Out) or of a Gateway's listener (GatewaySection).
+func Stream(table, kind, namespace, name string) string {
+	return "stream/" + table + "/" + kind + "/" + namespace + "/" + name
+}
+
 // ListenerOf names the Listener that uses a RouteConfiguration or streams.
 func ListenerOf(routes string) string {
 	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) == 5 && seg[3] != "udp" {

@@ -61,7 +61,7 @@ func newADS(t *testing.T, dir string) *ads {
 
 // order is make-before-break: clusters before what names them.
 func order() []string {
-	return []string{envoy.ClusterType, envoy.EndpointsType, envoy.ListenerType, envoy.RoutesType, envoy.SecretType}
+	return []string{envoy.ClusterType, envoy.EndpointsType, envoy.ExtensionType, envoy.ListenerType, envoy.RoutesType, envoy.SecretType}
 }
 
 // set replaces what a proxy is to hold and returns the versions by resource.

@@ -167,6 +167,7 @@ type dump struct {
 		Warming  []json.RawMessage `json:"dynamic_warming_clusters"`
 		Routes   []versioned       `json:"dynamic_route_configs"`
 		Secrets  []versioned       `json:"dynamic_active_secrets"`
+		Filters  []versioned       `json:"ecds_filters"`
 	}
 }
 
@@ -175,6 +176,7 @@ type versioned struct {
 	Name    string `json:"name"`
 	Cluster struct{ Name string }
 	Routes  struct{ Name string } `json:"route_config"`
+	Filter  struct{ Name string } `json:"ecds_filter"`
 }
 
 func (p *proxy) dump() (dump, error) {
@@ -215,6 +217,9 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 		for _, v := range c.Routes {
 			got[envoy.Ref{TypeURL: envoy.RoutesType, Name: v.Routes.Name}] = v.Version
 		}
+		for _, v := range c.Filters {
+			got[envoy.Ref{TypeURL: envoy.ExtensionType, Name: v.Filter.Name}] = v.Version
+		}
 		for _, v := range c.Secrets {
 			got[envoy.Ref{TypeURL: envoy.SecretType, Name: v.Name}] = v.Version
 		}
@@ -225,14 +230,14 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 			if got[ref] != v {
 				return fmt.Sprintf("%s is at %q, not %q", ref.Name, got[ref], v)
 			}
-		case envoy.RoutesType, envoy.SecretType: // only what a cluster or listener asks for
+		case envoy.RoutesType, envoy.SecretType, envoy.ExtensionType: // only what a cluster or listener asks for
 			if g, ok := got[ref]; ok && g != v {
 				return fmt.Sprintf("%s is at %q, not %q", ref.Name, g, v)
 			}
 		}
 	}
 	for ref := range got {
-		if _, ok := want[ref]; !ok && ref.TypeURL != envoy.RoutesType {
+		if _, ok := want[ref]; !ok && ref.TypeURL != envoy.RoutesType && ref.TypeURL != envoy.ExtensionType {
 			return ref.Name + " is still there"
 		}
 	}

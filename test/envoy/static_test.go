@@ -29,6 +29,7 @@ type static struct {
 	listeners []*listenerv3.Listener
 	clusters  []*clusterv3.Cluster
 	secrets   map[string]*tlsv3.Secret
+	filters   map[string]*corev3.TypedExtensionConfig
 }
 
 func newStatic(resources []envoy.Resource) *static {
@@ -36,6 +37,7 @@ func newStatic(resources []envoy.Resource) *static {
 		routes:    map[string]*routev3.RouteConfiguration{},
 		endpoints: map[string]*endpointv3.ClusterLoadAssignment{},
 		secrets:   map[string]*tlsv3.Secret{},
+		filters:   map[string]*corev3.TypedExtensionConfig{},
 	}
 	for _, r := range resources {
 		switch m := proto.Clone(r.Message).(type) {
@@ -49,6 +51,8 @@ func newStatic(resources []envoy.Resource) *static {
 			s.clusters = append(s.clusters, m)
 		case *tlsv3.Secret:
 			s.secrets[r.Name] = m
+		case *corev3.TypedExtensionConfig:
+			s.filters[r.Name] = m
 		}
 	}
 	return s
@@ -93,7 +97,7 @@ func (s *static) bootstrap(t *testing.T, pki *authority) []byte {
 	})
 }
 
-// inline replaces, within m and its extensions, routes and secrets asked for by name.
+// inline replaces, within m and its extensions, routes, filters and secrets asked for by name.
 func (s *static) inline(t *testing.T, m protoreflect.Message) {
 	t.Helper()
 	switch x := m.Interface().(type) {
@@ -113,6 +117,13 @@ func (s *static) inline(t *testing.T, m protoreflect.Message) {
 				t.Fatalf("no RouteConfiguration %q", name)
 			}
 			x.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: s.routes[name]}
+		}
+	case *listenerv3.Filter:
+		if x.GetConfigDiscovery() != nil {
+			if s.filters[x.GetName()] == nil {
+				t.Fatalf("no filter %q", x.GetName())
+			}
+			x.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: s.filters[x.GetName()].GetTypedConfig()}
 		}
 	case *tlsv3.SdsSecretConfig:
 		x.SdsConfig = nil // by name from the bootstrap

@@ -19,6 +19,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/testing/models"
 )
 
 // stage is a gateway's proxy and the applications behind it, which are no pods of the mesh.
@@ -79,7 +80,7 @@ func (s *stage) resources(as string, services map[string]uint16, ports ...model.
 	}
 	for _, p := range ports {
 		p.Gateway = s.key
-		out = append(out, envoy.GatewayListener(p))
+		out = append(out, models.Input{GatewayPorts: []model.GatewayPort{p}}.Resources()...)
 		if p.TLS {
 			out = append(out, envoy.TLSSecret(s.key, model.TLSSecret{Key: model.Key{Namespace: "shop", Name: "cert"}, Certificate: s.leaf.chain, PrivateKey: model.Redacted(s.leaf.key)}))
 		}
@@ -124,19 +125,18 @@ func TestTLSStreams(t *testing.T) {
 	banner(t, tls.NewListener(s.apps.listen(t, ":7002"), &tls.Config{Certificates: []tls.Certificate{own}}), "tls")
 	banner(t, s.apps.listen(t, ":7003"), "other")
 	services := map[string]uint16{"plain": 7001, "tls": 7002, "other": 7003}
-	// weight is that of a backend that is tried only once it has some.
-	port := func(weight uint32, more ...model.GatewaySection) model.GatewayPort {
+	port := func(names int, more ...model.GatewaySection) model.GatewayPort {
 		return model.GatewayPort{Port: 443, TLS: true, Sections: append([]model.GatewaySection{
 			{Name: "ends", Hostname: "end.example.com", Certificates: []model.Key{{Namespace: "shop", Name: "cert"}}, Bytes: true, Table: "gw/shop/public/443/ends", Streams: []model.Stream{
 				stream("kept", []string{"end.example.com"}, share("plain", "", 1)),
 			}},
 			{Name: "passes", Hostname: "*.example.com", Bytes: true, Passthrough: true, Table: "gw/shop/public/443/passes", Streams: []model.Stream{
-				stream("changed", []string{"pass.example.com"}, share("tls", "", 1), share("other", "", weight)),
+				stream("changed", []string{"pass.example.com", "one-more.example.com", "another.example.com"}[:names], share("tls", "", 1)),
 				{Hosts: []string{"*.example.com"}},
 			}},
 		}, more...)}
 	}
-	s.hold(t, "", services, port(0))
+	s.hold(t, "", services, port(1))
 	kept, r, who, err := s.hello(t, "443", "end.example.com", roots)
 	if err != nil || who != "220 plain" {
 		t.Fatalf("TLS that ends at the gateway: %q, %v", who, err)
@@ -149,12 +149,12 @@ func TestTLSStreams(t *testing.T) {
 			t.Errorf("%s is served by %q", sni, who)
 		}
 	}
-	for i := range uint32(5) {
-		s.change(t, services, port(1+i), model.GatewayPort{Port: 9300 + uint16(i), Sections: []model.GatewaySection{
+	for i := range 5 {
+		s.change(t, services, port(2+i%2), model.GatewayPort{Port: 9300 + uint16(i), Sections: []model.GatewaySection{
 			{Name: "tcp", Bytes: true, Table: "gw/shop/public/9300/tcp", Streams: []model.Stream{stream("tcp", nil, share("other", "", 1))}},
 		}})
 	}
-	s.change(t, services, port(7, model.GatewaySection{Name: "new", Hostname: "new.example.com", Bytes: true, Passthrough: true, Table: "gw/shop/public/443/new", Streams: []model.Stream{
+	s.change(t, services, port(1, model.GatewaySection{Name: "new", Hostname: "new.example.com", Bytes: true, Passthrough: true, Table: "gw/shop/public/443/new", Streams: []model.Stream{
 		stream("new", []string{"new.example.com"}, share("tls", "", 1)),
 	}}))
 	time.Sleep(4 * time.Second) // twice what this Envoy gives connections that are to end
@@ -165,6 +165,53 @@ func TestTLSStreams(t *testing.T) {
 	var mismatch x509.HostnameError // the backend's certificate has another name: it was asked
 	if _, _, who, err := s.hello(t, "443", "new.example.com", backends); !errors.As(err, &mismatch) {
 		t.Errorf("a new name is not passed on: %q, %v", who, err)
+	}
+}
+
+// TestOwnWeights: a connection by a route outlives a thousand changes of the route's own weights, each of
+// which is for new connections, and what it is sent to next.
+func TestOwnWeights(t *testing.T) {
+	s := newStage(t)
+	banner(t, s.apps.listen(t, ":7001"), "old")
+	banner(t, s.apps.listen(t, ":7002"), "new")
+	services := map[string]uint16{"old": 7001, "new": 7002}
+	port := func(old, canary uint32) model.GatewayPort {
+		return model.GatewayPort{Port: 9300, Sections: []model.GatewaySection{{Name: "tcp", Bytes: true, Table: "gw/shop/public/9300/tcp", Streams: []model.Stream{
+			{Source: model.Object{Kind: "TCPRoute", Namespace: "shop", Name: "db"}, Backends: []model.WeightedBackend{share("old", "", old), share("new", "", canary)}},
+		}}}}
+	}
+	s.hold(t, "", services, port(1, 0))
+	kept, r := dialFrom(t, s.outside, "198.18.9.3:9300")
+	if got := line(t, r); got != "220 old" {
+		t.Fatalf("the first connection is greeted with %q", got)
+	}
+	for i := range uint32(1000) {
+		s.proxy.ads.set(t, s.node, s.resources("", services, port(i%3, 1)))
+		if i%100 == 99 {
+			s.hold(t, "", services, port(i%3, 2))
+			_ = kept.SetDeadline(time.Now().Add(30 * time.Second))
+			send(t, kept, "still there\n")
+			if got := line(t, r); got != "250 still there" {
+				t.Fatalf("after %d changes the connection says %q", i+1, got)
+			}
+		}
+	}
+	for _, name := range []string{"listener_manager.listener_in_place_updated", "listener_manager.listener_modified"} {
+		if n := s.stat(t, name); n != 0 {
+			t.Errorf("%s is %d: each ends connections", name, n)
+		}
+	}
+	time.Sleep(4 * time.Second) // twice what this Envoy gives connections that are to end
+	send(t, kept, "still there\n")
+	if got := line(t, r); got != "250 still there" {
+		t.Errorf("the connection says %q", got)
+	}
+	s.hold(t, "", services, port(0, 1))
+	for range 10 {
+		_, r := dialFrom(t, s.outside, "198.18.9.3:9300")
+		if got := line(t, r); got != "220 new" {
+			t.Fatalf("a new connection is greeted with %q", got)
+		}
 	}
 }
 

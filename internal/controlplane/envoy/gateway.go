@@ -19,7 +19,7 @@ import (
 // with the server name of an earlier one, has no chain; a listener without any chain closes its connections.
 //
 // Each route of bytes has a filter chain of its own: where only chains differ, Envoy keeps the listener
-// and the connections of all chains that are the same.
+// and the connections of all chains that are the same. What the route does with them is not in it (Sent).
 func GatewayListener(g model.GatewayPort) Resource {
 	if g.UDP {
 		return gatewayUDP(g)
@@ -42,7 +42,7 @@ func GatewayListener(g model.GatewayPort) Resource {
 		}
 		l.FilterChains = tlsSections(g, refs)
 	case len(g.Sections) > 0 && g.Sections[0].Bytes:
-		l.FilterChains = streams{stat: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
+		l.FilterChains = streams{table: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
 	case len(g.Sections) > 0:
 		l.DefaultFilterChain = &listenerv3.FilterChain{
 			Name:    g.Sections[0].Name,
@@ -72,7 +72,7 @@ func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 			secrets = append(secrets, names.GatewayTLS(g.Gateway.Namespace, g.Gateway.Name, c.Namespace, c.Name))
 		}
 		if s.Bytes {
-			if of := (streams{stat: s.Table, prefix: s.Name, taken: taken}); s.Passthrough {
+			if of := (streams{table: s.Table, prefix: s.Name, taken: taken}); s.Passthrough {
 				chains = append(chains, of.chains(s.Streams, refs)...)
 			} else if len(secrets) > 0 {
 				of.socket = fromWorld(secrets, nil)

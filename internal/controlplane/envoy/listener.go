@@ -40,7 +40,7 @@ func Listener(f model.Frontend) Resource {
 // byStreams is a listener whose connections go where routes of bytes say.
 func byStreams(name string, f model.Frontend, refs refSet) *listenerv3.Listener {
 	l := unbound(name, f.Addresses, f.Key.Port, nil)
-	l.FilterChains = streams{stat: name, taken: map[string]bool{}}.chains(f.Streams, refs)
+	l.FilterChains = streams{table: name, taken: map[string]bool{}}.chains(f.Streams, refs)
 	for _, c := range l.GetFilterChains() {
 		if c.GetFilterChainMatch() != nil { // only where it is needed: a server that speaks first would wait for it
 			l.ListenerFilters = []*listenerv3.ListenerFilter{

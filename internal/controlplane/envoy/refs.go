@@ -21,6 +21,11 @@ func (s refSet) routes(name string) string {
 	return name
 }
 
+func (s refSet) extension(name string) string {
+	s[Ref{ExtensionType, name}] = struct{}{}
+	return name
+}
+
 func (s refSet) sorted() []Ref {
 	if len(s) == 0 {
 		return nil

@@ -30,6 +30,7 @@ const (
 	ListenerType  = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RoutesType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 )
 
 // Ref names a resource that another one names.
@@ -41,8 +42,8 @@ type Resource struct {
 	// Message is nil for types that are not protobuf; Raw is then the body.
 	Message proto.Message
 	Raw     []byte
-	// Refs are the clusters and route configurations this resource names, sorted, each once. Secrets
-	// are not among them: Envoy asks for those itself once it has the cluster or listener.
+	// Refs are the clusters, route configurations and extensions that this resource names, sorted, each
+	// once. Secrets are not among them: Envoy asks for those itself once it has the cluster or listener.
 	Refs []Ref
 }
 
@@ -53,7 +54,7 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 // told for the same model must raise it for the resources concerned. The recorded versions of the
 // release before (internal/controlplane/pipeline) hold it to that.
 func (r Resource) Revision() string {
-	if _, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType {
+	if o, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
 		return upstreamRevision
 	}
 	if r.TypeURL == ListenerType && names.IsInbound(r.Name) {

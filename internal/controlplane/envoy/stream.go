@@ -10,12 +10,13 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // streams is where streams become filter chains.
 type streams struct {
-	// stat names the connections in Envoy's statistics; prefix goes before the names of chains.
-	stat, prefix string
+	// table is the StreamTable's name; prefix goes before the names of chains.
+	table, prefix string
 	// socket ends TLS; nil: whatever comes is passed on.
 	socket *corev3.TransportSocket
 	// taken are the server names that the listener's chains have so far. Envoy refuses a second chain.
@@ -27,10 +28,10 @@ type streams struct {
 func (of streams) chains(list []model.Stream, refs refSet) []*listenerv3.FilterChain {
 	var out []*listenerv3.FilterChain
 	for _, s := range list {
-		names, rest := of.take(s)
-		if len(names) > 0 {
+		hosts, rest := of.take(s)
+		if len(hosts) > 0 {
 			c := of.chain(s, refs)
-			c.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: names}
+			c.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: hosts}
 			out = append(out, c)
 		}
 		if !rest {
@@ -47,12 +48,12 @@ func (of streams) chains(list []model.Stream, refs refSet) []*listenerv3.FilterC
 }
 
 // take takes what a stream can have: server names, and the rest if that is what it takes.
-func (of streams) take(s model.Stream) (names []string, rest bool) {
-	hosts := s.Hosts
-	if hosts == nil {
-		hosts = []string{""}
+func (of streams) take(s model.Stream) (hosts []string, rest bool) {
+	all := s.Hosts
+	if all == nil {
+		all = []string{""}
 	}
-	for _, h := range hosts {
+	for _, h := range all {
 		h = strings.ToLower(h)
 		if of.taken[h] {
 			continue
@@ -61,23 +62,49 @@ func (of streams) take(s model.Stream) (names []string, rest bool) {
 		if h == "" {
 			rest = true
 		} else {
-			names = append(names, h)
+			hosts = append(hosts, h)
 		}
 	}
-	return names, rest
+	return hosts, rest
 }
 
 // chain is a chain without a match. Its name is the route's, so that it is found in Envoy's output.
 func (of streams) chain(s model.Stream, refs refSet) *listenerv3.FilterChain {
-	c := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{bytesToAny(of.stat, s.Backends, s.Affinity, refs)}}
 	if s.Source == (model.Object{}) {
-		// Nothing is to be ended on the way to being closed.
-		c.Name = strings.TrimPrefix(of.prefix+"/closed", "/")
-		return c
+		return &listenerv3.FilterChain{ // nothing is to be ended on the way to being closed
+			Name:    strings.TrimPrefix(of.prefix+"/closed", "/"),
+			Filters: []*listenerv3.Filter{bytesTo(of.table, names.Blackhole, refs)},
+		}
 	}
-	c.Name = strings.TrimPrefix(of.prefix+"/"+s.Source.Namespace+"/"+s.Source.Name, "/")
+	c := &listenerv3.FilterChain{
+		Name:    strings.TrimPrefix(of.prefix+"/"+s.Source.Namespace+"/"+s.Source.Name, "/"),
+		Filters: []*listenerv3.Filter{bytesAsSent(refs.extension(sentName(of.table, s.Source)))},
+	}
 	if of.socket != nil {
 		c.TransportSocket, c.TransportSocketConnectTimeout = of.socket, duration(handshakeTimeout)
 	}
 	return c
+}
+
+// bytesAsSent is the network filter that Envoy asks for by that name.
+func bytesAsSent(name string) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+		ConfigSource: ads(), TypeUrls: []string{tcpProxyType},
+	}}}
+}
+
+// Sent makes the filter of the chains that a route has by a table. It is a resource of its own (Envoy's
+// extension config discovery): a new one is for new connections, and none ends for it.
+func Sent(s model.Sent) Resource {
+	refs := refSet{}
+	filter := bytesToAny(s.Table, s.Backends, s.Affinity, refs)
+	name := sentName(s.Table, s.Source)
+	return Resource{
+		TypeURL: ExtensionType, Name: name, Refs: refs.sorted(),
+		Message: &corev3.TypedExtensionConfig{Name: name, TypedConfig: filter.GetTypedConfig()},
+	}
+}
+
+func sentName(table string, route model.Object) string {
+	return names.Stream(table, route.Kind, route.Namespace, route.Name)
 }

@@ -63,6 +63,9 @@ func tcpProxy(stat string) *tcpv3.TcpProxy {
 	}
 }
 
+// tcpProxyType is the type of the filter's configuration.
+const tcpProxyType = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
 func tcpFilter(p *tcpv3.TcpProxy) *listenerv3.Filter {
 	return &listenerv3.Filter{
 		Name:       "envoy.filters.network.tcp_proxy",

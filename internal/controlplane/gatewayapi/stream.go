@@ -138,7 +138,7 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 		return t, false
 	}
 	own := &all[i]
-	t.Name = own.table(gw)
+	t.Name, t.UDP = own.table(gw), on.UDP
 	covered := false
 	for _, c := range attachmentsOf(l, gw).claims(own, all) {
 		t.Streams = append(t.Streams, site{l: l}.stream(c))

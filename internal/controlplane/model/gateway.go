@@ -37,7 +37,7 @@ type GatewaySection struct {
 	Bytes bool `json:",omitzero"`
 	// Passthrough: TLS is not ended here.
 	Passthrough bool `json:",omitzero"`
-	// Streams of a section of Bytes; a connection that none takes is closed.
+	// Streams of a section of Bytes, of TCP without what is Sent; a connection that none takes is closed.
 	Streams []Stream `json:",omitzero"`
 }
 

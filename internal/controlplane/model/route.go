@@ -24,7 +24,7 @@ type Frontend struct {
 	Protocol Protocol
 	// Backends of a TCP frontend: by default the Service itself with weight 1.
 	Backends []WeightedBackend
-	// Streams are what TCPRoutes and TLSRoutes say; a connection that none takes is closed.
+	// Streams are what TCPRoutes and TLSRoutes take; what none takes is closed.
 	Streams []Stream `json:",omitzero"`
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool

@@ -4,11 +4,14 @@
 package model
 
 // StreamTable says where connections of a listener, or datagrams, go as bytes: what TLSRoutes,
-// TCPRoutes and UDPRoutes say of a Gateway's listener or a Service port. Unlike a RouteTable it is no
-// resource of its own: Envoy has it within the listener.
+// TCPRoutes and UDPRoutes say of a Gateway's listener or a Service port. Which connections a route takes
+// is said in the listener (Taken), what it does with them in a resource of its own (Sent): Envoy ends the
+// connections of a filter chain that is changed. Of datagrams all is in the listener.
 type StreamTable struct {
 	// Name is names.Out of the Service port; names.GatewaySection or names.GatewayUDPPort of a listener.
-	Name    string
+	Name string
+	// UDP: they are datagrams.
+	UDP     bool `json:",omitzero"`
 	Streams []Stream
 }
 
@@ -25,6 +28,40 @@ type Stream struct {
 	Backends []WeightedBackend
 	// Affinity keeps the connections of one client address on one endpoint.
 	Affinity bool
+}
+
+// Sent is what one route does with the connections that it takes by the StreamTable of that name.
+type Sent struct {
+	Table    string
+	Source   Object
+	Backends []WeightedBackend
+	Affinity bool `json:",omitzero"`
+}
+
+// Taken are the streams without what is Sent.
+func (t StreamTable) Taken() []Stream {
+	if t.UDP {
+		return t.Streams
+	}
+	var out []Stream
+	for _, s := range t.Streams {
+		out = append(out, Stream{Source: s.Source, Hosts: s.Hosts})
+	}
+	return out
+}
+
+// Sent is what is done with the connections of each stream that comes from a route.
+func (t StreamTable) Sent() []Sent {
+	if t.UDP {
+		return nil
+	}
+	var out []Sent
+	for _, s := range t.Streams {
+		if s.Source != (Object{}) {
+			out = append(out, Sent{t.Name, s.Source, s.Backends, s.Affinity})
+		}
+	}
+	return out
 }
 
 // Backends returns the backends that the table's streams name, sorted, each once, without invalid ones.

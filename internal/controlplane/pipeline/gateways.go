@@ -97,7 +97,7 @@ func (g *Graph) buildGateways() {
 	g.buildGatewayTLS()
 }
 
-// buildGatewayStreams puts the routes of bytes into the listeners, where Envoy has them.
+// buildGatewayStreams puts what routes of bytes take into the listeners.
 func (g *Graph) buildGatewayStreams() {
 	e, gw := &g.engine, &g.gateways
 	keys := incr.NewIndex(gw.ports, byGatewayPort, sections(true))
@@ -115,10 +115,20 @@ func (g *Graph) buildGatewayStreams() {
 			for i := range p.Sections {
 				if s := &p.Sections[i]; s.Bytes {
 					t, _ := incr.Get(r, gw.streams, s.Table)
-					s.Streams = t.Streams
+					s.Streams = t.Taken()
 				}
 			}
 			emit(k, p)
+		})
+}
+
+// sent is what routes do with connections, each a resource of its own.
+func (g *Graph) sent(name string, tables *incr.Collection[string, model.StreamTable]) *incr.Collection[partOf, model.Sent] {
+	return incr.Derive(&g.engine, name, tables, same[model.Sent],
+		func(_ *incr.Reader, _ string, t model.StreamTable, emit func(partOf, model.Sent)) {
+			for _, s := range t.Sent() {
+				emit(partOf{s.Table, s.Source}, s)
+			}
 		})
 }
 

@@ -214,7 +214,7 @@ func TestStreamsArePublished(t *testing.T) {
 	slices.Sort(set)
 	want := []string{
 		"gw/a/gw/81 (Listener)", "gw/a/gw/udp/81 (Listener)", "out/a/web/80/as/bytes (Cluster)", "out/a/web/80/as/bytes (ClusterLoadAssignment)",
-		"out/a/web/80/as/udp (Cluster)", "out/a/web/80/as/udp (ClusterLoadAssignment)", "scope/gateway/a/gw (Scope)",
+		"out/a/web/80/as/udp (Cluster)", "out/a/web/80/as/udp (ClusterLoadAssignment)", "scope/gateway/a/gw (Scope)", "stream/gw/a/gw/81/tcp/TCPRoute/a/r (TypedExtensionConfig)",
 	}
 	if d := cmp.Diff(want, set); d != "" {
 		t.Errorf("published for two routes (-want +got):\n%s", d)
@@ -229,12 +229,27 @@ func TestStreamsArePublished(t *testing.T) {
 		if d := cmp.Diff([]xds.Key{{TypeURL: envoy.ListenerType, Name: port}}, need.Lead); d != "" {
 			t.Errorf("%v waits for listeners (-want +got):\n%s", ch.Key, d)
 		}
-		if d := cmp.Diff([]xds.Key{{TypeURL: envoy.ClusterType, Name: cluster}, {TypeURL: envoy.EndpointsType, Name: cluster}}, need.Rest); d != "" {
+		rest := []xds.Key{{TypeURL: envoy.ClusterType, Name: cluster}, {TypeURL: envoy.EndpointsType, Name: cluster}}
+		if as == "bytes" {
+			rest = slices.Insert(rest, 0, xds.Key{TypeURL: envoy.ExtensionType, Name: "stream/gw/a/gw/81/tcp/TCPRoute/a/r"})
+		}
+		if d := cmp.Diff(rest, need.Rest); d != "" {
 			t.Errorf("%v waits for backends (-want +got):\n%s", ch.Key, d)
 		}
 	}
 	if len(r.Routes) != 2 {
 		t.Errorf("%d verdicts", len(r.Routes))
+	}
+	// A new weight is none of the listener's business, whose connections would be ended for it.
+	tcp = tcp.DeepCopy()
+	tcp.Spec.Rules[0].BackendRefs = append(tcp.Spec.Rules[0].BackendRefs, to)
+	tcp.Generation++
+	set = nil
+	for _, c := range g.Apply([]source.Event{{Kind: source.TCPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp}}, Inputs{}).Resources {
+		set = append(set, c.Resource.Key.String())
+	}
+	if d := cmp.Diff([]string{"stream/gw/a/gw/81/tcp/TCPRoute/a/r (TypedExtensionConfig)"}, set); d != "" {
+		t.Errorf("published for a new weight (-want +got):\n%s", d)
 	}
 }
 

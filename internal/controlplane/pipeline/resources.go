@@ -23,6 +23,8 @@ func (g *Graph) buildResources() {
 	publish(g, "peer resources", s.peers, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
 	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
+	publish(g, "mesh stream resources", g.sent("mesh streams sent", s.streams), envoy.Sent)
+	publish(g, "gateway stream resources", g.sent("gateway streams sent", gw.streams), envoy.Sent)
 	for _, parts := range gw.parts {
 		publish(g, parts.Name()+" resources", parts, envoy.RoutePart)
 	}

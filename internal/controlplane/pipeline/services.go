@@ -146,7 +146,7 @@ func (g *Graph) buildFrontends() {
 	s.listeners = incr.Derive(e, "mesh listeners", s.frontends, same[model.Frontend],
 		func(r *incr.Reader, k string, f model.Frontend, emit func(string, model.Frontend)) {
 			if t, ok := incr.Get(r, s.streams, k); ok {
-				f.Streams = t.Streams
+				f.Streams = t.Taken()
 			}
 			emit(k, f)
 		})

@@ -105,10 +105,14 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 		var streams []model.Stream
 		for _, name := range g.withNodes(r, p.Tables) {
 			if s, ok := g.streamsNamed(r, name); ok {
-				// What the listener needs is in it: there is nothing else to follow.
 				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 				need.Follow = append(need.Follow, xds.Key{})
 				streams = append(streams, s.From(id)...)
+				if !s.UDP {
+					// Proxies ask for it before they acknowledge the listener. If that has no chain for the
+					// route, having no certificate, they don't, and there is nothing to wait for.
+					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ExtensionType, Name: names.Stream(name, id.Kind, id.Namespace, id.Name)})
+				}
 				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id))...)
 				continue
 			}

@@ -23,6 +23,9 @@ type Proxy struct {
 // Allow tells whether p may subscribe to the resource. The zero Proxy may subscribe to nothing.
 func Allow(p Proxy, name string) bool {
 	seg := strings.Split(name, "/")
+	if seg[0] == "stream" { // who may have the listener may have what is done with its connections
+		return len(seg) > 4 && seg[1] != "stream" && p.Kind != names.KindClient && Allow(p, strings.Join(seg[1:len(seg)-3], "/"))
+	}
 	switch p.Kind {
 	case names.KindSidecar:
 		return shared(seg) || ofServices(p, seg) || ofSidecar(p, seg)

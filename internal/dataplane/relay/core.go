@@ -146,7 +146,7 @@ func NewCore(scope string, node []byte, out Output, log *slog.Logger) *Core {
 	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}, assemblies: map[string]*assembly{}}
 	c.scope, c.parts = newTable(protocol.ScopeType), newTable(protocol.RoutePartType)
 	c.scope.wanted[scope] = true
-	for _, url := range []string{wire.ClusterType, wire.EndpointType, wire.ListenerType, wire.RouteType, wire.SecretType} {
+	for _, url := range []string{wire.ClusterType, wire.EndpointType, wire.ExtensionType, wire.ListenerType, wire.RouteType, wire.SecretType} {
 		t := newTable(url)
 		t.wild = url == wire.ClusterType || url == wire.ListenerType
 		c.tables = append(c.tables, t)

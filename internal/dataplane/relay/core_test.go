@@ -280,6 +280,37 @@ func TestAbsentNames(t *testing.T) {
 	}
 }
 
+// TestFilters: filters come after the clusters that they name and before these go.
+func TestFilters(t *testing.T) {
+	w := shop(t)
+	w.envoy.filters = true
+	w.scope("scope/ns", protocol.Scope{Clusters: []string{"a", "b", "c"}, Listeners: []string{"a", "b", "c"}})
+	w.put("cds c 1", "eds c 1", "sds san/c 1", "lds c 1", "rds c 1", "ecds c 1")
+	w.settle()
+	w.want("filters", wire.ExtensionType, map[string]string{"c": "1"})
+	if log := w.envoy.log; firstOf(log, "ecds +c") < firstOf(log, "cds +c") {
+		t.Errorf("the filter came before its cluster: %q", log)
+	}
+	heard := len(w.envoy.log)
+	w.scope("scope/ns", protocol.Scope{Clusters: []string{"a", "b", "d"}, Listeners: []string{"a", "b", "c"}})
+	w.put("ecds c 2", "cds d 1", "eds d 1", "sds san/d 1")
+	w.settle()
+	w.now = w.now.Add(linger)
+	w.core.Tick(w.now)
+	w.settle()
+	w.want("filters", wire.ExtensionType, map[string]string{"c": "2"})
+	log := w.envoy.log[heard:]
+	if add, to, gone := firstOf(log, "cds +d"), firstOf(log, "ecds +c 2"), firstOf(log, "cds -c"); add < 0 || to < add || gone < to {
+		t.Errorf("a filter went from one cluster to another as %q", log)
+	}
+	w.scope("scope/ns", protocol.Scope{Clusters: []string{"a", "b", "d"}, Listeners: []string{"a", "b"}})
+	w.settle()
+	w.want("filters", wire.ExtensionType, map[string]string{})
+	if len(w.server.subs[wire.ExtensionType]) > 0 {
+		t.Errorf("subscribed to %v", w.server.subs[wire.ExtensionType])
+	}
+}
+
 func TestScopes(t *testing.T) {
 	w := shop(t)
 	// Scopes include others in turn, and cycles end.

@@ -229,7 +229,7 @@ func (c *Core) flushEnvoy(t *table) {
 		return
 	}
 	if len(remove) > 0 {
-		if t.url != wire.ClusterType || c.now.Sub(t.left) >= linger && c.landed(wire.ListenerType) && c.landed(wire.RouteType) {
+		if t.url != wire.ClusterType || c.now.Sub(t.left) >= linger && c.landed(wire.ListenerType, wire.RouteType, wire.ExtensionType) {
 			c.fly(t, nil, remove)
 		}
 		return
@@ -346,9 +346,9 @@ func (c *Core) accompany(f *flight) {
 	}
 }
 
-// blocked keeps listeners and routes back while clusters or endpoints that they may need are on their way.
+// blocked keeps what may need clusters or endpoints back while these are on their way.
 func (c *Core) blocked(t *table) bool {
-	if t.url != wire.ListenerType && t.url != wire.RouteType || !c.up {
+	if t.url != wire.ListenerType && t.url != wire.RouteType && t.url != wire.ExtensionType || !c.up {
 		return false
 	}
 	clusters, endpoints := c.tables[0], c.table(wire.EndpointType)
@@ -371,18 +371,17 @@ func (c *Core) blocked(t *table) bool {
 	return false
 }
 
-// landed reports whether Envoy has all of a type as it is to be, so that what it no longer refers to may go.
-func (c *Core) landed(typeURL string) bool {
-	t := c.table(typeURL)
-	if !t.open {
-		return true
-	}
-	if t.flight != nil {
-		return false
-	}
-	for name := range t.dirty {
-		if d := c.desire(t, name); d == removeIt || d == sendIt {
+// landed reports whether Envoy has all of these types as it is to be, so that what it no longer refers to may go.
+func (c *Core) landed(typeURLs ...string) bool {
+	for _, url := range typeURLs {
+		t := c.table(url)
+		if t.flight != nil {
 			return false
+		}
+		for name := range t.dirty {
+			if d := c.desire(t, name); t.open && (d == removeIt || d == sendIt) {
+				return false
+			}
 		}
 	}
 	return true

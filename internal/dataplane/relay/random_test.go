@@ -25,12 +25,13 @@ func TestRandom(t *testing.T) {
 
 func random(t *testing.T, r *rand.Rand) {
 	w := newWorld(t)
+	w.envoy.filters = true
 	services := []string{"a", "b", "c", "d"}
 	good := map[string]string{}   // type+name, newest version that Envoy would take
 	newest := map[string]string{} // type+name
 	version := 0
 	change := func() {
-		kind := []string{"cds", "lds", "rds", "eds"}[r.IntN(4)]
+		kind := []string{"cds", "lds", "rds", "eds", "ecds"}[r.IntN(5)]
 		name := services[r.IntN(len(services))]
 		version++
 		v := fmt.Sprint(version)
@@ -55,7 +56,7 @@ func random(t *testing.T, r *rand.Rand) {
 	w.scope(own, protocol.Scope{Include: []string{"scope/ns"}})
 	rescope()
 	for _, s := range services {
-		for _, kind := range []string{"cds", "eds", "lds", "rds"} {
+		for _, kind := range []string{"cds", "eds", "lds", "rds", "ecds"} {
 			w.put(kind + " " + s + " 0")
 			good[urls[kind]+s], newest[urls[kind]+s] = "0", "0"
 		}
@@ -87,15 +88,15 @@ func random(t *testing.T, r *rand.Rand) {
 	w.core.Tick(w.now)
 	w.settle()
 
-	for _, kind := range []string{"cds", "lds", "eds", "rds"} {
+	for _, kind := range []string{"cds", "lds", "eds", "rds", "ecds"} {
 		got := w.envoy.has[urls[kind]]
 		for _, s := range scope {
 			url := urls[kind]
-			// Envoy asks for endpoints and routes when it has the cluster or the listener.
+			// Envoy asks for endpoints, and for routes and filters, when it has the cluster or the listener.
 			if _, asks := w.envoy.has[wire.ClusterType][s]; kind == "eds" && !asks {
 				continue
 			}
-			if _, asks := w.envoy.has[wire.ListenerType][s]; kind == "rds" && !asks {
+			if _, asks := w.envoy.has[wire.ListenerType][s]; (kind == "rds" || kind == "ecds") && !asks {
 				continue
 			}
 			if newest[url+s] == good[url+s] && got[s] != good[url+s] {

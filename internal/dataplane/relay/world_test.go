@@ -61,6 +61,7 @@ type fakeEnvoy struct {
 	asks    map[string]map[string]bool   // named types
 	begun   map[string]bool              // types subscribed to on this stream
 	refuses map[string]bool              // name+version
+	filters bool                         // listeners ask for filters, too
 	// initialized: it has had a first answer about clusters.
 	initialized bool
 	// warming are changed clusters that wait for endpoints, and held is the answer that waits for them.
@@ -82,7 +83,7 @@ func newWorld(t *testing.T) *world {
 
 var urls = map[string]string{ //nolint:gochecknoglobals // a table
 	"scope": protocol.ScopeType, "cds": wire.ClusterType, "eds": wire.EndpointType,
-	"lds": wire.ListenerType, "rds": wire.RouteType, "sds": wire.SecretType, "part": protocol.RoutePartType,
+	"lds": wire.ListenerType, "rds": wire.RouteType, "sds": wire.SecretType, "ecds": wire.ExtensionType, "part": protocol.RoutePartType,
 }
 
 func kindOf(url string) string {
@@ -263,7 +264,7 @@ func (w *world) attach() {
 	if w.envoy.initialized {
 		w.begin(wire.ListenerType)
 	}
-	for _, u := range []string{wire.EndpointType, wire.RouteType, wire.SecretType} {
+	for _, u := range []string{wire.EndpointType, wire.ExtensionType, wire.RouteType, wire.SecretType} {
 		if len(w.envoy.asks[u]) > 0 {
 			w.begin(u)
 		}
@@ -341,13 +342,16 @@ func (w *world) obey() {
 		e.has[r.TypeURL][x.Name] = x.Version
 		e.routes[x.Name] = routesIn(&x)
 		e.log = append(e.log, kind+" +"+x.Name+" "+x.Version)
-		// As Envoy: a cluster asks for its endpoints, a listener for its routes.
+		// As Envoy: a cluster asks for its endpoints, a listener for its routes and filters.
 		switch kind {
 		case "cds":
 			w.ask(wire.EndpointType, x.Name)
 			w.ask(wire.SecretType, "san/"+x.Name)
 		case "lds":
 			w.ask(wire.RouteType, x.Name)
+			if e.filters {
+				w.ask(wire.ExtensionType, x.Name)
+			}
 		}
 	}
 	for _, n := range r.Removed {
@@ -359,6 +363,7 @@ func (w *world) obey() {
 			w.unask(wire.SecretType, "san/"+n)
 		case "lds":
 			w.unask(wire.RouteType, n)
+			w.unask(wire.ExtensionType, n)
 		}
 	}
 	w.started(kind)

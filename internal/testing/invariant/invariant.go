@@ -66,7 +66,7 @@ func refsComplete(r envoy.Resource) error {
 	}
 	var want []envoy.Ref
 	for ref := range named {
-		if (ref.TypeURL == envoy.ClusterType || ref.TypeURL == envoy.RoutesType) && ref.Name != names.NoBackend {
+		if (ref.TypeURL == envoy.ClusterType || ref.TypeURL == envoy.RoutesType || ref.TypeURL == envoy.ExtensionType) && ref.Name != names.NoBackend {
 			want = append(want, ref)
 		}
 	}

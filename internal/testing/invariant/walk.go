@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -74,6 +75,10 @@ func namedBy(r envoy.Resource) (map[envoy.Ref]bool, error) {
 			}
 		case *hcmv3.Rds:
 			add(envoy.RoutesType, m.GetRouteConfigName())
+		case *listenerv3.Filter:
+			if m.GetConfigDiscovery() != nil {
+				add(envoy.ExtensionType, m.GetName())
+			}
 		case *routev3.RouteAction:
 			add(envoy.ClusterType, m.GetCluster())
 		case *routev3.WeightedCluster_ClusterWeight:

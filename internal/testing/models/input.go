@@ -5,6 +5,7 @@ package models
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Input is a golden case's in.yaml: pieces of the model, each translated by itself.
@@ -64,6 +66,8 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 		see(envoy.Endpoints(e), e)
 	}
 	for _, f := range in.Frontends {
+		name := names.Out{Namespace: f.Key.Service.Namespace, Service: f.Key.Service.Name, Port: f.Key.Port, Node: f.Node, Consumer: f.Consumer}.String()
+		f.Streams = split(model.StreamTable{Name: name, Streams: f.Streams}, see)
 		see(envoy.Listener(f), f)
 	}
 	for _, f := range in.PodFrontends {
@@ -73,6 +77,11 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 		see(envoy.Inbound(i), i)
 	}
 	for _, g := range in.GatewayPorts {
+		g.Sections = slices.Clone(g.Sections)
+		for i := range g.Sections {
+			s := &g.Sections[i]
+			s.Streams = split(model.StreamTable{Name: s.Table, UDP: g.UDP, Streams: s.Streams}, see)
+		}
 		see(envoy.GatewayListener(g), g)
 	}
 	for _, t := range in.Tables {
@@ -116,6 +125,14 @@ func (in Input) Each(see func(made envoy.Resource, from any)) {
 		see(cluster, nil)
 		see(none, nil)
 	}
+}
+
+// split returns what streams take, which is for their listener, and translates what is done with it.
+func split(t model.StreamTable, see func(made envoy.Resource, from any)) []model.Stream {
+	for _, s := range t.Sent() {
+		see(envoy.Sent(s), s)
+	}
+	return t.Taken()
 }
 
 // World adds what every proxy holds.

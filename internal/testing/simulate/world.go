@@ -20,18 +20,21 @@ import (
 type World struct {
 	listeners []*listenerv3.Listener
 	routes    map[string]*routev3.RouteConfiguration
+	filters   map[string]*corev3.TypedExtensionConfig
 	clusters  map[string]bool
 }
 
 // New makes the World of the resources; types that don't decide where requests go are left out.
 func New(resources []envoy.Resource) World {
-	w := World{routes: map[string]*routev3.RouteConfiguration{}, clusters: map[string]bool{}}
+	w := World{routes: map[string]*routev3.RouteConfiguration{}, filters: map[string]*corev3.TypedExtensionConfig{}, clusters: map[string]bool{}}
 	for _, r := range resources {
 		switch m := r.Message.(type) {
 		case *listenerv3.Listener:
 			w.listeners = append(w.listeners, m)
 		case *routev3.RouteConfiguration:
 			w.routes[r.Name] = m
+		case *corev3.TypedExtensionConfig:
+			w.filters[r.Name] = m
 		}
 		if r.TypeURL == envoy.ClusterType {
 			w.clusters[r.Name] = true
@@ -122,7 +125,12 @@ func (w World) Connect(c Connection) (Outcome, error) {
 	if n := len(chain.GetFilters()); n != 1 {
 		return Outcome{}, fmt.Errorf("listener %s: chain %q has %d filters, not 1", l.GetName(), chain.GetName(), n)
 	}
-	m, err := chain.GetFilters()[0].GetTypedConfig().UnmarshalNew()
+	filter := chain.GetFilters()[0]
+	config := filter.GetTypedConfig()
+	if filter.GetConfigDiscovery() != nil {
+		config = w.filters[filter.GetName()].GetTypedConfig()
+	}
+	m, err := config.UnmarshalNew()
 	if err != nil {
 		return Outcome{}, fmt.Errorf("listener %s: %w", l.GetName(), err)
 	}
