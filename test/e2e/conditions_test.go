@@ -32,8 +32,8 @@ type told struct {
 	}
 }
 
-// ask reads an object that may be of any kind.
-func ask(t *testing.T, c *cluster.Cluster, o *unstructured.Unstructured) (s told, err error) {
+// statusOf reads the status of an object of any kind.
+func statusOf(t *testing.T, c *cluster.Cluster, o *unstructured.Unstructured) (s told, err error) {
 	t.Helper()
 	now := &unstructured.Unstructured{}
 	now.SetGroupVersionKind(o.GroupVersionKind())
@@ -78,7 +78,7 @@ func inEffect(t *testing.T, c *cluster.Cluster, o *unstructured.Unstructured) {
 		return
 	}
 	cluster.Eventually(t, 2*time.Minute, fmt.Sprintf("%s %s is in effect", o.GetKind(), o.GetName()), func() error {
-		s, err := ask(t, c, o)
+		s, err := statusOf(t, c, o)
 		if err != nil {
 			return err
 		}

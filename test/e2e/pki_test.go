@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -79,6 +80,21 @@ func (a authority) issue(t *testing.T, host string, lasts time.Duration) leaf {
 		t.Fatal(err)
 	}
 	return leaf{encoded("CERTIFICATE", der), encoded("PRIVATE KEY", pkcs8)}
+}
+
+// weak is a certificate with a key that Envoy does not take.
+func weak(t *testing.T) leaf {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that it is refused is what is tested
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"weak.example"}, NotAfter: time.Now().Add(day)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf{encoded("CERTIFICATE", der), encoded("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))}
 }
 
 // secret is the manifest of a Secret with a certificate and a key.

@@ -169,8 +169,9 @@ func knock(addr string) (version string, err error) {
 	if _, err := io.WriteString(conn, "select 1\n"); err != nil {
 		return "", err
 	}
-	if line, err := in.ReadString('\n'); err != nil || line != "select 1\n" {
-		return "", fmt.Errorf("back came %q, %w", line, err)
+	line, err := in.ReadString('\n')
+	if err == nil && line != "select 1\n" {
+		err = fmt.Errorf("back came %q", line)
 	}
-	return version, nil
+	return version, err
 }
