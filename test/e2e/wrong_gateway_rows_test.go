@@ -58,6 +58,7 @@ func wrongRoutes() []wrongRoute {
 		{name: "unsupported", rule: "{sessionPersistence: {sessionName: s}, " + right + "}", answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].sessionPersistence", "not supported")},
 		{name: "regex", rule: value("RegularExpression", "(a+"), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", "missing closing )")},
 		{name: "regex-large", rule: value("RegularExpression", "(?:[a-y][b-z]){999}"), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", "too large", "shorter")},
+		{name: "regex-class", rule: value("RegularExpression", `\p{Letter}+`), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", `\p{Letter} is no class of RE2`)},
 		{
 			name: "exclusive", answer: 404, complaint: no("Accepted", "IncompatibleFilters", "spec.rules[0].filters", "RequestRedirect and CORS"),
 			rule: "{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}, {type: CORS, cors: {allowOrigins: ['https://a.example']}}]}",
