@@ -28,7 +28,7 @@ func controlplaneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config.QPS, config.Burst = 50, 100
+			config.QPS, config.Burst = 100, 200
 			opts.Config, opts.Log = config, ctrl.Log.WithName("controlplane")
 			return controlplane.Run(cmd.Context(), opts)
 		},

@@ -146,10 +146,9 @@ func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
 
 // previous reads back the outcome that is written on a parent, so that a new leader neither forgets
 // nor flaps: what was programmed in this generation still is.
-func previous(cs []metav1.Condition, kind string, generation int64, config string) Outcome {
-	c := apimeta.FindStatusCondition(cs, kind)
-	if c == nil || c.ObservedGeneration != generation || c.Status != metav1.ConditionTrue {
+func previous(c *metav1.Condition, need Requirement) Outcome {
+	if c == nil || c.ObservedGeneration != need.Generation || c.Status != metav1.ConditionTrue {
 		return Outcome{}
 	}
-	return Outcome{Programmed: true, Reason: c.Reason, Message: c.Message, Settled: config}
+	return Outcome{Programmed: true, Reason: c.Reason, Message: c.Message, Settled: need.Config}
 }

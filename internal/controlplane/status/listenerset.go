@@ -69,12 +69,10 @@ func notServed(conditions []metav1.Condition) Outcome {
 func (w *Writer) writeListenerSet(ctx context.Context, id model.Object) error {
 	set := &gwapiv1.ListenerSet{}
 	return w.update(ctx, id, set, func() bool {
-		v, ok := w.sets[model.Key{Namespace: id.Namespace, Name: id.Name}]
-		if !ok || v.Generation != set.Generation {
+		v := w.sets[model.Key{Namespace: id.Namespace, Name: id.Name}]
+		if v.Generation != set.Generation {
 			return false
 		}
-		s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
-		o := w.judge(s, v.Need.Config, set.Status.Conditions, string(gwapiv1.ListenerSetConditionProgrammed), v.Generation)
-		return replace(&set.Status, ListenerSet(set.Status, v, o))
+		return replace(&set.Status, ListenerSet(set.Status, v, w.judgedOne(id, v.Need, set.Status.Conditions, string(gwapiv1.ListenerSetConditionProgrammed))))
 	})
 }

@@ -65,8 +65,8 @@ func Ancestors(old []gwapiv1.PolicyAncestorStatus, v PolicyVerdict) []gwapiv1.Po
 func (w *Writer) writePolicy(ctx context.Context, id model.Object) error {
 	p := &gwapiv1.BackendTLSPolicy{}
 	return w.update(ctx, id, p, func() bool {
-		v, ok := w.policies[id]
-		if !ok || v.Generation != p.Generation {
+		v := w.policies[id]
+		if v.Generation != p.Generation {
 			return false // the verdict on the newer one will come
 		}
 		ancestors := Ancestors(p.Status.Ancestors, v)

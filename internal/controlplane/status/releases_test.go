@@ -53,12 +53,12 @@ func TestTwoReleases(t *testing.T) {
 			w := NewWriter(nil, funcr.New(func(string, string) {}, funcr.Options{}))
 			w.Progress(own, mine)
 			w.Progress("192.0.2.2", c.other)
-			if o := w.judge(s, "new", nil, ConditionProgrammed, 3); o.Reason != c.reason || o.Message != c.message {
+			if o := w.judge(s, Requirement{Config: "new", Generation: 3}); o.Reason != c.reason || o.Message != c.message {
 				t.Errorf("%+v", o)
 			}
 			// Once the other has gone, only what is said here counts.
 			w.Drop("192.0.2.2")
-			if o := w.judge(s, "new", nil, ConditionProgrammed, 3); o.Reason != ReasonAcknowledged {
+			if o := w.judge(s, Requirement{Config: "new", Generation: 3}); o.Reason != ReasonAcknowledged {
 				t.Errorf("after it has gone: %+v", o)
 			}
 		})

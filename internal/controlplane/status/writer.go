@@ -6,12 +6,14 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -41,6 +43,8 @@ type Writer struct {
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
+	told     map[model.Object][]Outcome // what an object's status says of its parents
+	look     map[model.Object]bool      // the verdict is new, or the object: its status may have to say more than that
 	dirty    map[model.Object]time.Time // when each may be written
 	wake     chan struct{}
 }
@@ -50,12 +54,13 @@ func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
 		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
 		policies: map[model.Object]PolicyVerdict{},
-		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, dirty: map[model.Object]time.Time{},
+		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{},
+		told: map[model.Object][]Outcome{}, look: map[model.Object]bool{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
 }
 
-// Route sets the verdict on a route; nil forgets it.
+// Route sets the verdict on a route; nil forgets it, which is gone.
 func (w *Writer) Route(id model.Object, v *RouteVerdict) { keep(w, w.routes, id, v, id) }
 
 // Gateway sets the verdict on a Gateway; nil forgets it.
@@ -68,16 +73,22 @@ func (w *Writer) ListenerSet(k model.Key, v *ListenerSetVerdict) {
 	keep(w, w.sets, k, v, model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name})
 }
 
-// keep sets a verdict, or with nil forgets it.
+// keep sets a verdict, or with nil forgets all about an object: its status has gone with it.
 func keep[K comparable, V any](w *Writer, verdicts map[K]V, k K, v *V, id model.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if v == nil {
-		delete(verdicts, k)
-	} else {
+	if v != nil {
 		verdicts[k] = *v
+		w.lookAt(id, 0)
+		return
 	}
-	w.touch(id, 0)
+	for i := range w.needs(id) {
+		delete(w.outcomes, subject(id, i))
+	}
+	delete(w.told, id)
+	delete(w.look, id)
+	delete(w.dirty, id)
+	delete(verdicts, k)
 }
 
 // Progress takes in what a replica reports.
@@ -122,11 +133,21 @@ func (w *Writer) Drop(replica string) {
 func (w *Writer) Refresh(id model.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.touch(id, pace)
+	w.lookAt(id, pace)
 }
 
 func object(s Subject) model.Object {
 	return model.Object{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name}
+}
+
+func subject(id model.Object, parent int) Subject {
+	return Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: parent}
+}
+
+// lookAt touches what may have to say something else than before whatever proxies acknowledge.
+func (w *Writer) lookAt(id model.Object, delay time.Duration) {
+	w.look[id] = true
+	w.touch(id, delay)
 }
 
 func (w *Writer) touch(id model.Object, delay time.Duration) {
@@ -144,18 +165,18 @@ func (w *Writer) touch(id model.Object, delay time.Duration) {
 // Run writes until the context ends. It begins by looking at every object, as a new leader.
 func (w *Writer) Run(ctx context.Context) {
 	w.mu.Lock()
-	w.outcomes = map[Subject]Outcome{}
+	w.outcomes, w.told = map[Subject]Outcome{}, map[model.Object][]Outcome{}
 	for id := range w.routes {
-		w.touch(id, 0)
+		w.lookAt(id, 0)
 	}
 	for k := range w.gateways {
-		w.touch(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
+		w.lookAt(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
 	}
 	for k := range w.sets {
-		w.touch(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
+		w.lookAt(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
 	}
 	for id := range w.policies {
-		w.touch(id, 0)
+		w.lookAt(id, 0)
 	}
 	w.mu.Unlock()
 	for ctx.Err() == nil {
@@ -173,27 +194,54 @@ func (w *Writer) Run(ctx context.Context) {
 				w.log.Error(err, "Writing status", "kind", id.Kind, "namespace", id.Namespace, "name", id.Name)
 			}
 			w.mu.Lock()
-			w.touch(id, time.Second)
+			w.lookAt(id, time.Second)
 			w.mu.Unlock()
 		}
 	}
 }
 
-// next takes an object that is due, or says how long to wait for one.
+// next takes the object that has been due for longest, or says how long to wait for one. Those that have
+// nothing new to tell are passed over: a backend of many routes touches all of them.
 func (w *Writer) next() (model.Object, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wait := time.Minute
-	now := time.Now()
-	for id, at := range w.dirty {
-		if d := at.Sub(now); d > 0 {
-			wait = min(wait, d)
-			continue
+	for {
+		var first model.Object
+		var due time.Time
+		for id, at := range w.dirty {
+			if due.IsZero() || at.Before(due) {
+				first, due = id, at
+			}
 		}
-		delete(w.dirty, id)
-		return id, 0
+		if due.IsZero() {
+			return first, time.Minute
+		}
+		if wait := time.Until(due); wait > 0 {
+			return first, wait
+		}
+		delete(w.dirty, first)
+		told, ok := w.told[first]
+		if needs := w.needs(first); w.look[first] || len(needs) > 0 && !(ok && slices.Equal(told, w.judged(first, needs, nil))) {
+			delete(w.look, first)
+			return first, 0
+		}
 	}
-	return model.Object{}, wait
+}
+
+// needs are the requirements of an object's parents, or the one of a Gateway or ListenerSet; none of what there is no verdict on.
+func (w *Writer) needs(id model.Object) []Requirement {
+	k := model.Key{Namespace: id.Namespace, Name: id.Name}
+	switch id.Kind {
+	case gatewayapi.KindGateway:
+		if v, ok := w.gateways[k]; ok {
+			return []Requirement{v.Need}
+		}
+	case gatewayapi.KindListenerSet:
+		if v, ok := w.sets[k]; ok {
+			return []Requirement{v.Need}
+		}
+	}
+	return w.routes[id].Needs
 }
 
 // reports are what the replicas say of a Subject in this configuration; none while one of them is behind.
@@ -213,15 +261,26 @@ func (w *Writer) reports(s Subject, config string, generation int64) []Progress 
 	return all
 }
 
-// judge returns the outcome for a Subject, given what is written on the object now.
-func (w *Writer) judge(s Subject, config string, written []metav1.Condition, kind string, generation int64) Outcome {
-	last, ok := w.outcomes[s]
-	if !ok {
-		last = previous(written, kind, generation, config)
+// judged are the outcomes of an object's requirements. written are the conditions that say Programmed on
+// the object now, by requirement; nil if they have been asked for before.
+func (w *Writer) judged(id model.Object, needs []Requirement, written func(i int) *metav1.Condition) []Outcome {
+	out := make([]Outcome, len(needs))
+	for i, n := range needs {
+		s := subject(id, i)
+		if _, ok := w.outcomes[s]; !ok && written != nil {
+			w.outcomes[s] = previous(written(i), n)
+		}
+		out[i] = w.judge(s, n)
 	}
-	sum, ok := Merge(w.reports(s, config, generation))
+	return out
+}
+
+// judge returns the outcome for a Subject.
+func (w *Writer) judge(s Subject, n Requirement) Outcome {
+	last := w.outcomes[s]
+	sum, ok := Merge(w.reports(s, n.Config, n.Generation))
 	if !ok {
-		if last.Programmed && last.Settled == config {
+		if last.Programmed && last.Settled == n.Config {
 			return last
 		}
 		return Outcome{Reason: ReasonPending, Message: "the control plane's replicas are taking it in"}
@@ -275,16 +334,14 @@ func (w *Writer) update(ctx context.Context, id model.Object, obj client.Object,
 
 func (w *Writer) writeRoute(ctx context.Context, id model.Object, obj client.Object, st *gwapiv1.RouteStatus) error {
 	return w.update(ctx, id, obj, func() bool {
-		v, ok := w.routes[id]
-		if ok && v.Generation != obj.GetGeneration() {
+		v := w.routes[id]
+		if v.Generation != obj.GetGeneration() {
 			return false // the verdict on the newer one will come
 		}
-		outcomes := make([]Outcome, len(v.Parents))
-		for i, p := range v.Parents {
-			s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: i}
-			outcomes[i] = w.judge(s, v.Needs[i].Config, conditionsOf(st.Parents, p.ParentRef), ConditionProgrammed, v.Generation)
-		}
-		parents := Parents(st.Parents, v, outcomes)
+		w.told[id] = w.judged(id, v.Needs, func(i int) *metav1.Condition {
+			return apimeta.FindStatusCondition(conditionsOf(st.Parents, v.Parents[i].ParentRef), ConditionProgrammed)
+		})
+		parents := Parents(st.Parents, v, w.told[id])
 		if equality.Semantic.DeepEqual(parents, st.Parents) {
 			return false
 		}
@@ -299,14 +356,18 @@ func (w *Writer) writeRoute(ctx context.Context, id model.Object, obj client.Obj
 func (w *Writer) writeGateway(ctx context.Context, id model.Object) error {
 	gw := &gwapiv1.Gateway{}
 	return w.update(ctx, id, gw, func() bool {
-		v, ok := w.gateways[model.Key{Namespace: id.Namespace, Name: id.Name}]
-		if !ok || v.Generation != gw.Generation {
+		v := w.gateways[model.Key{Namespace: id.Namespace, Name: id.Name}]
+		if v.Generation != gw.Generation {
 			return false
 		}
-		s := Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
-		o := w.judge(s, v.Need.Config, gw.Status.Conditions, string(gwapiv1.GatewayConditionProgrammed), v.Generation)
-		return replace(&gw.Status, Gateway(gw.Status, v, o))
+		return replace(&gw.Status, Gateway(gw.Status, v, w.judgedOne(id, v.Need, gw.Status.Conditions, string(gwapiv1.GatewayConditionProgrammed))))
 	})
+}
+
+// judgedOne is judged for an object with one requirement.
+func (w *Writer) judgedOne(id model.Object, need Requirement, written []metav1.Condition, kind string) Outcome {
+	w.told[id] = w.judged(id, []Requirement{need}, func(int) *metav1.Condition { return apimeta.FindStatusCondition(written, kind) })
+	return w.told[id][0]
 }
 
 // replace tells whether that was a change.
