@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,9 +52,7 @@ func clientRule(r model.Rule, refs refSet) *routev3.Route {
 		own := refSet{}
 		route.Action = &routev3.Route_Route{Route: clientAction(r, own)}
 		if route.ValidateAll() == nil {
-			for ref := range own {
-				refs[ref] = struct{}{}
-			}
+			maps.Copy(refs, own)
 			return route
 		}
 	}
@@ -67,10 +66,9 @@ func clientRule(r model.Rule, refs refSet) *routev3.Route {
 
 // beyondClients tells whether a rule wants what no gRPC library does.
 func beyondClients(r model.Rule) bool {
-	changes := func(m model.HeaderMods) bool { return len(m.Set)+len(m.Add)+len(m.Remove) > 0 }
 	foreign := func(b model.WeightedBackend) bool { return modified(b) || b.Via.TLS } // TLS that is not the mesh's
 	return r.Redirect != nil || r.Rewrite != nil || len(r.Mirrors) > 0 ||
-		changes(r.RequestHeaders) || changes(r.ResponseHeaders) || slices.ContainsFunc(r.Backends, foreign) ||
+		modify(r.RequestHeaders, r.ResponseHeaders) || slices.ContainsFunc(r.Backends, foreign) ||
 		r.Retry != nil && r.BackendTimeout > 0 // there are no timeouts of single attempts
 }
 

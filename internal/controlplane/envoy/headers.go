@@ -102,8 +102,9 @@ func then(first, second model.HeaderMods) mutation {
 }
 
 // modified tells whether a backend has modifications of its own.
-func modified(b model.WeightedBackend) bool {
-	return slices.ContainsFunc([]model.HeaderMods{b.RequestHeaders, b.ResponseHeaders}, func(m model.HeaderMods) bool {
-		return len(m.Set)+len(m.Add)+len(m.Remove) > 0
-	})
+func modified(b model.WeightedBackend) bool { return modify(b.RequestHeaders, b.ResponseHeaders) }
+
+// modify tells whether any of these changes something.
+func modify(mods ...model.HeaderMods) bool {
+	return slices.ContainsFunc(mods, func(m model.HeaderMods) bool { return len(m.Set)+len(m.Add)+len(m.Remove) > 0 })
 }
