@@ -18,6 +18,10 @@ import (
 // a busy node does to a request, not a release.
 const slack = 5.0
 
+// resolution is how many milliseconds Envoy tells apart: a latency of 0 is one of less than that, and a
+// percentage of nothing would be nothing.
+const resolution = 1.0
+
 // minForLatency is how many requests a 99th percentile must rest upon: of 200 it is the second slowest,
 // of fewer the slowest, which says nothing.
 const minForLatency = 200
@@ -154,7 +158,7 @@ func (l limits) compare(name string, a, b pool, whose string) (problems []string
 	}
 	slower := func(enough uint64, now, then float64) bool {
 		enough = max(enough, l.requests)
-		return a.requests >= enough && b.requests >= enough && now > then*(1+l.slowdown/100) && now > then+slack
+		return a.requests >= enough && b.requests >= enough && now > max(then, resolution)*(1+l.slowdown/100) && now > then+slack
 	}
 	words := "%s: %s of the requests took up to %.1f ms in the replaced proxies, %.1f ms %s"
 	switch {

@@ -25,7 +25,7 @@ func with(s upgrade.Seen, change func(*upgrade.Seen)) upgrade.Seen {
 type proxies = []upgrade.Seen
 
 func TestJudge(t *testing.T) {
-	five := int32(5)
+	five, tenThousand := int32(5), int32(10000)
 	const cart, web = "shop/Deployment/cart", "shop/Deployment/web"
 	for name, c := range map[string]struct {
 		gates                    v1alpha1.Gates
@@ -98,6 +98,11 @@ func TestJudge(t *testing.T) {
 		},
 		"three times as slow, but by milliseconds": {
 			replaced: proxies{saw(cart, "c-0", 400, 0, 3)}, others: proxies{saw(cart, "c-2", 400, 0, 1)},
+			want: v1alpha1.GatePassed, message: "0.0 % of 400 requests failed in the replaced proxies, 0.0 % of 400 in those they are compared with",
+		},
+		"a percentage of less than a millisecond is one of a millisecond": {
+			gates:    v1alpha1.Gates{MaxSlowdownPercent: &tenThousand},
+			replaced: proxies{saw(cart, "c-0", 400, 0, 20)}, others: proxies{saw(cart, "c-2", 400, 0, 0)},
 			want: v1alpha1.GatePassed, message: "0.0 % of 400 requests failed in the replaced proxies, 0.0 % of 400 in those they are compared with",
 		},
 		"slow, and so it gets few requests": {
