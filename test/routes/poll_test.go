@@ -20,10 +20,10 @@ import (
 	"tulle.dev/tulle/internal/testing/cluster"
 )
 
-// together is the time between two requests of all who ask. A thousand a second take about a fifth of a
-// machine with two cores; with more, what is measured would be the asking. So who is one of many asks
-// the more seldom.
-const together = time.Millisecond
+// together is the time between two requests of all who ask. A thousand a second would take a fifth of a
+// machine with two cores, and the edits would take half as long again: what is measured is to be an idle
+// cluster, and not the asking. So who is one of many asks the more seldom.
+const together = 3 * time.Millisecond
 
 // clients is a Deployment of pods in the mesh that ask for the route of Service server, each by its own
 // proxy.
