@@ -25,6 +25,9 @@ import (
 // cluster, and not the asking. So who is one of many asks the more seldom.
 const together = 3 * time.Millisecond
 
+// atRest is the share of the CPU time of which less is in use when nothing but the asking goes on.
+const atRest = 0.5
+
 // clients is a Deployment of pods in the mesh that ask for the route of Service server, each by its own
 // proxy.
 const clients = `
@@ -183,6 +186,12 @@ func (w *world) poll(t *testing.T, n int, routes []string, url func(route string
 			}
 		}
 		return strings.Join(missing, " ")
+	})
+	cluster.Eventually(t, time.Minute, "the machine is at rest after the pods have started", func() error {
+		if busy := busyShare(t); busy >= atRest {
+			return fmt.Errorf("%.0f %% of its CPU time is in use", 100*busy)
+		}
+		return nil
 	})
 	return p
 }

@@ -74,7 +74,7 @@ func busyShare(t *testing.T) float64 {
 		return used, all
 	}
 	usedBefore, allBefore := read()
-	time.Sleep(5 * time.Second)
+	time.Sleep(3 * time.Second)
 	used, all := read()
 	return (used - usedBefore) / (all - allBefore)
 }
@@ -162,14 +162,14 @@ func (r report) writeGateways(b *strings.Builder) {
 
 const editsText = `## 2. An edit of a route
 
-An HTTPRoute has a Gateway and a Service of the mesh as parents. Each edit writes its number into the route as the path of a redirection, which a proxy answers by itself. A program in each client pod asks through its own proxy, and one outside of the mesh asks each of the Gateway's proxies; all together they ask %d times a second, and note when the answer changes. The edit was effective there at that moment, or up to as much earlier as has passed since the answer before (last row of each table). The next edit is made when all proxies answer by this one and the status tells of it, for which it is waited 2 s at most; but %s ms later at the earliest.
+An HTTPRoute has a Gateway and a Service of the mesh as parents. Each edit writes its number into the route as the path of a redirection, which a proxy answers by itself. A program in each client pod asks through its own proxy, and one outside of the mesh asks each of the Gateway's proxies; all together they ask %d times a second, and note when the answer changes. The edit was effective there at that moment, or up to as much earlier as has passed since the answer before (last row of each table). The next edit is made when all proxies answer by this one and the status tells of it, for which it is waited 2 s at most; but %s ms later at the earliest. The first is made when the pods have started and less than %.0f %% of the CPU time is in use.
 
 All times are from before the edit is sent to the API server. The baseline is when a plain client-go watch has it, before which no control plane can do anything. The status is condition tulle.dev/Programmed for the generation of the edit, on both parents, as the same watch has it. An edit of the backend sends the rest of the route's requests to another Service, which the Gateway's proxies have to be told of before.
 
 `
 
 func (r report) writeEdits(b *strings.Builder) {
-	fmt.Fprintf(b, editsText, int(time.Second/together), figures.Millis(pace))
+	fmt.Fprintf(b, editsText, int(time.Second/together), figures.Millis(pace), 100*atRest)
 	for _, e := range r.edits {
 		for _, k := range e.kinds() {
 			t := figures.Table{Head: []string{fmt.Sprintf("%s; %d clients and %d proxies of the Gateway", k.name, e.clients, k.proxies-e.clients), "n", "p50 ms", "p99 ms", "max ms", "p50 to baseline"}}
