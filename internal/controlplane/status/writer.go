@@ -6,13 +6,11 @@ package status
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -142,106 +140,6 @@ func object(s Subject) model.Object {
 
 func subject(id model.Object, parent int) Subject {
 	return Subject{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name, Parent: parent}
-}
-
-// lookAt touches what may have to say something else than before whatever proxies acknowledge.
-func (w *Writer) lookAt(id model.Object, delay time.Duration) {
-	w.look[id] = true
-	w.touch(id, delay)
-}
-
-func (w *Writer) touch(id model.Object, delay time.Duration) {
-	at := time.Now().Add(delay)
-	if old, ok := w.dirty[id]; ok && old.Before(at) {
-		return
-	}
-	w.dirty[id] = at
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Run writes until the context ends. It begins by looking at every object, as a new leader.
-func (w *Writer) Run(ctx context.Context) {
-	w.mu.Lock()
-	w.outcomes, w.told = map[Subject]Outcome{}, map[model.Object][]Outcome{}
-	for id := range w.routes {
-		w.lookAt(id, 0)
-	}
-	for k := range w.gateways {
-		w.lookAt(model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}, 0)
-	}
-	for k := range w.sets {
-		w.lookAt(model.Object{Kind: gatewayapi.KindListenerSet, Namespace: k.Namespace, Name: k.Name}, 0)
-	}
-	for id := range w.policies {
-		w.lookAt(id, 0)
-	}
-	w.mu.Unlock()
-	for ctx.Err() == nil {
-		id, wait := w.next()
-		if wait > 0 {
-			select {
-			case <-ctx.Done():
-			case <-w.wake:
-			case <-time.After(wait):
-			}
-			continue
-		}
-		if err := w.write(ctx, id); err != nil && ctx.Err() == nil {
-			if !apierrors.IsConflict(err) {
-				w.log.Error(err, "Writing status", "kind", id.Kind, "namespace", id.Namespace, "name", id.Name)
-			}
-			w.mu.Lock()
-			w.lookAt(id, time.Second)
-			w.mu.Unlock()
-		}
-	}
-}
-
-// next takes the object that has been due for longest, or says how long to wait for one. Those that have
-// nothing new to tell are passed over: a backend of many routes touches all of them.
-func (w *Writer) next() (model.Object, time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for {
-		var first model.Object
-		var due time.Time
-		for id, at := range w.dirty {
-			if due.IsZero() || at.Before(due) {
-				first, due = id, at
-			}
-		}
-		if due.IsZero() {
-			return first, time.Minute
-		}
-		if wait := time.Until(due); wait > 0 {
-			return first, wait
-		}
-		delete(w.dirty, first)
-		told, ok := w.told[first]
-		if needs := w.needs(first); w.look[first] || len(needs) > 0 && !(ok && slices.Equal(told, w.judged(first, needs, nil))) {
-			delete(w.look, first)
-			return first, 0
-		}
-	}
-}
-
-// needs are the requirements of an object's parents, or the one of a Gateway or ListenerSet; none of what there is no verdict on.
-func (w *Writer) needs(id model.Object) []Requirement {
-	k := model.Key{Namespace: id.Namespace, Name: id.Name}
-	switch id.Kind {
-	case gatewayapi.KindGateway:
-		if v, ok := w.gateways[k]; ok {
-			return []Requirement{v.Need}
-		}
-	case gatewayapi.KindListenerSet:
-		if v, ok := w.sets[k]; ok {
-			return []Requirement{v.Need}
-		}
-	}
-	return w.routes[id].Needs
 }
 
 // reports are what the replicas say of a Subject in this configuration; none while one of them is behind.

@@ -48,13 +48,26 @@ func (ss *session) deltas() func([]byte) error {
 
 // handle takes one request. An error is the client's fault and ends its stream.
 func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
+	if url := req.GetTypeUrl(); slices.Contains(ss.srv.opts.Notes, url) {
+		ss.note(url, req)
+		return nil
+	}
+	return ss.take(req, func(url string) error { return ss.interest(url, req) })
+}
+
+// request is what requests of both protocols have.
+type request interface {
+	GetTypeUrl() string
+	GetNode() *corev3.Node
+	GetResponseNonce() string
+	GetErrorDetail() *statuspb.Status
+}
+
+// take takes one request, which subscribes to what it wants.
+func (ss *session) take(req request, subscribe func(url string) error) error {
 	url := req.GetTypeUrl()
 	if url == "" || len(url) > maxNameBytes {
 		return status.Error(codes.InvalidArgument, "type_url is empty or too long")
-	}
-	if slices.Contains(ss.srv.opts.Notes, url) {
-		ss.note(url, req)
-		return nil
 	}
 	if !ss.sawNode {
 		ss.sawNode = true
@@ -63,7 +76,7 @@ func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
 	if req.GetResponseNonce() != "" {
 		ss.answer(url, req.GetResponseNonce(), req.GetErrorDetail())
 	}
-	if err := ss.interest(url, req); err != nil {
+	if err := subscribe(url); err != nil {
 		return err
 	}
 	if ss.pendingWork() {

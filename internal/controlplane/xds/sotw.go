@@ -41,25 +41,8 @@ func (ss *session) states() func([]byte) error {
 
 // handleState takes one request. An error is the client's fault and ends its stream.
 func (ss *session) handleState(req *discoveryv3.DiscoveryRequest) error {
-	url := req.GetTypeUrl()
-	if url == "" || len(url) > maxNameBytes {
-		return status.Error(codes.InvalidArgument, "type_url is empty or too long")
-	}
-	if !ss.sawNode {
-		ss.sawNode = true
-		ss.introduce(req.GetNode())
-	}
-	if req.GetResponseNonce() != "" {
-		ss.answer(url, req.GetResponseNonce(), req.GetErrorDetail())
-	}
 	// The names count even if the nonce is an old one: requests come in order, so this is the latest wish.
-	if err := ss.want(url, req.GetResourceNames()); err != nil {
-		return err
-	}
-	if ss.pendingWork() {
-		ss.wake()
-	}
-	return nil
+	return ss.take(req, func(url string) error { return ss.want(url, req.GetResourceNames()) })
 }
 
 // want makes names the whole subscription to a type.
