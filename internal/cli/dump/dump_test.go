@@ -4,6 +4,7 @@
 package dump
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -63,6 +64,24 @@ func TestParse(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestFilters: a chain that asks for its filter by name leads where that leads, in whatever order Envoy
+// tells of them; as long as Envoy has none, nowhere.
+func TestFilters(t *testing.T) {
+	body, err := os.ReadFile("testdata/streams.json") // of an Envoy 1.40.0
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, body := range map[string][]byte{
+		"cluster out/shop/old/80 90 %, out/shop/new/80 10 %": body,
+		"-": bytes.ReplaceAll(body, []byte("ecds_filters"), []byte("others")),
+	} {
+		c, err := Parse(body)
+		if err != nil || len(c.Listeners) != 1 || c.Listeners[0].Name != "gw/shop/public/9300" || c.Listeners[0].To != to {
+			t.Errorf("%+v, %v; want one to %q", c.Listeners, err, to)
+		}
 	}
 }
 

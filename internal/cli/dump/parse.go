@@ -41,14 +41,22 @@ func Parse(body []byte) (Config, error) {
 	if len(answer.Configs) == 0 {
 		return Config{}, errors.New("parse config dump: it holds no configs")
 	}
-	var c Config
-	for _, raw := range answer.Configs {
-		if err := c.add(raw); err != nil {
-			return Config{}, fmt.Errorf("parse config dump: %w", err)
+	d := dump{filters: map[string]string{}}
+	for _, filters := range []bool{true, false} { // which listeners ask for
+		for _, raw := range answer.Configs {
+			if err := d.add(raw, filters); err != nil {
+				return Config{}, fmt.Errorf("parse config dump: %w", err)
+			}
 		}
 	}
-	c.sort()
-	return c, nil
+	d.sort()
+	return d.Config, nil
+}
+
+// dump is what is being read.
+type dump struct {
+	Config
+	filters map[string]string // where those lead that have names
 }
 
 // versioned is the wrapper of every resource in a dump.
@@ -58,6 +66,7 @@ type versioned struct {
 	RouteConfig json.RawMessage `json:"route_config"`
 	Endpoints   json.RawMessage `json:"endpoint_config"`
 	Listener    json.RawMessage `json:"listener"`
+	Filter      json.RawMessage `json:"ecds_filter"`
 	Active      *versioned      `json:"active_state"` // of a listener
 	Name        string          `json:"name"`         // of a listener
 	Error       *struct {
@@ -68,7 +77,7 @@ type versioned struct {
 	} `json:"error_state"`
 }
 
-func (c *Config) add(raw json.RawMessage) error {
+func (d *dump) add(raw json.RawMessage, filters bool) error {
 	var part struct {
 		Type             string      `json:"@type"`
 		StaticClusters   []versioned `json:"static_clusters"`
@@ -78,26 +87,32 @@ func (c *Config) add(raw json.RawMessage) error {
 		DynamicRoutes    []versioned `json:"dynamic_route_configs"`
 		StaticEndpoints  []versioned `json:"static_endpoint_configs"`
 		DynamicEndpoints []versioned `json:"dynamic_endpoint_configs"`
+		Filters          []versioned `json:"ecds_filters"`
 	}
 	if err := json.Unmarshal(raw, &part); err != nil {
 		return err
 	}
 	kind := part.Type[strings.LastIndex(part.Type, ".")+1:]
+	if filters != (kind == "EcdsConfigDump") {
+		return nil
+	}
 	switch kind {
+	case "EcdsConfigDump":
+		return each(d, part.Filters, (*dump).addFilter)
 	case "ClustersConfigDump":
-		return each(c, append(part.StaticClusters, part.DynamicClusters...), (*Config).addCluster)
+		return each(d, append(part.StaticClusters, part.DynamicClusters...), (*dump).addCluster)
 	case "ListenersConfigDump":
-		return each(c, append(part.StaticListeners, part.DynamicListeners...), (*Config).addListener)
+		return each(d, append(part.StaticListeners, part.DynamicListeners...), (*dump).addListener)
 	case "RoutesConfigDump":
 		// The static ones are inline in listeners, which show them.
-		return each(c, part.DynamicRoutes, (*Config).addRoutes)
+		return each(d, part.DynamicRoutes, (*dump).addRoutes)
 	case "EndpointsConfigDump":
-		return each(c, append(part.StaticEndpoints, part.DynamicEndpoints...), (*Config).addEndpoints)
+		return each(d, append(part.StaticEndpoints, part.DynamicEndpoints...), (*dump).addEndpoints)
 	}
 	return nil
 }
 
-func each(c *Config, list []versioned, add func(*Config, versioned) error) error {
+func each(d *dump, list []versioned, add func(*dump, versioned) error) error {
 	for _, v := range list {
 		if e := v.Error; e != nil {
 			name := v.Name
@@ -105,11 +120,11 @@ func each(c *Config, list []versioned, add func(*Config, versioned) error) error
 				name = e.Failed.Name
 			}
 			// Envoy lists a refused listener beside the one it keeps, and each says why.
-			if r := (Rejected{Name: name, Error: e.Details}); !slices.Contains(c.Rejected, r) {
-				c.Rejected = append(c.Rejected, r)
+			if r := (Rejected{Name: name, Error: e.Details}); !slices.Contains(d.Rejected, r) {
+				d.Rejected = append(d.Rejected, r)
 			}
 		}
-		if err := add(c, v); err != nil {
+		if err := add(d, v); err != nil {
 			return err
 		}
 	}

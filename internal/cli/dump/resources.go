@@ -19,7 +19,7 @@ type Cluster struct {
 	Version string `json:"version"`
 }
 
-func (c *Config) addCluster(v versioned) error {
+func (d *dump) addCluster(v versioned) error {
 	var in struct {
 		Name   string `json:"name"`
 		Type   string `json:"type"`
@@ -39,7 +39,7 @@ func (c *Config) addCluster(v versioned) error {
 	if len(in.Matches) > 0 {
 		out.TLS = "by endpoint"
 	}
-	c.Clusters = append(c.Clusters, out)
+	d.Clusters = append(d.Clusters, out)
 	return nil
 }
 
@@ -59,22 +59,36 @@ type filterChain struct {
 		ALPN        []string `json:"application_protocols"`
 		Transport   string   `json:"transport_protocol"`
 	} `json:"filter_chain_match"`
-	Filters []struct {
-		Name  string `json:"name"`
-		Typed struct {
-			Cluster  string `json:"cluster"`
-			Weighted struct {
-				Clusters []weighted `json:"clusters"`
-			} `json:"weighted_clusters"`
-			RDS struct {
-				Name string `json:"route_config_name"`
-			} `json:"rds"`
-			Inline *routeConfig `json:"route_config"`
-		} `json:"typed_config"`
-	} `json:"filters"`
+	Filters []filter `json:"filters"`
 }
 
-func (c *Config) addListener(v versioned) error {
+// filter is a network filter, or one that Envoy asks for by name.
+type filter struct {
+	Name     string    `json:"name"`
+	AskedFor *struct{} `json:"config_discovery"`
+	Typed    struct {
+		Cluster  string `json:"cluster"`
+		Weighted struct {
+			Clusters []weighted `json:"clusters"`
+		} `json:"weighted_clusters"`
+		RDS struct {
+			Name string `json:"route_config_name"`
+		} `json:"rds"`
+		Inline *routeConfig `json:"route_config"`
+	} `json:"typed_config"`
+}
+
+// addFilter keeps where a filter leads that chains ask for by name.
+func (d *dump) addFilter(v versioned) error {
+	var in filter
+	if there, err := read(v.Filter, &in); err != nil || !there {
+		return err
+	}
+	d.filters[in.Name] = in.to()
+	return nil
+}
+
+func (d *dump) addListener(v versioned) error {
 	raw, version := v.Listener, v.Version
 	if v.Active != nil {
 		raw, version = v.Active.Listener, v.Active.Version
@@ -93,8 +107,8 @@ func (c *Config) addListener(v versioned) error {
 		chains = append(chains, *in.Default)
 	}
 	for _, chain := range chains {
-		c.Listeners = append(c.Listeners, Listener{
-			Name: in.Name, Address: in.Address.String(), Match: chain.match(), To: chain.to(), Version: version,
+		d.Listeners = append(d.Listeners, Listener{
+			Name: in.Name, Address: in.Address.String(), Match: chain.match(), To: d.to(chain), Version: version,
 		})
 	}
 	return nil
@@ -120,21 +134,33 @@ func (f filterChain) match() string {
 	return strings.Join(parts, ", ")
 }
 
-func (f filterChain) to() string {
+// to is where a chain leads.
+func (d *dump) to(f filterChain) string {
 	for _, filter := range f.Filters {
-		t := filter.Typed
-		switch {
-		case t.RDS.Name != "":
-			return "route " + t.RDS.Name
-		case t.Inline != nil:
-			return "inline: " + t.Inline.targets()
-		case t.Cluster != "":
-			return "cluster " + t.Cluster
-		case len(t.Weighted.Clusters) > 0:
-			return "cluster " + shares(t.Weighted.Clusters)
+		to := filter.to()
+		if filter.AskedFor != nil {
+			to = d.filters[filter.Name]
+		}
+		if to != "" {
+			return to
 		}
 	}
 	return "-"
+}
+
+func (f filter) to() string {
+	t := f.Typed
+	switch {
+	case t.RDS.Name != "":
+		return "route " + t.RDS.Name
+	case t.Inline != nil:
+		return "inline: " + t.Inline.targets()
+	case t.Cluster != "":
+		return "cluster " + t.Cluster
+	case len(t.Weighted.Clusters) > 0:
+		return "cluster " + shares(t.Weighted.Clusters)
+	}
+	return ""
 }
 
 // Route is one rule of a route configuration.
@@ -154,14 +180,14 @@ type routeConfig struct {
 	} `json:"virtual_hosts"`
 }
 
-func (c *Config) addRoutes(v versioned) error {
+func (d *dump) addRoutes(v versioned) error {
 	var in routeConfig
 	if there, err := read(v.RouteConfig, &in); err != nil || !there {
 		return err
 	}
 	for _, h := range in.Hosts {
 		for _, r := range h.Routes {
-			c.Routes = append(c.Routes, Route{
+			d.Routes = append(d.Routes, Route{
 				Config: in.Name, Domains: strings.Join(h.Domains, ","), Match: r.Match.String(), To: r.to(), Version: v.Version,
 			})
 		}
@@ -191,7 +217,7 @@ type Endpoint struct {
 	Weight  int    `json:"weight"`
 }
 
-func (c *Config) addEndpoints(v versioned) error {
+func (d *dump) addEndpoints(v versioned) error {
 	var in struct {
 		Name       string `json:"cluster_name"`
 		Localities []struct {
@@ -214,7 +240,7 @@ func (c *Config) addEndpoints(v versioned) error {
 		for _, e := range l.Endpoints {
 			match := e.Metadata.Filter["envoy.transport_socket_match"]
 			mtls := match["tulle"] == "mtls" // what package envoy of the control plane writes
-			c.Endpoints = append(c.Endpoints, Endpoint{
+			d.Endpoints = append(d.Endpoints, Endpoint{
 				Cluster: in.Name, Address: e.Endpoint.Address.String(), Health: cmp.Or(e.Health, "UNKNOWN"),
 				MTLS: mtls, Weight: max(e.Weight, 1),
 			})
