@@ -29,6 +29,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/lifecycle/shadow"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -283,4 +284,13 @@ func BenchmarkTranslation(b *testing.B) {
 	}
 	b.ReportMetric(float64(n), "resources")
 	b.ReportMetric(float64(size), "bytes/answer")
+}
+
+// TestKindsHaveNouns: what changes with a release is told in people's words.
+func TestKindsHaveNouns(t *testing.T) {
+	for _, kind := range resourceTypes() {
+		if noun := (shadow.Kind{Type: kind.URL}).Noun(); strings.HasSuffix(kind.URL, noun) {
+			t.Errorf("%s is told as %q", kind.URL, noun)
+		}
+	}
 }

@@ -18,6 +18,8 @@ func noun(typeURL string) (one, many string, place int) {
 	for i, n := range []struct{ last, one, many string }{
 		{"Listener", "listener", "listeners"},
 		{"RouteConfiguration", "route table", "route tables"},
+		{"RoutePart", "route of a Gateway", "routes of Gateways"},
+		{"TypedExtensionConfig", "route of bytes", "routes of bytes"},
 		{"Cluster", "cluster", "clusters"},
 		{"ClusterLoadAssignment", "list of endpoints", "lists of endpoints"},
 		{"Secret", "certificate or list of peers", "certificates and lists of peers"},
