@@ -278,7 +278,7 @@ bench-routes-run:
 	@$(MAKE) --no-print-directory images IMAGES=poll RELEASES=
 	@# What a run that was interrupted left behind.
 	$(KUBECTL) delete namespaces -l tulle.dev/benchmark=routes --ignore-not-found --timeout=180s
-	TULLE_MESH=tulle go test -count=1 -v -timeout 8m ./test/routes -report $(CURDIR)/docs/benchmarks/routes.md
+	TULLE_MESH=tulle go test -count=1 -v -timeout 9m ./test/routes -report $(CURDIR)/docs/benchmarks/routes.md
 
 .PHONY: bench-datapath
 bench-datapath: ## CPU per request and latency, direct and through two sidecars, and idle memory (needs make install)

@@ -189,7 +189,7 @@ func benchEdits(t *testing.T, w *world, sizes []int, n int, end time.Time) []edi
 		r.answers = w.edits(t, p, plan{n, share(end, left), patience}, func(int) edit {
 			return edit{edited, func(number int) []gwapiv1.HTTPRouteRule { return rules("", "server", number) }}
 		})
-		r.moves = w.edits(t, p, plan{(n + 1) / 2, share(end, left-1), patience}, func(i int) edit {
+		r.moves = w.edits(t, p, plan{n, share(end, left-1), patience}, func(i int) edit {
 			return edit{edited, func(number int) []gwapiv1.HTTPRouteRule {
 				return rules("", []string{"other", "server"}[i%2], number)
 			}}

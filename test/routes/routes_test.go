@@ -73,9 +73,9 @@ func TestRoutes(t *testing.T) {
 		run(begin.Add(limit))
 		t.Logf("%v: %s done", time.Since(begin).Round(time.Second), what)
 	}
-	part("edits of a route", 120*time.Second, func(end time.Time) { r.edits = benchEdits(t, w, *pods, *edits, end) })
-	part("Gateways", 225*time.Second, func(end time.Time) { r.gateways = benchGateways(t, w, *gateways, end) })
-	part("many routes", 410*time.Second, func(end time.Time) { r.many = benchMany(t, w, *manys, (*edits+1)/2, end) })
+	part("edits of a route", 165*time.Second, func(end time.Time) { r.edits = benchEdits(t, w, *pods, *edits, end) })
+	part("Gateways", 270*time.Second, func(end time.Time) { r.gateways = benchGateways(t, w, *gateways, end) })
+	part("many routes", 450*time.Second, func(end time.Time) { r.many = benchMany(t, w, *manys, (*edits+1)/2, end) })
 
 	text := r.String()
 	t.Logf("\n%s", text)
