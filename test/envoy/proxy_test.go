@@ -226,11 +226,11 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 	}
 	for ref, v := range want {
 		switch ref.TypeURL {
-		case envoy.ListenerType, envoy.ClusterType, envoy.ExtensionType:
+		case envoy.ListenerType, envoy.ClusterType:
 			if got[ref] != v {
 				return fmt.Sprintf("%s is at %q, not %q", ref.Name, got[ref], v)
 			}
-		case envoy.RoutesType, envoy.SecretType: // only what a cluster or listener asks for
+		case envoy.RoutesType, envoy.SecretType, envoy.ExtensionType: // only what a cluster or listener asks for
 			if g, ok := got[ref]; ok && g != v {
 				return fmt.Sprintf("%s is at %q, not %q", ref.Name, g, v)
 			}
