@@ -75,18 +75,19 @@ func (w *Writer) ListenerSet(k model.Key, v *ListenerSetVerdict) {
 func keep[K comparable, V any](w *Writer, verdicts map[K]V, k K, v *V, id model.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := len(w.needs(id))
 	if v != nil {
 		verdicts[k] = *v
 		w.lookAt(id, 0)
-		return
+	} else {
+		delete(verdicts, k)
+		delete(w.told, id)
+		delete(w.look, id)
+		delete(w.dirty, id)
 	}
-	for i := range w.needs(id) {
+	for i := len(w.needs(id)); i < before; i++ {
 		delete(w.outcomes, subject(id, i))
 	}
-	delete(w.told, id)
-	delete(w.look, id)
-	delete(w.dirty, id)
-	delete(verdicts, k)
 }
 
 // Progress takes in what a replica reports.

@@ -98,6 +98,8 @@ func TestWhatIsAsked(t *testing.T) {
 			n := fmt.Sprintf("r%02d", i)
 			names = append(names, n)
 			a.routes[n] = &gwapiv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: n, Generation: 1}}
+		}
+		for _, n := range names { // from here on the Writer reads what the API server has
 			w.Route(routeID(n), verdict("one", 1))
 		}
 		w.Progress(own, rows(names, "one", 2, 2))
@@ -123,8 +125,23 @@ func TestWhatIsAsked(t *testing.T) {
 			t.Errorf("one route has changed, and it was asked %q", got)
 		}
 
+		two := verdict("three", 3)
+		two.Parents, two.Needs = append(two.Parents, two.Parents[0]), append(two.Needs, two.Needs[0])
+		a.routes["r07"].Generation = 3
+		w.Route(routeID("r07"), two)
+		w.Progress(own, Report{Rows: []Row{
+			{Subject: subject(routeID("r07"), 0), Progress: Progress{Config: "three", Generation: 3, Needed: 2, Acked: 2}},
+			{Subject: subject(routeID("r07"), 1), Progress: Progress{Config: "three", Generation: 3, Needed: 2, Acked: 2}},
+		}})
+		a.take()
+		a.routes["r07"].Generation = 4
+		w.Route(routeID("r07"), verdict("four", 4)) // it has lost a parent
+		a.take()
+
 		for _, n := range names[:40] {
 			delete(a.routes, n)
+		}
+		for _, n := range names[:40] {
 			w.Route(routeID(n), nil)
 			w.Progress(own, Report{Rows: []Row{{Subject: subject(routeID(n), 0), Gone: true}}})
 		}

@@ -375,11 +375,14 @@ func (c *Core) blocked(t *table) bool {
 func (c *Core) landed(typeURLs ...string) bool {
 	for _, url := range typeURLs {
 		t := c.table(url)
+		if !t.open {
+			continue
+		}
 		if t.flight != nil {
 			return false
 		}
 		for name := range t.dirty {
-			if d := c.desire(t, name); t.open && (d == removeIt || d == sendIt) {
+			if d := c.desire(t, name); d == removeIt || d == sendIt {
 				return false
 			}
 		}
