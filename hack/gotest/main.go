@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -158,13 +159,30 @@ func (t *tally) endPackage(e event, key string) {
 	delete(t.outputs, key)
 }
 
-// tell prints a heading and what was written under key, and forgets it.
+// said is a line by which a test itself says what is wrong, rather than what it runs.
+var said = regexp.MustCompile(`^\s+\w+_test\.go:\d+: `)
+
+// most is how many lines of one test are shown: what a product logs may fill screens. All are in the log.
+const most = 20
+
+// tell prints a heading and what was written under key, and forgets it. Of much, what the test says comes
+// first: it is what people look for.
 func (t *tally) tell(key, heading string) {
 	fmt.Fprintln(t.out, heading)
-	for _, line := range t.outputs[key] {
+	lines := t.outputs[key]
+	delete(t.outputs, key)
+	if n := len(lines) - most; n > 0 {
+		for _, line := range lines {
+			if said.MatchString(line) {
+				fmt.Fprint(t.out, "    ", line)
+			}
+		}
+		fmt.Fprintf(t.out, "    ... and the last %d lines of %d:\n", most, len(lines))
+		lines = lines[n:]
+	}
+	for _, line := range lines {
 		fmt.Fprint(t.out, "    ", line)
 	}
-	delete(t.outputs, key)
 }
 
 // verdict is nil when go test was content, nothing was skipped and enough ran.

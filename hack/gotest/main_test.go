@@ -53,3 +53,16 @@ func TestVerdict(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestLongOutput: what a test says stands before what the product logs, of which the end is shown.
+func TestLongOutput(t *testing.T) {
+	line := func(text string) string {
+		return `{"Action":"output","Package":"a","Test":"TestX","Output":"` + text + `\n"}` + "\n"
+	}
+	log := line("first") + line("    x_test.go:7: is wrong") + strings.Repeat(line("noise"), 2*most) + line("last")
+	_, out := tallied("fail", log+`{"Action":"fail","Package":"a","Test":"TestX"}`+"\n")
+	if !strings.Contains(out.String(), "FAIL a TestX\n        x_test.go:7: is wrong\n    ... and the last 20 lines of 43:\n    noise\n") ||
+		!strings.Contains(out.String(), "    last\n") || strings.Contains(out.String(), "first") {
+		t.Error(out)
+	}
+}

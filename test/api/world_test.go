@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -133,9 +135,25 @@ func uninstall(t *testing.T, module, folder string) {
 				return ""
 			}
 			conditions, _, _ := unstructured.NestedSlice(left.Object, "status", "conditions")
-			return fmt.Sprint(left.GetDeletionTimestamp(), left.GetFinalizers(), conditions)
+			lack := fmt.Sprint(left.GetDeletionTimestamp(), left.GetFinalizers(), conditions)
+			if strings.Contains(lack, "InstanceDeletionFailed") {
+				lack += nudge(left)
+			}
+			return lack
 		})
 	}
+}
+
+// nudge has the API server try again to remove a definition. Its finalizer lists the objects of a kind
+// before the storage of a kind that nobody has asked for is ready, notes the failure in the status,
+// conflicts with that note when it tries again, and then forgets the definition for five minutes
+// (operator-framework/operator-controller#1437). It looks again at whatever changes outside the status.
+func nudge(definition *unstructured.Unstructured) (failed string) {
+	change := fmt.Appendf(nil, `{"metadata":{"annotations":{"tulle.dev/nudged":%q}}}`, time.Now().Format(time.RFC3339Nano))
+	if err := client.IgnoreNotFound(admin.Patch(context.Background(), definition, client.RawPatch(types.MergePatchType, change))); err != nil {
+		return fmt.Sprint("; nudge: ", err)
+	}
+	return ""
 }
 
 // newMesh makes a Mesh; change may be nil.
