@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -133,7 +134,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	catalog := kinds.NewCatalog(mgr.GetCache(), mgr.GetRESTMapper())
 	waiting := kinds.NewGate(catalog)
 	seen := reader{Reader: mgr.GetCache(), here: here}
-	applier := apply.New(mgr.GetClient(), seen)
+	core, err := corev1client.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("make client of pods: %w", err)
+	}
+	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen)
 
 	version, err := serverVersion(mgr)
 	if err != nil {

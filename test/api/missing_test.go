@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/missing"
 )
 
 // podsWithoutProxy: a namespace is labelled when its pods run already. They are counted; and evicted
@@ -66,6 +67,7 @@ func podsWithoutProxy(t *testing.T) {
 		edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Injection.Missing = v1alpha1.MissingIgnore })
 	})
 	gone(t, web)
+	look(t)
 	count(3)
 	for _, p := range []*corev1.Pod{kept, job, bare} {
 		there(t, p)
@@ -77,8 +79,17 @@ func podsWithoutProxy(t *testing.T) {
 	if err := admin.Delete(t.Context(), budget); err != nil {
 		t.Fatal(err)
 	}
+	look(t)
 	gone(t, kept)
+	look(t)
 	count(2)
+}
+
+// look has the operator look for pods without a proxy as it would some time later.
+func look(t *testing.T) {
+	t.Helper()
+	now := clock.Add(int64(missing.Every))
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Annotations = map[string]string{"tulle.test/clock": time.Duration(now).String()} })
 }
 
 // readyPod makes a Ready pod of a workload that nobody runs here.

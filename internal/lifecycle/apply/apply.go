@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/lifecycle/plan"
@@ -24,6 +25,8 @@ import (
 // Applier applies and deletes. Safe for concurrent use.
 type Applier struct {
 	client client.Client
+	// core is of the API group of pods.
+	core rest.Interface
 	// seen looks up the metadata of objects, from a cache.
 	seen client.Reader
 
@@ -37,9 +40,10 @@ type trace struct {
 	version string
 }
 
-// New makes an Applier. seen may be a cache that lags: at worst, an object is applied once more.
-func New(c client.Client, seen client.Reader) *Applier {
-	return &Applier{client: c, seen: seen, left: map[string]trace{}}
+// New makes an Applier. core is of the API group of pods. seen may be a cache that lags: at worst, an
+// object is applied once more.
+func New(c client.Client, core rest.Interface, seen client.Reader) *Applier {
+	return &Applier{client: c, core: core, seen: seen, left: map[string]trace{}}
 }
 
 // Steps does the steps of a plan in order and stops at the first error.
