@@ -89,7 +89,9 @@ func podsWithoutProxy(t *testing.T) {
 func look(t *testing.T) {
 	t.Helper()
 	now := clock.Add(int64(missing.Every))
-	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Annotations = map[string]string{"tulle.test/clock": time.Duration(now).String()} })
+	edit(t, "tulle", func(m *v1alpha1.Mesh) {
+		m.Annotations = map[string]string{"tulle.test/clock": time.Duration(now).String()}
+	})
 }
 
 // readyPod makes a Ready pod of a workload that nobody runs here.
