@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,9 +18,9 @@ import (
 // enough is the number of requests a zero-failure test must see.
 const enough = 20000
 
-// rolling is a load that no request of may fail: POST, which no client repeats by itself.
-func rolling(url string) []string {
-	return []string{"-url", url, "-method", "POST", "-rate", "450", "-count", "20500", "-workers", "32"}
+// rolling is a load that no request of may fail: POST, which no client repeats by itself, so many a second.
+func rolling(url string, rate int) []string {
+	return []string{"-url", url, "-method", "POST", "-rate", strconv.Itoa(rate), "-count", "20500", "-workers", "32"}
 }
 
 // TestRollingRestart: pods come and go under load and no request fails, with an application that
@@ -28,10 +29,11 @@ func TestRollingRestart(t *testing.T) {
 	c := cluster.Connect(t)
 	for name, args := range map[string][]string{"exits at once": {"-exit-at-once"}, "closes idle connections": {"-idle-timeout", "1s"}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // with each other, not with other tests
 			ns := c.Namespace(t, "rolling", meshed)
 			c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 3, Args: args})
 			c.Ready(t, ns, "server")
-			run := c.Load(t, ns, true, rolling("http://server/")...)
+			run := c.Load(t, ns, true, rolling("http://server/", 350)...)
 			run.Sent(t, 500)
 			for i := range 2 {
 				restart(t, c, ns, "server", i)
@@ -67,7 +69,7 @@ func TestNewAccount(t *testing.T) {
 	ns := c.Namespace(t, "account", meshed)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
 	c.Ready(t, ns, "server")
-	run := c.Load(t, ns, true, rolling("http://server/")...)
+	run := c.Load(t, ns, true, rolling("http://server/", 450)...)
 	run.Sent(t, 500)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2, Account: "other"})
 	c.Ready(t, ns, "server")
