@@ -44,6 +44,8 @@ func operatorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// A Gateway costs a dozen requests; with the default of 20 a second, ten of them wait for each other.
+			config.QPS, config.Burst = 50, 100
 			return runOperator(cmd.Context(), config, o)
 		},
 	}

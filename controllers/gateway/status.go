@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -38,22 +39,34 @@ func (r *Reconciler) say(ctx context.Context, gw *gwapiv1.Gateway, v health.Verd
 			since = old.LastTransitionTime.Time
 		}
 	}
-	u := &unstructured.Unstructured{}
-	u.SetAPIVersion(gwapiv1.GroupVersion.String())
-	u.SetKind("Gateway")
-	u.SetNamespace(gw.Namespace)
-	u.SetName(gw.Name)
-	u.Object["status"] = map[string]any{"conditions": []any{map[string]any{
+	condition := map[string]any{
 		"type":               v1alpha1.ConditionDeployed,
 		"status":             string(status),
 		"reason":             v.Reason,
 		"message":            v.Message,
 		"observedGeneration": gw.Generation,
 		"lastTransitionTime": since.UTC().Format(time.RFC3339),
-	}}}
-	err := r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(statusOwner), client.ForceOwnership)
+	}
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { return r.write(ctx, gw, condition) })
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("apply status of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
 	}
 	return nil
+}
+
+// write applies a condition of the Gateway as it was read, unless it has been edited since: the next round
+// is under way then, and who waits for the status of the edit must not be told of what was before it.
+func (r *Reconciler) write(ctx context.Context, gw *gwapiv1.Gateway, condition map[string]any) error {
+	now := &gwapiv1.Gateway{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(gw), now); err != nil || now.UID != gw.UID || now.Generation != gw.Generation {
+		return err
+	}
+	u := &unstructured.Unstructured{}
+	u.SetAPIVersion(gwapiv1.GroupVersion.String())
+	u.SetKind("Gateway")
+	u.SetNamespace(gw.Namespace)
+	u.SetName(gw.Name)
+	u.SetResourceVersion(now.ResourceVersion)
+	u.Object["status"] = map[string]any{"conditions": []any{condition}}
+	return r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(statusOwner), client.ForceOwnership)
 }

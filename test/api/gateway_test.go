@@ -4,9 +4,11 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,9 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/controllers/gateway"
 )
 
 func listener(name string, port int, protocol gwapiv1.ProtocolType) gwapiv1.Listener {
@@ -98,6 +102,7 @@ func gatewayGetsProxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	deployed(t, long, metav1.ConditionFalse, v1alpha1.ReasonNameTooLong)
+	changedMeanwhile(t, long)
 	if err := admin.Delete(t.Context(), long); err != nil {
 		t.Fatal(err)
 	}
@@ -131,4 +136,57 @@ func deployed(t *testing.T, gw *gwapiv1.Gateway, status metav1.ConditionStatus, 
 		}
 		return ""
 	})
+}
+
+// changedMeanwhile has rounds for a Gateway whose name is too long that take so long that it changes before
+// they write its condition: what is written then is never of an older generation than what was.
+func changedMeanwhile(t *testing.T, gw *gwapiv1.Gateway) {
+	t.Helper()
+	edit := func() {
+		update(t, gw, func() { gw.Spec.Listeners[0].Port++ })
+		deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonNameTooLong)
+	}
+	judge := func() {
+		there(t, gw)
+		meta.SetStatusCondition(&gw.Status.Conditions, metav1.Condition{Type: "example.com/Judged", Status: metav1.ConditionTrue, Reason: "Judged", ObservedGeneration: gw.Generation})
+		if err := admin.Status().Update(t.Context(), gw); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, then := range map[string][]func(){
+		"edited before it is looked at again":       {edit},
+		"edited after it was looked at again":       {func() {}, edit},
+		"its status written after it was looked at": {func() {}, judge},
+	} {
+		there(t, gw)
+		meta.RemoveStatusCondition(&gw.Status.Conditions, v1alpha1.ConditionDeployed)
+		if err := admin.Status().Update(t.Context(), gw); err != nil {
+			t.Fatal(err)
+		}
+		r := gateway.Reconciler{Namespace: system, Client: admin, Live: &slow{admin, then}, Cache: admin, Now: time.Now}
+		if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(gw)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		there(t, gw)
+		if c := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionDeployed); c == nil || c.ObservedGeneration != gw.Generation {
+			t.Errorf("%s: generation %d has %+v", name, gw.Generation, c)
+		}
+	}
+}
+
+// slow is a reader with which other things happen after a Gateway was read: the first of then after the
+// first time, and so on.
+type slow struct {
+	client.Reader
+	then []func()
+}
+
+func (s *slow) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	err := s.Reader.Get(ctx, key, o, opts...)
+	if _, ok := o.(*gwapiv1.Gateway); ok && len(s.then) > 0 {
+		first := s.then[0]
+		s.then = s.then[1:]
+		first()
+	}
+	return err
 }
