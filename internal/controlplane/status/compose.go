@@ -131,7 +131,7 @@ func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
 	}
 	switch {
 	case len(v.Addresses) == 0:
-		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway's Service has no address yet: does the cluster assign addresses to Services of type LoadBalancer?"}
+		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway's Service has no address yet; condition tulle.dev/Deployed says what it waits for"}
 	case o.Reason == ReasonNoProxies:
 		return Outcome{Reason: string(gwapiv1.GatewayReasonPending), Message: "no proxy of the Gateway is connected yet; condition tulle.dev/Deployed says how its pods are"}
 	case o.Programmed:
