@@ -65,17 +65,19 @@ else
 	$(NODE) down
 endif
 
+# Beside the demo's shop, and what a run of the conformance suite that was interrupted left behind, pods of
+# the tests stay Pending on a node of two cores.
 .PHONY: room
 room: bin/cluster
+	@$(KUBECTL) delete namespaces -l gateway-conformance --ignore-not-found --timeout=180s
 ifndef OWN_CLUSTER
-	@# With the demo's shop on a node of two cores, pods of tests stay Pending.
 	@if $(KUBECTL) get namespace shop >/dev/null 2>&1; then \
 		echo "removing the demo's shop: the tests need its room on the node (make demo brings it back)"; \
 		$(KUBECTL) delete --ignore-not-found --timeout=180s -k config/samples/shop; \
 	fi
 endif
 
-STAGES := verify lint unit race cluster images ground envoy dataplane api install e2e conformance-part
+STAGES := verify lint unit race cluster room images ground envoy dataplane api install e2e conformance-part
 
 .PHONY: test
 test: check-cluster tools ## Run every test, stage by stage, on a real cluster
@@ -138,7 +140,7 @@ e2e: bin/gotest room faulty ## The promises, on the cluster, under load
 
 .PHONY: test-lifecycle
 test-lifecycle: check-cluster tools ## The long forms: upgrades and rotations with more pods and requests, every bad release, restore in another cluster, OLM (an hour)
-	@hack/run-stages cluster images install lifecycle restore-elsewhere test-olm
+	@hack/run-stages cluster room images install lifecycle restore-elsewhere test-olm
 
 .PHONY: lifecycle
 lifecycle: FAULTY := 0.2.3 0.2.4 0.2.5 0.2.6 0.2.7
@@ -175,7 +177,7 @@ scorecard: bin/olm bundle ## operator-sdk's tests of the bundle (needs no cluste
 
 .PHONY: conformance
 conformance: check-cluster tools ## The Gateway API's conformance suite, all seven profiles (TEST=expression or FEATURE=name choose some)
-	@hack/run-stages cluster images install conformance-run
+	@hack/run-stages cluster room images install conformance-run
 ifeq ($(TEST)$(FEATURE),)
 	@cp out/conformance.yaml docs/conformance/report.yaml
 	@echo "the report is in docs/conformance/report.yaml"
@@ -198,8 +200,6 @@ ifdef OWN_CLUSTER
 else
 	bin/images load-as --name $(CLUSTER) $$(go run -C test/conformance ./refs)
 endif
-	@# What a run that was interrupted left behind.
-	$(KUBECTL) delete namespaces -l gateway-conformance --ignore-not-found --timeout=180s
 	@# The suite's own labels say which of its namespaces are a mesh.
 	$(KUBECTL) patch meshes.tulle.dev tulle --type merge -p '{"spec":{"gateway":{"replicas":1},"injection":{"namespaceSelector":{"matchExpressions":[{"key":"gateway-conformance","operator":"In","values":["mesh","mesh-consumer"]}]}}}}'
 	@mkdir -p out
