@@ -281,7 +281,7 @@ bench-ads: ## 500 clients: CPU, memory and latency, beside go-control-plane's se
 
 .PHONY: bench-routes
 bench-routes: check-cluster tools ## Edits of routes, new Gateways, 500 routes on a Gateway: latency and cost, into docs/benchmarks/routes.md (an idle machine, eight minutes)
-	@hack/run-stages cluster images install bench-routes-run
+	@hack/run-stages cluster room images install bench-routes-run
 
 .PHONY: bench-routes-run
 bench-routes-run:
