@@ -65,18 +65,6 @@ else
 	$(NODE) down
 endif
 
-# Beside the demo's shop, and what a run of the conformance suite that was interrupted left behind, pods of
-# the tests stay Pending on a node of two cores.
-.PHONY: room
-room: bin/cluster
-	@$(KUBECTL) delete namespaces -l gateway-conformance --ignore-not-found --timeout=180s
-ifndef OWN_CLUSTER
-	@if $(KUBECTL) get namespace shop >/dev/null 2>&1; then \
-		echo "removing the demo's shop: the tests need its room on the node (make demo brings it back)"; \
-		$(KUBECTL) delete --ignore-not-found --timeout=180s -k config/samples/shop; \
-	fi
-endif
-
 STAGES := verify lint unit race cluster room images ground envoy dataplane api install e2e conformance-part
 
 .PHONY: test
@@ -197,6 +185,8 @@ LEAST ?= 1
 conformance-run: bin/gotest bin/images bin/cluster room
 ifdef OWN_CLUSTER
 	@echo "your nodes must find these images:"; go run -C test/conformance ./refs
+	@# What a run that was interrupted left behind; from the embedded cluster, room removes it.
+	$(KUBECTL) delete namespaces -l gateway-conformance --ignore-not-found --timeout=180s
 else
 	bin/images load-as --name $(CLUSTER) $$(go run -C test/conformance ./refs)
 endif
@@ -217,6 +207,18 @@ ifdef OWN_CLUSTER
 else
 	@$(MAKE) --no-print-directory bin/cluster
 	$(NODE) up
+endif
+
+# Beside them, pods of the tests stay Pending on a node of two cores. On your cluster there may be more room,
+# and what is there is yours.
+.PHONY: room
+room: bin/cluster ## Remove the demo's shop, and what an interrupted conformance suite left, from the embedded cluster
+ifndef OWN_CLUSTER
+	@$(KUBECTL) delete namespaces -l gateway-conformance --ignore-not-found --timeout=180s
+	@if $(KUBECTL) get namespace shop >/dev/null 2>&1; then \
+		echo "removing the demo's shop: the tests need its room on the node (make demo brings it back)"; \
+		$(KUBECTL) delete --ignore-not-found --timeout=180s -k config/samples/shop; \
+	fi
 endif
 
 .PHONY: cluster-down

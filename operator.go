@@ -44,7 +44,7 @@ func operatorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// A Gateway costs a dozen requests; with the default of 20 a second, ten of them wait for each other.
+			// A new Gateway takes some ten requests: of the default of 20 a second, ten of them take seconds.
 			config.QPS, config.Burst = 50, 100
 			return runOperator(cmd.Context(), config, o)
 		},

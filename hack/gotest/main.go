@@ -162,23 +162,22 @@ func (t *tally) endPackage(e event, key string) {
 // said is a line by which a test itself says what is wrong, rather than what it runs.
 var said = regexp.MustCompile(`^\s+\w+_test\.go:\d+: `)
 
-// most is how many lines of one test are shown: what a product logs may fill screens. All are in the log.
-const most = 20
+// much is more lines than people see at once: what a product logs may fill screens.
+const much = 20
 
-// tell prints a heading and what was written under key, and forgets it. Of much, what the test says comes
-// first: it is what people look for.
+// tell prints a heading and what was written under key, and forgets it. Of much, what the test says is told
+// beforehand, too: it is what people look for.
 func (t *tally) tell(key, heading string) {
 	fmt.Fprintln(t.out, heading)
 	lines := t.outputs[key]
 	delete(t.outputs, key)
-	if n := len(lines) - most; n > 0 {
+	if len(lines) > much {
 		for _, line := range lines {
 			if said.MatchString(line) {
 				fmt.Fprint(t.out, "    ", line)
 			}
 		}
-		fmt.Fprintf(t.out, "    ... and the last %d lines of %d:\n", most, len(lines))
-		lines = lines[n:]
+		fmt.Fprintf(t.out, "    ... and all %d lines:\n", len(lines))
 	}
 	for _, line := range lines {
 		fmt.Fprint(t.out, "    ", line)

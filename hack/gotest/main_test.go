@@ -54,15 +54,16 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestLongOutput: what a test says stands before what the product logs, of which the end is shown.
+// TestLongOutput: what a test says stands before what the product logs, and nothing is left out: a panic
+// and a data race are told before their stacks.
 func TestLongOutput(t *testing.T) {
 	line := func(text string) string {
 		return `{"Action":"output","Package":"a","Test":"TestX","Output":"` + text + `\n"}` + "\n"
 	}
-	log := line("first") + line("    x_test.go:7: is wrong") + strings.Repeat(line("noise"), 2*most) + line("last")
+	log := line("panic: first") + strings.Repeat(line("noise"), much) + line("    x_test.go:7: is wrong") + line("last")
 	_, out := tallied("fail", log+`{"Action":"fail","Package":"a","Test":"TestX"}`+"\n")
-	if !strings.Contains(out.String(), "FAIL a TestX\n        x_test.go:7: is wrong\n    ... and the last 20 lines of 43:\n    noise\n") ||
-		!strings.Contains(out.String(), "    last\n") || strings.Contains(out.String(), "first") {
+	if !strings.Contains(out.String(), "FAIL a TestX\n        x_test.go:7: is wrong\n    ... and all 23 lines:\n    panic: first\n    noise\n") ||
+		!strings.Contains(out.String(), "    last\n") || strings.Count(out.String(), "noise") != much {
 		t.Error(out)
 	}
 }

@@ -146,23 +146,25 @@ func changedMeanwhile(t *testing.T, gw *gwapiv1.Gateway) {
 		update(t, gw, func() { gw.Spec.Listeners[0].Port++ })
 		deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonNameTooLong)
 	}
-	judge := func() {
+	status := func(change func()) {
 		there(t, gw)
-		meta.SetStatusCondition(&gw.Status.Conditions, metav1.Condition{Type: "example.com/Judged", Status: metav1.ConditionTrue, Reason: "Judged", ObservedGeneration: gw.Generation})
-		if err := admin.Status().Update(t.Context(), gw); err != nil {
-			t.Error(err)
+		before := gw.DeepCopy()
+		change()
+		if err := admin.Status().Patch(t.Context(), gw, client.MergeFrom(before)); err != nil {
+			t.Fatal(err)
 		}
+	}
+	judge := func() {
+		status(func() {
+			meta.SetStatusCondition(&gw.Status.Conditions, metav1.Condition{Type: "example.com/Judged", Status: metav1.ConditionTrue, Reason: "Judged", ObservedGeneration: gw.Generation})
+		})
 	}
 	for name, then := range map[string][]func(){
 		"edited before it is looked at again":       {edit},
 		"edited after it was looked at again":       {func() {}, edit},
 		"its status written after it was looked at": {func() {}, judge},
 	} {
-		there(t, gw)
-		meta.RemoveStatusCondition(&gw.Status.Conditions, v1alpha1.ConditionDeployed)
-		if err := admin.Status().Update(t.Context(), gw); err != nil {
-			t.Fatal(err)
-		}
+		status(func() { meta.RemoveStatusCondition(&gw.Status.Conditions, v1alpha1.ConditionDeployed) })
 		r := gateway.Reconciler{Namespace: system, Client: admin, Live: &slow{admin, then}, Cache: admin, Now: time.Now}
 		if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(gw)}); err != nil {
 			t.Errorf("%s: %v", name, err)
