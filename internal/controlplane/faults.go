@@ -66,11 +66,9 @@ func spoil(release string, changes []xds.Change) []xds.Change {
 	return out
 }
 
-// refused makes two chains match the same connections.
+// refused gives two chains the same name.
 func refused(l *listenerv3.Listener) {
-	twin := proto.Clone(l.GetFilterChains()[0]).(*listenerv3.FilterChain)
-	twin.Name += "-again"
-	l.FilterChains = append(l.FilterChains, twin)
+	l.FilterChains = append(l.FilterChains, proto.Clone(l.GetFilterChains()[0]).(*listenerv3.FilterChain))
 }
 
 // filter puts a fault in front of the other HTTP filters.

@@ -40,11 +40,17 @@ func SNIOf(namespace, service string, port uint16) string {
 // SNISuffix ends every server name of the mesh.
 const SNISuffix = "mesh.tulle.internal"
 
-// ALPN protocols between proxies.
+// ALPN protocols between proxies. A client's proxy offers one of the first four, and after it, where a
+// server's proxy of release 0.2.0 or older needs it, the protocol that such a proxy knows.
 const (
-	ALPNHTTP = "h2"        // HTTP/2 between sidecars, whatever the application speaks
-	ALPNTCP  = "tulle-tcp" // opaque bytes
-	// ALPNHTTP1 is spoken to Services whose endpoints partly have no proxy: Envoy can't choose the
-	// version of HTTP by endpoint.
+	ALPNAppHTTP1 = "tulle-http1" // HTTP, for an application that is asked with HTTP/1.1
+	ALPNAppHTTP2 = "tulle-http2" // HTTP, for an application that is asked with HTTP/2
+	ALPNTCP      = "tulle-tcp"   // bytes
+	// ALPNAny is for connections that name no Service port: bytes, or HTTP where the server's proxy
+	// knows that its port speaks HTTP.
+	ALPNAny = "tulle-any"
+	// ALPNHTTP and ALPNHTTP1 do not say how the application is asked. Besides proxies of release 0.2.0,
+	// gRPC libraries offer ALPNHTTP.
+	ALPNHTTP  = "h2"
 	ALPNHTTP1 = "http/1.1"
 )

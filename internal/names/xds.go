@@ -19,6 +19,7 @@ const (
 	InboundTCP   = "std/in-tcp"      // Clusters from the inbound proxy to the application
 	InboundHTTP1 = "std/in-http1"
 	InboundHTTP2 = "std/in-http2"
+	InboundHTTP  = "std/in-http"      // as the client: HTTP/1.1 or HTTP/2
 	SystemRoots  = "std/system-roots" // Secret: the authorities that the web trusts
 	NoBackend    = "std/no-backend"   // never exists: the share of an invalid backendRef, answered with 500
 )
@@ -28,7 +29,7 @@ const (
 type Out struct {
 	Namespace, Service string
 	Port               uint16
-	// As is how a cluster is spoken to where that is not by the port's own protocol: AsBytes, AsDatagrams.
+	// As is how a cluster is spoken to where that is not by the port's own protocol: one of the values below.
 	As string
 	// TLS is set where the proxy begins TLS of its own with a cluster's endpoints (BackendTLSPolicy), and
 	// Gateway instead where it also shows the client certificate of the Gateway GatewayNamespace/Gateway.
@@ -43,6 +44,8 @@ type Out struct {
 const (
 	AsBytes     = "bytes" // what routes for bytes send to a port that may speak HTTP
 	AsDatagrams = "udp"   // the port of that number for UDP
+	AsHTTP1     = "http1" // what HTTPRoutes send to a port whose own protocol is not HTTP/1.1
+	AsHTTP2     = "http2" // what GRPCRoutes send to a port whose own protocol is not HTTP/2
 )
 
 // String spells out/NS/SVC/PORT[/as/AS|/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].

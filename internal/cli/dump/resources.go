@@ -47,12 +47,13 @@ func (d *dump) addCluster(v versioned) error {
 type Listener struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
-	Match   string `json:"match"` // "any" when the chain takes everything
+	Match   string `json:"match"` // "any" when the chain takes everything; its name when the listener has a matcher
 	To      string `json:"to"`    // "route NAME" or "cluster NAME"
 	Version string `json:"version"`
 }
 
 type filterChain struct {
+	Name  string `json:"name"`
 	Match struct {
 		Port        int      `json:"destination_port"`
 		ServerNames []string `json:"server_names"`
@@ -98,6 +99,7 @@ func (d *dump) addListener(v versioned) error {
 		Address address       `json:"address"`
 		Chains  []filterChain `json:"filter_chains"`
 		Default *filterChain  `json:"default_filter_chain"`
+		Matcher *struct{}     `json:"filter_chain_matcher"`
 	}
 	if there, err := read(raw, &in); err != nil || !there {
 		return err
@@ -107,8 +109,12 @@ func (d *dump) addListener(v versioned) error {
 		chains = append(chains, *in.Default)
 	}
 	for _, chain := range chains {
+		match := chain.match()
+		if in.Matcher != nil { // which is too long to show; the names of the chains say what they take
+			match = "chain " + chain.Name
+		}
 		d.Listeners = append(d.Listeners, Listener{
-			Name: in.Name, Address: in.Address.String(), Match: chain.match(), To: d.to(chain), Version: version,
+			Name: in.Name, Address: in.Address.String(), Match: match, To: d.to(chain), Version: version,
 		})
 	}
 	return nil

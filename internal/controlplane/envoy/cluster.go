@@ -31,10 +31,12 @@ func backendName(b model.WeightedBackend) string { return clusterName(b.Name()) 
 // Cluster makes the cluster of a Service port; its endpoints come by EDS under the same name. A
 // Direct backend instead goes to the original destination, over mutual TLS unless it is Plain.
 //
-//	transport  http          http2, grpc   tcp                 TLS
-//	mesh       HTTP/2        HTTP/2        bytes, tulle-tcp    always
-//	mixed      HTTP/1.1      HTTP/2        bytes, tulle-tcp    where the endpoint says so
-//	plain      HTTP/1.1      HTTP/2        bytes               never
+//	transport  http                     http2, grpc            tcp                 TLS
+//	mesh       HTTP/2, tulle-http1      HTTP/2, tulle-http2    bytes, tulle-tcp    always
+//	mixed      HTTP/1.1, tulle-http1    HTTP/2, tulle-http2    bytes, tulle-tcp    where the endpoint says so
+//	plain      HTTP/1.1                 HTTP/2                 bytes               never
+//
+// ALPN says how the server's proxy asks the application, not what is spoken between the proxies.
 //
 // UDP is never more than datagrams.
 //
@@ -77,8 +79,7 @@ func Cluster(b model.Backend) Resource {
 	if b.TLS != nil && !usable(b.TLS) {
 		b.Transport = model.MeshOnly
 	}
-	alpn := secure(c, b)
-	if alpn == names.ALPNHTTP {
+	if version := secure(c, b); version == names.ALPNHTTP {
 		c.TypedExtensionProtocolOptions = upstreamHTTP2(b.Transport)
 	} else {
 		// Also for TCP: an HTTP route may name a Service that is bytes to the mesh.
@@ -87,37 +88,37 @@ func Cluster(b model.Backend) Resource {
 	return cluster(c)
 }
 
-// secure sets the transport sockets and returns the protocol spoken over them.
-func secure(c *clusterv3.Cluster, b model.Backend) (alpn string) {
+// secure sets the transport sockets and returns the version of HTTP spoken over them, "" for bytes.
+func secure(c *clusterv3.Cluster, b model.Backend) (version string) {
 	switch {
 	case !b.Protocol.IsHTTP():
-		alpn = names.ALPNTCP
 	case b.Protocol == model.HTTP && b.Transport != model.MeshOnly:
-		alpn = names.ALPNHTTP1
+		version = names.ALPNHTTP1
 	default:
-		alpn = names.ALPNHTTP
+		version = names.ALPNHTTP
 	}
+	peer := toPeer(b.Key, meshALPN(b, version)...)
 	switch b.Transport {
 	case model.Plain:
 		if b.TLS != nil {
-			c.TransportSocket = toBackend(b, alpn)
+			c.TransportSocket = toBackend(b, version)
 		}
 	case model.Mixed:
 		plain := socket("envoy.transport_sockets.raw_buffer", &rawv3.RawBuffer{})
 		if b.TLS != nil {
-			plain = toBackend(b, alpn)
+			plain = toBackend(b, version)
 		}
 		c.TransportSocketMatches = []*clusterv3.Cluster_TransportSocketMatch{
-			{Name: "mtls", Match: fields(matchKey, matchMTLS), TransportSocket: toPeer(b.Key, alpn)},
+			{Name: "mtls", Match: fields(matchKey, matchMTLS), TransportSocket: peer},
 			{Name: "plaintext", Match: fields(), TransportSocket: plain},
 		}
 	case model.MeshOnly:
 		// Not by match: whatever an endpoint says, nothing leaves in plaintext.
-		c.TransportSocket = toPeer(b.Key, alpn)
+		c.TransportSocket = peer
 	default:
-		c.TransportSocket = toPeer(b.Key, alpn) // an unknown transport is a bug elsewhere: fail closed
+		c.TransportSocket = peer // an unknown transport is a bug elsewhere: fail closed
 	}
-	return alpn
+	return version
 }
 
 // base is what all clusters have in common.
@@ -157,6 +158,19 @@ func upstreamHTTP2(t model.Transport) map[string]*anypb.Any {
 	return upstreamHTTP(idle, explicitHTTP2(options))
 }
 
+// upstreamAsClient speaks HTTP/1.1 or HTTP/2, as the client does.
+func upstreamAsClient(idle time.Duration) map[string]*anypb.Any {
+	return map[string]*anypb.Any{httpOptions: typed(&upstreamsv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: upstreamLimits(idle),
+		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_UseDownstreamProtocolConfig{
+			UseDownstreamProtocolConfig: &upstreamsv3.HttpProtocolOptions_UseDownstreamHttpConfig{
+				HttpProtocolOptions:  &corev3.Http1ProtocolOptions{EnableTrailers: true},
+				Http2ProtocolOptions: meshHTTP2(),
+			},
+		},
+	})}
+}
+
 func explicitHTTP2(o *corev3.Http2ProtocolOptions) *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig {
 	return &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
@@ -165,11 +179,15 @@ func explicitHTTP2(o *corev3.Http2ProtocolOptions) *upstreamsv3.HttpProtocolOpti
 
 func upstreamHTTP(idle time.Duration, explicit *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig) map[string]*anypb.Any {
 	return map[string]*anypb.Any{httpOptions: typed(&upstreamsv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:          duration(idle),
-			MaxHeadersCount:      wrapperspb.UInt32(headersCount),
-			MaxResponseHeadersKb: wrapperspb.UInt32(headersKb),
-		},
-		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+		CommonHttpProtocolOptions: upstreamLimits(idle),
+		UpstreamProtocolOptions:   &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	})}
+}
+
+func upstreamLimits(idle time.Duration) *corev3.HttpProtocolOptions {
+	return &corev3.HttpProtocolOptions{
+		IdleTimeout:          duration(idle),
+		MaxHeadersCount:      wrapperspb.UInt32(headersCount),
+		MaxResponseHeadersKb: wrapperspb.UInt32(headersKb),
+	}
 }

@@ -18,14 +18,11 @@ import (
 // Common makes the resources that are the same in every proxy: the listener of redirected outbound
 // connections, and the clusters that are no Service's.
 func Common(model.Settings) []Resource {
-	return []Resource{
+	return append([]Resource{
 		outboundListener(),
 		cluster(originalDestination(names.Passthrough)),
 		blackhole(),
-		cluster(toApplication(names.InboundTCP)),
-		inboundHTTP1(),
-		inboundHTTP2(),
-	}
+	}, inboundClusters()...)
 }
 
 // outboundListener takes every redirected connection and hands it to the listener of its original

@@ -1,28 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
+//go:build !release_0_1
+
 package envoy
 
 import (
-	"strconv"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 )
 
-// Inbound makes a pod's inbound listener. Envoy picks a chain by destination port, then server
-// name, then TLS or not, then ALPN, and never goes back a step: so each known port carries all the
-// chains that connections to it may need. In Strict mode whatever is not mutual TLS finds no chain
-// and is closed.
+// inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port.
+const inboundRevision = "3"
+
+// The filter chains of an inbound listener. A chain is what a connection is treated as, and says nothing of
+// ports, Services or the mode of mutual TLS: those are in the matcher (inbound_match.go). Envoy replaces
+// chains and matcher of a listener in place, and ends the connections of a chain only if that chain changed
+// or was removed. So a connection outlives every change that concerns new connections alone.
+const (
+	chainLoop      = "loop"       // closed
+	chainHTTP1     = "mesh-http1" // mutual TLS; the application is asked with HTTP/1.1
+	chainHTTP2     = "mesh-http2" // mutual TLS; the application is asked with HTTP/2
+	chainHTTP      = "mesh-http"  // mutual TLS; the application is asked with the client's version of HTTP
+	chainTCP       = "mesh-tcp"   // mutual TLS; bytes
+	chainPlainHTTP = "plaintext"  // no TLS; the application is asked with the client's version of HTTP
+	chainBytes     = "bytes"      // bytes as they are: plaintext, or the application's own TLS
+)
+
+// Inbound makes a pod's inbound listener. In Strict mode no chain takes what is not mutual TLS.
+//
+// Nothing but the chains and their matcher may depend on the model: Envoy replaces a listener that differs
+// in anything else, and ends all of its connections.
 func Inbound(in model.Inbound) Resource {
 	refs := refSet{}
 	l := &listenerv3.Listener{
@@ -35,83 +50,39 @@ func Inbound(in model.Inbound) Resource {
 			// Reads the server name and ALPN by which the mesh's connections are known.
 			listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
 		},
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
-		TcpKeepalive:                  keepalive(),
-		Metadata:                      excluded(in.Excluded),
+		// In Strict mode, too, where nothing would need it. See lateHello.
+		ListenerFiltersTimeout:           duration(sniffTimeout),
+		ContinueOnListenerFiltersTimeout: true,
+		PerConnectionBufferLimitBytes:    wrapperspb.UInt32(bufferLimit),
+		TcpKeepalive:                     keepalive(),
+		Metadata:                         excluded(in.Excluded),
+		FilterChains: []*listenerv3.FilterChain{
+			{Name: chainLoop, Filters: []*listenerv3.Filter{bytesTo(names.Blackhole, names.Blackhole, refs)}},
+			fromMesh(chainHTTP1, toHTTP(names.InboundHTTP1, true, refs)),
+			fromMesh(chainHTTP2, toHTTP(names.InboundHTTP2, true, refs)),
+			fromMesh(chainHTTP, toHTTP(names.InboundHTTP, true, refs)),
+			fromMesh(chainTCP, bytesTo(names.InboundTCP, names.InboundTCP, refs)),
+		},
+		FilterChainMatcher: inboundMatcher(in),
 	}
-	l.FilterChains = append(l.FilterChains, loop(names.PortOutbound, refs), loop(names.PortInbound, refs))
-	for _, p := range in.Ports {
-		l.FilterChains = append(l.FilterChains, inboundPort(p, in.Strict, refs)...)
-	}
-	l.FilterChains = append(l.FilterChains, meshChains(0, names.InboundHTTP1, refs)...)
 	if !in.Strict {
-		l.ListenerFiltersTimeout = duration(sniffTimeout)
-		l.ContinueOnListenerFiltersTimeout = true
-		l.DefaultFilterChain = &listenerv3.FilterChain{
-			Name:    "unknown",
-			Filters: []*listenerv3.Filter{bytesTo(names.InboundTCP, names.InboundTCP, refs)},
-		}
+		l.FilterChains = append(l.FilterChains,
+			&listenerv3.FilterChain{Name: chainPlainHTTP, Filters: []*listenerv3.Filter{toHTTP(names.InboundHTTP, false, refs)}},
+			&listenerv3.FilterChain{Name: chainBytes, Filters: []*listenerv3.Filter{bytesTo(names.InboundTCP, names.InboundTCP, refs)}},
+		)
 	}
 	return listener(l, refs)
 }
 
-// inboundPort makes the chains of a port whose protocol is known.
-func inboundPort(p model.InboundPort, strict bool, refs refSet) []*listenerv3.FilterChain {
-	app := applicationCluster(p.Protocol)
-	chains := meshChains(p.Port, app, refs)
-	if strict {
-		return chains
+// fromMesh is a chain of connections from other proxies. It selects no ALPN protocol: with one, Envoy would
+// take what is not "h2" for HTTP/1.1; without, it reads the version of HTTP from the first bytes.
+func fromMesh(name string, filter *listenerv3.Filter) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{
+		Name:                          name,
+		TransportSocket:               fromPeer(),
+		TransportSocketConnectTimeout: duration(handshakeTimeout),
+		Filters:                       []*listenerv3.Filter{filter},
 	}
-	port := strconv.Itoa(int(p.Port))
-	plain := bytesTo(names.InboundTCP, names.InboundTCP, refs)
-	if p.Protocol.IsHTTP() {
-		plain = toHTTP(app, false, refs)
-	}
-	return append(chains,
-		&listenerv3.FilterChain{
-			Name:             port + "-plaintext",
-			FilterChainMatch: match(p.Port, "raw_buffer"),
-			Filters:          []*listenerv3.Filter{plain},
-		},
-		&listenerv3.FilterChain{
-			Name:             port + "-tls", // the application's own
-			FilterChainMatch: match(p.Port, "tls"),
-			Filters:          []*listenerv3.Filter{bytesTo(names.InboundTCP, names.InboundTCP, refs)},
-		})
-}
-
-// meshChains make the two chains of connections from other proxies; port 0 stands for ports whose
-// protocol is not known.
-func meshChains(port uint16, app string, refs refSet) []*listenerv3.FilterChain {
-	prefix := "any"
-	if port != 0 {
-		prefix = strconv.Itoa(int(port))
-	}
-	chain := func(name string, filter *listenerv3.Filter, alpn ...string) *listenerv3.FilterChain {
-		m := match(port, "tls")
-		m.ServerNames = []string{"*." + names.SNISuffix}
-		m.ApplicationProtocols = alpn
-		return &listenerv3.FilterChain{
-			Name:                          prefix + name,
-			FilterChainMatch:              m,
-			TransportSocket:               fromPeer(alpn...),
-			TransportSocketConnectTimeout: duration(handshakeTimeout),
-			Filters:                       []*listenerv3.Filter{filter},
-		}
-	}
-	return []*listenerv3.FilterChain{
-		chain("-mesh-http", toHTTP(app, true, refs), names.ALPNHTTP, names.ALPNHTTP1),
-		chain("-mesh-tcp", bytesTo(names.InboundTCP, names.InboundTCP, refs), names.ALPNTCP),
-	}
-}
-
-// applicationCluster is where requests to an application of that protocol go. A client that speaks
-// HTTP to a port that is TCP to us is taken to know better.
-func applicationCluster(p model.Protocol) string {
-	if p == model.HTTP2 || p == model.GRPC {
-		return names.InboundHTTP2
-	}
-	return names.InboundHTTP1
 }
 
 // toHTTP hands every request to the application, without a timeout and without retries: both are the client's.
@@ -132,34 +103,23 @@ func toHTTP(app string, peer bool, refs refSet) *listenerv3.Filter {
 		// Only this proxy may say that a request did not reach the application.
 		ResponseHeadersToRemove: []string{unreached},
 	}
-	return manager{place: inbound, stat: app, inline: rc, peer: peer, host: "localhost"}.filter()
+	stat := app
+	if app == names.InboundHTTP {
+		// By their statistics agents know whether requests are under way, and those of release 0.2.0 do not
+		// know this name.
+		stat = names.InboundHTTP1
+	}
+	return manager{place: inbound, stat: stat, inline: rc, peer: peer, host: "localhost"}.filter()
 }
 
-func match(port uint16, transport string) *listenerv3.FilterChainMatch {
-	m := &listenerv3.FilterChainMatch{TransportProtocol: transport}
-	if port != 0 {
-		m.DestinationPort = wrapperspb.UInt32(uint32(port))
-	}
-	return m
+// inboundClusters are those by which requests and bytes get to the application.
+func inboundClusters() []Resource {
+	return []Resource{cluster(toApplication(names.InboundTCP)), inboundHTTP1(), inboundHTTP2(), inboundHTTP()}
 }
 
-func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
-	return &listenerv3.ListenerFilter{
-		Name:       name,
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(config)},
-	}
-}
-
-// excluded writes down, for people who read the listener, the ports that never reach it.
-func excluded(ports []uint16) *corev3.Metadata {
-	if len(ports) == 0 {
-		return nil
-	}
-	list := &structpb.ListValue{}
-	for _, p := range ports {
-		list.Values = append(list.Values, structpb.NewNumberValue(float64(p)))
-	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{names.Group: {
-		Fields: map[string]*structpb.Value{"excludedInboundPorts": structpb.NewListValue(list)},
-	}}}
+// inboundHTTP asks the application with the version of HTTP that the client speaks.
+func inboundHTTP() Resource {
+	c := toApplication(names.InboundHTTP)
+	c.TypedExtensionProtocolOptions = upstreamAsClient(appIdle)
+	return cluster(c)
 }

@@ -10,9 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// inboundRevision is the Revision of inbound listeners; 1 took fewer resets.
-const inboundRevision = "2"
-
 // allowResets lets a sidecar's peers reset as many streams as they like. Envoy's HTTP/2 library takes a
 // thousand on a connection, and 33 a second from then on, and ends the connection with all that is under
 // way on it for the next. Proxies reset a stream whenever a client gives up, and whenever they send a

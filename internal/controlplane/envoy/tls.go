@@ -24,14 +24,14 @@ func meshTLS13() *tlsv3.TlsParameters {
 
 // toPeer is how a client's proxy reaches the pods of a Service: with its own identity, accepting
 // only the identities behind that Service.
-func toPeer(k model.PortKey, alpn string) *corev3.TransportSocket {
+func toPeer(k model.PortKey, alpn ...string) *corev3.TransportSocket {
 	return tlsSocket(&tlsv3.UpstreamTlsContext{
 		Sni: names.SNIOf(k.Service.Namespace, k.Service.Name, k.Port),
 		// No resumption: a resumed session would skip the check of the peer's identity.
 		MaxSessionKeys: wrapperspb.UInt32(0),
 		CommonTlsContext: &tlsv3.CommonTlsContext{
 			TlsParams:                      meshTLS13(),
-			AlpnProtocols:                  []string{alpn},
+			AlpnProtocols:                  alpn,
 			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{sds(names.Identity)},
 			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
 				ValidationContextSdsSecretConfig: sds(names.SAN(k.Service.Namespace, k.Service.Name)),

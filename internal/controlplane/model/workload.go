@@ -62,16 +62,20 @@ type Inbound struct {
 	Pod    Key
 	Strict bool
 	// Ports are the application's ports whose protocol is known, sorted by number: those that a
-	// Service selecting the pod targets. On all others bytes pass as they are.
+	// Service of the pod's namespace targets. On all others bytes pass as they are.
 	Ports []InboundPort
 	// Excluded ports never reach the proxy; listed so that config shown to people is complete.
 	Excluded []uint16
 }
 
-// InboundPort is one port of the application. Protocol is what the application itself speaks.
+// InboundPort is one port of the application.
 type InboundPort struct {
-	Port     uint16
+	Port uint16
+	// Protocol is for connections that do not say what the application is to be asked with.
 	Protocol Protocol
+	// Bytes are the Service ports that lead here and are declared to be bytes, sorted; only set where
+	// Protocol is HTTP for the sake of others.
+	Bytes []PortKey `json:",omitzero"`
 }
 
 // Settings are the mesh-wide settings that translation reads; from the Mesh resource.

@@ -9,6 +9,7 @@ import (
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
@@ -20,7 +21,17 @@ type scopes struct {
 	all []*incr.Collection[string, model.Scope]
 }
 
-var sidecarClusters = []string{names.Blackhole, names.InboundHTTP1, names.InboundHTTP2, names.InboundTCP, names.Passthrough}
+// sidecarClusters are the clusters that are the same in every proxy, sorted.
+func sidecarClusters() []string {
+	var out []string
+	for _, r := range envoy.Common(model.Settings{}) {
+		if r.TypeURL == envoy.ClusterType {
+			out = append(out, r.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
 
 func (g *Graph) buildScopes() {
 	e, s := &g.engine, &g.services
@@ -70,7 +81,7 @@ func (g *Graph) buildScopes() {
 				Name:      names.ScopeSidecar(k.Namespace, k.Name),
 				Include:   []string{names.ScopeMesh},
 				Listeners: []string{names.Inbound(k.Namespace, k.Name), names.Outbound},
-				Clusters:  slices.Clone(sidecarClusters),
+				Clusters:  sidecarClusters(),
 				Proxy:     g.proxySettings(r, w),
 			}
 			if _, ok := incr.Get(r, consumers, k.Namespace); ok {

@@ -13,6 +13,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/names"
@@ -109,6 +110,9 @@ func chainsDiffer(r envoy.Resource) error {
 	if l.GetApiListener() == nil && len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
 		return errors.New("no filter chain")
 	}
+	if l.GetFilterChainMatcher() != nil {
+		return chainsNamed(l)
+	}
 	var errs []error
 	seen, name := map[string]string{}, map[string]bool{}
 	for _, c := range l.GetFilterChains() {
@@ -122,6 +126,36 @@ func chainsDiffer(r envoy.Resource) error {
 			errs = append(errs, fmt.Errorf("two chains are named %q", c.GetName()))
 		}
 		name[c.GetName()] = true
+	}
+	return errors.Join(errs...)
+}
+
+// chainsNamed: with a matcher every chain has a name of its own and no match, and the matcher names each of
+// them and no other. Envoy closes connections for which it names one that does not exist.
+func chainsNamed(l *listenerv3.Listener) error {
+	var errs []error
+	named := map[string]bool{}
+	if err := walk(l.GetFilterChainMatcher(), func(m proto.Message) {
+		if s, ok := m.(*wrapperspb.StringValue); ok {
+			named[s.GetValue()] = true
+		}
+	}); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, c := range l.GetFilterChains() {
+		if c.GetFilterChainMatch() != nil {
+			errs = append(errs, fmt.Errorf("chain %q has a match beside the listener's matcher", c.GetName()))
+		}
+		if seen[c.GetName()] || c.GetName() == "" {
+			errs = append(errs, fmt.Errorf("two chains are named %q, or one has no name", c.GetName()))
+		}
+		seen[c.GetName()] = true
+	}
+	for name := range named {
+		if !seen[name] {
+			errs = append(errs, fmt.Errorf("the matcher names chain %q, which does not exist", name))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -71,7 +71,18 @@ func TestCheck(t *testing.T) {
 		"no endpoints":        {func(r []envoy.Resource) []envoy.Resource { return without(r, envoy.EndpointsType, "out/a/b/80") }, "does not exist"},
 		"no routes":           {func(r []envoy.Resource) []envoy.Resource { return without(r, envoy.RoutesType, "out/a/b/80") }, "does not exist"},
 		"no secret":           {func(r []envoy.Resource) []envoy.Resource { return without(r, envoy.SecretType, "trust") }, "does not exist"},
-		"chains that collide": {func(r []envoy.Resource) []envoy.Resource { l := listener(r, "in/a/p"); again(l); return r }, "both match"},
+		"chains that collide": {func(r []envoy.Resource) []envoy.Resource { l := listener(r, "std/outbound"); again(l); return r }, "both match"},
+		"chains of one name": {func(r []envoy.Resource) []envoy.Resource {
+			l := listener(r, "in/a/p")
+			again(l)
+			again(l)
+			return r
+		}, `two chains are named "again"`},
+		"a chain that is only named": {func(r []envoy.Resource) []envoy.Resource {
+			l := listener(r, "in/a/p")
+			l.FilterChains = l.GetFilterChains()[1:]
+			return r
+		}, "does not exist"},
 		"no chain": {func(r []envoy.Resource) []envoy.Resource {
 			l := listener(r, "in/a/p")
 			l.FilterChains, l.DefaultFilterChain = nil, nil

@@ -21,6 +21,9 @@ func choose(l *listenerv3.Listener, c Connection) (*listenerv3.FilterChain, erro
 		transport, sni, alpn = "tls", strings.ToLower(c.TLS.SNI), c.TLS.ALPN
 	}
 	chains := l.GetFilterChains()
+	if l.GetFilterChainMatcher() != nil {
+		return chosen(l, c)
+	}
 	for _, ch := range chains {
 		m := ch.GetFilterChainMatch()
 		if len(m.GetPrefixRanges())+len(m.GetSourcePrefixRanges())+len(m.GetSourcePorts())+len(m.GetDirectSourcePrefixRanges()) > 0 || m.GetSourceType() != 0 {

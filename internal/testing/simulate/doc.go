@@ -5,7 +5,7 @@
 // one connection or request: which listener and filter chain take it, which
 // route, and with what result.
 //
-//	World.Connect(Connection) -> Outcome        world.go, chain.go
+//	World.Connect(Connection) -> Outcome        world.go, chain.go, matcher.go
 //	          with a Request  -> route, action  route.go, change.go
 //
 // It knows Envoy's API and its rules of choice, and nothing of how resources

@@ -122,6 +122,9 @@ func (w World) Connect(c Connection) (Outcome, error) {
 	if err := socket(chain, &out); err != nil {
 		return Outcome{}, err
 	}
+	if out.TLS && c.TLS == nil { // the handshake fails
+		return Outcome{Listener: l.GetName(), Closed: true}, nil
+	}
 	if n := len(chain.GetFilters()); n != 1 {
 		return Outcome{}, fmt.Errorf("listener %s: chain %q has %d filters, not 1", l.GetName(), chain.GetName(), n)
 	}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+//go:build !release_0_1
+
+package envoy
+
+import (
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
+)
+
+// meshALPN is what a client's proxy offers a server's: first how to ask the application, which follows from
+// the Service port that the client meant; then the version of HTTP, for a server's proxy that was configured
+// by release 0.2.0.
+func meshALPN(b model.Backend, version string) []string {
+	switch b.Protocol {
+	case model.HTTP:
+		return []string{names.ALPNAppHTTP1, version}
+	case model.HTTP2, model.GRPC:
+		return []string{names.ALPNAppHTTP2, version}
+	default:
+		return []string{names.ALPNTCP}
+	}
+}
