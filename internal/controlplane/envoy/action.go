@@ -86,7 +86,7 @@ func mirror(m model.Mirror, refs refSet) *routev3.RouteAction_RequestMirrorPolic
 	}
 	parts := min(uint64(m.Numerator)*million/uint64(m.Denominator), million)
 	return &routev3.RouteAction_RequestMirrorPolicy{
-		Cluster: refs.cluster(clusterName(model.BackendName{Key: m.Backend, Via: m.Via})),
+		Cluster: refs.cluster(clusterName(model.BackendName{Key: m.Backend, As: m.As, Via: m.Via})),
 		RuntimeFraction: &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{
 			Numerator:   uint32(parts),
 			Denominator: typev3.FractionalPercent_MILLION,

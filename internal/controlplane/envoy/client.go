@@ -50,7 +50,7 @@ func ClientListener(t model.ClientTarget) Resource {
 //
 // A program whose credentials are not those of xDS makes no TLS in any case.
 func ClientCluster(b model.ClientBackend) Resource {
-	c := clientCluster(names.Client(clusterName(model.BackendName{Key: b.Key, Node: b.Node})))
+	c := clientCluster(names.Client(clusterName(model.BackendName{Key: b.Key, Node: b.Node, As: b.As})))
 	if b.Affinity {
 		c.LbPolicy = clusterv3.Cluster_RING_HASH
 	}
@@ -107,7 +107,7 @@ func fromClient(b model.ClientBackend) *corev3.TransportSocket {
 // ClientEndpoints makes a Service port's endpoints: a locality per zone, whose weight is how many it has,
 // so that every endpoint gets the same share.
 func ClientEndpoints(e model.ClientEndpoints) Resource {
-	a := &endpointv3.ClusterLoadAssignment{ClusterName: names.Client(clusterName(model.BackendName{Key: e.Key, Node: e.Node}))}
+	a := &endpointv3.ClusterLoadAssignment{ClusterName: names.Client(clusterName(model.BackendName{Key: e.Key, Node: e.Node, As: e.As}))}
 	zones := map[string]*endpointv3.LocalityLbEndpoints{}
 	seen := map[string]bool{}
 	for _, ep := range e.List {

@@ -124,28 +124,35 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	if r.bytes() {
 		return target{key, asOf(r, p), model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
-	return target{key, "", via, svc.AffinitySeconds > 0}, nil
+	as := ""
+	if via == (model.Via{}) {
+		own, _ := PortProtocol(s.l, key)
+		as = SpokenAs(r.source.Kind, p, own)
+	}
+	return target{key, as, via, svc.AffinitySeconds > 0}, nil
 }
 
-// refuses tells why a route of a kind can't send to a port, with which the proxy begins TLS or not.
+// refuses tells why a route of a kind can't send to a port, with which the proxy begins TLS or not. Only
+// appProtocol contradicts a route: a port's name and number mean nothing in the Gateway API (GEP-1911).
 func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string, tls bool) string {
-	proto := p.Protocol
-	switch {
-	case tls:
-		proto = protocolInTLS(l, key, p)
-	case !p.Declared:
-		proto, _ = PortProtocol(l, key)
-	}
 	switch {
 	case p.Protocol == model.UDP:
 		return "is not TCP"
 	case kind == KindTLSRoute || kind == KindTCPRoute:
 		return ""
-	case tls && proto.IsHTTP() && kind != KindGRPCRoute:
-	case !tls && p.Declared && !p.Protocol.IsHTTP():
-		return "does not speak HTTP in the clear by its number, name or appProtocol: where it does, set appProtocol: http; where it speaks HTTPS, add a BackendTLSPolicy"
-	case kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2:
-		return "is not known to speak gRPC: set appProtocol: kubernetes.io/h2c"
+	case tls:
+		if proto := protocolInTLS(l, key, p); kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2 {
+			return "is not known to speak gRPC inside TLS: set appProtocol: kubernetes.io/h2c"
+		}
+	case !p.Fixed:
+	case !p.Protocol.IsHTTP():
+		value := "http"
+		if kind == KindGRPCRoute {
+			value = "kubernetes.io/h2c"
+		}
+		return "does not speak HTTP in the clear by its appProtocol: where it does, set appProtocol: " + value + "; where it speaks HTTPS, add a BackendTLSPolicy"
+	case kind == KindGRPCRoute && p.Protocol == model.HTTP:
+		return "speaks HTTP/1.1 by its appProtocol, and gRPC needs HTTP/2: set appProtocol: kubernetes.io/h2c"
 	}
 	return ""
 }
@@ -206,7 +213,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	}
 	for _, m := range u.mirrors {
 		if t, p := s.resolve(r, m.field, m.ref); p == nil && m.numerator > 0 {
-			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, Via: t.via, Numerator: m.numerator, Denominator: m.denominator})
+			out.Mirrors = append(out.Mirrors, model.Mirror{Backend: t.port, As: t.as, Via: t.via, Numerator: m.numerator, Denominator: m.denominator})
 		}
 	}
 	usable := false
@@ -222,7 +229,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 		usable = true
 		out.Affinity = out.Affinity || t.affinity
 		out.Backends = append(out.Backends, model.WeightedBackend{
-			Backend: t.port, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
+			Backend: t.port, As: t.as, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
 		})
 	}
 	if !usable {

@@ -34,7 +34,7 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	if len(routes) > 0 && routes[0].bytes() {
 		return nil, model.TCP, true
 	}
-	if !proto.IsHTTP() && consumer != "" && len(routes) > 0 {
+	if !proto.IsHTTP() && len(routes) > 0 {
 		proto = protocolOfKind(routes[0].source.Kind)
 	}
 	if !proto.IsHTTP() {
@@ -162,15 +162,24 @@ func effective(l Lookup, svc model.Service, p model.ServicePort, namespace strin
 
 // attaches tells whether one of the route's parentRefs takes in the port.
 func attaches(r *route, svc model.Service, p model.ServicePort) bool {
-	return carries(p, r) && slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
+	return slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
-		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p)
+		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p) && carries(svc, p, r, ref)
 	})
 }
 
-// carries tells whether a port may speak what the route looks at. Whatever it speaks is bytes.
-func carries(p model.ServicePort, r *route) bool {
-	return r.bytes() || p.Protocol.IsHTTP() || p.Protocol == model.TCP && !p.Declared
+// carries tells whether a port that ref selects may speak what the route looks at. Whatever it speaks is
+// bytes. A name or number that says otherwise counts where the route does not name the port and the Service
+// has others: who writes a route for a Service's HTTP port does not mean its database port, too.
+func carries(svc model.Service, p model.ServicePort, r *route, ref gwapiv1.ParentReference) bool {
+	switch {
+	case r.bytes() || p.Protocol.IsHTTP():
+		return true
+	case p.Protocol != model.TCP || p.Fixed:
+		return false
+	}
+	others := slices.ContainsFunc(svc.Ports, func(o model.ServicePort) bool { return o.Port != p.Port && o.Protocol != model.UDP })
+	return !p.Declared || !others || or(ref.Port, 0) != 0 || or(ref.SectionName, "") != ""
 }
 
 // selects: port and sectionName must both fit where they are set (ParentReference).

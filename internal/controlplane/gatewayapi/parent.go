@@ -119,7 +119,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	for _, p := range svc.Ports {
 		if selects(ref, p) {
 			selected = append(selected, p)
-			if carries(p, r) {
+			if carries(svc, p, r, ref) {
 				fit = append(fit, p)
 			}
 		}
@@ -128,7 +128,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 		return no("Service %s has no such TCP port; it has %s", key, portList(svc))
 	}
 	if len(fit) == 0 {
-		return no("port %s of Service %s does not speak HTTP by its number, name or appProtocol: where it does, set appProtocol: http",
+		return no("port %s of Service %s does not speak HTTP by its number, name or appProtocol: where it does, name the port in parentRefs and leave its appProtocol empty or set it to http (kubernetes.io/h2c for gRPC)",
 			portList(model.Service{Ports: selected}), key)
 	}
 	if f := r.acceptance(); !f.ok {

@@ -23,19 +23,44 @@ func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
 // OpaquePorts are the well-known ports of server-first protocols: TCP unless appProtocol says otherwise.
 var opaquePorts = [...]uint16{25, 587, 3306, 4444, 5432, 6379, 9300, 11211}
 
-// ProtocolOf decides a TCP port's protocol: appProtocol (KEP-1422, KEP-3726), then the opaque
-// ports, then the prefix of the port's name ("http", "http-admin", "grpc-web"), else TCP.
-// declared is false where nothing but the default decided, so that an attached route may.
+// appProtocols are the values of appProtocol that are known (KEP-1422, KEP-3726). All others are bytes to
+// us: https, tls, redis, kubernetes.io/wss and so on.
+var appProtocols = map[string]Protocol{
+	"http":              HTTP,
+	"kubernetes.io/ws":  HTTP,
+	"grpc-web":          HTTP, // made for HTTP/1.1, and for browsers, which speak nothing else in the clear
+	"grpc-web-text":     HTTP,
+	"http2":             HTTP2,
+	"kubernetes.io/h2c": HTTP2,
+	"grpc":              GRPC,
+}
+
+// portNames are what names of ports begin with. Of those that fit, up to a dash or the end of the name, the
+// longest decides: "grpc-web-public" is "grpc-web" and not "grpc".
+var portNames = map[string]Protocol{
+	"http":         HTTP,
+	"grpc-web":     HTTP,
+	"grpc-gateway": HTTP, // JSON over HTTP in front of gRPC
+	"http2":        HTTP2,
+	"h2c":          HTTP2,
+	"grpc":         GRPC,
+	"tcp":          TCP,
+	"tls":          TCP,
+	"https":        TCP,
+	"mysql":        TCP,
+	"postgres":     TCP,
+	"redis":        TCP,
+	"mongo":        TCP,
+	"smtp":         TCP,
+}
+
+// ProtocolOf decides a TCP port's protocol: appProtocol, then the opaque ports, then the name, else TCP.
+// declared is false where nothing but the default decided.
 func ProtocolOf(appProtocol, portName string, port uint16) (p Protocol, declared bool) {
-	switch strings.ToLower(appProtocol) {
-	case "http", "kubernetes.io/ws":
-		return HTTP, true
-	case "http2", "kubernetes.io/h2c":
-		return HTTP2, true
-	case "grpc":
-		return GRPC, true
-	case "":
-	default: // https, tls, redis, kubernetes.io/wss ...: bytes to us
+	if appProtocol != "" {
+		if p, ok := appProtocols[strings.ToLower(appProtocol)]; ok {
+			return p, true
+		}
 		return TCP, true
 	}
 	for _, o := range opaquePorts {
@@ -43,16 +68,11 @@ func ProtocolOf(appProtocol, portName string, port uint16) (p Protocol, declared
 			return TCP, true
 		}
 	}
-	prefix, _, _ := strings.Cut(strings.ToLower(portName), "-")
-	switch prefix {
-	case "http":
-		return HTTP, true
-	case "http2", "h2c":
-		return HTTP2, true
-	case "grpc":
-		return GRPC, true
-	case "tcp", "tls", "https", "mysql", "postgres", "redis", "mongo", "smtp":
-		return TCP, true
+	for begin := strings.ToLower(portName); begin != ""; {
+		if p, ok := portNames[begin]; ok {
+			return p, true
+		}
+		begin = begin[:max(strings.LastIndexByte(begin, '-'), 0)]
 	}
 	return TCP, false
 }

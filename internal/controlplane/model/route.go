@@ -143,7 +143,9 @@ type PathRewrite struct {
 type Mirror struct {
 	Backend                PortKey
 	Numerator, Denominator uint32
-	Via                    Via `json:",omitzero"`
+	// As and Via are WeightedBackend's.
+	As  string `json:",omitzero"`
+	Via Via    `json:",omitzero"`
 }
 
 // WeightedBackend is a share of the requests.
@@ -151,7 +153,7 @@ type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
 	Node string
-	// As is names.Out.As: set where a stream goes to a port whose own protocol is another. Never with Via.
+	// As is names.Out.As: set where a route needs another protocol than the port's own. Never with Via.
 	As              string `json:",omitzero"`
 	Via             Via    `json:",omitzero"`
 	Weight          uint32
@@ -203,7 +205,7 @@ func (r Rule) appendBackends(out []BackendName) []BackendName {
 		}
 	}
 	for _, m := range r.Mirrors {
-		out = append(out, BackendName{Key: m.Backend, Via: m.Via})
+		out = append(out, BackendName{Key: m.Backend, As: m.As, Via: m.Via})
 	}
 	return out
 }

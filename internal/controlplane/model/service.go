@@ -45,8 +45,10 @@ type ServicePort struct {
 	Name     string
 	Port     uint16
 	Protocol Protocol
-	// Declared is false where Protocol is only the default, so that an attached route may decide.
+	// Declared is false where Protocol is only the default. Fixed is true where appProtocol decided: then no
+	// route may say otherwise, as it may where the port's name or number did.
 	Declared bool
+	Fixed    bool `json:",omitzero"`
 }
 
 // Slice is an EndpointSlice, trimmed.

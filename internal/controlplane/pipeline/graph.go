@@ -30,11 +30,12 @@ type Graph struct {
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
 type services struct {
 	resolved  *incr.Collection[model.Key, model.Resolved]
-	protocols *incr.Collection[model.PortKey, model.Protocol]
-	frontends *incr.Collection[string, model.Frontend]    // by xDS name
-	tables    *incr.Collection[string, model.RouteTable]  // by xDS name
-	streams   *incr.Collection[string, model.StreamTable] // by xDS name of the frontend
-	listeners *incr.Collection[string, model.Frontend]    // with their streams
+	protocols *incr.Collection[model.PortKey, model.Protocol] // what clients send, without a route that says otherwise
+	served    *incr.Collection[model.PortKey, model.Protocol] // what servers' proxies go by where a connection does not say
+	frontends *incr.Collection[string, model.Frontend]        // by xDS name
+	tables    *incr.Collection[string, model.RouteTable]      // by xDS name
+	streams   *incr.Collection[string, model.StreamTable]     // by xDS name of the frontend
+	listeners *incr.Collection[string, model.Frontend]        // with their streams
 	pods      *incr.Collection[podPort, model.PodFrontend]
 	backends  *incr.Collection[string, model.Backend]   // by xDS name
 	present   *incr.Collection[string, one]             // which backends there are

@@ -22,11 +22,18 @@ func (g *Graph) buildProxies() {
 			in := model.Inbound{Pod: k, Strict: settings.Strict, Excluded: slices.Clone(w.ExcludedInboundPorts)}
 			slices.Sort(in.Excluded)
 			incr.Lookup(r, g.services.targetsByPod, k, func(t target, p model.ServicePort) {
-				proto := p.Protocol
-				if routed, ok := incr.Get(r, g.services.protocols, model.PortKey{Service: t.service, Port: t.port}); ok {
-					proto = routed
+				if t.service.Namespace != k.Namespace {
+					return // whoever names somebody else's pod changes nothing at that pod
 				}
-				in.Ports = append(in.Ports, model.InboundPort{Port: t.pod.port, Protocol: proto})
+				key := model.PortKey{Service: t.service, Port: t.port}
+				port := model.InboundPort{Port: t.pod.port, Protocol: p.Protocol}
+				if served, ok := incr.Get(r, g.services.served, key); ok {
+					port.Protocol = served
+				}
+				if port.Protocol == model.TCP && (p.Declared || p.Protocol != model.TCP) {
+					port.Bytes = []model.PortKey{key}
+				}
+				in.Ports = append(in.Ports, port)
 			})
 			in.Ports = onePerPort(in.Ports)
 			emit(k, in)
@@ -34,7 +41,9 @@ func (g *Graph) buildProxies() {
 }
 
 // onePerPort sorts the ports. Where Services disagree about what a port speaks, the one that says
-// more wins: requests to a port that is taken for bytes would lose their identity header.
+// more wins: requests to a port that is taken for bytes would lose their identity header. This is for
+// connections that do not say which Service port they mean, and for those to a port that a Service declares
+// to be bytes.
 func onePerPort(ps []model.InboundPort) []model.InboundPort {
 	rank := func(p model.Protocol) int {
 		return slices.Index([]model.Protocol{model.GRPC, model.HTTP2, model.HTTP, model.TCP}, p)
@@ -42,5 +51,24 @@ func onePerPort(ps []model.InboundPort) []model.InboundPort {
 	slices.SortFunc(ps, func(a, b model.InboundPort) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(rank(a.Protocol), rank(b.Protocol)))
 	})
-	return slices.CompactFunc(ps, func(a, b model.InboundPort) bool { return a.Port == b.Port })
+	var out []model.InboundPort
+	for _, p := range ps {
+		if len(out) == 0 || out[len(out)-1].Port != p.Port {
+			out = append(out, p)
+			continue
+		}
+		last := &out[len(out)-1]
+		last.Bytes = append(last.Bytes, p.Bytes...)
+	}
+	for i := range out {
+		if !out[i].Protocol.IsHTTP() {
+			out[i].Bytes = nil // all of the port is
+			continue
+		}
+		slices.SortFunc(out[i].Bytes, func(a, b model.PortKey) int {
+			return cmp.Or(byKey(a.Service, b.Service), cmp.Compare(a.Port, b.Port))
+		})
+		out[i].Bytes = slices.Compact(out[i].Bytes)
+	}
+	return out
 }

@@ -56,6 +56,15 @@ func (g *Graph) buildServices() {
 				}
 			}
 		})
+	s.served = incr.Derive(e, "served protocols", g.in.services, same[model.Protocol],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
+			for _, p := range svc.Ports {
+				port := model.PortKey{Service: k, Port: p.Port}
+				if proto, ok := gatewayapi.ServedProtocol(g.lookup(r), port); ok && p.Protocol != model.UDP {
+					emit(port, proto)
+				}
+			}
+		})
 	g.buildTargets()
 	g.buildFrontends()
 	g.buildBackends()
@@ -245,8 +254,13 @@ func (g *Graph) buildBackends() {
 					b.Node = node
 					for _, as := range g.spokenAs(r, k, p.Port) {
 						v := b
-						if v.As = as; as == names.AsBytes {
+						switch v.As = as; as {
+						case names.AsBytes:
 							v.Protocol = model.TCP
+						case names.AsHTTP1:
+							v.Protocol = model.HTTP
+						case names.AsHTTP2:
+							v.Protocol = model.HTTP2
 						}
 						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as}), v)
 					}
@@ -302,18 +316,36 @@ func (g *Graph) variants(r *incr.Reader, service model.Key, port uint16) []strin
 	return nodes
 }
 
-// spokenAs are the ways in which a TCP port is a backend: by its own protocol, and as bytes where that
-// may be another one and a route of bytes sends to it.
+// spokenAs are the ways in which a TCP port is a backend: by its own protocol, as bytes where that may be
+// another one and a route of bytes sends to it, and as what an HTTPRoute or GRPCRoute needs that sends to it.
 func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort) []string {
 	as := []string{""}
-	if gatewayapi.OnlyBytes(p) {
+	key := model.PortKey{Service: service, Port: p.Port}
+	if !gatewayapi.OnlyBytes(p) {
+		used := false
+		incr.Lookup(r, g.ix.tlsByBackend, key, func(model.Key, *gwapiv1.TLSRoute) { used = true })
+		incr.Lookup(r, g.ix.tcpByBackend, key, func(model.Key, *gwapiv1.TCPRoute) { used = true })
+		if used {
+			as = append(as, names.AsBytes)
+		}
+	}
+	own, ok := incr.Get(r, g.services.protocols, key)
+	if !ok {
 		return as
 	}
-	key, used := model.PortKey{Service: service, Port: p.Port}, false
-	incr.Lookup(r, g.ix.tlsByBackend, key, func(model.Key, *gwapiv1.TLSRoute) { used = true })
-	incr.Lookup(r, g.ix.tcpByBackend, key, func(model.Key, *gwapiv1.TCPRoute) { used = true })
-	if used {
-		as = append(as, names.AsBytes)
+	if v := gatewayapi.SpokenAs(gatewayapi.KindHTTPRoute, p, own); v != "" {
+		used := false
+		incr.Lookup(r, g.ix.httpByBackend, key, func(model.Key, *gwapiv1.HTTPRoute) { used = true })
+		if used {
+			as = append(as, v)
+		}
+	}
+	if v := gatewayapi.SpokenAs(gatewayapi.KindGRPCRoute, p, own); v != "" {
+		used := false
+		incr.Lookup(r, g.ix.grpcByBackend, key, func(model.Key, *gwapiv1.GRPCRoute) { used = true })
+		if used {
+			as = append(as, v)
+		}
 	}
 	return as
 }

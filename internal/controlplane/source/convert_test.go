@@ -67,7 +67,7 @@ func TestServiceFrom(t *testing.T) {
 				{Name: "dns", Port: 53, Protocol: model.UDP, Declared: true},
 				{Name: "dns-tcp", Port: 53, Protocol: model.TCP},
 				{Name: "any", Port: 9000, Protocol: model.TCP},
-				{Name: "x", Port: 9001, Protocol: model.HTTP2, Declared: true},
+				{Name: "x", Port: 9001, Protocol: model.HTTP2, Declared: true, Fixed: true},
 			}},
 		},
 	} {

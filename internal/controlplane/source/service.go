@@ -56,6 +56,7 @@ func servicePort(p corev1.ServicePort) model.ServicePort {
 		app = *p.AppProtocol
 	}
 	out.Protocol, out.Declared = model.ProtocolOf(app, p.Name, out.Port)
+	out.Fixed = app != ""
 	return out
 }
 
