@@ -107,6 +107,11 @@ func TestPlaintextProtocol(t *testing.T) {
 		}
 	}
 	webSocketTo(t, s.outside, "198.18.9.11:8080")
+	c, r := dialFrom(t, s.outside, "198.18.9.11:8080")
+	send(t, c, "hello\n\n")
+	if got := line(t, r); got != "HTTP/1.1 400 Bad Request" {
+		t.Errorf("what is not HTTP: %q", got)
+	}
 }
 
 // TestAnyALPN: a connection that names no Service port is HTTP with the caller's identity where the port
