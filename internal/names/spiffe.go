@@ -37,6 +37,9 @@ func SNIOf(namespace, service string, port uint16) string {
 	return fmt.Sprintf("%d.%s.%s.%s", port, service, namespace, SNISuffix)
 }
 
+// SNIAddress is the server name of connections to a pod's own address, which no Service names.
+const SNIAddress = "address." + SNISuffix
+
 // SNISuffix ends every server name of the mesh.
 const SNISuffix = "mesh.tulle.internal"
 
@@ -53,4 +56,7 @@ const (
 	// gRPC libraries offer ALPNHTTP.
 	ALPNHTTP  = "h2"
 	ALPNHTTP1 = "http/1.1"
+	// ALPNAny is bytes of which the client does not know what they are: the server's proxy handles them by
+	// what the port speaks. Clients offer ALPNTCP after it, for servers of releases that don't support it.
+	ALPNAny = "tulle-any"
 )

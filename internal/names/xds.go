@@ -107,6 +107,9 @@ func Direct(namespace, service string, port uint16) string {
 	return fmt.Sprintf("direct/%s/%s/%d", namespace, service, port)
 }
 
+// IsDirect reports whether a name is one that Direct makes.
+func IsDirect(cluster string) bool { return strings.HasPrefix(cluster, "direct/") }
+
 // PodListener names the Listener for one pod's own address and port, through a headless Service.
 func PodListener(namespace, pod string, port uint16) string {
 	return fmt.Sprintf("pod/%s/%s/%d", namespace, pod, port)
@@ -194,6 +197,11 @@ const ScopeMesh = "scope/mesh"
 
 // ScopeMeshFor is ScopeMesh for clients of one namespace.
 func ScopeMeshFor(consumer string) string { return ScopeMesh + "/consumer/" + consumer }
+
+// IsScopeMesh reports whether a name is ScopeMesh, or one that ScopeMeshFor makes.
+func IsScopeMesh(scope string) bool {
+	return scope == ScopeMesh || strings.HasPrefix(scope, ScopeMesh+"/")
+}
 
 // ScopeNamespace lists what clients need to reach the Services of a namespace.
 func ScopeNamespace(namespace string) string { return "scope/namespace/" + namespace }

@@ -25,6 +25,11 @@ type Scope struct {
 	// around their routes. Only the proxy's own scope sets them.
 	Tables []RouteTable `json:"tables,omitempty"`
 	Shell  *RouteShell  `json:"shell,omitempty"`
+	// OutboundChains are encoded envoy.config.listener.v3.FilterChain that agents add, in this order, to the
+	// listener names.Outbound. Connections that they take ask for their cluster by the name
+	// names.Destination, and the agent subscribes to it. An agent that does not support them leaves that
+	// listener as it is.
+	OutboundChains [][]byte `json:"outboundChains,omitempty"`
 	// Proxy is how the agent runs Envoy; only the proxy's own scope (not an included one) sets it.
 	Proxy *Proxy `json:"proxy,omitempty"`
 }

@@ -51,7 +51,14 @@ type Core struct {
 	// assemblies are the route configurations that are put together here, tableOf the one of each part.
 	assemblies map[string]*assembly
 	tableOf    map[string]string
-	note       *wire.Request // told on every stream; nil: nothing to tell
+	// destinations are clusters that Envoy asked for when it connected to an address without a listener, with
+	// the time of the question, and order are their names, oldest first.
+	destinations map[string]time.Time
+	order        []string
+	// chains are added to the listener names.Outbound, and outbound is that listener without them.
+	chains   [][]byte
+	outbound *wire.Resource
+	note     *wire.Request // told on every stream; nil: nothing to tell
 }
 
 // table is all about one type.
@@ -143,7 +150,7 @@ const (
 // NewCore makes the relay of a proxy: scope is the name of its own scope, node the encoded Node that
 // the control plane gets.
 func NewCore(scope string, node []byte, out Output, log *slog.Logger) *Core {
-	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}, assemblies: map[string]*assembly{}}
+	c := &Core{scopeName: scope, node: node, out: out, log: log, scopes: map[string]protocol.Scope{}, assemblies: map[string]*assembly{}, destinations: map[string]time.Time{}}
 	c.scope, c.parts = newTable(protocol.ScopeType), newTable(protocol.RoutePartType)
 	c.scope.wanted[scope] = true
 	for _, url := range []string{wire.ClusterType, wire.EndpointType, wire.ExtensionType, wire.ListenerType, wire.RouteType, wire.SecretType} {
@@ -198,6 +205,7 @@ func (c *Core) Tick(now time.Time) {
 	if c.stale {
 		c.readScopes()
 	}
+	c.pass(c.tables[0])
 	for _, a := range c.assemblies {
 		if !a.begun || len(a.keep) > 0 {
 			c.assemble(a)
@@ -322,9 +330,10 @@ func (t *table) lost() string {
 }
 
 // unanswered counts the wanted names that the control plane has said nothing of, and gives the first.
+// Destinations do not count: nothing but the connections to them waits for these.
 func (t *table) unanswered() (n int, first string) {
 	for name := range t.wanted {
-		if t.entries[name].answered() {
+		if names.IsDestination(name) || t.entries[name].answered() {
 			continue
 		}
 		n++

@@ -62,7 +62,8 @@ func (c *Core) EnvoyRequest(now time.Time, r *wire.Request) {
 		c.log.Warn("Envoy asked for a type that the agent does not relay", "type", r.TypeURL)
 		return
 	}
-	if !t.open {
+	first := !t.open
+	if first {
 		t.open = true
 		for name, version := range r.Versions {
 			t.has[name] = has{version: version}
@@ -75,6 +76,8 @@ func (c *Core) EnvoyRequest(now time.Time, r *wire.Request) {
 	}
 	if !t.wild {
 		c.subscribe(t, r)
+	} else if t.url == wire.ClusterType {
+		c.dialled(t, r, first)
 	}
 	if t.flight != nil && r.Nonce == t.flight.nonce {
 		c.land(t, r.Error)

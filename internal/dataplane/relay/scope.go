@@ -90,6 +90,10 @@ func (c *Core) readScopes() {
 			want[listeners][n] = true
 		}
 	}
+	for name := range c.destinations {
+		want[clusters][name] = true
+	}
+	c.readChains(scopes, complete)
 	c.readTables(own)
 	for t, names := range want {
 		if !complete {

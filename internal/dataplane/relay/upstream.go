@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -50,6 +51,7 @@ func (c *Core) UpstreamClosed(now time.Time) {
 	for _, t := range c.upstream() {
 		t.forgetUpstream()
 	}
+	c.pass(c.tables[0])
 	c.flush()
 }
 
@@ -72,11 +74,22 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 	t.progress = now // a large configuration comes in parts
 	p := &pending{nonce: r.Nonce, open: map[string]string{}}
 	for i := range r.Resources {
-		if t != c.parts || c.readable(p, &r.Resources[i]) {
-			c.take(t, p, &r.Resources[i])
+		x := r.Resources[i]
+		if t.url == wire.ListenerType && x.Name == names.Outbound {
+			c.outbound = &r.Resources[i]
+			x = c.chained(x)
+		}
+		if t != c.parts || c.readable(p, &x) {
+			c.take(t, p, &x)
 		}
 	}
 	for _, name := range r.Removed {
+		if t.url == wire.ClusterType && names.IsDestination(name) {
+			continue // the control plane has yet to look what is there
+		}
+		if t.url == wire.ListenerType && name == names.Outbound {
+			c.outbound = nil
+		}
 		e := t.entry(name)
 		if !t.wanted[name] || e.local {
 			continue
@@ -194,7 +207,7 @@ func (c *Core) flushUpstream(t *table) {
 				if r.Versions == nil {
 					r.Versions = map[string]string{}
 				}
-				r.Versions[name] = e.good.Version
+				r.Versions[name] = versionUpstream(e.good.Version)
 			}
 		}
 	}

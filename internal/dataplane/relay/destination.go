@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package relay
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/names"
+)
+
+// Destinations are clusters that Envoy asks for by name when a connection goes to an address that has no
+// listener. The relay subscribes to them, and until the control plane has answered, or if it does not,
+// Envoy gets a cluster made here that passes connections untouched.
+const (
+	// patience is how long a connection waits for the control plane to say what is at its destination.
+	patience = time.Second
+	// maxDestinations bounds how many of them Envoy has; beyond that the oldest go. Envoy asks again for
+	// one that it needs, and connections that it has keep standing.
+	maxDestinations = 1000
+	// passed is the version of clusters that are made here.
+	passed = "passed-untouched"
+	// addition stands in the version of a listener before that of the chains that were added to it.
+	addition = "~"
+)
+
+// dialled follows which destinations Envoy asks for, with a request about clusters. With the first one of
+// a stream it repeats all that it has ever asked for: what it does not have of these, it does not need.
+func (c *Core) dialled(t *table, r *wire.Request, first bool) {
+	for _, name := range r.Subscribe {
+		if !names.IsDestination(name) {
+			continue
+		}
+		_, has := r.Versions[name]
+		if _, known := c.destinations[name]; !known && (!first || has) {
+			c.destinations[name] = c.now
+			c.order = append(c.order, name)
+			t.wanted[name], t.changed = true, true
+		}
+		if !first && (t.flight == nil || t.flight.versions[name] == "") {
+			delete(t.has, name) // it is to be answered, whatever Envoy had before
+		}
+		t.dirty[name] = true
+	}
+	for _, name := range r.Unsubscribe {
+		c.leave(t, name)
+	}
+	for len(c.destinations) > maxDestinations {
+		c.leave(t, c.order[0])
+	}
+	c.pass(t)
+}
+
+// leave forgets a destination, and takes it from Envoy.
+func (c *Core) leave(t *table, name string) {
+	if _, ok := c.destinations[name]; !ok {
+		return
+	}
+	delete(c.destinations, name)
+	c.order = slices.DeleteFunc(c.order, func(n string) bool { return n == name })
+	delete(t.wanted, name)
+	t.dirty[name], t.changed = true, true
+	t.left = c.now
+}
+
+// pass answers for the control plane where that does not. Nothing else is known of these destinations, so
+// connections pass as they would have without asking.
+func (c *Core) pass(t *table) {
+	for name, since := range c.destinations {
+		e := t.entry(name)
+		if e.answered() || c.up && c.now.Sub(since) < patience {
+			continue
+		}
+		if r := untouched(t.entries[names.Passthrough], name); r != nil {
+			e.next, t.dirty[name] = r, true
+		}
+	}
+}
+
+// untouched makes a cluster that is names.Passthrough under another name; nil while that is not here.
+func untouched(passthrough *entry, name string) *wire.Resource {
+	if passthrough == nil {
+		return nil
+	}
+	like := passthrough.best()
+	if like == nil {
+		return nil
+	}
+	body, err := like.Body()
+	if err != nil {
+		return nil
+	}
+	r := wire.NewResource(wire.ClusterType, name, passed, wire.AppendClusterName(slices.Clone(body), name))
+	return &r
+}
+
+// readChains follows the chains that the scopes add to the listener of redirected outbound connections.
+// Scopes that are incomplete take none away.
+func (c *Core) readChains(scopes map[string]bool, complete bool) {
+	var chains [][]byte
+	for _, name := range slices.Sorted(maps.Keys(scopes)) {
+		chains = append(chains, c.scopes[name].OutboundChains...)
+	}
+	if !complete && len(chains) == 0 || slices.EqualFunc(chains, c.chains, slices.Equal) {
+		return
+	}
+	c.chains = chains
+	t := c.table(wire.ListenerType)
+	e := t.entries[names.Outbound]
+	if c.outbound == nil || e == nil {
+		return
+	}
+	r := c.chained(*c.outbound)
+	switch {
+	case e.good != nil && e.good.Version == r.Version:
+		e.next = nil
+	default:
+		e.next = &r
+	}
+	t.dirty[names.Outbound] = true
+}
+
+// chained adds the chains to the listener, if it is the one that has them.
+func (c *Core) chained(r wire.Resource) wire.Resource {
+	if len(c.chains) == 0 {
+		return r
+	}
+	body, err := r.Body()
+	if err != nil {
+		return r // Envoy says what is wrong with it
+	}
+	h := sha256.New()
+	for _, chain := range c.chains {
+		h.Write(chain)
+	}
+	version := r.Version + addition + hex.EncodeToString(h.Sum(nil)[:6])
+	return wire.NewResource(wire.ListenerType, r.Name, version, wire.AppendFilterChains(slices.Clone(body), c.chains))
+}
+
+// versionUpstream is the version that the control plane gave to what Envoy has at this one.
+func versionUpstream(version string) string {
+	version, _, _ = strings.Cut(version, addition)
+	return version
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"tulle.dev/tulle/internal/dataplane/wire"
+	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
+)
+
+const there = "to/10.0.0.1:80"
+
+// dials is a world of one listener, that of redirected outbound connections, with a chain on demand.
+func dials(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.scope(own, protocol.Scope{
+		Include: []string{names.ScopeMesh}, Clusters: []string{names.Passthrough}, Listeners: []string{names.Outbound},
+	})
+	w.scope(names.ScopeMesh, protocol.Scope{OutboundChains: [][]byte{[]byte("chain")}})
+	w.put("cds std/passthrough 1", "lds std/outbound 1", "eds std/passthrough 1", "rds std/outbound 1", "sds san/std/passthrough 1")
+	w.connect()
+	w.boot()
+	w.settle()
+	return w
+}
+
+// dial has Envoy ask for a destination.
+func (w *world) dial(name string) {
+	w.core.EnvoyRequest(w.now, &wire.Request{TypeURL: wire.ClusterType, Subscribe: []string{name}})
+}
+
+func (w *world) cluster(name string) string { return w.envoy.has[wire.ClusterType][name] }
+
+// TestDestination: what Envoy asks for on demand is asked for upstream, and is what the control plane says.
+func TestDestination(t *testing.T) {
+	w := dials(t)
+	w.put("cds " + there + " 1")
+	w.dial(there)
+	w.deliver()
+	if v := w.cluster(there); v != "1" {
+		t.Errorf("Envoy has the destination at %q, want 1", v)
+	}
+	if v := w.server.acked[wire.ClusterType+there]; v != "1" {
+		t.Errorf("acknowledged at %q", v)
+	}
+	w.put("cds " + there + " 2")
+	w.deliver()
+	if v := w.cluster(there); v != "2" {
+		t.Errorf("after a change Envoy has it at %q, want 2", v)
+	}
+	// It is no part of the scope, and a change of the scope leaves it.
+	w.scope(names.ScopeMesh, protocol.Scope{Clusters: []string{"a"}, OutboundChains: [][]byte{[]byte("chain")}})
+	w.put("cds a 1", "eds a 1", "sds san/a 1")
+	w.settle()
+	if v := w.cluster(there); v != "2" {
+		t.Errorf("after a change of the scope Envoy has it at %q, want 2", v)
+	}
+	if s := w.core.Status(); s.Waiting != "" {
+		t.Errorf("waiting: %s", s.Waiting)
+	}
+}
+
+// TestDestinationUnanswered: a control plane that says nothing, or that there is nothing, costs a
+// connection a second, and keeps nothing else waiting.
+func TestDestinationUnanswered(t *testing.T) {
+	for name, late := range map[string]bool{"says nothing": true, "knows of none": false} {
+		t.Run(name, func(t *testing.T) {
+			w := dials(t)
+			w.server.late = map[string]bool{there: late}
+			w.dial(there)
+			w.deliver()
+			if v := w.cluster(there); v != "" {
+				t.Errorf("at once Envoy has the destination at %q", v)
+			}
+			if s := w.core.Status(); s.Waiting != "" {
+				t.Errorf("waiting: %s", s.Waiting)
+			}
+			w.put("lds std/outbound 2")
+			w.deliver()
+			if v := w.envoy.has[wire.ListenerType][names.Outbound]; !strings.HasPrefix(v, "2~") {
+				t.Errorf("a listener is at %q while a destination waits, want 2", v)
+			}
+			w.now = w.now.Add(patience)
+			w.core.Tick(w.now)
+			w.deliver()
+			if v := w.cluster(there); v != passed {
+				t.Errorf("after %v Envoy has it at %q, want the agent's own", patience, v)
+			}
+			// The answer comes after all.
+			w.server.late = nil
+			w.put("cds " + there + " 1")
+			w.deliver()
+			if v := w.cluster(there); v != "1" {
+				t.Errorf("in the end Envoy has it at %q, want 1", v)
+			}
+		})
+	}
+}
+
+// TestDestinationWithoutControlPlane: there is no waiting for a control plane that is away, and its answer
+// replaces the agent's own once it is back.
+func TestDestinationWithoutControlPlane(t *testing.T) {
+	w := dials(t)
+	w.server.late = map[string]bool{"to/10.0.0.2:80": true}
+	w.dial("to/10.0.0.2:80")
+	w.deliver()
+	w.disconnect()
+	w.dial(there)
+	w.deliver()
+	for _, name := range []string{there, "to/10.0.0.2:80"} {
+		if v := w.cluster(name); v != passed {
+			t.Errorf("Envoy has %s at %q, want the agent's own", name, v)
+		}
+	}
+	w.put("cds " + there + " 1")
+	w.connect()
+	w.deliver()
+	if v := w.cluster(there); v != "1" {
+		t.Errorf("Envoy has it at %q, want 1", v)
+	}
+}
+
+// TestUntouched: the agent's own cluster is that of untouched connections, with another name.
+func TestUntouched(t *testing.T) {
+	like := wire.NewResource(wire.ClusterType, names.Passthrough, "1", wire.AppendClusterName([]byte("\x12\x01x"), names.Passthrough))
+	before := string(like.Raw)
+	r := untouched(&entry{good: &like}, there)
+	body, err := r.Body()
+	if err != nil || string(body) != "\x12\x01x\x0a\x0fstd/passthrough\x0a\x0eto/10.0.0.1:80" || r.Name != there {
+		t.Errorf("%q %q %v", r.Name, body, err)
+	}
+	if string(like.Raw) != before {
+		t.Error("the cluster that it was made of has changed")
+	}
+	if untouched(nil, there) != nil || untouched(&entry{}, there) != nil {
+		t.Error("a cluster was made of none")
+	}
+}
+
+// TestDestinationsAreBounded: of too many the oldest go, and come again when they are asked for.
+func TestDestinationsAreBounded(t *testing.T) {
+	w := dials(t)
+	name := func(n int) string { return fmt.Sprintf("to/10.0.%d.%d:80", n/256, n%256) }
+	for n := range maxDestinations + 3 {
+		w.put("cds " + name(n) + " 1")
+		w.dial(name(n))
+		w.deliver()
+	}
+	w.settle()
+	if n := len(w.envoy.has[wire.ClusterType]); n != maxDestinations+1 {
+		t.Errorf("Envoy has %d clusters, want %d and one of the scope", n, maxDestinations)
+	}
+	if w.cluster(name(2)) != "" || w.cluster(name(3)) == "" {
+		t.Error("not the oldest have gone")
+	}
+	if n := len(w.server.subs[wire.ClusterType]); n != maxDestinations+1 {
+		t.Errorf("%d clusters are subscribed to", n)
+	}
+	w.dial(name(0))
+	w.settle()
+	if w.cluster(name(0)) != "1" || w.cluster(name(3)) != "" {
+		t.Errorf("asked for again, the first is at %q and the fourth at %q", w.cluster(name(0)), w.cluster(name(3)))
+	}
+}
+
+// TestDestinationsOfAnAdoptedEnvoy: a new agent takes over what Envoy has of the destinations that it
+// repeats, and leaves what it no longer has.
+func TestDestinationsOfAnAdoptedEnvoy(t *testing.T) {
+	old := dials(t)
+	old.put("cds "+there+" 1", "eds "+there+" 1", "sds san/"+there+" 1")
+	old.dial(there)
+	old.settle()
+	w := newWorld(t)
+	w.server.have, w.envoy = old.server.have, old.envoy
+	w.envoy.asks[wire.ClusterType] = map[string]bool{"*": true, there: true, "to/10.0.0.9:80": true}
+	heard := len(w.envoy.log)
+	w.attach()
+	w.connect()
+	w.settle()
+	if len(w.envoy.log) != heard {
+		t.Errorf("Envoy heard %q", w.envoy.log[heard:])
+	}
+	if _, ok := w.server.subs[wire.ClusterType]["to/10.0.0.9:80"]; ok || w.server.subs[wire.ClusterType][there] != "1" {
+		t.Errorf("subscribed to %v", w.server.subs[wire.ClusterType])
+	}
+}
+
+// TestOutboundChains: the chains of the scope are added to the one listener, and go with it upstream at the
+// control plane's own version.
+func TestOutboundChains(t *testing.T) {
+	w := dials(t)
+	version := func() string { return w.envoy.has[wire.ListenerType][names.Outbound] }
+	first := version()
+	if !strings.HasPrefix(first, "1~") {
+		t.Fatalf("the listener is at %q, want 1 with an addition", first)
+	}
+	body, err := w.core.table(wire.ListenerType).entries[names.Outbound].good.Body()
+	if err != nil || string(body) != "1\x1a\x05chain" {
+		t.Errorf("the listener is %q, %v", body, err)
+	}
+	w.scope(names.ScopeMesh, protocol.Scope{OutboundChains: [][]byte{[]byte("chain"), []byte("another")}})
+	w.deliver()
+	if v := version(); v == first || !strings.HasPrefix(v, "1~") {
+		t.Errorf("with another chain the listener is at %q", v)
+	}
+	sent := len(w.server.sent)
+	w.disconnect()
+	w.connect()
+	w.settle()
+	if len(w.server.sent) != sent {
+		t.Errorf("sent after reconnecting: %q", w.server.sent[sent:])
+	}
+	// An older control plane.
+	w.scope(names.ScopeMesh, protocol.Scope{})
+	w.settle()
+	if v := version(); v != "1" {
+		t.Errorf("without chains the listener is at %q, want 1", v)
+	}
+}
