@@ -4,6 +4,7 @@
 package controlplane
 
 import (
+	"net/netip"
 	"sync"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
@@ -13,36 +14,65 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// What clients without a proxy get is made when they ask for it: thousands of Services cost nothing twice,
-// and nothing where there are no such clients. The server tells which subscriptions have changed, and the
-// goroutine that owns the graph looks who subscribes then. Meanwhile the client is told neither that there
-// is such a Service nor that there is none (see xds, ResumeGrace).
+// What clients without a proxy get, and what proxies get for addresses that have no listener, is made when
+// they ask for it: thousands of Services and pods cost nothing twice, and nothing where nothing asks. The
+// server tells which subscriptions have changed, and the goroutine that owns the graph looks who subscribes
+// then. Meanwhile a client without a proxy is told neither that there is such a Service nor that there is
+// none (see xds, ResumeGrace), and an agent waits.
 
-// asked is what clients without a proxy may have begun or ceased to ask for. Safe for concurrent use.
+// asked is what clients may have begun or ceased to ask for. Safe for concurrent use.
 type asked struct {
-	news chan struct{} // capacity 1: there may be something in targets
+	news chan struct{} // capacity 1: there may be something in targets or dialled
 
 	mu      sync.Mutex
-	targets map[names.Target]struct{} // guarded by mu
+	targets map[names.Target]struct{}   // guarded by mu
+	dialled map[netip.AddrPort]struct{} // guarded by mu
 }
 
 func newAsked() *asked {
-	return &asked{news: make(chan struct{}, 1), targets: map[names.Target]struct{}{}}
+	return &asked{news: make(chan struct{}, 1), targets: map[names.Target]struct{}{}, dialled: map[netip.AddrPort]struct{}{}}
 }
 
-// touch notes those of the keys that clients without a proxy ask for.
+// touch notes those of the keys that are made when they are asked for.
 func (a *asked) touch(keys []xds.Key) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, k := range keys {
-		if k.TypeURL != envoy.ListenerType {
-			continue
-		}
-		if t, err := names.ParseTarget(k.Name); err == nil {
+		a.note(k.TypeURL, k.Name)
+	}
+	a.tell()
+}
+
+// dial notes at once what a proxy asks for: connections wait for it.
+func (a *asked) dial(url string, list []string) {
+	if url != envoy.ClusterType {
+		return
+	}
+	for _, name := range list {
+		a.note(url, name)
+	}
+	a.tell()
+}
+
+func (a *asked) note(url, name string) {
+	switch {
+	case url == envoy.ListenerType:
+		if t, err := names.ParseTarget(name); err == nil {
+			a.mu.Lock()
 			a.targets[t] = struct{}{}
+			a.mu.Unlock()
+		}
+	case url == envoy.ClusterType && names.IsDestination(name):
+		if d, err := names.ParseDestination(name); err == nil {
+			a.mu.Lock()
+			a.dialled[d] = struct{}{}
+			a.mu.Unlock()
 		}
 	}
-	if len(a.targets) == 0 {
+}
+
+func (a *asked) tell() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.targets)+len(a.dialled) == 0 {
 		return
 	}
 	select {
@@ -51,23 +81,30 @@ func (a *asked) touch(keys []xds.Key) {
 	}
 }
 
-// look tells of everything noted since the last look whether somebody asks for it now.
-func (a *asked) look(subscribers status.Acks) map[names.Target]bool {
+// look tells of everything noted since the last look whether something asks for it now.
+func (a *asked) look(subscribers status.Acks) (targets map[names.Target]bool, dialled map[netip.AddrPort]bool) {
 	a.mu.Lock()
-	noted := a.targets
-	a.targets = map[names.Target]struct{}{}
+	notedTargets, notedDialled := a.targets, a.dialled
+	a.targets, a.dialled = map[names.Target]struct{}{}, map[netip.AddrPort]struct{}{}
 	a.mu.Unlock()
-	out := make(map[names.Target]bool, len(noted))
-	for t := range noted {
-		n, _, _ := subscribers.Acks(xds.Key{TypeURL: envoy.ListenerType, Name: t.String()})
-		out[t] = n > 0
+	wanted := func(k xds.Key) bool {
+		n, _, _ := subscribers.Acks(k)
+		return n > 0
 	}
-	return out
+	targets, dialled = make(map[names.Target]bool, len(notedTargets)), make(map[netip.AddrPort]bool, len(notedDialled))
+	for t := range notedTargets {
+		targets[t] = wanted(xds.Key{TypeURL: envoy.ListenerType, Name: t.String()})
+	}
+	for d := range notedDialled {
+		dialled[d] = wanted(xds.Key{TypeURL: envoy.ClusterType, Name: names.Destination(d)})
+	}
+	return targets, dialled
 }
 
 // applyAsked has the graph make what is asked for. It is called by the goroutine that calls apply.
 func (f *feed) applyAsked(subscribers status.Acks) error {
-	return f.publish(f.graph.Apply(nil, pipeline.Inputs{Asked: f.asked.look(subscribers)}))
+	targets, dialled := f.asked.look(subscribers)
+	return f.publish(f.graph.Apply(nil, pipeline.Inputs{Asked: targets, Dialled: dialled}))
 }
 
 // rename gives a client without a proxy the listener that is made for clients in its place.

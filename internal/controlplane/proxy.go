@@ -35,6 +35,7 @@ func (c connected) String() string { return c.Namespace + "/" + c.Pod }
 func (f *feed) serverOptions() xds.Options {
 	return xds.Options{
 		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, MaxAge: streamAge, Notes: []string{protocol.ReportType},
+		OnInterest: f.asked.dial,
 		OnProgress: func(keys []xds.Key) {
 			f.ledger.Touch(keys)
 			f.asked.touch(keys)

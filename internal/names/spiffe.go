@@ -56,7 +56,4 @@ const (
 	// gRPC libraries offer ALPNHTTP.
 	ALPNHTTP  = "h2"
 	ALPNHTTP1 = "http/1.1"
-	// ALPNAny is bytes of which the client does not know what they are: the server's proxy handles them by
-	// what the port speaks. Clients offer ALPNTCP after it, for servers of releases that don't support it.
-	ALPNAny = "tulle-any"
 )

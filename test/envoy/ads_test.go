@@ -197,6 +197,9 @@ func (st *adsStream) push(url string, held map[envoy.Ref]item) error {
 		}
 	}
 	for name := range typ.names { // what doesn't exist is said at once: Envoy would wait for it
+		if url == envoy.ClusterType { // asked for on demand: waits for a test to set it
+			continue
+		}
 		if _, ok := held[envoy.Ref{TypeURL: url, Name: name}]; !ok && typ.sent[name] == "" {
 			if !slices.Contains(resp.GetRemovedResources(), name) {
 				resp.RemovedResources = append(resp.RemovedResources, name)

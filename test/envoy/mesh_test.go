@@ -5,6 +5,7 @@ package envoy
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
@@ -20,6 +21,8 @@ type mesh struct {
 	pki  *authority
 	wire *wire
 	ads  *ads
+	// common are the resources that all sidecars have in common; nil: envoy.Common.
+	common []envoy.Resource
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -42,7 +45,11 @@ func (m *mesh) sidecar(t *testing.T, name, ip string, in model.Inbound, outbound
 	p := &pod{netns: m.wire.plug(t, ip, true), name: name, ip: ip}
 	id := names.SPIFFE{TrustDomain: trustDomain, Namespace: "shop", ServiceAccount: name}.String()
 	identity := identitySecret(t, m.pki, id)
-	p.own = append(envoy.Common(model.Settings{}),
+	common := m.common
+	if common == nil {
+		common = envoy.Common(model.Settings{})
+	}
+	p.own = append(slices.Clone(common),
 		envoy.Inbound(in),
 		envoy.TrustSecret(m.pki.roots(), trustDomain),
 		envoy.Resource{TypeURL: envoy.SecretType, Name: "identity", Message: identity},

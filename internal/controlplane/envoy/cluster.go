@@ -38,7 +38,7 @@ func backendName(b model.WeightedBackend) string { return clusterName(b.Name()) 
 //
 // ALPN says how the server's proxy asks the application, not what is spoken between the proxies.
 //
-// UDP is never more than datagrams.
+// A Direct backend offers tulle-any before tulle-tcp. UDP is never more than datagrams.
 //
 // With a BackendTLSPolicy (b.TLS) endpoints without a proxy are reached by TLS as it says, and
 // everything else is as it was: an endpoint with a proxy keeps the mesh's. What is spoken inside is the
@@ -97,7 +97,11 @@ func secure(c *clusterv3.Cluster, b model.Backend) (version string) {
 	default:
 		version = names.ALPNHTTP
 	}
-	peer := toPeer(b.Key, meshALPN(b, version)...)
+	offered := meshALPN(b, version)
+	if b.Direct {
+		offered = directALPN()
+	}
+	peer := toPeer(b.Key, offered...)
 	switch b.Transport {
 	case model.Plain:
 		if b.TLS != nil {

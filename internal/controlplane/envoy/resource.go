@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // Revision is the translator's, see Resource.Revision. A change for all resources is rare: raise the
@@ -56,6 +57,17 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 func (r Resource) Revision() string {
 	if o, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
 		return upstreamRevision
+	}
+	switch {
+	case r.TypeURL == ClusterType && names.IsDirect(r.Name):
+		if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetTransportSocket() == nil {
+			return Revision // in plaintext it is as it was
+		}
+		return directRevision
+	case r.TypeURL == ClusterType && names.IsDestination(r.Name):
+		return destinationRevision
+	case r.TypeURL == protocol.ScopeType && names.IsScopeMesh(r.Name):
+		return demandRevision
 	}
 	if r.TypeURL == ListenerType && names.IsInbound(r.Name) {
 		return inboundRevision

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -28,6 +30,13 @@ func Scope(s model.Scope) Resource {
 			CertificateLifetime: protocol.Duration(time.Duration(s.Proxy.CertificateLifetimeSeconds) * time.Second),
 			RenewIssuedBefore:   s.Proxy.RenewIssuedBefore,
 		}
+	}
+	for _, d := range s.OnDemand {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(DemandChain(d))
+		if err != nil {
+			panic("envoy: a filter chain that cannot be encoded: " + err.Error()) // a bug, as in typed
+		}
+		p.OutboundChains = append(p.OutboundChains, b)
 	}
 	b, err := json.Marshal(p)
 	if err != nil {

@@ -25,8 +25,19 @@ func meshTLS13() *tlsv3.TlsParameters {
 // toPeer is how a client's proxy reaches the pods of a Service: with its own identity, accepting
 // only the identities behind that Service.
 func toPeer(k model.PortKey, alpn ...string) *corev3.TransportSocket {
+	return toServer(names.SNIOf(k.Service.Namespace, k.Service.Name, k.Port), names.SAN(k.Service.Namespace, k.Service.Name), alpn)
+}
+
+// toAccount is how a client's proxy reaches a pod at the pod's own address: with its own identity,
+// accepting only the pod's service account.
+func toAccount(account model.Key, alpn ...string) *corev3.TransportSocket {
+	return toServer(names.SNIAddress, names.Account(account.Namespace, account.Name), alpn)
+}
+
+// toServer is mutual TLS to a server whose identity the named validation context accepts.
+func toServer(sni, validation string, alpn []string) *corev3.TransportSocket {
 	return tlsSocket(&tlsv3.UpstreamTlsContext{
-		Sni: names.SNIOf(k.Service.Namespace, k.Service.Name, k.Port),
+		Sni: sni,
 		// No resumption: a resumed session would skip the check of the peer's identity.
 		MaxSessionKeys: wrapperspb.UInt32(0),
 		CommonTlsContext: &tlsv3.CommonTlsContext{
@@ -34,7 +45,7 @@ func toPeer(k model.PortKey, alpn ...string) *corev3.TransportSocket {
 			AlpnProtocols:                  alpn,
 			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{sds(names.Identity)},
 			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-				ValidationContextSdsSecretConfig: sds(names.SAN(k.Service.Namespace, k.Service.Name)),
+				ValidationContextSdsSecretConfig: sds(validation),
 			},
 		},
 	})

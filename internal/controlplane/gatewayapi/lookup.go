@@ -17,6 +17,9 @@ type Lookup interface {
 	Service(model.Key) (model.Service, bool)
 	// Namespace returns the namespace of that name; listeners select routes by its labels.
 	Namespace(name string) (model.Namespace, bool)
+	// Fronted reports whether proxies have listeners for the Service: its namespace is meshed, or a pod
+	// behind it is.
+	Fronted(service model.Key) bool
 	// TLSSecret tells whether a Secret of type kubernetes.io/tls exists and what is wrong with it;
 	// an empty problem means that certificate and key are usable together.
 	TLSSecret(model.Key) (problem string, found bool)

@@ -112,8 +112,9 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	if why := noFrontend(svc); why != "" {
 		return no("Service %s %s: a route needs a Service with a cluster IP", key, why)
 	}
-	if ns, known := l.Namespace(svc.Namespace); known && !ns.Meshed {
-		return no("namespace %s is not part of the mesh, so that no proxy routes to its Services: label it %s=%s", svc.Namespace, names.LabelInject, names.InjectEnabled)
+	if !l.Fronted(key) {
+		return no("Service %s is not part of the mesh, so no proxy routes to it: its namespace is not meshed and no pod behind it has a proxy; label namespace %s or the pods %s=%s",
+			key, svc.Namespace, names.LabelInject, names.InjectEnabled)
 	}
 	var selected, fit []model.ServicePort
 	for _, p := range svc.Ports {

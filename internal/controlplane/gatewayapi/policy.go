@@ -97,7 +97,7 @@ func ancestors(l Lookup, p *gwapiv1.BackendTLSPolicy) []gwapiv1.ParentReference 
 				}
 			}
 		}
-		if ns, ok := l.Namespace(key.Namespace); ok && ns.Meshed {
+		if _, known := l.Namespace(key.Namespace); known && l.Fronted(key) {
 			out = append(out, ancestor("", KindService, key))
 		}
 	}

@@ -168,6 +168,11 @@ func (w *world) Namespace(name string) (model.Namespace, bool) {
 	return find(w.namespaces, func(n model.Namespace) bool { return n.Name == name })
 }
 
+func (w *world) Fronted(service model.Key) bool {
+	ns, known := w.Namespace(service.Namespace)
+	return !known || ns.Meshed
+}
+
 func (w *world) TLSSecret(k model.Key) (string, bool) {
 	w.asked["Secret "+k.String()] = true
 	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })

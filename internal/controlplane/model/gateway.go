@@ -88,6 +88,8 @@ type Scope struct {
 	Clusters, Listeners []string
 	Tables              []GatewayTable `json:",omitzero"` // versions of what has none stay as they were
 	Proxy               *ProxySettings
+	// OnDemand are the chains for destinations that have no listener.
+	OnDemand []DemandChain `json:",omitzero"`
 }
 
 // ProxySettings become protocol.Proxy.

@@ -44,24 +44,33 @@ type ResolvedEndpoint struct {
 // Resolve joins a Service with its slices and the pods behind them. As kube-proxy does, it uses ready
 // endpoints, and where a port has none, those that terminate but still serve (KEP-1669).
 //
-// An endpoint that names a pod which is unknown, or known under other addresses, is left out: the
-// slice and the pod come by different watches, and an address may by now be another pod's.
-// The order of slices does not matter.
-func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool)) Resolved {
+// An endpoint that names a pod of the Service's namespace which is unknown, or known under other
+// addresses, is left out: the slice and the pod come by different watches, and an address may by now be
+// another pod's. An endpoint that names no such pod, as those written by hand, is what at finds under its
+// address: a pod with a proxy, or nothing. The order of slices does not matter.
+func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
 	r := Resolved{Service: svc.Key}
+	find := func(e SliceEndpoint) (w Workload, known, usable bool) {
+		if e.Pod.Namespace == svc.Namespace && e.Pod != (Key{}) {
+			w, known = pod(e.Pod)
+			return w, known, known && slices.Contains(w.Addresses, e.Addr)
+		}
+		w, known = at(e.Addr)
+		return w, known, true
+	}
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
-			r.UDP = append(r.UDP, resolvePort(p, parts, pod, &r.Accounts))
+			r.UDP = append(r.UDP, resolvePort(p, parts, find, &r.Accounts))
 			continue
 		}
-		r.Ports = append(r.Ports, resolvePort(p, parts, pod, &r.Accounts))
+		r.Ports = append(r.Ports, resolvePort(p, parts, find, &r.Accounts))
 	}
 	slices.SortFunc(r.Accounts, compareKeys)
 	r.Accounts = slices.Compact(r.Accounts)
 	return r
 }
 
-func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), accounts *[]Key) ResolvedPort {
+func resolvePort(p ServicePort, parts []Slice, find func(SliceEndpoint) (w Workload, known, usable bool), accounts *[]Key) ResolvedPort {
 	var ready, ending, members []ResolvedEndpoint
 	meshed, plain := 0, 0
 	for _, s := range parts {
@@ -71,15 +80,15 @@ func resolvePort(p ServicePort, parts []Slice, pod func(Key) (Workload, bool), a
 		}
 		for _, e := range s.Endpoints {
 			r := ResolvedEndpoint{Addr: netip.AddrPortFrom(e.Addr, s.Ports[i].Port), Node: e.Node, Zone: e.Zone}
-			if e.Pod != (Key{}) {
-				w, ok := pod(e.Pod)
-				if !ok || !slices.Contains(w.Addresses, e.Addr) {
-					continue
-				}
-				r.Pod, r.Meshed = e.Pod, p.Protocol != UDP && w.Meshed(s.Ports[i].Port)
-				if r.Meshed {
-					*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})
-				}
+			w, known, usable := find(e)
+			if !usable {
+				continue
+			}
+			if known {
+				r.Pod, r.Meshed = w.Key, p.Protocol != UDP && w.Meshed(s.Ports[i].Port)
+			}
+			if r.Meshed {
+				*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})
 			}
 			if r.Meshed {
 				meshed++

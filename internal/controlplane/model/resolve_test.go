@@ -5,6 +5,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,20 @@ func pods(ws ...Workload) func(Key) (Workload, bool) {
 	return func(k Key) (Workload, bool) {
 		for _, w := range ws {
 			if w.Key == k {
+				return w, true
+			}
+		}
+		return Workload{}, false
+	}
+}
+
+func nobody(netip.Addr) (Workload, bool) { return Workload{}, false }
+
+// at finds pods by address, as the control plane does: those with a sidecar.
+func at(ws ...Workload) func(netip.Addr) (Workload, bool) {
+	return func(a netip.Addr) (Workload, bool) {
+		for _, w := range ws {
+			if slices.Contains(w.Addresses, a) {
 				return w, true
 			}
 		}
@@ -89,7 +104,7 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Resolve(svc, c.slices, pods(c.pods...))
+			got := Resolve(svc, c.slices, pods(c.pods...), nobody)
 			if len(got.Ports) != 1 {
 				t.Fatalf("%d ports, want the TCP one", len(got.Ports))
 			}
@@ -179,7 +194,7 @@ func TestResolveUDP(t *testing.T) {
 	got := Resolve(svc, []Slice{
 		{Service: svc.Key, Ports: []SlicePort{{Port: 5353, UDP: true}, {Name: "tcp", Port: 5354}}, Endpoints: []SliceEndpoint{end}},
 		{Service: svc.Key, Ports: []SlicePort{{Port: 9}}, Endpoints: []SliceEndpoint{end}},
-	}, pods(meshedPod("a", "web", "10.0.0.1")))
+	}, pods(meshedPod("a", "web", "10.0.0.1")), nobody)
 	want := []ResolvedPort{{Port: svc.Ports[0], Transport: Plain, Endpoints: []ResolvedEndpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:5353"), Pod: Key{"shop", "a"}}}}}
 	if d := cmp.Diff(want, got.UDP, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
@@ -222,7 +237,7 @@ func TestMembers(t *testing.T) {
 	got := Resolve(svc, []Slice{slice, slice}, pods(
 		meshedPod("gone", "web", "10.0.0.4"), meshedPod("starting", "web", "10.0.0.1"),
 		meshedPod("ending", "web", "10.0.0.3"), meshedPod("ready", "web", "10.0.0.2"),
-	)).Ports[0]
+	), nobody).Ports[0]
 	var members []string
 	for _, e := range got.Members {
 		members = append(members, e.Pod.Name)
@@ -232,5 +247,37 @@ func TestMembers(t *testing.T) {
 	}
 	if len(got.Endpoints) != 2 {
 		t.Errorf("%d endpoints are usable, want the two that are ready", len(got.Endpoints))
+	}
+}
+
+// TestResolveByAddress: an endpoint that names no pod of its own namespace is the meshed pod that has its
+// address, and otherwise an address without a proxy.
+func TestResolveByAddress(t *testing.T) {
+	svc := Service{Key: Key{"other", "db"}, Ports: []ServicePort{{Port: 80, Protocol: HTTP}}}
+	pod := meshedPod("a", "web", "10.0.0.1", 9)
+	resolve := func(port uint16, e SliceEndpoint) Resolved {
+		e.Ready, e.Serving = true, true
+		return Resolve(svc, []Slice{{Service: svc.Key, Ports: []SlicePort{{Port: port}}, Endpoints: []SliceEndpoint{e}}}, pods(pod), at(pod))
+	}
+	for name, e := range map[string]SliceEndpoint{
+		"by hand":                             {Addr: addr("10.0.0.1")},
+		"a pod of another namespace":          {Addr: addr("10.0.0.1"), Pod: Key{"shop", "a"}},
+		"another pod than the address's":      {Addr: addr("10.0.0.1"), Pod: Key{"shop", "b"}},
+		"a pod of another namespace, unknown": {Addr: addr("10.0.0.1"), Pod: Key{"nowhere", "b"}},
+	} {
+		got := resolve(8080, e)
+		p := got.Ports[0]
+		if p.Transport != MeshOnly || len(p.Endpoints) != 1 || !p.Endpoints[0].Meshed || p.Endpoints[0].Pod != pod.Key || len(p.Members) != 1 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if d := cmp.Diff([]Key{{"shop", "web"}}, got.Accounts); d != "" {
+			t.Errorf("%s: accounts: %s", name, d)
+		}
+	}
+	if p := resolve(9, SliceEndpoint{Addr: addr("10.0.0.1")}).Ports[0]; p.Transport != Plain || p.Endpoints[0].Meshed {
+		t.Errorf("a port that the proxy does not serve: %+v", p)
+	}
+	if p := resolve(8080, SliceEndpoint{Addr: addr("10.0.0.2"), Pod: Key{"shop", "a"}}).Ports[0]; p.Transport != Plain || len(p.Endpoints) != 1 {
+		t.Errorf("an address that is no meshed pod's: %+v", p)
 	}
 }

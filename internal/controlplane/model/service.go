@@ -38,6 +38,12 @@ type Service struct {
 	AffinitySeconds int32
 	// LoadBalancer are the addresses or host names in status.loadBalancer, sorted.
 	LoadBalancer []string
+	// Outside are addresses that kube-proxy takes for the Service's own, beside the cluster addresses:
+	// external IPs and those of load balancers, sorted. Not those that the load balancer itself must see
+	// (ipMode Proxy), and none where the Service restricts who may use them (loadBalancerSourceRanges).
+	Outside []netip.Addr
+	// LocalNodePorts is externalTrafficPolicy Local: a node port leads to the node's own endpoints.
+	LocalNodePorts bool
 }
 
 // ServicePort is one port of a Service.
@@ -49,6 +55,8 @@ type ServicePort struct {
 	// route may say otherwise, as it may where the port's name or number did.
 	Declared bool
 	Fixed    bool `json:",omitzero"`
+	// NodePort is the port on every node that leads to this one; 0 is none.
+	NodePort uint16
 }
 
 // Slice is an EndpointSlice, trimmed.

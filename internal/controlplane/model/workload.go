@@ -12,9 +12,11 @@ import (
 // Workload is a pod. Its identity is what its ServiceAccount says.
 type Workload struct {
 	Key
-	UID            string
-	Addresses      []netip.Addr
-	Node           string
+	UID       string
+	Addresses []netip.Addr
+	Node      string
+	// NodeAddresses are the addresses of the pod's node, as the pod's status has them.
+	NodeAddresses  []netip.Addr
 	ServiceAccount string
 	HostNetwork    bool
 	// Kind is names.KindSidecar, names.KindGateway, names.KindClient for an application that is itself a

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"net/netip"
 	"time"
 
 	"tulle.dev/tulle/internal/controlplane/incr"
@@ -32,6 +33,8 @@ type Inputs struct {
 	Now *time.Time
 	// Asked is what clients without a proxy ask for (true) or no longer ask for.
 	Asked map[names.Target]bool
+	// Dialled are addresses without a listener that proxies ask for (true) or no longer ask for.
+	Dialled map[netip.AddrPort]bool
 }
 
 // Apply propagates a batch of events in one pass and returns what it changed.
@@ -54,6 +57,13 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 			g.in.asked.Set(t, one{})
 		} else {
 			g.in.asked.Delete(t)
+		}
+	}
+	for a, dialled := range more.Dialled {
+		if dialled {
+			g.in.dialled.Set(a, one{})
+		} else {
+			g.in.dialled.Delete(a)
 		}
 	}
 	var out Result

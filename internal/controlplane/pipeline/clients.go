@@ -93,9 +93,9 @@ func (g *Graph) tableFor(r *incr.Reader, port names.Out, t names.Target) string 
 	}
 	k := model.Key{Namespace: port.Namespace, Name: port.Service}
 	svc, ok := incr.Get(r, g.in.services, k)
-	ns, _ := incr.Get(r, g.in.namespaces, k.Namespace)
+	_, fronted := incr.Get(r, g.services.fronted, k)
 	proto, _ := incr.Get(r, g.services.protocols, model.PortKey{Service: k, Port: port.Port})
-	if ok && svc.Headless && ns.Meshed && proto.IsHTTP() {
+	if ok && svc.Headless && fronted && proto.IsHTTP() {
 		return port.String()
 	}
 	return ""

@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"net/netip"
+
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -16,12 +18,13 @@ type Graph struct {
 	in     inputs
 	ix     indexes
 
-	services services
-	gateways gateways
-	proxies  proxies
-	clients  clients
-	scopes   scopes
-	verdicts verdicts
+	services     services
+	gateways     gateways
+	proxies      proxies
+	clients      clients
+	destinations destinations
+	scopes       scopes
+	verdicts     verdicts
 
 	// resources are what is published, one collection per kind of source.
 	resources []*incr.Collection[xds.Key, xds.Resource]
@@ -29,7 +32,11 @@ type Graph struct {
 
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
 type services struct {
+	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods with a sidecar
 	resolved  *incr.Collection[model.Key, model.Resolved]
+	// fronted are the Services that proxies have listeners for: those of meshed namespaces, and those with a
+	// meshed pod behind them wherever they are.
+	fronted   *incr.Collection[model.Key, one]
 	protocols *incr.Collection[model.PortKey, model.Protocol] // what clients send, without a route that says otherwise
 	served    *incr.Collection[model.PortKey, model.Protocol] // what servers' proxies go by where a connection does not say
 	frontends *incr.Collection[string, model.Frontend]        // by xDS name
@@ -93,6 +100,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.buildGateways()
 	g.buildProxies()
 	g.buildClients()
+	g.buildDestinations()
 	g.buildScopes()
 	g.buildVerdicts()
 	g.buildResources()
@@ -100,4 +108,4 @@ func New(trace func(incr.Failure)) *Graph {
 }
 
 // lookup gives pure functions the cluster through a recording reader.
-func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, &g.gateways} }
+func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, &g.services, &g.gateways} }

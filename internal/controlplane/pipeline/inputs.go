@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -42,13 +43,14 @@ type inputs struct {
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	bundles      *incr.Collection[model.Key, source.CABundle]
 	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
-	asked        *incr.Collection[names.Target, one] // what clients without a proxy ask for
+	asked        *incr.Collection[names.Target, one]   // what clients without a proxy ask for
+	dialled      *incr.Collection[netip.AddrPort, one] // addresses without a listener that proxies ask for
 }
 
 // indexes are how the graph finds inputs by what they refer to.
 type indexes struct {
 	slicesByService  *incr.Index[model.Key, model.Key, model.Slice]
-	meshedNamespaces *incr.Index[bool, string, model.Namespace]
+	meshedNamespaces *incr.Index[string, string, model.Namespace] // by name
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
 	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
 	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
@@ -94,14 +96,18 @@ func newInputs(e *incr.Engine) inputs {
 		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
 		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
 		asked:        incr.NewInput[names.Target](e, "asked", same[one]),
+		dialled:      incr.NewInput[netip.AddrPort](e, "dialled", same[one]),
 	}
 }
 
 func newIndexes(in inputs) indexes {
 	return indexes{
 		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
-		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(_ string, n model.Namespace) []bool {
-			return []bool{n.Meshed}
+		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(name string, n model.Namespace) []string {
+			if !n.Meshed {
+				return nil
+			}
+			return []string{name}
 		}),
 		setsByGateway: incr.NewIndex(in.listenerSets, byKey, func(_ model.Key, s *gwapiv1.ListenerSet) []model.Key {
 			if gw, ok := gatewayapi.ListenerSetGateway(s); ok {

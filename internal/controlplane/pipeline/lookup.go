@@ -19,6 +19,7 @@ type lookup struct {
 	r  *incr.Reader
 	in inputs
 	ix indexes
+	sv *services
 	gw *gateways
 }
 
@@ -26,6 +27,11 @@ func (l lookup) Service(k model.Key) (model.Service, bool) { return incr.Get(l.r
 
 func (l lookup) Namespace(n string) (model.Namespace, bool) {
 	return incr.Get(l.r, l.in.namespaces, n)
+}
+
+func (l lookup) Fronted(service model.Key) bool {
+	_, ok := incr.Get(l.r, l.sv.fronted, service)
+	return ok
 }
 
 func (l lookup) TLSSecret(k model.Key) (problem string, found bool) {

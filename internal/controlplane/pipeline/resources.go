@@ -36,6 +36,9 @@ func (g *Graph) buildResources() {
 	publish(g, "client route resources", g.clients.tables, envoy.ClientRoutes)
 	publish(g, "client cluster resources", g.clients.backends, envoy.ClientCluster)
 	publish(g, "client endpoint resources", g.clients.endpoints, envoy.ClientEndpoints)
+	publish(g, "destination cluster resources", g.destinations.clusters, envoy.DestinationCluster)
+	publish(g, "destination endpoint resources", g.destinations.endpoints, envoy.DestinationEndpoints)
+	publish(g, "account peer resources", g.destinations.accounts, envoy.AccountSecret)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)
 	}

@@ -15,8 +15,8 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// scopes tell agents what to subscribe to. In the beginning that is every Service of every meshed
-// namespace; filling them by need later changes this file alone.
+// scopes tell agents what to subscribe to: every Service that has listeners, by namespace. Filling them
+// by need later changes this file alone.
 type scopes struct {
 	all []*incr.Collection[string, model.Scope]
 }
@@ -39,11 +39,13 @@ func (g *Graph) buildScopes() {
 		func(_ *incr.Reader, ns string, emit func(string, string)) { emit(ns, ns) }, s.frontendsByConsumer)
 	allConsumers := incr.NewIndex(consumers, strings.Compare, func(string, string) []one { return []one{{}} })
 
-	byNamespace := incr.Derive(e, "namespace scopes", g.in.namespaces, same[model.Scope],
-		func(r *incr.Reader, ns string, n model.Namespace, emit func(string, model.Scope)) {
-			if !n.Meshed {
-				return
-			}
+	// A namespace that is not meshed has a scope as soon as there is something in it for proxies.
+	spaces := incr.DeriveKeys(e, "scoped namespaces", same[string],
+		func(_ *incr.Reader, ns string, emit func(string, string)) { emit(ns, ns) },
+		g.ix.meshedNamespaces, s.frontendsByNamespace, s.podsByNamespace)
+	allSpaces := incr.NewIndex(spaces, strings.Compare, func(string, string) []one { return []one{{}} })
+	byNamespace := incr.Derive(e, "namespace scopes", spaces, same[model.Scope],
+		func(r *incr.Reader, ns, _ string, emit func(string, model.Scope)) {
 			sc := g.namespaceScope(r, ns, "")
 			emit(sc.Name, sc)
 			incr.Lookup(r, allConsumers, one{}, func(consumer, _ string) {
@@ -54,16 +56,16 @@ func (g *Graph) buildScopes() {
 		})
 	ofMesh := incr.Derive(e, "mesh scope", g.in.settings, same[model.Scope],
 		func(r *incr.Reader, _ one, _ model.Settings, emit func(string, model.Scope)) {
-			sc := model.Scope{Name: names.ScopeMesh}
-			incr.Lookup(r, g.ix.meshedNamespaces, true, func(ns string, _ model.Namespace) {
+			sc := model.Scope{Name: names.ScopeMesh, OnDemand: g.onDemand(r)}
+			incr.Lookup(r, allSpaces, one{}, func(ns, _ string) {
 				sc.Include = append(sc.Include, names.ScopeNamespace(ns))
 			})
 			emit(sc.Name, sc)
 		})
 	ofConsumers := incr.Derive(e, "consumer scopes", consumers, same[model.Scope],
 		func(r *incr.Reader, consumer, _ string, emit func(string, model.Scope)) {
-			sc := model.Scope{Name: names.ScopeMeshFor(consumer)}
-			incr.Lookup(r, g.ix.meshedNamespaces, true, func(ns string, _ model.Namespace) {
+			sc := model.Scope{Name: names.ScopeMeshFor(consumer), OnDemand: g.onDemand(r)}
+			incr.Lookup(r, allSpaces, one{}, func(ns, _ string) {
 				name := names.ScopeNamespaceFor(ns, consumer)
 				if _, ok := incr.Get(r, byNamespace, name); !ok {
 					name = names.ScopeNamespace(ns)

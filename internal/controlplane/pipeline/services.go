@@ -5,6 +5,7 @@ package pipeline
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -38,14 +39,33 @@ func (g *Graph) buildServices() {
 		func(_ *incr.Reader, k model.Key, w model.Workload, emit func(model.Key, model.Workload)) {
 			emit(k, model.Workload{
 				Key: k, Addresses: w.Addresses, ServiceAccount: w.ServiceAccount, Kind: w.Kind, Gateway: w.Gateway,
-				HostNetwork: w.HostNetwork, ExcludedInboundPorts: w.ExcludedInboundPorts,
+				HostNetwork: w.HostNetwork, Ended: w.Ended, ExcludedInboundPorts: w.ExcludedInboundPorts,
 			})
 		})
+	s.byAddress = incr.NewIndex(members, byKey, func(_ model.Key, w model.Workload) []netip.Addr {
+		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
+			return nil
+		}
+		return w.Addresses
+	})
 	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
 			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), func(p model.Key) (model.Workload, bool) {
 				return incr.Get(r, members, p)
-			}))
+			}, func(a netip.Addr) (model.Workload, bool) { return g.podAt(r, a) }))
+		})
+	s.fronted = incr.Derive(e, "fronted", g.in.services, same[one],
+		func(r *incr.Reader, k model.Key, _ model.Service, emit func(model.Key, one)) {
+			ns, _ := incr.Get(r, g.in.namespaces, k.Namespace)
+			if !ns.Meshed {
+				v, _ := incr.Get(r, s.resolved, k)
+				if !slices.ContainsFunc(v.Ports, func(p model.ResolvedPort) bool { return len(p.Members) > 0 }) {
+					return
+				}
+			}
+			if !isAPIServer(k) {
+				emit(k, one{})
+			}
 		})
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
@@ -88,6 +108,9 @@ func (g *Graph) buildTargets() {
 		func(r *incr.Reader, k podPort, emit func(podPort, model.PodFrontend)) {
 			done := false // of several headless Services the first in order gives the identity to expect: it is the same pod's
 			incr.Lookup(r, byPodPort, k, func(t target, _ model.ServicePort) {
+				if t.service.Namespace != k.pod.Namespace {
+					return // what is written in another namespace changes nothing for the pod's other clients
+				}
 				if svc, ok := incr.Get(r, g.in.services, t.service); ok && svc.Headless && !done {
 					done = true
 					emit(k, model.PodFrontend{Pod: k.pod, Address: t.addr, Port: k.port, Service: model.PortKey{Service: t.service, Port: t.port}})
@@ -117,7 +140,7 @@ func (g *Graph) buildFrontends() {
 
 	both := incr.Derive(e, "service frontends", g.in.services, same[frontend],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(string, frontend)) {
-			if ns, ok := incr.Get(r, g.in.namespaces, k.Namespace); !ok || !ns.Meshed || len(svc.VIPs) == 0 || isAPIServer(k) {
+			if _, ok := incr.Get(r, s.fronted, k); !ok || len(svc.VIPs) == 0 {
 				return
 			}
 			consumers := append([]string{""}, gatewayapi.MeshConsumers(g.lookup(r), k)...)
@@ -355,6 +378,16 @@ func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
 	used := false
 	incr.Lookup(r, g.ix.udpByBackend, key, func(model.Key, *gwapiv1.UDPRoute) { used = true })
 	return used
+}
+
+// podAt finds the meshed pod that has an address.
+func (g *Graph) podAt(r *incr.Reader, a netip.Addr) (w model.Workload, ok bool) {
+	incr.Lookup(r, g.services.byAddress, a, func(_ model.Key, found model.Workload) {
+		if !ok { // for a moment an address may be two pods': then it is the first one's
+			w, ok = found, true
+		}
+	})
+	return w, ok
 }
 
 // isAPIServer: the API server's own Service is reached as if there were no mesh.

@@ -82,6 +82,11 @@ func ofSidecar(p Proxy, seg []string) bool {
 	switch seg[0] {
 	case "direct", "pod":
 		return len(seg) == 4
+	case "to":
+		_, err := names.ParseDestination(strings.Join(seg, "/"))
+		return err == nil
+	case "account":
+		return len(seg) == 3
 	case "in":
 		return len(seg) == 3 && seg[1] == p.Namespace && seg[2] == p.Pod
 	case "scope":

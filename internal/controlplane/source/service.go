@@ -30,6 +30,8 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		ips = []string{s.Spec.ClusterIP}
 	}
 	out.VIPs = addresses(ips)
+	out.Outside = outside(s)
+	out.LocalNodePorts = s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out.AffinitySeconds = corev1.DefaultClientIPServiceAffinitySeconds
 		if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
@@ -51,6 +53,7 @@ func servicePort(p corev1.ServicePort) model.ServicePort {
 		out.Protocol, out.Declared = model.UDP, true
 		return out
 	}
+	out.NodePort = uint16(p.NodePort)
 	app := ""
 	if p.AppProtocol != nil {
 		app = *p.AppProtocol
@@ -70,6 +73,21 @@ func loadBalancer(s *corev1.Service) []string {
 		}
 	}
 	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// outside are the addresses beside the cluster's that kube-proxy handles on every node. Where the Service
+// restricts the sources of its load balancer, kube-proxy has to see the connection.
+func outside(s *corev1.Service) []netip.Addr {
+	out := addresses(s.Spec.ExternalIPs)
+	if len(s.Spec.LoadBalancerSourceRanges) == 0 {
+		for _, in := range s.Status.LoadBalancer.Ingress {
+			if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+				out = append(out, addresses([]string{in.IP})...)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
 }
 

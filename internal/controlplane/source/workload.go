@@ -26,6 +26,7 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 		UID:            string(p.UID),
 		Addresses:      podAddresses(p),
 		Node:           p.Spec.NodeName,
+		NodeAddresses:  nodeAddresses(p),
 		ServiceAccount: p.Spec.ServiceAccountName,
 		HostNetwork:    p.Spec.HostNetwork,
 		Ready:          isReady(p),
@@ -70,6 +71,17 @@ func podAddresses(p *corev1.Pod) []netip.Addr {
 	}
 	if len(ips) == 0 {
 		ips = []string{p.Status.PodIP}
+	}
+	return addresses(ips)
+}
+
+func nodeAddresses(p *corev1.Pod) []netip.Addr {
+	var ips []string
+	for _, ip := range p.Status.HostIPs {
+		ips = append(ips, ip.IP)
+	}
+	if len(ips) == 0 {
+		ips = []string{p.Status.HostIP}
 	}
 	return addresses(ips)
 }

@@ -265,6 +265,9 @@ func (ss *session) interest(url string, req *discoveryv3.DeltaDiscoveryRequest) 
 		return status.Errorf(codes.ResourceExhausted, "more than %d names on one stream", ss.srv.opts.MaxNames)
 	}
 	ss.srv.progress.note(touched)
+	if f := ss.srv.opts.OnInterest; f != nil && w.kind != nil && len(add) > 0 {
+		f(url, add)
+	}
 	return nil
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 	Notes []string
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
+	// OnInterest, if set, hears at once of names that a delta stream subscribes to. It must not block.
+	OnInterest func(url string, names []string)
 	// OnProgress, if set, hears of keys whose Acks may have changed, gathered
 	// over ProgressDelay, one call at a time; once more, maybe, after the end of Serve.
 	OnProgress func([]Key)
