@@ -63,16 +63,16 @@ func TestIncrementalIsRebuild(t *testing.T) {
 		g := New(fail)
 		got := state{}
 		got.apply(t, g.Apply([]source.Event{class()}, testSettings()))
-		now, want := map[string]source.Event{}, map[names.Target]bool{}
+		now, want, there := map[string]source.Event{}, map[names.Target]bool{}, map[netip.AddrPort]bool{}
 		for range 60 {
 			batch := make([]source.Event, 1+w.rnd.IntN(4))
 			for i := range batch {
 				batch[i] = w.event()
 				now[fmt.Sprint(batch[i].Kind, batch[i].Key)] = batch[i]
 			}
-			asked := w.asked(want)
-			got.apply(t, g.Apply(batch, Inputs{Asked: asked}))
-			g.Apply(batch, Inputs{Asked: asked})
+			in := Inputs{Asked: w.asked(want), Dialled: w.dialled(there)}
+			got.apply(t, g.Apply(batch, in))
+			g.Apply(batch, in)
 			if n := g.engine.TotalEvals(); n != 0 {
 				t.Fatalf("the same batch again ran %d functions: %v", n, g.Evals())
 			}
@@ -84,7 +84,7 @@ func TestIncrementalIsRebuild(t *testing.T) {
 			}
 		}
 		fresh, inputs := state{}, testSettings()
-		inputs.Asked = want
+		inputs.Asked, inputs.Dialled = want, there
 		fresh.apply(t, New(fail).Apply(all, inputs))
 		if d := cmp.Diff(fresh, got); d != "" {
 			t.Fatalf("round %d: a rebuild (-) and the incremental result (+) differ:\n%s", round, d)

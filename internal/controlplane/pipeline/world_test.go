@@ -98,6 +98,19 @@ func (w *world) asked(all map[names.Target]bool) map[names.Target]bool {
 	return out
 }
 
+// dialled is the same for addresses that proxies connect to.
+func (w *world) dialled(all map[netip.AddrPort]bool) map[netip.AddrPort]bool {
+	out := map[netip.AddrPort]bool{}
+	for range w.rnd.IntN(3) {
+		a := netip.MustParseAddrPort(w.pick("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.9.0.1", "198.51.100.1", "192.168.0.1") + w.pick(":80", ":81", ":8080", ":30080"))
+		out[a] = w.rnd.IntN(3) > 0
+		if delete(all, a); out[a] {
+			all[a] = true
+		}
+	}
+	return out
+}
+
 func (w *world) meta(k model.Key) metav1.ObjectMeta {
 	w.gen++
 	return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(k.String()), Generation: w.gen}
@@ -107,9 +120,14 @@ func (w *world) service(k model.Key) model.Service {
 	s := model.Service{Key: k, VIPs: []netip.Addr{netip.MustParseAddr("10.1.0." + fmt.Sprint(1+w.rnd.IntN(3)+3*int(k.Name[0]%3)+9*int(k.Namespace[0]%2)))}, LocalTraffic: w.rnd.IntN(5) == 0}
 	if w.rnd.IntN(4) == 0 {
 		s.Headless, s.VIPs = true, nil
+	} else if w.rnd.IntN(2) == 0 {
+		s.Outside, s.LocalNodePorts = []netip.Addr{netip.MustParseAddr(w.pick("10.9.0.1", "198.51.100.1"))}, w.rnd.IntN(2) == 0
 	}
 	for _, p := range []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "x", Port: 81, Protocol: model.TCP}, {Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}, {Name: "udp", Port: 81, Protocol: model.UDP, Declared: true}} {
 		if w.rnd.IntN(3) > 0 {
+			if p.Port == 80 && len(s.Outside) > 0 {
+				p.NodePort = 30080
+			}
 			s.Ports = append(s.Ports, p)
 		}
 	}
@@ -122,7 +140,7 @@ func (w *world) slice(k model.Key) model.Slice {
 		n := w.rnd.IntN(4)
 		e := model.SliceEndpoint{Addr: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n+1)), Node: w.pick("n1", "n2"), Ready: w.rnd.IntN(3) > 0, Serving: true, Terminating: w.rnd.IntN(4) == 0}
 		if w.rnd.IntN(4) > 0 {
-			e.Pod = model.Key{Namespace: k.Namespace, Name: fmt.Sprintf("p%d", n)}
+			e.Pod = model.Key{Namespace: w.pick(k.Namespace, k.Namespace, "a"), Name: fmt.Sprintf("p%d", n)}
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}
@@ -133,6 +151,7 @@ func (w *world) workload(k model.Key) model.Workload {
 	n := int(k.Name[1]-'0') + 1
 	return model.Workload{
 		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
+		NodeAddresses: []netip.Addr{netip.MustParseAddr(w.pick("192.168.0.1", "192.168.0.2"))}, Ended: w.rnd.IntN(6) == 0,
 		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, "", names.KindClient), Ready: w.rnd.IntN(2) == 0,
 	}
 }
