@@ -31,14 +31,30 @@ const (
 )
 
 // dialled follows which destinations Envoy asks for, with a request about clusters. With the first one of
-// a stream it repeats all that it has ever asked for: what it does not have of these, it does not need.
+// a stream it repeats all that it has ever asked for: among those that it does not have are some that
+// connections wait for, and some that went. So these come after those that it has, as far as there is room.
 func (c *Core) dialled(t *table, r *wire.Request, first bool) {
-	for _, name := range r.Subscribe {
+	asked := slices.Clone(r.Subscribe)
+	has := func(name string) bool { _, ok := r.Versions[name]; return ok }
+	if first {
+		slices.SortStableFunc(asked, func(a, b string) int {
+			switch {
+			case has(a) == has(b):
+				return 0
+			case has(a):
+				return -1
+			}
+			return 1
+		})
+	}
+	for _, name := range asked {
 		if !names.IsDestination(name) {
 			continue
 		}
-		_, has := r.Versions[name]
-		if _, known := c.destinations[name]; !known && (!first || has) {
+		if _, known := c.destinations[name]; !known {
+			if first && len(c.destinations) >= maxDestinations {
+				continue
+			}
 			c.destinations[name] = c.now
 			c.order = append(c.order, name)
 			t.wanted[name], t.changed = true, true
