@@ -93,7 +93,7 @@ func translated(s *xds.Store) protocol.Translation {
 	for _, kind := range resourceTypes() {
 		hashes := map[string]string{}
 		for _, r := range s.List(kind.URL) {
-			if !names.IsClient(r.Name) { // made for those who ask this replica: no other has the same
+			if !names.IsClient(r.Name) && !names.IsOnDemand(r.Name) { // made for those who ask this replica: no other has the same
 				hashes[r.Name] = hash(r)
 			}
 		}

@@ -13,6 +13,9 @@ import (
 // that has no listener. What follows is the address as Envoy's %DOWNSTREAM_LOCAL_ADDRESS% writes it.
 const destinationPrefix = "to/"
 
+// accountPrefix begins the names that Account makes.
+const accountPrefix = "account/"
+
 // DestinationFormat is the format string by which Envoy names the cluster of a connection.
 const DestinationFormat = destinationPrefix + "%DOWNSTREAM_LOCAL_ADDRESS%"
 
@@ -22,6 +25,11 @@ func Destination(a netip.AddrPort) string { return destinationPrefix + a.String(
 
 // IsDestination reports whether a name begins as those that Destination makes.
 func IsDestination(name string) bool { return strings.HasPrefix(name, destinationPrefix) }
+
+// IsOnDemand reports whether a name is of what is made only when a proxy connects to a destination.
+func IsOnDemand(name string) bool {
+	return IsDestination(name) || strings.HasPrefix(name, accountPrefix)
+}
 
 // ParseDestination reads what Destination writes.
 func ParseDestination(name string) (netip.AddrPort, error) {
@@ -41,5 +49,5 @@ func ParseDestination(name string) (netip.AddrPort, error) {
 
 // Account names the Secret by which clients check a pod by its service account: roots and one SPIFFE id.
 func Account(namespace, serviceAccount string) string {
-	return "account/" + namespace + "/" + serviceAccount
+	return accountPrefix + namespace + "/" + serviceAccount
 }

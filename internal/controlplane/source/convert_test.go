@@ -84,6 +84,33 @@ func TestServiceLoadBalancer(t *testing.T) {
 	same(t, []string{"192.0.2.1", "192.0.2.2", "lb.example.com"}, ServiceFrom(s).LoadBalancer)
 }
 
+// TestServiceOutside: the addresses and node ports that kube-proxy handles for a Service.
+func TestServiceOutside(t *testing.T) {
+	const status = "status: {loadBalancer: {ingress: [{ip: 192.0.2.2}, {ip: 192.0.2.1, ipMode: VIP}, {ip: 192.0.2.3, ipMode: Proxy}, {hostname: lb.example.com}]}}"
+	for spec, want := range map[string][]netip.Addr{
+		"{externalIPs: [198.51.100.7, 192.0.2.1]}":                                            {ip("192.0.2.1"), ip("192.0.2.2"), ip("198.51.100.7")},
+		"{externalIPs: [198.51.100.7, nonsense], loadBalancerSourceRanges: [203.0.113.0/24]}": {ip("198.51.100.7")},
+		"{type: ExternalName, externalName: example.com, externalIPs: [198.51.100.7]}":        nil,
+	} {
+		same(t, want, ServiceFrom(read[corev1.Service](t, "{spec: "+spec+", "+status+"}")).Outside)
+	}
+	s := ServiceFrom(read[corev1.Service](t, "{spec: {externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30080}, {port: 53, nodePort: 30053, protocol: UDP}]}}"))
+	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestNodeAddresses: a pod tells the addresses of its node.
+func TestNodeAddresses(t *testing.T) {
+	for status, want := range map[string][]netip.Addr{
+		"{hostIP: 192.168.0.1}": {ip("192.168.0.1")},
+		"{hostIP: 192.168.0.1, hostIPs: [{ip: 192.168.0.1}, {ip: 'fd00::1'}]}": {ip("192.168.0.1"), ip("fd00::1")},
+		"{}": nil,
+	} {
+		same(t, want, WorkloadFrom(read[corev1.Pod](t, "{status: "+status+"}")).NodeAddresses)
+	}
+}
+
 func TestSliceFrom(t *testing.T) {
 	s := read[discoveryv1.EndpointSlice](t, `
 metadata: {namespace: shop, name: web-1, labels: {kubernetes.io/service-name: web}}
