@@ -54,7 +54,7 @@ func health() []rule {
 	return []rule{
 		operatorRuns, fences, oneMesh, meshConditions, rootExpiry,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
-		podSecurity, bareProxies, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections,
+		podSecurity, bareProxies, leftInMesh, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections,
 	}
 }
 

@@ -119,6 +119,7 @@ func TestFindings(t *testing.T) {
 		"bare pod": {true, func(f *facts.Facts) {
 			f.Bare = []facts.Pod{{Namespace: "shop", Name: "old", Created: now().Add(-time.Hour)}}
 		}, Warning, "shop/old"},
+		"left in the mesh":   {true, func(f *facts.Facts) { f.Namespaces = []facts.Namespace{{Name: "other"}} }, Warning, "namespace shop does not ask for proxies, but 1 pod there has one"},
 		"bypass":             {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
 		"unready":            {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
 		"old proxy":          {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
@@ -183,5 +184,16 @@ func TestFew(t *testing.T) {
 	}
 	if got := few([]string{"b", "a"}); got != "a, b" {
 		t.Error(got)
+	}
+}
+
+// TestOwnLabel: a pod that asks by its own label is where it belongs, and so is a Gateway's.
+func TestOwnLabel(t *testing.T) {
+	f := healthy()
+	f.Namespaces = nil
+	f.Proxies[0].Asks = true
+	f.Proxies = append(f.Proxies, facts.Pod{Namespace: "edge", Name: "gw", Kind: "gateway"})
+	if got := leftInMesh(f); got != nil {
+		t.Errorf("%+v", got)
 	}
 }

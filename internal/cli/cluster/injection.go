@@ -166,6 +166,7 @@ func podOf(p *corev1.Pod) facts.Pod {
 	out := facts.Pod{
 		Namespace: p.Namespace, Name: p.Name, Created: p.CreationTimestamp.Time,
 		Kind: p.Labels[names.LabelProxy], Version: p.Labels[names.LabelVersion], Revision: p.Labels[names.LabelRevision],
+		Asks:     p.Labels[names.LabelInject] == names.InjectEnabled,
 		Warnings: warningsOf(p.Annotations[names.AnnotationInjected]),
 	}
 	for _, c := range p.Status.Conditions {

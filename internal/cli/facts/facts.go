@@ -101,6 +101,8 @@ type Pod struct {
 	Namespace, Name         string
 	Kind, Version, Revision string
 	Ready                   bool
+	// Asks: the pod asks for a proxy by its own label, whatever its namespace does.
+	Asks bool
 	// Message is why the pod is not ready, in the kubelet's words.
 	Message string
 	// Warnings are ways round the mesh that injection recorded.
