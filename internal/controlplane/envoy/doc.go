@@ -13,6 +13,7 @@
 //	model.Stream       -> chains of a Listener                      stream.go, tcp.go
 //	model.Peers, ...   -> Secret               san/..., tls/...     secret.go
 //	model.Scope        -> protocol.Scope       scope/...            scope.go
+//	model.Destination  -> Cluster              to/ADDRESS:PORT      destination.go
 //	model.Client...    -> all of these for gRPC: target/..., client/...  client.go, client_route.go
 //	(constant)         -> std/*                                     common.go
 //

@@ -10,6 +10,7 @@
 //	   ├──> frontends + tables <── gatewayapi ──────────┼──> resources ──> xds
 //	   ├──> gateway ports, route parts <── gatewayapi ──┤
 //	   ├──> clients (what gRPC clients ask for) ────────┤
+//	   ├──> destinations (what proxies connect to) ─────┤
 //	   └──> scopes ─────────────────────────────────────┘
 //	   └──> verdicts, requirements ──> status
 //
