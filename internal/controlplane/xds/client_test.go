@@ -428,12 +428,12 @@ func (c *client) compare(w *world) {
 	for _, ty := range []string{scopes, clusters, endpoints, routes, listeners} {
 		for n := range c.subscribed[ty] {
 			k := Key{ty, n}
-			cur, exists := w.store.Get(k)
+			cur, exists := w.due(c.name, k)
 			has, ok := c.taken[k]
 			switch {
-			case exists && c.rejected[k] == cur.Version:
-			case exists && (!ok || has != cur.Version):
-				c.t.Errorf("%s: has %s at version %q, there is %q", c.name, k, has, cur.Version)
+			case exists && c.rejected[k] == cur:
+			case exists && (!ok || has != cur):
+				c.t.Errorf("%s: has %s at version %q, there is %q", c.name, k, has, cur)
 			case !exists && c.withheld(k):
 				c.kept++
 			case !exists && ok:

@@ -25,6 +25,10 @@
 //   - Nothing that is not Authorized leaves the Server, not even the knowledge
 //     that it exists.
 //
+// What a resource is may depend on where the client is: a resource may have Variants for places, under
+// the same name, and a session has the places of its client (place.go). Names, rights, ACKs and order know
+// nothing of it; "the current revision" of a subscription is the one for the session's places.
+//
 // For the clients (the agents): a resource of a Leading type lists names to
 // subscribe to; a client subscribes to them before it ACKs that resource. A
 // resource with a Companion is followed by it, changed or not.

@@ -58,9 +58,14 @@ func (s *Server) fanOut() {
 		for _, sb := range e.subs {
 			ss := sb.watch.session
 			ss.mu.Lock()
-			sb.queue()
+			news := e.cur == nil || e.cur.variants == nil || !sb.current()
+			if news {
+				sb.queue()
+			}
 			ss.mu.Unlock()
-			ss.wake()
+			if news { // a change of one variant wakes only those that get it
+				ss.wake()
+			}
 		}
 	}
 	s.progress.note(pending)

@@ -49,6 +49,8 @@ type world struct {
 	store    *Store
 	services map[string]*contents // clusters
 	eps      map[string]int
+	near     map[string]map[string]int // endpoints at places
+	places   map[string][]string       // of clients
 	routes   map[string]*contents
 	lists    map[string]*contents
 	past     map[Key]contents // what a resource said before, to come back to it
@@ -58,7 +60,7 @@ type world struct {
 func newWorld(rng *rand.Rand) *world {
 	return &world{
 		rng: rng, store: NewStore(testTypes()...), past: map[Key]contents{},
-		services: map[string]*contents{}, eps: map[string]int{}, routes: map[string]*contents{}, lists: map[string]*contents{},
+		services: map[string]*contents{}, eps: map[string]int{}, near: map[string]map[string]int{}, places: map[string][]string{}, routes: map[string]*contents{}, lists: map[string]*contents{},
 	}
 }
 
@@ -100,6 +102,7 @@ func (w *world) change() {
 	case 2: // a service goes, and all mention of it
 		delete(w.services, s)
 		delete(w.eps, s)
+		delete(w.near, s)
 		for _, m := range []map[string]*contents{w.routes, w.lists} {
 			for k, c := range m {
 				if i := slices.Index(c.Clusters, s); i >= 0 {
@@ -110,8 +113,18 @@ func (w *world) change() {
 			}
 		}
 	case 3, 4:
-		if _, ok := w.eps[s]; ok {
+		if _, ok := w.eps[s]; !ok {
+			break
+		}
+		if p := somePlace(w.rng); w.rng.Intn(3) == 0 {
 			w.eps[s] = w.next()
+		} else if w.rng.Intn(3) == 0 {
+			delete(w.near[s], p)
+		} else {
+			if w.near[s] == nil {
+				w.near[s] = map[string]int{}
+			}
+			w.near[s][p] = w.next()
 		}
 	case 5: // a listener with a route of its own
 		w.lists[l] = &contents{Route: "r-" + l, Rev: w.next(), Bad: bad}
@@ -131,6 +144,26 @@ func (w *world) change() {
 	}
 }
 
+func somePlace(rng *rand.Rand) string { return []string{"n1", "n2", "z1", "z2"}[rng.Intn(4)] }
+
+// move puts a client at other places: a node and a zone, or a node that says no zone.
+func (w *world) move(who string) {
+	w.places[who] = []string{"n" + strconv.Itoa(1+w.rng.Intn(2)), "z" + strconv.Itoa(1+w.rng.Intn(2))}[:1+w.rng.Intn(2)]
+}
+
+// due is the version that a client is to have at last.
+func (w *world) due(who string, k Key) (string, bool) {
+	r, ok := w.store.Get(k)
+	for _, p := range w.places[who] {
+		for _, v := range r.Variants {
+			if v.Place == p {
+				return v.Version, ok
+			}
+		}
+	}
+	return r.Version, ok
+}
+
 // resources translates the world.
 func (w *world) resources() map[Key]Resource {
 	out := map[Key]Resource{}
@@ -145,7 +178,17 @@ func (w *world) resources() map[Key]Resource {
 		add(Key{clusters, s}, *c, Key{endpoints, s})
 	}
 	for s, rev := range w.eps {
-		add(Key{endpoints, s}, contents{Rev: rev}, Key{})
+		k := Key{endpoints, s}
+		add(k, contents{Rev: rev}, Key{})
+		r := out[k]
+		for place, rev := range w.near[s] {
+			b, err := json.Marshal(contents{Rev: rev})
+			if err != nil {
+				panic(err)
+			}
+			r.Variants = append(r.Variants, Variant{Place: place, Body: b})
+		}
+		out[k] = r
 	}
 	needs := func(c *contents) (l []Key) {
 		for _, s := range c.Clusters {
@@ -263,6 +306,7 @@ func runModel(t *testing.T, seed int64) counts {
 	acks := map[string]int{}
 	srv := testServer(t, w.store, &clock, Options{
 		Authenticate:     nobody,
+		Places:           func(p Principal) []string { return w.places[p.(string)] },
 		ResumeGrace:      time.Second,
 		MaxResponseBytes: []int{1, 60, 1 << 20}[rng.Intn(3)],
 		OnAck:            func(a Ack) { acks[fmt.Sprint(a.StreamID, a.Key, a.Version, a.Err != "")]++ },
@@ -273,13 +317,18 @@ func runModel(t *testing.T, seed int64) counts {
 	w.commit(t)
 	var all []*client
 	for i := range 1 + rng.Intn(2) {
-		all = append(all, newClient(t, srv, rng, fmt.Sprintf("seed %d client %d", seed, i)))
+		who := fmt.Sprintf("seed %d client %d", seed, i)
+		w.move(who)
+		all = append(all, newClient(t, srv, rng, who))
 	}
 	for step := range 150 {
 		c := all[rng.Intn(len(all))]
-		switch n := rng.Intn(40); {
+		switch n := rng.Intn(41); {
 		case n == 0:
 			c.reconnect()
+		case n == 40:
+			w.move(c.name)
+			srv.Relocate()
 		case n < 8:
 			for range 1 + rng.Intn(3) {
 				w.change()
@@ -359,17 +408,17 @@ func checkAcks(t *testing.T, seed int64, w *world, srv *Server, all []*client) {
 			if !permit(nil, k) {
 				continue
 			}
-			cur, exists := w.store.Get(k)
 			needed, acked, nacked := 0, 0, 0
 			for _, c := range all {
 				if !c.subscribed[ty.URL][name] {
 					continue
 				}
 				needed++
+				cur, exists := w.due(c.name, k)
 				switch h, has := c.told[k]; {
-				case exists && has && h == cur.Version, !exists && !has && !c.withheld(k):
+				case exists && has && h == cur, !exists && !has && !c.withheld(k):
 					acked++
-				case exists && c.rejected[k] == cur.Version:
+				case exists && c.rejected[k] == cur:
 					nacked++
 				}
 			}
@@ -382,7 +431,7 @@ func checkAcks(t *testing.T, seed int64, w *world, srv *Server, all []*client) {
 	for i, st := range srv.Streams() {
 		rejected := 0
 		for k, v := range all[i].rejected {
-			if cur, ok := w.store.Get(k); ok && cur.Version == v {
+			if cur, ok := w.due(all[i].name, k); ok && cur == v {
 				rejected++
 			}
 		}

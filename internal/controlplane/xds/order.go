@@ -25,7 +25,7 @@ const (
 )
 
 func (t *turn) decide(s *sub) verdict {
-	cur := s.entry.cur
+	cur := s.cur()
 	if cur == nil {
 		switch {
 		case s.is(absent) && !s.is(again):

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -39,6 +40,18 @@ type Resource struct {
 	// without which Envoy does not finish warming it (envoy#13009). The
 	// companion itself has no Companion.
 	Companion Key
+	// Variants are what clients at certain places (Options.Places) get in place of Version and Body, in
+	// any order, each place once. A resource with Variants has neither Needs nor a Companion.
+	Variants []Variant
+}
+
+// Variant is what clients at one place get of a resource. Name and type are the resource's.
+type Variant struct {
+	Place string
+	// Version and Body are as a Resource's. A variant of the same contents as another one should have the
+	// same version: then a client that comes to use the other one is sent nothing.
+	Version string
+	Body    []byte
 }
 
 // Change is one part of a commit.
@@ -121,9 +134,9 @@ func sizeOfAny(typeURL string, body int) int {
 
 // bare returns the resource as field "resources" of a state-of-the-world response, which has no version
 // and no name around the Any: a few bytes of its own, and the rest of the shared frame.
-func (e *entry) bare() (head, shared []byte) {
-	frame := e.cur.frame
-	size := sizeOfAny(e.key.TypeURL, len(frame)-e.cur.body)
+func (r *revision) bare(typeURL string) (head, shared []byte) {
+	frame := r.frame
+	size := sizeOfAny(typeURL, len(frame)-r.body)
 	head = protowire.AppendTag(make([]byte, 0, 8), responseResources, protowire.BytesType)
 	return protowire.AppendVarint(head, uint64(size)), frame[len(frame)-size:] //nolint:gosec // a size is not negative
 }
@@ -161,6 +174,12 @@ func (c *Change) validate(kinds map[string]*kind) error {
 		if kinds[n.TypeURL] == nil || n.Name == "" {
 			return fmt.Errorf("resource %s needs %s, which can't be served", r.Key, n)
 		}
+	}
+	if slices.ContainsFunc(r.Variants, func(v Variant) bool { return v.Place == "" }) {
+		return fmt.Errorf("resource %s has a variant without a place", r.Key)
+	}
+	if len(r.Variants) > 0 && (len(r.Needs) > 0 || r.Companion != (Key{})) {
+		return fmt.Errorf("resource %s has variants, and needs others", r.Key)
 	}
 	if n := r.Companion; n != (Key{}) && (kinds[n.TypeURL] == nil || n.Name == "" || n == r.Key) {
 		return fmt.Errorf("resource %s has the companion %s, which can't be served", r.Key, n)

@@ -116,7 +116,7 @@ func (c *composer) visit(s *sub) bool {
 	case clean:
 		s.state &^= queued | paired // what it was to accompany has gone, too
 	case send:
-		cur := s.entry.cur
+		cur := s.cur()
 		s.sent = cur.meta
 		c.frames = append(c.frames, cur.frame)
 		c.size += len(cur.frame)

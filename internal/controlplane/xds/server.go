@@ -38,6 +38,10 @@ type Options struct {
 	// Rename, if set, says which resource stands for a name that a client of a state-of-the-world stream
 	// asks for. It must be pure and quick. What it returns is authorized, not what it was given.
 	Rename func(Principal, Key) Key
+	// Places, if set, says where a client is: for the first of them that a resource has a variant for the
+	// client gets that one, else the resource itself. It is called with locks held, when a stream begins
+	// and by Relocate, and must be quick and not call the Server or the Store.
+	Places func(Principal) []string
 	// Notes are the type URLs of requests that ask for nothing: the last of each stream is kept, and
 	// shown by Streams.
 	Notes []string
@@ -319,12 +323,15 @@ func (s *Server) send(ss *session, stream grpc.ServerStream) error {
 func (s *Server) open(p Principal) *session {
 	ss := &session{srv: s, principal: p, since: s.now(), wakeup: make(chan struct{}, 1)}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.lastID++
 	ss.id = s.lastID
 	s.sessions[ss] = struct{}{}
 	s.streams.Add(1)
 	s.metrics.streams.Inc()
+	s.mu.Unlock()
+	ss.mu.Lock() // after s.sessions has it: a Relocate at the same time comes before this, or sees it
+	defer ss.mu.Unlock()
+	s.locate(ss)
 	return ss
 }
 

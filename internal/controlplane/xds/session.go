@@ -28,6 +28,7 @@ type session struct {
 	woken  atomic.Bool   // wakeup was filled and the sender has not looked yet
 
 	mu       sync.Mutex // guards the rest, and the subs; after Store.mu
+	places   []string   // where the client is: Options.Places
 	node     Node
 	notes    []Note   // the last of each type
 	watches  []*watch // by rank; those of unknown types last
@@ -88,6 +89,9 @@ const (
 	absent                     // the client knows that there is no such resource
 	gone                       // unsubscribed; only stale lists still have it
 )
+
+// cur is the revision that the client is to have, or nil. Store.mu and session.mu must be locked.
+func (s *sub) cur() *revision { return s.entry.at(s.watch.session.places) }
 
 func (s *sub) is(x state) bool { return s.state&x != 0 }
 
@@ -193,13 +197,14 @@ func (s *sub) hold(m *meta) {
 // isRejected says whether the client NACKed the current version.
 func (ss *session) isRejected(s *sub) bool {
 	r, ok := ss.rejected[s]
-	return ok && s.entry.cur != nil && s.entry.cur.version == r.version
+	cur := s.cur()
+	return ok && cur != nil && cur.version == r.version
 }
 
 // current says whether the client has what there is, and will still have it
 // once it has got what is on its way.
 func (s *sub) current() bool {
-	cur := s.entry.cur
+	cur := s.cur()
 	switch {
 	case s.is(unsure):
 		return false
@@ -234,8 +239,8 @@ func (ss *session) subscribe(w *watch, names []string, versions map[string]strin
 		e.subs = append(e.subs, s)
 		if v, ok := versions[name]; ok {
 			ss.resumed = true
-			if e.cur != nil && e.cur.version == v {
-				s.held = e.cur.meta
+			if cur := e.at(ss.places); cur != nil && cur.version == v {
+				s.held = cur.meta
 			} else {
 				s.hold(&meta{version: v, foreign: true})
 				s.queue()

@@ -381,12 +381,14 @@ func TestLimits(t *testing.T) {
 func TestCommitRefuses(t *testing.T) {
 	s := NewStore(testTypes()...)
 	for name, c := range map[string]Change{
-		"no name":           Set(Resource{Key: Key{clusters, ""}}),
-		"unknown type":      Set(Resource{Key: Key{"other", "a"}}),
-		"unknown need":      set(clusters, "a", "1", Key{"other", "x"}),
-		"unknown companion": Set(Resource{Key: Key{clusters, "a"}, Companion: Key{"other", "x"}}),
-		"own companion":     Set(Resource{Key: Key{clusters, "a"}, Companion: Key{clusters, "a"}}),
-		"unknown removed":   Remove(Key{"other", "a"}),
+		"no name":            Set(Resource{Key: Key{clusters, ""}}),
+		"unknown type":       Set(Resource{Key: Key{"other", "a"}}),
+		"unknown need":       set(clusters, "a", "1", Key{"other", "x"}),
+		"unknown companion":  Set(Resource{Key: Key{clusters, "a"}, Companion: Key{"other", "x"}}),
+		"own companion":      Set(Resource{Key: Key{clusters, "a"}, Companion: Key{clusters, "a"}}),
+		"place without name": Set(Resource{Key: Key{endpoints, "a"}, Variants: []Variant{{}}}),
+		"needs at places":    Set(Resource{Key: Key{clusters, "a"}, Needs: []Key{{secrets, "s"}}, Variants: []Variant{{Place: "z"}}}),
+		"unknown removed":    Remove(Key{"other", "a"}),
 	} {
 		if _, err := s.Commit(set(clusters, "good", "1"), c); err == nil {
 			t.Errorf("%s: no error", name)

@@ -183,7 +183,7 @@ func (ss *session) sift(w *watch, now time.Time) (news []*sub, waits bool) {
 		if s.is(gone) || !s.is(queued) {
 			continue
 		}
-		cur := s.entry.cur
+		cur := s.cur()
 		if cur != nil {
 			delete(ss.missing, s)
 		}
@@ -235,7 +235,7 @@ func (ss *session) mayCome(s *sub, now time.Time) bool {
 func (c *composer) state(s *sub) bool {
 	s.state = s.state &^ queued
 	c.items = append(c.items, s)
-	cur := s.entry.cur
+	cur := s.cur()
 	if cur == nil {
 		s.state |= sending | removing
 		return false
@@ -245,7 +245,7 @@ func (c *composer) state(s *sub) bool {
 	}
 	s.sent = cur.meta
 	s.state = s.state&^absent | sending | offered
-	head, shared := s.entry.bare()
+	head, shared := cur.bare(s.entry.key.TypeURL)
 	c.frames = append(c.frames, head, shared)
 	c.size += len(head) + len(shared)
 	return true

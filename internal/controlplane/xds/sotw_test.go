@@ -195,12 +195,13 @@ func runStates(t *testing.T, seed int64) (sent, nacks int) {
 	rng := rand.New(rand.NewSource(seed))
 	clock := time.Unix(1_000_000, 0)
 	store := NewStore(stateTypes()...)
-	srv, err := NewServer(store, Options{Authenticate: nobody, Authorize: fits, Rename: forClient, MaxResponseBytes: []int{1, 1 << 20}[rng.Intn(2)]})
+	srv, err := NewServer(store, Options{Authenticate: nobody, Authorize: fits, Places: func(p Principal) []string { return []string{p.(string)} }, Rename: forClient, MaxResponseBytes: []int{1, 1 << 20}[rng.Intn(2)]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.now = func() time.Time { return clock }
 	now := map[Key]named{} // what is in the store
+	atY := map[Key]named{} // and is another for the client y
 	names := []string{"a", "b", "c", "own", "hidden"}
 	types := []string{clusters, endpoints, routes, listeners}
 	rev := 0
@@ -210,6 +211,7 @@ func runStates(t *testing.T, seed int64) (sent, nacks int) {
 			k := Key{types[rng.Intn(len(types))], []string{"a", "b", "c", "of-x", "of-y", "hidden"}[rng.Intn(6)]}
 			if rng.Intn(3) == 0 {
 				delete(now, k)
+				delete(atY, k)
 				changes = append(changes, Remove(k))
 				continue
 			}
@@ -219,7 +221,16 @@ func runStates(t *testing.T, seed int64) (sent, nacks int) {
 			n := named{Name: k.Name, Rev: rev, Bad: rng.Intn(10) == 0}
 			now[k] = n
 			b, _ := json.Marshal(n)
-			changes = append(changes, Set(Resource{Key: k, Body: b}))
+			r := Resource{Key: k, Body: b}
+			delete(atY, k)
+			if rng.Intn(2) == 0 {
+				rev++
+				n.Rev, n.Bad = rev, false
+				atY[k] = n
+				b, _ := json.Marshal(n)
+				r.Variants = []Variant{{Place: "y", Body: b}}
+			}
+			changes = append(changes, Set(r))
 		}
 		if _, err := store.Commit(changes...); err != nil {
 			t.Fatal(err)
@@ -266,7 +277,11 @@ func runStates(t *testing.T, seed int64) (sent, nacks int) {
 		clock = clock.Add(time.Second)
 	}
 	for _, c := range clients {
-		c.compare(now)
+		due := maps.Clone(now)
+		if c.who == "y" {
+			maps.Copy(due, atY)
+		}
+		c.compare(due)
 		c.end(srv)
 		sent, nacks = sent+c.sent, nacks+c.nacks
 	}

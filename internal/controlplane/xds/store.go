@@ -5,6 +5,7 @@ package xds
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,8 @@ type revision struct {
 	*meta
 	frame []byte // see encode
 	body  int
+	// variants are those of the resource, by place; nil for most resources and for each variant.
+	variants map[string]*revision
 }
 
 // meta is what sessions remember of a revision without keeping its bytes.
@@ -92,14 +95,7 @@ func (s *Store) Commit(changes ...Change) (uint64, error) {
 		if c.Remove {
 			continue
 		}
-		r := c.Resource
-		if r.Version == "" {
-			r.Version = VersionOf(r.Body)
-		}
-		revisions[i] = &revision{meta: &meta{version: r.Version, at: now}}
-		if !s.has(r.Key, r.Version) { // mostly true; then the bytes are not needed
-			revisions[i].frame, revisions[i].body = encode(&r)
-		}
+		revisions[i] = s.revise(c.Resource, now)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,21 +115,92 @@ func (s *Store) Commit(changes ...Change) (uint64, error) {
 	return s.seq, nil
 }
 
-func (s *Store) has(k Key, version string) bool {
+// revise makes the revision of a resource and those of its variants. What the store has the same version
+// of already has no bytes: mostly they are not needed.
+func (s *Store) revise(r Resource, now int64) *revision {
+	if r.Version == "" {
+		r.Version = VersionOf(r.Body)
+	}
+	rev := &revision{meta: &meta{version: r.Version, at: now}}
+	if !s.has(r.Key, "", r.Version) {
+		rev.frame, rev.body = encode(&r)
+	}
+	for _, v := range r.Variants {
+		at := Resource{Key: r.Key, Version: v.Version, Body: v.Body}
+		if at.Version == "" {
+			at.Version = VersionOf(at.Body)
+		}
+		vr := &revision{meta: &meta{version: at.Version, at: now}}
+		if !s.has(r.Key, v.Place, at.Version) {
+			vr.frame, vr.body = encode(&at)
+		}
+		if rev.variants == nil {
+			rev.variants = make(map[string]*revision, len(r.Variants))
+		}
+		rev.variants[v.Place] = vr
+	}
+	return rev
+}
+
+// has tells whether the store has a version of a resource, or of its variant at place.
+func (s *Store) has(k Key, place, version string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.kinds[k.TypeURL].entries[k.Name]
-	return e != nil && e.cur != nil && e.cur.version == version
+	if e == nil || e.cur == nil {
+		return false
+	}
+	rev := e.cur
+	if place != "" {
+		rev = rev.variants[place]
+	}
+	return rev != nil && rev.version == version
+}
+
+// fill gives bytes to what has none: those that old, which may be nil, has of the same version. Of a
+// resource that was set twice in one commit old may be another one by now.
+func (rev *revision) fill(r *Resource, old *revision) {
+	fill := func(to, from *revision, body []byte) {
+		switch {
+		case to.frame != nil:
+		case from != nil && from.version == to.version:
+			to.frame, to.body = from.frame, from.body
+		default:
+			to.frame, to.body = encode(&Resource{Key: r.Key, Version: to.version, Body: body})
+		}
+	}
+	fill(rev, old, r.Body)
+	for _, v := range r.Variants {
+		var from *revision
+		if old != nil {
+			from = old.variants[v.Place]
+		}
+		fill(rev.variants[v.Place], from, v.Body)
+	}
+}
+
+// same tells whether two revisions, neither nil, have the same versions at all places.
+func (rev *revision) same(old *revision) bool {
+	return rev.version == old.version && maps.EqualFunc(rev.variants, old.variants, func(a, b *revision) bool { return a.version == b.version })
+}
+
+// at is the revision for clients at places, of which the first that there is a variant for counts; nil
+// if there is no such resource. Store.mu must be locked.
+func (e *entry) at(places []string) *revision {
+	if e.cur != nil && len(e.cur.variants) > 0 {
+		for _, p := range places {
+			if v := e.cur.variants[p]; v != nil {
+				return v
+			}
+		}
+	}
+	return e.cur
 }
 
 func (s *Store) apply(r *Resource, rev *revision) {
 	e := s.kinds[r.TypeURL].entries[r.Name]
-	if rev == nil && (e == nil || e.cur == nil) || rev != nil && e != nil && e.cur != nil && e.cur.version == rev.version {
+	if rev == nil && (e == nil || e.cur == nil) || rev != nil && e != nil && e.cur != nil && rev.same(e.cur) {
 		return
-	}
-	if rev != nil && rev.frame == nil { // set twice in one commit, to what it was at last
-		r.Version = rev.version
-		rev.frame, rev.body = encode(r)
 	}
 	if e == nil {
 		e = s.entry(r.Key)
@@ -141,7 +208,11 @@ func (s *Store) apply(r *Resource, rev *revision) {
 	old := e.cur
 	e.cur = rev
 	if rev != nil {
+		rev.fill(r, old)
 		rev.seq = s.seq
+		for _, v := range rev.variants {
+			v.seq = s.seq
+		}
 		rev.needs = make([]*entry, 0, len(r.Needs))
 		for _, k := range r.Needs {
 			n := s.entry(k)
@@ -261,6 +332,10 @@ func (e *entry) resource() Resource {
 	}
 	if c := e.cur.companion; c != nil {
 		r.Companion = c.key
+	}
+	for _, place := range slices.Sorted(maps.Keys(e.cur.variants)) {
+		v := e.cur.variants[place]
+		r.Variants = append(r.Variants, Variant{Place: place, Version: v.version, Body: v.frame[v.body:]})
 	}
 	return r
 }
