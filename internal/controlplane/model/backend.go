@@ -44,6 +44,15 @@ type Endpoints struct {
 	As   string `json:",omitzero"`
 	List []Endpoint
 	Via  Via `json:",omitzero"`
+	// Near is what clients at certain places use in place of List, sorted by place, each place once. A
+	// client goes by the first of its Places that there is an entry for.
+	Near []NearEndpoints `json:",omitzero"`
+}
+
+// NearEndpoints are those of a port that clients at a place use.
+type NearEndpoints struct {
+	Place Place
+	List  []Endpoint
 }
 
 // Endpoint is one address of a backend.

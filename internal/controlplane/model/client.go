@@ -3,6 +3,8 @@
 
 package model
 
+import "slices"
+
 // ClientTarget is a Service port as a client without a proxy sees it.
 type ClientTarget struct {
 	// Name is that of the resource (names.Target), Host what the client calls it.
@@ -23,4 +25,15 @@ type ClientBackend struct {
 type ClientEndpoints struct {
 	Endpoints
 	Transport Transport
+}
+
+// Reachable leaves out the places where all endpoints are ones that these clients cannot use: there they
+// go by the client's next place, or by List.
+func (e ClientEndpoints) Reachable() ClientEndpoints {
+	if e.Transport == Mixed {
+		e.Near = slices.DeleteFunc(slices.Clone(e.Near), func(n NearEndpoints) bool {
+			return !slices.ContainsFunc(n.List, func(ep Endpoint) bool { return ep.Meshed })
+		})
+	}
+	return e
 }

@@ -4,6 +4,7 @@
 package model
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ type ResolvedPort struct {
 	Transport Transport
 	// Endpoints are usable now, sorted by address.
 	Endpoints []ResolvedEndpoint
+	// Ending are those that terminate but still serve, sorted by address, whether they are among Endpoints
+	// or not. Only a Service with internalTrafficPolicy Local has them: what is usable depends on the node.
+	Ending []ResolvedEndpoint
 	// Members are the meshed pods behind the port, whether usable or not, sorted by address. Their proxies
 	// have to know what the port speaks before the first connection comes and until the last has gone: a
 	// connection stays for life with what the proxy knew when it was made.
@@ -39,6 +43,8 @@ type ResolvedEndpoint struct {
 	Pod        Key // zero where no pod is known behind the address
 	Node, Zone string
 	Meshed     bool
+	// ForZones and ForNodes are the hints of a ready endpoint of a port in Endpoints; see SliceEndpoint.
+	ForZones, ForNodes []string
 }
 
 // Resolve joins a Service with its slices and the pods behind them. As kube-proxy does, it uses ready
@@ -60,10 +66,10 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 	}
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
-			r.UDP = append(r.UDP, resolvePort(p, parts, find, &r.Accounts))
+			r.UDP = append(r.UDP, resolvePort(p, parts, find, &r.Accounts).placed(svc.LocalTraffic))
 			continue
 		}
-		r.Ports = append(r.Ports, resolvePort(p, parts, find, &r.Accounts))
+		r.Ports = append(r.Ports, resolvePort(p, parts, find, &r.Accounts).placed(svc.LocalTraffic))
 	}
 	slices.SortFunc(r.Accounts, compareKeys)
 	r.Accounts = slices.Compact(r.Accounts)
@@ -98,25 +104,27 @@ func resolvePort(p ServicePort, parts []Slice, find func(SliceEndpoint) (w Workl
 			}
 			switch {
 			case e.Ready:
+				r.ForZones, r.ForNodes = e.ForZones, e.ForNodes
 				ready = append(ready, r)
 			case e.Serving && e.Terminating:
 				ending = append(ending, r)
 			}
 		}
 	}
+	ready, ending = distinct(ready), distinct(ending)
 	if len(ready) == 0 {
 		ready = ending
 	}
-	return ResolvedPort{Port: p, Transport: transport(meshed, plain), Endpoints: distinct(ready), Members: distinct(members)}
+	return ResolvedPort{Port: p, Transport: transport(meshed, plain), Endpoints: ready, Ending: ending, Members: distinct(members)}
 }
 
 // distinct sorts by address, and keeps one of each.
 func distinct(list []ResolvedEndpoint) []ResolvedEndpoint {
 	slices.SortFunc(list, func(a, b ResolvedEndpoint) int {
-		if c := a.Addr.Compare(b.Addr); c != 0 {
-			return c
-		}
-		return compareKeys(a.Pod, b.Pod)
+		return cmp.Or(
+			a.Addr.Compare(b.Addr), compareKeys(a.Pod, b.Pod), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node),
+			slices.Compare(a.ForZones, b.ForZones), slices.Compare(a.ForNodes, b.ForNodes),
+		)
 	})
 	return slices.CompactFunc(list, func(a, b ResolvedEndpoint) bool { return a.Addr == b.Addr })
 }
@@ -129,17 +137,6 @@ func transport(meshed, plain int) Transport {
 		return Plain
 	}
 	return Mixed
-}
-
-// On returns the port's endpoints for clients of a node; the empty node means any.
-func (p ResolvedPort) On(service Key, node string) Endpoints {
-	out := Endpoints{Key: PortKey{service, p.Port.Port}, Node: node}
-	for _, e := range p.Endpoints {
-		if node == "" || e.Node == node {
-			out.List = append(out.List, Endpoint{Addr: e.Addr, Meshed: e.Meshed, Zone: e.Zone})
-		}
-	}
-	return out
 }
 
 func compareKeys(a, b Key) int {

@@ -81,6 +81,9 @@ type SliceEndpoint struct {
 	Pod                         Key
 	Node, Zone                  string
 	Ready, Serving, Terminating bool
+	// ForZones and ForNodes are the endpoint's hints: the zones and the nodes whose clients should use it,
+	// sorted, each once. None: the endpoint has no such hint.
+	ForZones, ForNodes []string
 }
 
 // Namespace is a namespace and what it says about injection.

@@ -71,7 +71,7 @@ func (g *Graph) buildClients() {
 		func(r *incr.Reader, name string, emit func(string, model.ClientEndpoints)) {
 			b, there := incr.Get(r, s.backends, name)
 			if list, ok := incr.Get(r, s.endpoints, name); ok && there {
-				emit(name, model.ClientEndpoints{Endpoints: list, Transport: b.Transport})
+				emit(name, model.ClientEndpoints{Endpoints: list, Transport: b.Transport}.Reachable())
 			}
 		}, byBackend)
 }

@@ -48,7 +48,11 @@ func (s state) apply(t *testing.T, r Result) {
 			delete(s, c.Resource.Key)
 			continue
 		}
-		s[c.Resource.Key] = c.Resource.Version + " " + string(c.Resource.Body)
+		text := c.Resource.Version + " " + string(c.Resource.Body)
+		for _, v := range c.Resource.Variants {
+			text += " " + v.Place + " " + v.Version + " " + string(v.Body)
+		}
+		s[c.Resource.Key] = text
 	}
 }
 

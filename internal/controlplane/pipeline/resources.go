@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"slices"
+
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -19,7 +21,7 @@ func (g *Graph) buildResources() {
 	publish(g, "pod listener resources", s.pods, envoy.PodListener)
 	publish(g, "mesh route resources", s.tables, envoy.Routes)
 	publish(g, "cluster resources", s.backends, envoy.Cluster)
-	publish(g, "endpoint resources", s.endpoints, envoy.Endpoints)
+	publishNear(g, "endpoint resources", s.endpoints, endpointsAt, envoy.Endpoints)
 	publish(g, "peer resources", s.peers, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
 	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
@@ -31,11 +33,11 @@ func (g *Graph) buildResources() {
 	publish(g, "authority resources", s.authorities, envoy.BackendCA)
 	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
 	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)
-	publish(g, "gateway endpoint resources", gw.endpoints, envoy.Endpoints)
+	publishNear(g, "gateway endpoint resources", gw.endpoints, endpointsAt, envoy.Endpoints)
 	publish(g, "client listener resources", g.clients.targets, envoy.ClientListener)
 	publish(g, "client route resources", g.clients.tables, envoy.ClientRoutes)
 	publish(g, "client cluster resources", g.clients.backends, envoy.ClientCluster)
-	publish(g, "client endpoint resources", g.clients.endpoints, envoy.ClientEndpoints)
+	publishNear(g, "client endpoint resources", g.clients.endpoints, clientEndpointsAt, envoy.ClientEndpoints)
 	publish(g, "destination cluster resources", g.destinations.clusters, envoy.DestinationCluster)
 	publish(g, "destination endpoint resources", g.destinations.endpoints, envoy.DestinationEndpoints)
 	publish(g, "account peer resources", g.destinations.accounts, envoy.AccountSecret)
@@ -82,6 +84,46 @@ func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K,
 		}))
 }
 
+// publishNear is publish for endpoints, which may be others for clients at certain places. at returns those
+// of a value: the ones without a place first.
+func publishNear[V any](g *Graph, name string, src *incr.Collection[string, V], at func(V) (all V, near []placed[V]), translate func(V) envoy.Resource) {
+	g.resources = append(g.resources, incr.Derive(&g.engine, name, src, sameVersion,
+		func(_ *incr.Reader, _ string, v V, emit func(xds.Key, xds.Resource)) {
+			all, near := at(v)
+			r := resource(translate(all), all)
+			for _, n := range near {
+				at := resource(translate(n.value), n.value)
+				r.Variants = append(r.Variants, xds.Variant{Place: n.place.String(), Version: at.Version, Body: at.Body})
+			}
+			emit(r.Key, r)
+		}))
+}
+
+// placed is a value for clients at a place. It does not say which place: where two places have the same
+// endpoints, a client that comes from one to the other is sent nothing.
+type placed[V any] struct {
+	place model.Place
+	value V
+}
+
+func endpointsAt(e model.Endpoints) (all model.Endpoints, near []placed[model.Endpoints]) {
+	for _, n := range e.Near {
+		v := e
+		v.List, v.Near = n.List, nil
+		near = append(near, placed[model.Endpoints]{n.Place, v})
+	}
+	e.Near = nil
+	return e, near
+}
+
+func clientEndpointsAt(e model.ClientEndpoints) (all model.ClientEndpoints, near []placed[model.ClientEndpoints]) {
+	rest, l := endpointsAt(e.Endpoints)
+	for _, n := range l {
+		near = append(near, placed[model.ClientEndpoints]{n.place, model.ClientEndpoints{Endpoints: n.value, Transport: e.Transport}})
+	}
+	return model.ClientEndpoints{Endpoints: rest, Transport: e.Transport}, near
+}
+
 // resource gives a translated value its version, that of the model it was made from.
 func resource(e envoy.Resource, from any) xds.Resource {
 	body, err := e.Body()
@@ -101,4 +143,8 @@ func resource(e envoy.Resource, from any) xds.Resource {
 	return r
 }
 
-func sameVersion(a, b xds.Resource) bool { return a.Key == b.Key && a.Version == b.Version }
+func sameVersion(a, b xds.Resource) bool {
+	return a.Key == b.Key && a.Version == b.Version && slices.EqualFunc(a.Variants, b.Variants, func(a, b xds.Variant) bool {
+		return a.Place == b.Place && a.Version == b.Version
+	})
+}

@@ -39,6 +39,15 @@ func bigService(n, step int) []source.Event {
 	return append(events, source.Event{Kind: source.EndpointSlice, Key: k, Object: slice})
 }
 
+// hinted is the slice with hints for ten zones.
+func hinted(e source.Event) source.Event {
+	s := e.Object.(model.Slice)
+	for i := range s.Endpoints {
+		s.Endpoints[i].ForZones = []string{fmt.Sprintf("z%d", i)}
+	}
+	return e
+}
+
 func bigRoute(n int, generation int64) source.Event {
 	ns := fmt.Sprintf("ns-%03d", n%100)
 	svc := gwapiv1.ObjectName(fmt.Sprintf("svc-%05d", n))
@@ -87,7 +96,7 @@ func TestWorkDoesNotGrow(t *testing.T) {
 	measure := func(services int) map[string]work {
 		g := bigMesh(services)
 		out := map[string]work{}
-		for name, event := range map[string]source.Event{"endpoint": bigService(500, 1)[1], "route": bigRoute(500, 2)} {
+		for name, event := range map[string]source.Event{"endpoint": bigService(500, 1)[1], "hint": hinted(bigService(510, 1)[1]), "route": bigRoute(500, 2)} {
 			start := time.Now()
 			r := g.Apply([]source.Event{event}, Inputs{})
 			t.Logf("%d services, one %s: %v, %d functions", services, name, time.Since(start), g.engine.TotalEvals())

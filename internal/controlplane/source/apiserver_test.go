@@ -34,6 +34,9 @@ type apiServer struct {
 	refused  string            // at this path nothing may be read
 }
 
+// nodes are asked for by their metadata alone.
+const nodes = "v1/nodes"
+
 type past struct {
 	version int
 	event   map[string]any
@@ -48,7 +51,7 @@ func newAPIServer(t *testing.T) (*apiServer, *rest.Config) {
 	t.Helper()
 	s := &apiServer{t: t, version: 1, hidden: map[string]bool{}, objects: map[string]map[string]any{}, watchers: map[string][]chan map[string]any{}, past: map[string][]past{}}
 	s.groups = map[string][]resource{
-		"v1":                      {{"namespaces", "Namespace", false}, {"services", "Service", true}, {"pods", "Pod", true}, {"secrets", "Secret", true}, {"configmaps", "ConfigMap", true}},
+		"v1":                      {{"namespaces", "Namespace", false}, {"services", "Service", true}, {"pods", "Pod", true}, {"secrets", "Secret", true}, {"configmaps", "ConfigMap", true}, {"nodes", "Node", false}},
 		"discovery.k8s.io/v1":     {{"endpointslices", "EndpointSlice", true}},
 		"apiextensions.k8s.io/v1": {{"customresourcedefinitions", "CustomResourceDefinition", false}},
 	}
@@ -142,6 +145,9 @@ func (s *apiServer) typed(at string, o any) map[string]any {
 		out[k] = v
 	}
 	out["apiVersion"], out["kind"] = at[:strings.LastIndex(at, "/")], s.kind(at)
+	if at == nodes {
+		return map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": out["metadata"]}
+	}
 	return out
 }
 
@@ -170,6 +176,8 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, 200, s.discoverGroups())
 	case len(parts) == 1 || len(parts) == 2 && strings.Contains(parts[0], "."):
 		s.reply(w, 200, s.discoverResources(w, path))
+	case path == nodes && !strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata"):
+		s.failure(w, 406, "NotAcceptable") // nodes are large: only their metadata may be asked for here
 	case path == s.refused:
 		s.failure(w, 403, "Forbidden")
 	case r.URL.Query().Get("watch") != "":
@@ -233,7 +241,11 @@ func (s *apiServer) get(w http.ResponseWriter, at string) {
 		for _, o := range s.objects[at] {
 			items = append(items, s.typed(at, o))
 		}
-		s.reply(w, 200, map[string]any{"kind": s.kind(at) + "List", "apiVersion": at[:strings.LastIndex(at, "/")], "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items})
+		kind, version := s.kind(at)+"List", at[:strings.LastIndex(at, "/")]
+		if at == nodes {
+			kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+		}
+		s.reply(w, 200, map[string]any{"kind": kind, "apiVersion": version, "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items})
 		return
 	}
 	i := strings.LastIndex(at, "/")

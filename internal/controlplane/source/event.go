@@ -32,6 +32,8 @@ const (
 	CAConfigMap    Kind = "ConfigMap"      // CABundle, for ConfigMaps with the key ca.crt
 
 	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
+
+	Node Kind = "Node" // model.NodeZone
 )
 
 // Event says that an object is now this, or is gone.
@@ -55,6 +57,6 @@ type TLS struct {
 func Kinds() []Kind {
 	return []Kind{
 		Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
-		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy,
+		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy, Node,
 	}
 }

@@ -6,6 +6,7 @@ package source
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -108,7 +109,23 @@ func feeds() []feed {
 			kind: BackendTLSPolicy, object: &gwapiv1.BackendTLSPolicy{}, list: func() client.ObjectList { return &gwapiv1.BackendTLSPolicyList{} },
 			crd: gatewayCRD("backendtlspolicies"), version: "v1", convert: keep(func(p *gwapiv1.BackendTLSPolicy) { p.Status = gwapiv1.PolicyStatus{} }),
 		},
+		// Only the zone is read, so only the metadata: nodes are large objects. Without the right to read
+		// them no client has a zone, and hints for zones are not followed.
+		{
+			kind: Node, object: nodeMetadata(), list: func() client.ObjectList {
+				l := &metav1.PartialObjectMetadataList{}
+				l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
+				return l
+			},
+			refusable: true, convert: as(func(n *metav1.PartialObjectMetadata) any { return NodeFrom(n) }),
+		},
 	}
+}
+
+func nodeMetadata() client.Object {
+	n := &metav1.PartialObjectMetadata{}
+	n.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	return n
 }
 
 func gatewayCRD(plural string) string { return plural + "." + gwapiv1.GroupName }

@@ -5,6 +5,7 @@ package source
 
 import (
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -47,6 +48,10 @@ func endpoint(namespace string, addr netip.Addr, e discoveryv1.Endpoint) model.S
 	out.Ready = or(e.Conditions.Ready, true)
 	out.Serving = or(e.Conditions.Serving, out.Ready)
 	out.Terminating = or(e.Conditions.Terminating, false)
+	if h := e.Hints; h != nil {
+		out.ForZones = distinct(h.ForZones, func(z discoveryv1.ForZone) string { return z.Name })
+		out.ForNodes = distinct(h.ForNodes, func(n discoveryv1.ForNode) string { return n.Name })
+	}
 	if t := e.TargetRef; t != nil && t.Kind == "Pod" && t.Name != "" {
 		out.Pod = model.Key{Namespace: t.Namespace, Name: t.Name}
 		if t.Namespace == "" {
@@ -54,6 +59,18 @@ func endpoint(namespace string, addr netip.Addr, e discoveryv1.Endpoint) model.S
 		}
 	}
 	return out
+}
+
+// distinct are the names in hints of one kind, sorted, each once.
+func distinct[H any](hints []H, name func(H) string) []string {
+	var out []string
+	for _, h := range hints {
+		if n := name(h); n != "" {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // or is what p points to, or the default.

@@ -123,6 +123,7 @@ func fill(s *apiServer) {
 	s.put("v1/configmaps", `{metadata: {namespace: shop, name: ca}, data: {ca.crt: ""}}`)
 	s.put("v1/configmaps", `{metadata: {namespace: shop, name: settings}, data: {colour: red}}`)
 	s.put("gateway.networking.k8s.io/v1/backendtlspolicies", `{metadata: {namespace: shop, name: p}, status: {ancestors: []}}`)
+	s.put(nodes, `{metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1, other: x}}}`)
 }
 
 // TestFirstBatch: it holds every object of every kind, in order, and only it makes the source synced.

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package model
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Place is where a client is, as far as the hints of EndpointSlices tell places apart: a node or a zone.
+// Exactly one field is set.
+type Place struct{ Node, Zone string }
+
+// String spells node/NODE or zone/ZONE.
+func (p Place) String() string {
+	if p.Node != "" {
+		return "node/" + p.Node
+	}
+	return "zone/" + p.Zone
+}
+
+// Places are those of a client, the one that takes precedence first: hints for nodes come before hints for
+// zones (KEP-3015). A node or zone that is not known is empty and left out.
+func Places(node, zone string) []Place {
+	var out []Place
+	if node != "" {
+		out = append(out, Place{Node: node})
+	}
+	if zone != "" {
+		out = append(out, Place{Zone: zone})
+	}
+	return out
+}
+
+// NodeZone is a node as far as clients' places depend on it.
+type NodeZone struct {
+	Name string
+	// Zone is the node's label topology.kubernetes.io/zone; empty if it has none.
+	Zone string
+}
+
+// placed keeps of a port what its Service chooses endpoints by: with internalTrafficPolicy Local the
+// client's node, and else the hints.
+func (p ResolvedPort) placed(local bool) ResolvedPort {
+	if !local {
+		p.Ending = nil
+		return p
+	}
+	p.Endpoints = slices.Clone(p.Endpoints)
+	for i := range p.Endpoints {
+		p.Endpoints[i].ForZones, p.Endpoints[i].ForNodes = nil, nil
+	}
+	return p
+}
+
+// On returns the port's endpoints for clients of a node, where internalTrafficPolicy is Local; the empty
+// node means any. On a node without a ready endpoint its terminating ones count, as for kube-proxy,
+// whatever other nodes have.
+func (p ResolvedPort) On(service Key, node string) Endpoints {
+	out := Endpoints{Key: PortKey{service, p.Port.Port}, Node: node}
+	if node == "" {
+		out.List, out.Near = usable(p.Endpoints, nil), near(p.Endpoints)
+		return out
+	}
+	here := func(e ResolvedEndpoint) bool { return e.Node == node }
+	if out.List = usable(p.Endpoints, here); len(out.List) == 0 {
+		out.List = usable(p.Ending, here)
+	}
+	return out
+}
+
+// near follows the hints of the endpoints in use, by kube-proxy's rules (KEP-2433, KEP-3015):
+//
+//   - If every endpoint has a hint for nodes, clients on a node that a hint names use those endpoints.
+//   - Otherwise, if every endpoint has a hint for zones, clients in a zone that a hint names use those.
+//   - Otherwise clients use all, without regard to hints.
+//
+// Where no endpoint is ready the terminating ones are in use, which have no hints here: all clients use
+// all of them. A zone whose clients use all is left out.
+func near(endpoints []ResolvedEndpoint) []NearEndpoints {
+	nodes := hinted(endpoints, func(e ResolvedEndpoint) []string { return e.ForNodes })
+	zones := hinted(endpoints, func(e ResolvedEndpoint) []string { return e.ForZones })
+	var out []NearEndpoints
+	for node, list := range nodes {
+		out = append(out, NearEndpoints{Place: Place{Node: node}, List: list})
+	}
+	for zone, list := range zones {
+		if len(list) < len(endpoints) {
+			out = append(out, NearEndpoints{Place: Place{Zone: zone}, List: list})
+		}
+	}
+	slices.SortFunc(out, func(a, b NearEndpoints) int {
+		return cmp.Or(cmp.Compare(a.Place.Node, b.Place.Node), cmp.Compare(a.Place.Zone, b.Place.Zone))
+	})
+	return out
+}
+
+// hinted lists the endpoints for each name in their hints of one kind; nothing if any has none.
+func hinted(endpoints []ResolvedEndpoint, hints func(ResolvedEndpoint) []string) map[string][]Endpoint {
+	out := map[string][]Endpoint{}
+	for _, e := range endpoints {
+		names := hints(e)
+		if len(names) == 0 {
+			return nil
+		}
+		for _, name := range names {
+			out[name] = append(out[name], e.endpoint())
+		}
+	}
+	return out
+}
+
+func usable(endpoints []ResolvedEndpoint, choose func(ResolvedEndpoint) bool) []Endpoint {
+	var out []Endpoint
+	for _, e := range endpoints {
+		if choose == nil || choose(e) {
+			out = append(out, e.endpoint())
+		}
+	}
+	return out
+}
+
+func (e ResolvedEndpoint) endpoint() Endpoint {
+	return Endpoint{Addr: e.Addr, Meshed: e.Meshed, Zone: e.Zone}
+}
