@@ -32,6 +32,9 @@ type feed struct {
 	self    string // this replica's address
 	synced  chan struct{}
 	asked   *asked
+	zones   zones
+	// relocate has the ADS server look again where its clients are. Nil: there is no server.
+	relocate func()
 
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
@@ -87,6 +90,9 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 	}
 	f.mu.Unlock()
 
+	if f.zones.take(events) && f.relocate != nil {
+		f.relocate()
+	}
 	if err := f.publish(f.graph.Apply(events, more)); err != nil {
 		return err
 	}

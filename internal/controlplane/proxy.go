@@ -34,7 +34,7 @@ func (c connected) String() string { return c.Namespace + "/" + c.Pod }
 // serverOptions are those of the ADS server, but for where it logs and counts.
 func (f *feed) serverOptions() xds.Options {
 	return xds.Options{
-		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, MaxAge: streamAge, Notes: []string{protocol.ReportType},
+		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, Places: f.zones.places, MaxAge: streamAge, Notes: []string{protocol.ReportType},
 		OnInterest: f.asked.dial,
 		OnProgress: func(keys []xds.Key) {
 			f.ledger.Touch(keys)
