@@ -45,6 +45,8 @@ func ClusterRules() []rbacv1.PolicyRule {
 	read := []string{"get", "list", "watch"}
 	return []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"services", "pods", "namespaces", "serviceaccounts"}, Verbs: read},
+		// Of nodes only the metadata is read: the zone that clients on them are in.
+		{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: read},
 		// Injection keeps to what a namespace allows its containers.
 		{APIGroups: []string{""}, Resources: []string{"limitranges", "resourcequotas"}, Verbs: []string{"list"}},
 		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: read},
