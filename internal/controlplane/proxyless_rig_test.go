@@ -81,7 +81,7 @@ func newPlane(t *testing.T) *plane {
 	p.must(p.authority.Ready())
 	server, err := xds.NewServer(p.feed.store, p.feed.serverOptions())
 	p.must(err)
-	p.server = server
+	p.server, p.feed.relocate = server, server.Relocate
 	p.feed.ledger = status.NewLedger(server, "0.2.0")
 	signer, err := ca.NewSigner(ca.SignerOptions{
 		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, Log: logr.Discard(),

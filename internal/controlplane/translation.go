@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -107,7 +108,7 @@ func translated(s *xds.Store) protocol.Translation {
 // hash is 96 bits of SHA-256 of a resource's contents, unlike its version, which is of what it was
 // made from and of the translator. Bodies are marshalled in one order of fields and map keys, so the
 // same contents are the same bytes. A private key doesn't go in: of such a secret it is the hash of
-// its certificate.
+// its certificate. What clients at certain places get instead goes in as well.
 func hash(r xds.Resource) string {
 	b := r.Body
 	if r.TypeURL == envoy.SecretType {
@@ -119,14 +120,43 @@ func hash(r xds.Resource) string {
 			b = s.GetTlsCertificate().GetCertificateChain().GetInlineBytes()
 		}
 	}
+	for _, v := range r.Variants {
+		b = slices.Concat(b, []byte(v.Place), []byte{0}, v.Body)
+	}
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:12])
 }
 
 var errSecret = errors.New("this resource holds a private key: it is not shown")
 
-// show writes a resource as indented JSON, the same each time.
+// show writes a resource as indented JSON, the same each time: one with variants as an object of what all
+// other clients get, under "", and the variants by their places.
 func show(r xds.Resource) ([]byte, error) {
+	text, err := body(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Variants) > 0 {
+		all := map[string]json.RawMessage{"": text}
+		for _, v := range r.Variants {
+			if all[v.Place], err = body(xds.Resource{Key: r.Key, Body: v.Body}); err != nil {
+				return nil, err
+			}
+		}
+		if text, err = json.Marshal(all); err != nil {
+			return nil, fmt.Errorf("show %s: %w", r.Key, err)
+		}
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, text, "", "  "); err != nil {
+		return nil, fmt.Errorf("show %s: %w", r.Key, err)
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// body is a resource's contents as JSON.
+func body(r xds.Resource) ([]byte, error) {
 	text := r.Body
 	if r.TypeURL != protocol.ScopeType && r.TypeURL != protocol.RoutePartType { // which are JSON
 		kind, err := protoregistry.GlobalTypes.FindMessageByURL(r.TypeURL)
@@ -144,10 +174,5 @@ func show(r xds.Resource) ([]byte, error) {
 			return nil, fmt.Errorf("show %s: %w", r.Key, err)
 		}
 	}
-	var b bytes.Buffer
-	if err := json.Indent(&b, text, "", "  "); err != nil {
-		return nil, fmt.Errorf("show %s: %w", r.Key, err)
-	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+	return text, nil
 }

@@ -294,3 +294,29 @@ func TestKindsHaveNouns(t *testing.T) {
 		}
 	}
 }
+
+// TestTranslationOfPlaces: what clients in one zone get counts, and is shown.
+func TestTranslationOfPlaces(t *testing.T) {
+	f := newFeed(t)
+	events := shop(1)
+	fill(t, f, events)
+	const name = "out/shop/svc-00000/80"
+	before := f.translation().Resources[envoy.EndpointsType][name]
+	for _, e := range events {
+		if s, ok := e.Object.(model.Slice); ok {
+			s.Endpoints = slices.Clone(s.Endpoints)
+			for i := range s.Endpoints {
+				s.Endpoints[i].ForZones = []string{fmt.Sprintf("z%d", i)}
+			}
+			fill(t, f, []source.Event{{Kind: e.Kind, Key: e.Key, Object: s}})
+		}
+	}
+	if got := f.translation().Resources[envoy.EndpointsType][name]; got == before || got == "" {
+		t.Errorf("hash %q before and %q with hints", before, got)
+	}
+	_, text := ask(t, f, url.Values{"type": {envoy.EndpointsType}, "name": {name}})
+	var shown map[string]struct{ ClusterName string }
+	if err := json.Unmarshal([]byte(text), &shown); err != nil || shown[""].ClusterName != name || shown["zone/z1"].ClusterName != name {
+		t.Errorf("%v: %s", err, text)
+	}
+}
