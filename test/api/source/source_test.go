@@ -117,6 +117,7 @@ func (c *cluster) everyKind(t *testing.T) {
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {namespace: shop, name: tcp}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute, metadata: {namespace: shop, name: udp}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {namespace: shop, name: more}, spec: {parentRef: {name: edge}, listeners: [{name: more, port: 81, protocol: HTTP}]}}`,
+		`{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1}}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {namespace: shop, name: ca}, data: {ca.crt: x}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, wellKnownCACertificates: System}}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {namespace: shop, name: grant}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: "", kind: Service}]}}`,
@@ -136,6 +137,9 @@ func (c *cluster) everyKind(t *testing.T) {
 	}
 	if w := c.objects(source.Pod)["shop/web-0"].(model.Workload); w.UID == "" || w.ServiceAccount != "default" {
 		t.Errorf("pod %+v", w)
+	}
+	if n := c.objects(source.Node)["/n1"]; n != (model.NodeZone{Name: "n1", Zone: "z1"}) {
+		t.Errorf("node %+v", n)
 	}
 }
 
@@ -167,6 +171,8 @@ func (c *cluster) changes(t *testing.T) {
 	})
 	c.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a, tulle.dev/inject: disabled}}}`)
 	c.until("a namespace that refuses", func() bool { return !c.now[source.Namespace]["/shop"].(model.Namespace).Meshed })
+	c.apply(`{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: z2}}}`)
+	c.until("another zone", func() bool { return c.now[source.Node]["/n1"] == model.NodeZone{Name: "n1", Zone: "z2"} })
 	c.delete(`{apiVersion: v1, kind: Service, metadata: {namespace: shop, name: web}}`)
 	c.until("a Service gone", func() bool { return c.now[source.Service]["shop/web"] == nil })
 }
