@@ -40,7 +40,7 @@ func TestProxylessTopology(t *testing.T) {
 	zones := map[string]string{"v1": "z1", "v2": "z2"}
 	zoned := func(more func(pod string, e *model.SliceEndpoint)) []source.Event {
 		return changed(service, func(pod string, e *model.SliceEndpoint) {
-			e.Zone, e.ForZones = zones[pod], []string{zones[pod]}
+			e.Zone, e.Hints = zones[pod], &model.Hints{Zones: []string{zones[pod]}}
 			if more != nil {
 				more(pod, e)
 			}
@@ -68,10 +68,10 @@ func TestProxylessTopology(t *testing.T) {
 	p.send(node("n1", "z2"))
 	only("v2", "the node is in z2")
 	p.send(zoned(func(pod string, e *model.SliceEndpoint) {
-		e.ForNodes = map[string][]string{"v1": {"n1"}, "v2": {"n2"}}[pod]
+		e.Hints.Nodes = map[string][]string{"v1": {"n1"}, "v2": {"n2"}}[pod]
 	})...)
 	only("v1", "hints for nodes come first")
-	p.send(zoned(func(pod string, e *model.SliceEndpoint) { e.ForNodes = map[string][]string{"v1": {"n1"}}[pod] })...)
+	p.send(zoned(func(pod string, e *model.SliceEndpoint) { e.Hints.Nodes = map[string][]string{"v1": {"n1"}}[pod] })...)
 	only("v2", "not every endpoint has one")
 	p.send(event(source.Node, "", "n1", nil))
 	both("the client's zone is not known")
@@ -79,7 +79,7 @@ func TestProxylessTopology(t *testing.T) {
 	only("v1", "it is again")
 	p.send(zoned(func(pod string, e *model.SliceEndpoint) {
 		if pod == "v2" {
-			e.ForZones = nil
+			e.Hints = nil
 		}
 	})...)
 	both("not every endpoint has a hint for zones")

@@ -306,7 +306,7 @@ func TestTranslationOfPlaces(t *testing.T) {
 		if s, ok := e.Object.(model.Slice); ok {
 			s.Endpoints = slices.Clone(s.Endpoints)
 			for i := range s.Endpoints {
-				s.Endpoints[i].ForZones = []string{fmt.Sprintf("z%d", i)}
+				s.Endpoints[i].Hints = &model.Hints{Zones: []string{fmt.Sprintf("z%d", i)}}
 			}
 			fill(t, f, []source.Event{{Kind: e.Kind, Key: e.Key, Object: s}})
 		}

@@ -35,7 +35,7 @@ func (z zoned) near(zone string) []model.Endpoint {
 		behind[k] = model.Workload{Key: k, ServiceAccount: p.name, Kind: "sidecar", Addresses: []netip.Addr{addr}}
 		e := model.SliceEndpoint{Addr: addr, Pod: k, Zone: at, Ready: at != z.gone}
 		if z.hints {
-			e.ForZones = []string{at}
+			e.Hints = &model.Hints{Zones: []string{at}}
 		}
 		slice.Endpoints = append(slice.Endpoints, e)
 	}

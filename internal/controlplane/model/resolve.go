@@ -43,8 +43,7 @@ type ResolvedEndpoint struct {
 	Pod        Key // zero where no pod is known behind the address
 	Node, Zone string
 	Meshed     bool
-	// ForZones and ForNodes are the hints of a ready endpoint of a port in Endpoints; see SliceEndpoint.
-	ForZones, ForNodes []string
+	Hints      *Hints // of ready endpoints in ResolvedPort.Endpoints; nil: none
 }
 
 // Resolve joins a Service with its slices and the pods behind them. As kube-proxy does, it uses ready
@@ -104,7 +103,7 @@ func resolvePort(p ServicePort, parts []Slice, find func(SliceEndpoint) (w Workl
 			}
 			switch {
 			case e.Ready:
-				r.ForZones, r.ForNodes = e.ForZones, e.ForNodes
+				r.Hints = e.Hints
 				ready = append(ready, r)
 			case e.Serving && e.Terminating:
 				ending = append(ending, r)
@@ -121,9 +120,12 @@ func resolvePort(p ServicePort, parts []Slice, find func(SliceEndpoint) (w Workl
 // distinct sorts by address, and keeps one of each.
 func distinct(list []ResolvedEndpoint) []ResolvedEndpoint {
 	slices.SortFunc(list, func(a, b ResolvedEndpoint) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
 		return cmp.Or(
-			a.Addr.Compare(b.Addr), compareKeys(a.Pod, b.Pod), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node),
-			slices.Compare(a.ForZones, b.ForZones), slices.Compare(a.ForNodes, b.ForNodes),
+			compareKeys(a.Pod, b.Pod), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node),
+			slices.Compare(a.Hints.zones(), b.Hints.zones()), slices.Compare(a.Hints.nodes(), b.Hints.nodes()),
 		)
 	})
 	return slices.CompactFunc(list, func(a, b ResolvedEndpoint) bool { return a.Addr == b.Addr })

@@ -81,10 +81,12 @@ type SliceEndpoint struct {
 	Pod                         Key
 	Node, Zone                  string
 	Ready, Serving, Terminating bool
-	// ForZones and ForNodes are the endpoint's hints: the zones and the nodes whose clients should use it,
-	// sorted, each once. None: the endpoint has no such hint.
-	ForZones, ForNodes []string
+	Hints                       *Hints // nil: none
 }
+
+// Hints are the zones and the nodes whose clients should use an endpoint, sorted, each once. Values are
+// shared and never changed. Most endpoints have none, so they are behind a pointer.
+type Hints struct{ Zones, Nodes []string }
 
 // Namespace is a namespace and what it says about injection.
 type Namespace struct {

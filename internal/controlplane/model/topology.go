@@ -49,7 +49,7 @@ func (p ResolvedPort) placed(local bool) ResolvedPort {
 	}
 	p.Endpoints = slices.Clone(p.Endpoints)
 	for i := range p.Endpoints {
-		p.Endpoints[i].ForZones, p.Endpoints[i].ForNodes = nil, nil
+		p.Endpoints[i].Hints = nil
 	}
 	return p
 }
@@ -79,8 +79,7 @@ func (p ResolvedPort) On(service Key, node string) Endpoints {
 // Where no endpoint is ready the terminating ones are in use, which have no hints here: all clients use
 // all of them. A zone whose clients use all is left out.
 func near(endpoints []ResolvedEndpoint) []NearEndpoints {
-	nodes := hinted(endpoints, func(e ResolvedEndpoint) []string { return e.ForNodes })
-	zones := hinted(endpoints, func(e ResolvedEndpoint) []string { return e.ForZones })
+	nodes, zones := hinted(endpoints, (*Hints).nodes), hinted(endpoints, (*Hints).zones)
 	var out []NearEndpoints
 	for node, list := range nodes {
 		out = append(out, NearEndpoints{Place: Place{Node: node}, List: list})
@@ -97,18 +96,35 @@ func near(endpoints []ResolvedEndpoint) []NearEndpoints {
 }
 
 // hinted lists the endpoints for each name in their hints of one kind; nothing if any has none.
-func hinted(endpoints []ResolvedEndpoint, hints func(ResolvedEndpoint) []string) map[string][]Endpoint {
-	out := map[string][]Endpoint{}
+func hinted(endpoints []ResolvedEndpoint, of func(*Hints) []string) map[string][]Endpoint {
+	var out map[string][]Endpoint
 	for _, e := range endpoints {
-		names := hints(e)
+		names := of(e.Hints)
 		if len(names) == 0 {
 			return nil
+		}
+		if out == nil {
+			out = map[string][]Endpoint{}
 		}
 		for _, name := range names {
 			out[name] = append(out[name], e.endpoint())
 		}
 	}
 	return out
+}
+
+func (h *Hints) zones() []string {
+	if h == nil {
+		return nil
+	}
+	return h.Zones
+}
+
+func (h *Hints) nodes() []string {
+	if h == nil {
+		return nil
+	}
+	return h.Nodes
 }
 
 func usable(endpoints []ResolvedEndpoint, choose func(ResolvedEndpoint) bool) []Endpoint {

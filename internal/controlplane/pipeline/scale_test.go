@@ -43,7 +43,7 @@ func bigService(n, step int) []source.Event {
 func hinted(e source.Event) source.Event {
 	s := e.Object.(model.Slice)
 	for i := range s.Endpoints {
-		s.Endpoints[i].ForZones = []string{fmt.Sprintf("z%d", i)}
+		s.Endpoints[i].Hints = &model.Hints{Zones: []string{fmt.Sprintf("z%d", i)}}
 	}
 	return e
 }

@@ -59,10 +59,10 @@ func expected(endpoints []model.SliceEndpoint, local bool, at place) []string {
 		use = where(endpoints, func(e model.SliceEndpoint) bool { return e.Serving && e.Terminating })
 	case local:
 	default:
-		withNode := where(use, func(e model.SliceEndpoint) bool { return len(e.ForNodes) > 0 })
-		myNode := where(use, func(e model.SliceEndpoint) bool { return at.node != "" && slices.Contains(e.ForNodes, at.node) })
-		withZone := where(use, func(e model.SliceEndpoint) bool { return len(e.ForZones) > 0 })
-		myZone := where(use, func(e model.SliceEndpoint) bool { return at.zone != "" && slices.Contains(e.ForZones, at.zone) })
+		withNode := where(use, func(e model.SliceEndpoint) bool { return len(hints(e).Nodes) > 0 })
+		myNode := where(use, func(e model.SliceEndpoint) bool { return at.node != "" && slices.Contains(hints(e).Nodes, at.node) })
+		withZone := where(use, func(e model.SliceEndpoint) bool { return len(hints(e).Zones) > 0 })
+		myZone := where(use, func(e model.SliceEndpoint) bool { return at.zone != "" && slices.Contains(hints(e).Zones, at.zone) })
 		switch {
 		case len(withNode) == all && len(myNode) > 0:
 			use = myNode
@@ -76,6 +76,14 @@ func expected(endpoints []model.SliceEndpoint, local bool, at place) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// hints are those of an endpoint; the zero Hints if it has none.
+func hints(e model.SliceEndpoint) model.Hints {
+	if e.Hints == nil {
+		return model.Hints{}
+	}
+	return *e.Hints
 }
 
 // usedAt are the endpoints that a server gives to a client at a place.
@@ -184,14 +192,18 @@ func randomEndpoints(rnd *rand.Rand, from int) []model.SliceEndpoint {
 		e.Ready = rnd.IntN(3) > 0
 		e.Serving = e.Ready || rnd.IntN(2) == 0
 		e.Terminating = !e.Ready && rnd.IntN(2) == 0
-		if e.ForZones = pick("z1", "z2", "z3"); len(e.ForZones) == 0 && !without {
-			e.ForZones = []string{e.Zone}
+		h := &model.Hints{Zones: pick("z1", "z2", "z3"), Nodes: pick("n1", "n2")}
+		if len(h.Zones) == 0 && !without {
+			h.Zones = []string{e.Zone}
 		}
-		if e.ForNodes = pick("n1", "n2"); len(e.ForNodes) == 0 && !without {
-			e.ForNodes = []string{e.Node}
+		if len(h.Nodes) == 0 && !without {
+			h.Nodes = []string{e.Node}
 		}
 		if rnd.IntN(8) == 0 {
-			e.ForNodes = nil
+			h.Nodes = nil
+		}
+		if len(h.Zones)+len(h.Nodes) > 0 {
+			e.Hints = h
 		}
 		out = append(out, e)
 	}
@@ -253,7 +265,7 @@ func TestTopologyWithLocalTraffic(t *testing.T) {
 func zoned(zones ...string) []model.SliceEndpoint {
 	var out []model.SliceEndpoint
 	for i, z := range zones {
-		out = append(out, model.SliceEndpoint{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)}), Node: fmt.Sprintf("n%d", 1+i), Zone: z, Ready: true, Serving: true, ForZones: []string{z}})
+		out = append(out, model.SliceEndpoint{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)}), Node: fmt.Sprintf("n%d", 1+i), Zone: z, Ready: true, Serving: true, Hints: &model.Hints{Zones: []string{z}}})
 	}
 	return out
 }
@@ -264,11 +276,11 @@ func TestTopologyChangesEndpointsAlone(t *testing.T) {
 	w := newTopology(t, nil)
 	plain := zoned("z1", "z2", "z3")
 	for i := range plain {
-		plain[i].ForZones = nil
+		plain[i].Hints = nil
 	}
 	nodes := zoned("z1", "z2", "z3")
 	for i := range nodes {
-		nodes[i].ForNodes = []string{nodes[i].Node}
+		nodes[i].Hints.Nodes = []string{nodes[i].Node}
 	}
 	unready := zoned("z1", "z2", "z3")
 	unready[0].Ready = false
@@ -306,7 +318,7 @@ func TestTopologyVersions(t *testing.T) {
 	key := xds.Key{TypeURL: envoy.EndpointsType, Name: "out/a/web/80"}
 	plain := zoned("z1", "z1", "z2")
 	for i := range plain {
-		plain[i].ForZones = nil
+		plain[i].Hints = nil
 	}
 	w.apply(plain)
 	all := w.resources[key].Version

@@ -143,10 +143,10 @@ func (w *world) slice(k model.Key) model.Slice {
 			e.Pod = model.Key{Namespace: w.pick(k.Namespace, k.Namespace, "a"), Name: fmt.Sprintf("p%d", n)}
 		}
 		if w.rnd.IntN(4) > 0 {
-			e.ForZones = []string{w.pick("z1", "z2")}
-		}
-		if w.rnd.IntN(2) > 0 {
-			e.ForNodes = []string{e.Node}
+			e.Hints = &model.Hints{Zones: []string{w.pick("z1", "z2")}}
+			if w.rnd.IntN(2) > 0 {
+				e.Hints.Nodes = []string{e.Node}
+			}
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}

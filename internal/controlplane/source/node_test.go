@@ -61,11 +61,11 @@ func TestHints(t *testing.T) {
 	if !ok {
 		t.Fatal("the slice is none")
 	}
-	var got [][]string
+	var got []*model.Hints
 	for _, e := range out.Endpoints {
-		got = append(got, e.ForZones, e.ForNodes)
+		got = append(got, e.Hints)
 	}
-	if d := cmp.Diff([][]string{{"z1", "z2"}, {"n1"}, nil, nil, nil, nil}, got); d != "" {
+	if d := cmp.Diff([]*model.Hints{{Zones: []string{"z1", "z2"}, Nodes: []string{"n1"}}, nil, nil}, got); d != "" {
 		t.Error(d)
 	}
 }

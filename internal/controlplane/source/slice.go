@@ -48,9 +48,11 @@ func endpoint(namespace string, addr netip.Addr, e discoveryv1.Endpoint) model.S
 	out.Ready = or(e.Conditions.Ready, true)
 	out.Serving = or(e.Conditions.Serving, out.Ready)
 	out.Terminating = or(e.Conditions.Terminating, false)
-	if h := e.Hints; h != nil {
-		out.ForZones = distinct(h.ForZones, func(z discoveryv1.ForZone) string { return z.Name })
-		out.ForNodes = distinct(h.ForNodes, func(n discoveryv1.ForNode) string { return n.Name })
+	if h := e.Hints; h != nil && len(h.ForZones)+len(h.ForNodes) > 0 {
+		out.Hints = &model.Hints{
+			Zones: distinct(h.ForZones, func(z discoveryv1.ForZone) string { return z.Name }),
+			Nodes: distinct(h.ForNodes, func(n discoveryv1.ForNode) string { return n.Name }),
+		}
 	}
 	if t := e.TargetRef; t != nil && t.Kind == "Pod" && t.Name != "" {
 		out.Pod = model.Key{Namespace: t.Namespace, Name: t.Name}
