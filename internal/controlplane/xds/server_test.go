@@ -290,17 +290,23 @@ func TestNewServerRefuses(t *testing.T) {
 	}
 }
 
-// Many streams that come, go, ACK and reject, while somebody commits: for the
-// race detector, and that everybody ends with the last version.
+// Many streams that come, go, ACK and reject, while somebody commits and they are said to be elsewhere: for
+// the race detector, and that everybody ends with the last version for its place.
 func TestManyStreamsAtOnce(t *testing.T) {
 	const streams, names, commits = 40, 30, 300
 	store := NewStore(testTypes()...)
-	version := func(i, rev int) Change { return set(endpoints, fmt.Sprint("e", i), fmt.Sprint(rev)) }
+	version := func(i, rev int) Change {
+		c := set(endpoints, fmt.Sprint("e", i), fmt.Sprint(rev))
+		c.Resource.Variants = []Variant{{Place: "z1", Version: fmt.Sprint(rev, "@z1")}, {Place: "z2", Version: fmt.Sprint(rev, "@z2")}}
+		return c
+	}
+	var zone atomic.Int64
+	places := func(Principal) []string { return []string{fmt.Sprint("z", zone.Load()%3)} }
 	for i := range names {
 		mustCommit(t, store, version(i, 0))
 	}
 	var acks atomic.Int64
-	srv, addr, stop := serve(t, store, Options{OnAck: func(Ack) { acks.Add(1) }, OnProgress: func([]Key) {}, ProgressDelay: time.Millisecond})
+	srv, addr, stop := serve(t, store, Options{Places: places, OnAck: func(Ack) { acks.Add(1) }, OnProgress: func([]Key) {}, ProgressDelay: time.Millisecond})
 	var wg sync.WaitGroup
 	final := fmt.Sprint(commits)
 	for c := range streams {
@@ -331,7 +337,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 					}
 					done := 0
 					for _, v := range have {
-						if v == final {
+						if rev, _, _ := strings.Cut(v, "@"); rev == final {
 							done++
 						}
 					}
@@ -351,6 +357,10 @@ func TestManyStreamsAtOnce(t *testing.T) {
 			if rev == commits || (i+rev)%7 == 0 {
 				changes = append(changes, version(i, rev))
 			}
+		}
+		if rev%10 == 0 {
+			zone.Add(1)
+			srv.Relocate()
 		}
 		mustCommit(t, store, changes...)
 		srv.Streams()
