@@ -92,8 +92,8 @@ func publishNear[V any](g *Graph, name string, src *incr.Collection[string, V], 
 			all, near := at(v)
 			r := resource(translate(all), all)
 			for _, n := range near {
-				at := resource(translate(n.value), n.value)
-				r.Variants = append(r.Variants, xds.Variant{Place: n.place.String(), Version: at.Version, Body: at.Body})
+				there := resource(translate(n.value), n.value)
+				r.Variants = append(r.Variants, xds.Variant{Place: n.place.String(), Version: there.Version, Body: there.Body})
 			}
 			emit(r.Key, r)
 		}))
