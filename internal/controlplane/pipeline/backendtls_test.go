@@ -139,6 +139,18 @@ func TestBackendTLS(t *testing.T) {
 		t.Errorf("a renewed client certificate:\n%s", d)
 	}
 
+	hinted := model.Slice{Key: model.Key{Namespace: "a", Name: "web-1"}, Service: key, Ports: []model.SlicePort{{Name: "https", Port: 8443}}, Endpoints: zoned("z1", "z2")}
+	r = g.Apply([]source.Event{{Kind: source.EndpointSlice, Key: hinted.Key, Object: hinted}}, Inputs{})
+	places := map[string]int{}
+	for _, c := range r.Resources {
+		places[c.Resource.Name] += len(c.Resource.Variants)
+	}
+	for _, name := range []string{"out/a/web/443", "out/a/web/443/tls", own} {
+		if places[name] != 2 {
+			t.Errorf("%s has %d variants for two zones", name, places[name])
+		}
+	}
+
 	r = g.Apply([]source.Event{{Kind: source.BackendTLSPolicy, Key: model.Key{Namespace: "a", Name: "p"}}}, Inputs{})
 	for _, gone := range []string{"no Cluster " + own, "no Cluster out/a/web/443/tls", "no Secret ca/a/web/443", "RoutePart part/a/gw/80/HTTPRoute/a/r"} {
 		if !slices.Contains(published(r), gone) {
