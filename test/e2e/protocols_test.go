@@ -15,12 +15,14 @@ import (
 )
 
 // speaker serves every protocol the echo app has, under names and numbers that tell the mesh more or less.
-// Port 3306 is one of those that the mesh knows to speak first; 7100 is declared, 7200 unknown to it.
+// Port 3306 is one of those that the mesh knows to speak first; 7100 is declared, 7200 unknown to it. Five
+// ports with four protocols lead to the same port of the application.
 var speaker = cluster.Echo{
 	Name: "server",
 	Args: []string{"-tcp", ":7000", "-banner", ":3306", "-https", ":8443"},
 	Ports: `[{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 9090},
-    {name: web, port: 82, targetPort: 8080, appProtocol: http}, {name: https, port: 443, targetPort: 8443},
+    {name: web, port: 82, targetPort: 8080, appProtocol: http}, {name: grpc-same, port: 9091, targetPort: 8080},
+    {name: grpc-web, port: 84, targetPort: 8080}, {name: tcp-raw, port: 81, targetPort: 8080}, {name: https, port: 443, targetPort: 8443},
     {name: tcp-echo, port: 7000}, {name: plain, port: 7001, targetPort: 7000},
     {name: database, port: 3306}, {name: tcp-mail, port: 7100, targetPort: 3306}, {name: greeting, port: 7200, targetPort: 3306}]`,
 }
@@ -82,7 +84,7 @@ func echoOf(t *testing.T, text string) (e struct {
 }
 
 func speakHTTP(t *testing.T, f from, caller string) {
-	for _, url := range []string{"http://server/", "http://server:82/"} {
+	for _, url := range []string{"http://server/", "http://server:82/", "http://server:84/"} {
 		if d := answered(t, f, url); d.Report.Protocol != "HTTP/1.1" || d.Report.Caller != caller {
 			t.Errorf("%s: %+v", url, d.Report)
 		}
@@ -90,11 +92,22 @@ func speakHTTP(t *testing.T, f from, caller string) {
 	if d := answered(t, f, "-h2", "http://modern/"); d.Proto != "HTTP/2.0" || d.Report.Protocol != "HTTP/2.0" || d.Report.Caller != caller {
 		t.Errorf("HTTP/2: %s %+v", d.Proto, d.Report)
 	}
+	if d := answered(t, f, "-h2", "http://server:9091/"); d.Report.Protocol != "HTTP/2.0" || d.Report.Caller != caller {
+		t.Errorf("HTTP/2 to a port that others call HTTP/1.1: %+v", d.Report)
+	}
+	if caller != "" { // in plaintext the port is HTTP, and a client of HTTP that closes its side gets no answer
+		d := f.dial(t, "tcp", "-half-close", "-send", `GET /hit/x HTTP/1.1\r\nHost: raw\r\nConnection: close\r\n\r\n`, "server:81")
+		if d.Error != "" || !strings.HasPrefix(d.Text, "HTTP/1.1 200") {
+			t.Errorf("bytes to a port that others call HTTP: %q %s", d.Text, d.Error)
+		}
+	}
 	if d := f.dial(t, "grpc", "server:9090"); d.Error != "" || d.Report.Caller != caller {
 		t.Errorf("gRPC: %s %+v", d.Error, d.Report)
 	}
-	if d := f.dial(t, "ws", "ws://server/ws"); d.Error != "" || d.Bytes != 50008 {
-		t.Errorf("WebSocket: %d bytes, %s", d.Bytes, d.Error)
+	for _, url := range []string{"ws://server/ws", "ws://server:84/ws"} {
+		if d := f.dial(t, "ws", url); d.Error != "" || d.Bytes != 50008 {
+			t.Errorf("WebSocket to %s: %d bytes, %s", url, d.Bytes, d.Error)
+		}
 	}
 	// HTTP/1.0, without and with a Host: the answer has an end, with which the connection ends.
 	for _, host := range []string{"", `Host: server\r\n`} {

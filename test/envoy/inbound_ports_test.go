@@ -107,6 +107,11 @@ func TestPlaintextProtocol(t *testing.T) {
 		}
 	}
 	webSocketTo(t, s.outside, "198.18.9.11:8080")
+	old, all := dialFrom(t, s.outside, "198.18.9.11:8080")
+	send(t, old, "GET /old HTTP/1.0\r\n\r\n")
+	if b, err := io.ReadAll(all); err != nil || !strings.HasPrefix(string(b), "HTTP/1.0 200") {
+		t.Errorf("HTTP/1.0: %v, %s", err, b)
+	}
 	c, r := dialFrom(t, s.outside, "198.18.9.11:8080")
 	send(t, c, "hello\n\n")
 	if got := line(t, r); got != "HTTP/1.1 400 Bad Request" {

@@ -109,6 +109,20 @@ func TestNotADump(t *testing.T) {
 	}
 }
 
+// TestMatcher: a listener whose chains are chosen by a matcher shows their names.
+func TestMatcher(t *testing.T) {
+	c, err := Parse([]byte(`{"configs":[{"@type":"x.ListenersConfigDump","dynamic_listeners":[{"name":"in/a/p","active_state":{"version_info":"v","listener":{
+		"name":"in/a/p","address":{"socket_address":{"address":"0.0.0.0","port_value":15006}},"filter_chain_matcher":{"matcher_tree":{}},
+		"filter_chains":[{"name":"mesh-tcp","filters":[{"typed_config":{"cluster":"std/in-tcp"}}]}]}}}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Listener{"in/a/p", "0.0.0.0:15006", "chain mesh-tcp", "cluster std/in-tcp", "v"}
+	if len(c.Listeners) != 1 || c.Listeners[0] != want {
+		t.Errorf("%+v, want %+v", c.Listeners, want)
+	}
+}
+
 // FuzzParse: no answer makes it panic.
 func FuzzParse(f *testing.F) {
 	body, err := os.ReadFile("testdata/config_dump.json")
