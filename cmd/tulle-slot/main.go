@@ -24,7 +24,9 @@ var version = "dev"
 
 const usage = `usage: tulle-slot VERB
   run      be pid 1 of the slot named by TULLE_SLOT
-  wait     postStart hook: return once the active slot is ready
+  hold-start
+           init container: return once a slot is ready
+  wait     postStart hook of older pods: the same, with a limit
   drain    preStop hook: say that the container is about to end
   hold     ordinary container of a gateway: wait for SIGTERM, then for the proxy's clients to go
   version  print the release`
@@ -47,7 +49,19 @@ func run(verb string) error {
 	me := os.Getenv(protocol.EnvSlot)
 	switch verb {
 	case "run":
-		return slot.Run(slot.Config{Slot: me, Version: version, Layout: l, Agent: protocol.ProxyCommand, Log: os.Stderr})
+		c := slot.Config{Slot: me, Version: version, Layout: l, Agent: protocol.ProxyCommand, Log: os.Stderr}
+		if os.Getenv(protocol.EnvKind) == names.KindSidecar {
+			c.StartLimit = slot.StartLimit
+		}
+		err := slot.Run(c)
+		if err != nil {
+			explain(err)
+		}
+		return err
+	case "hold-start":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		return slot.Wait(ctx, l, os.Stderr)
 	case "wait":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
@@ -66,4 +80,17 @@ func run(verb string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown verb\n%s", usage)
+}
+
+// terminationLog is Kubernetes' default terminationMessagePath.
+const terminationLog = "/dev/termination-log"
+
+// explain leaves the reason where the kubelet looks for it. Outside Kubernetes there is no such file.
+func explain(err error) {
+	f, openErr := os.OpenFile(terminationLog, os.O_WRONLY|os.O_TRUNC, 0)
+	if openErr != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintln(f, err)
 }

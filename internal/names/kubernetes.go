@@ -60,7 +60,8 @@ const (
 )
 
 // Annotations. Those under "workloads may set" are the closed list that the
-// injection webhook accepts on pods; any other tulle.dev/ annotation on a pod is refused.
+// injection webhook accepts on pods. Those under "Set by Tulle" may be on a pod, too, and mean nothing
+// there. Any other tulle.dev/ annotation on a pod is refused.
 const (
 	// Workloads may set:
 	AnnotationExcludeInboundPorts  = "tulle.dev/exclude-inbound-ports"  // "8125,9000"
@@ -74,8 +75,9 @@ const (
 	AnnotationProxyMemoryLimit     = "tulle.dev/proxy-memory-limit"
 	AnnotationDrainSeconds         = "tulle.dev/drain-seconds"
 
-	// Set by Tulle:
-	// AnnotationInjected records what injection did, as JSON (protocol.Injected); its presence makes injection idempotent.
+	// Set by Tulle. On a pod that is created they say what was true of another pod: injection removes
+	// them, whoever wrote them, and writes its own.
+	// AnnotationInjected records what injection did, as JSON (protocol.Injected).
 	AnnotationInjected = "tulle.dev/injected"
 	// AnnotationTarget on a pod says which of its slots ought to be active, as JSON (protocol.Target).
 	AnnotationTarget = "tulle.dev/target"
@@ -91,6 +93,7 @@ const (
 // Containers and volumes that injection adds.
 const (
 	ContainerInit  = "tulle-init"
+	ContainerWait  = "tulle-wait"
 	ContainerSlotA = "tulle-proxy-a"
 	ContainerSlotB = "tulle-proxy-b"
 	VolumeRun      = "tulle-run"
@@ -110,6 +113,9 @@ const (
 	TrustConfigMap = "tulle-trust"
 	// TrustKey is the key of TrustConfigMap: PEM, one or more certificates.
 	TrustKey = "ca.crt"
+	// AddressesKey is the key of TrustConfigMap with the IP addresses of ControlPlaneService, one a line:
+	// proxies find the control plane without asking a resolver.
+	AddressesKey = "addresses"
 	// RootSecret and IntermediateSecret are written by cert-manager in the system namespace.
 	RootSecret         = "tulle-root"
 	IntermediateSecret = "tulle-intermediate"

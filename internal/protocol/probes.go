@@ -12,6 +12,11 @@ type Probes map[string]Probe // key: the path on the agent, see ProbePath
 // "postStart" or "preStop".
 func ProbePath(container, kind string) string { return "/probe/" + container + "/" + kind }
 
+// ProbeHeader is a request header of a probe or hook that injection moved. Its value is the original
+// handler, as JSON of the Kubernetes API ({"tcpSocket":{"port":5432}}): so the original is known from
+// the moved probe alone, even when a copy of the pod lacks everything else. The agent ignores it.
+const ProbeHeader = "X-Tulle-Probe"
+
 // Probe is one original probe. Exactly one of HTTP, GRPC and TCP is set.
 type Probe struct {
 	HTTP *HTTPProbe `json:"http,omitempty"`
@@ -56,4 +61,9 @@ type Injected struct {
 	ExcludedInboundPorts []uint16 `json:"excludedInboundPorts,omitempty"`
 	// Warnings are ways round the mesh that the pod's author left open (NET_ADMIN, privileged).
 	Warnings []string `json:"warnings,omitempty"`
+	// AppMetrics is where the application's metrics were before the scrape annotations were moved.
+	AppMetrics *AppMetrics `json:"appMetrics,omitempty"`
+	// AddedToPod is what injection added to the requests and limits of the pod as a whole
+	// (spec.resources), by resource, as Kubernetes quantities.
+	AddedToPod map[string]string `json:"addedToPod,omitempty"`
 }

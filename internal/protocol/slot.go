@@ -16,6 +16,9 @@ const (
 	TokenFile = "/var/run/secrets/tulle.dev/token/token"
 	// TrustFile holds the active roots, PEM, kept current by the kubelet.
 	TrustFile = "/var/run/secrets/tulle.dev/trust/ca.crt"
+	// AddressesFile holds the IP addresses of the control plane's Service, one a line, kept current by the
+	// kubelet. It is not there before an operator of 0.3 or later has run.
+	AddressesFile = "/var/run/secrets/tulle.dev/trust/addresses"
 	// PodDir holds the downward API files "labels" and "annotations".
 	PodDir = "/var/run/secrets/tulle.dev/pod"
 	// AnnotationsFile holds the pod's annotations, one a line: name="value", the value quoted as Go
@@ -28,6 +31,9 @@ func SlotDir(slot string) string { return RunDir + "/" + slot }
 
 // StateFile holds a slot's State. Written atomically (rename).
 func StateFile(slot string) string { return SlotDir(slot) + "/state.json" }
+
+// GaveUpFile exists once a slot has given up because no proxy of the pod got ready.
+func GaveUpFile(slot string) string { return SlotDir(slot) + "/gave-up" }
 
 // AdminSocket is Envoy's admin interface, a unix socket in the slot's own directory.
 func AdminSocket(slot string) string { return SlotDir(slot) + "/admin.sock" }
@@ -98,6 +104,8 @@ const (
 
 // Commands of the proxy image. tulle-slot is pid 1 of a slot.
 const (
-	SlotCommand  = "/tulle-slot"  // "run" (pid 1), "wait" (postStart hook: returns once the active slot is ready), "drain" (preStop hook)
+	// "run" (pid 1), "hold-start" (init container: returns once a slot is ready), "drain" (preStop hook), and
+	// "wait" (postStart hook of pods that releases before 0.3 injected: the same as "hold-start" with a limit).
+	SlotCommand  = "/tulle-slot"
 	ProxyCommand = "/tulle-proxy" // "init", "agent"
 )

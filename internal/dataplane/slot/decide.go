@@ -22,6 +22,8 @@ type view struct {
 	// Running: this slot has been started with Generation and is not leaving.
 	Running    bool
 	Generation int64
+	// Begun: a slot of the pod has been Ready, so that the application may run.
+	Begun bool
 	// Ending: the pod is going away, nothing is to be started any more.
 	Ending bool
 }
@@ -47,9 +49,11 @@ const (
 	// takeover is for one whose process lives: it starts, or tries again.
 	takeover = 20 * time.Second
 	// absence is for one whose process does not, counted from when it was last ready. The kubelet starts a container anew at once when it dies
-	// for the first time, and then lets it wait for up to five minutes; after the node's reboot it starts
-	// slot b only when slot a lets it.
+	// for the first time, and then lets it wait for up to five minutes.
 	absence = 2 * time.Second
+	// slowStart is for one that starts a new pod, which nobody misses yet: two Envoys that start at once
+	// on a busy node are slower than one.
+	slowStart = StartLimit + 30*time.Second
 )
 
 // decide is the whole election. It is level-triggered: asked again with the same view it says the same.
@@ -80,8 +84,11 @@ func decide(v view) decision {
 	// The chosen slot does not get ready: help out under the generation before, so that it takes over
 	// the moment it is.
 	patience := takeover
-	if v.Other.Phase == "" {
+	switch {
+	case v.Other.Phase == "":
 		patience = absence
+	case !v.Begun:
+		patience = slowStart
 	}
 	if v.Other.Phase != protocol.PhaseReady && v.OtherUnready >= patience {
 		return decision{start, v.Target.Generation - 1}

@@ -43,8 +43,11 @@ func TestDecide(t *testing.T) {
 
 		{"the chosen slot is dead", view{Me: "a", Target: target("b", 3), OtherUnready: absence}, decision{start, 2}},
 		{"the chosen slot is dead, and may be back at once", view{Me: "a", Target: target("b", 3), OtherUnready: absence - 1}, decision{stay, 0}},
-		{"the chosen slot is back, and starts", view{Me: "a", Target: target("b", 3), Other: peer(protocol.PhaseStarting, 3), OtherUnready: takeover - 1}, decision{stay, 0}},
-		{"the chosen slot does not get ready", view{Me: "a", Target: target("b", 3), Other: peer(protocol.PhaseStarting, 3), OtherUnready: takeover}, decision{start, 2}},
+		{"the chosen slot is back, and starts", view{Me: "a", Target: target("b", 3), Other: peer(protocol.PhaseStarting, 3), OtherUnready: takeover - 1, Begun: true}, decision{stay, 0}},
+		{"the chosen slot does not get ready", view{Me: "a", Target: target("b", 3), Other: peer(protocol.PhaseStarting, 3), OtherUnready: takeover, Begun: true}, decision{start, 2}},
+		{"the chosen slot starts a new pod slowly", view{Me: "b", Target: target("a", 0), Other: peer(protocol.PhaseStarting, 0), OtherUnready: slowStart - 1}, decision{stay, 0}},
+		{"the chosen slot does not get ready in a new pod", view{Me: "b", Target: target("a", 0), Other: peer(protocol.PhaseStarting, 0), OtherUnready: slowStart}, decision{start, -1}},
+		{"the chosen slot gave up in a new pod", view{Me: "b", Target: target("a", 0), OtherUnready: absence}, decision{start, -1}},
 		{"the chosen slot is back", view{Me: "a", Running: true, Generation: 2, Target: target("b", 3), Other: peer(protocol.PhaseReady, 3)}, decision{leave, 0}},
 		{"the chosen slot starts beside its helper", view{Me: "b", Target: target("b", 3), Other: peer(protocol.PhaseReady, 2)}, decision{start, 3}},
 

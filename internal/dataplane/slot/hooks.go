@@ -15,15 +15,15 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
-// WaitLimit ends Wait. While a postStart hook runs the kubelet can't even delete the pod; when it
-// fails, the kubelet shows the reason in an event, restarts the slot and tries again.
+// WaitLimit ends Wait in a postStart hook, which only pods have that releases before 0.3 injected: while
+// such a hook runs the kubelet can't even delete the pod.
 const WaitLimit = time.Minute
 
-// Wait returns once a slot of the pod is Ready; it is the postStart hook that holds the application's
-// start. The caller bounds ctx by WaitLimit; log says why it waits.
+// Wait returns once a slot of the pod is Ready, or with the reason why none is when ctx is done. It holds
+// the application's start. log says why it waits.
 func Wait(ctx context.Context, l Layout, log io.Writer) error {
 	said := ""
-	for {
+	for began := time.Now(); ; {
 		why, ready := l.reasons()
 		if ready {
 			return nil
@@ -32,10 +32,14 @@ func Wait(ctx context.Context, l Layout, log io.Writer) error {
 			fmt.Fprintln(log, "Waiting for the proxy:", why)
 			said = why
 		}
+		pause := 50 * time.Millisecond
+		if time.Since(began) > time.Minute {
+			pause = 500 * time.Millisecond
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the proxy is not ready: %s", why)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

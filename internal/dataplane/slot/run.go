@@ -23,6 +23,9 @@ type Config struct {
 	Layout  Layout
 	Agent   string    // path of the program started with the argument "agent"
 	Log     io.Writer // one line per change
+	// StartLimit is how long the pod's first proxy may take to get ready before this slot gives up; see
+	// giveUp. If zero, it never does.
+	StartLimit time.Duration
 }
 
 // Delays between starts of an agent that dies: doubled from the first to the last; back to the first
@@ -48,10 +51,12 @@ type slot struct {
 	stopping   bool             // got SIGTERM
 	ending     bool
 	otherReady time.Time // when the other slot was last seen Ready
+	born       time.Time
+	gaveUp     error // why this process ends although nobody stopped it
 }
 
-// Run is pid 1 of a slot: it returns only after a SIGTERM, when the agent has drained and exited, or
-// when the shared directory can't be used at all.
+// Run is pid 1 of a slot: it returns only after a SIGTERM, when the agent has drained and exited, with an
+// error when it gave up (Config.StartLimit), or when the shared directory can't be used at all.
 func Run(c Config) error {
 	if c.Slot != "a" && c.Slot != "b" {
 		return fmt.Errorf("%s=%q: must be a or b", protocol.EnvSlot, c.Slot)
@@ -80,7 +85,7 @@ func Run(c Config) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
 	defer signal.Stop(signals)
 
-	s := &slot{Config: c, backoff: backoffFirst, otherReady: time.Now()}
+	s := &slot{Config: c, backoff: backoffFirst, otherReady: time.Now(), born: time.Now()}
 	s.say(protocol.PhaseStandby, "")
 	return s.loop(changed, signals)
 }
@@ -98,9 +103,10 @@ func (c Config) alive() (*lock, error) {
 
 func (s *slot) loop(changed <-chan struct{}, signals <-chan os.Signal) error {
 	for {
+		s.giveUp()
 		if s.stopping && s.agent == nil {
 			s.say(protocol.PhaseStandby, "stopped")
-			return nil
+			return s.gaveUp
 		}
 		s.elect()
 		var reports chan Report
@@ -115,6 +121,9 @@ func (s *slot) loop(changed <-chan struct{}, signals <-chan os.Signal) error {
 		}
 		if s.state.Phase == protocol.PhaseReady && s.lock == nil {
 			tick = 100 * time.Millisecond
+		}
+		if s.StartLimit > 0 {
+			tick = min(tick, s.StartLimit/4)
 		}
 		clock := time.NewTimer(tick)
 		select {
@@ -163,7 +172,7 @@ func (s *slot) elect() {
 	}
 	d := decide(view{
 		Me: s.Slot, Version: s.Version, Target: target, Other: peer, OtherUnready: now.Sub(s.otherReady),
-		Running: s.running, Generation: s.generation, Ending: s.ending,
+		Running: s.running, Generation: s.generation, Begun: s.Layout.begun(), Ending: s.ending,
 	})
 	switch d.Do {
 	case start:
@@ -222,12 +231,7 @@ func (s *slot) hear(r Report) {
 
 func (s *slot) signal(sig os.Signal) {
 	if sig != syscall.SIGCHLD {
-		s.stopping = true
-		s.unlock()
-		s.say(protocol.PhaseDraining, "got "+sig.String())
-		if s.agent != nil {
-			s.agent.tell(CommandStop)
-		}
+		s.stop("got " + sig.String())
 		return
 	}
 	for pid, status := range reap() {
@@ -251,6 +255,16 @@ func (s *slot) signal(sig os.Signal) {
 			}
 			s.retry(why)
 		}
+	}
+}
+
+// stop ends the slot once its agent has ended.
+func (s *slot) stop(why string) {
+	s.stopping = true
+	s.unlock()
+	s.say(protocol.PhaseDraining, why)
+	if s.agent != nil {
+		s.agent.tell(CommandStop)
 	}
 }
 
