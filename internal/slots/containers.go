@@ -19,11 +19,19 @@ import (
 // ContainerHold is the one ordinary container of a gateway pod, see Hold.
 const ContainerHold = "tulle-gateway"
 
+// InitContainers are all that injection puts before a pod's own init containers: what runs after them
+// has a working network.
+func InitContainers(s Spec) []corev1.Container {
+	out := append([]corev1.Container{Init(s)}, Containers(s)...)
+	return append(out, Wait(s))
+}
+
 // Containers are the two slots, to be put among the init containers (a native sidecar is an init
-// container that restarts), after Init and before the pod's own.
+// container that restarts), after Init and before Wait.
 //
 // They have no startup or readiness probe: a standby that is waiting, or whose image is being
-// replaced, would make the pod NotReady. The application's start is held by the postStart hook.
+// replaced, would make the pod NotReady. They have no postStart hook either: while one runs, the kubelet
+// does not even begin to delete the pod. The application's start is held by Wait.
 func Containers(s Spec) []corev1.Container {
 	if s.Single {
 		return []corev1.Container{slot(s, names.ContainerSlotA, "a", whole)}
@@ -37,7 +45,7 @@ func Containers(s Spec) []corev1.Container {
 
 func slot(s Spec, name, id string, part share) corev1.Container {
 	always := corev1.ContainerRestartPolicyAlways
-	return corev1.Container{
+	c := corev1.Container{
 		Name:            name,
 		Image:           s.Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
@@ -52,23 +60,31 @@ func slot(s Spec, name, id string, part share) corev1.Container {
 			{Name: names.VolumeTrust, MountPath: path.Dir(protocol.TrustFile), ReadOnly: true},
 			{Name: names.VolumePod, MountPath: protocol.PodDir, ReadOnly: true},
 		},
-		Lifecycle: lifecycle(s.Kind),
+		// The proxy ends when its connections have.
+		Lifecycle: &corev1.Lifecycle{
+			PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "drain"}}},
+		},
 	}
+	if s.Kind != names.KindGateway {
+		c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	}
+	return c
 }
 
-// lifecycle holds the application's start until the proxy works, and the proxy's end until its
-// connections have ended. A gateway has no application to hold, and must not hold: the kubelet
-// reports a pod's address only once no hook is running, and the proxy gets no certificate before
-// the control plane knows the address. (In an application's pod Init has run by then, after which
-// the address is reported.)
-func lifecycle(kind string) *corev1.Lifecycle {
-	l := &corev1.Lifecycle{
-		PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "drain"}}},
+// Wait is the init container that holds the application's start until a slot is ready. It is an ordinary
+// one: the kubelet ends it with the pod. It never fails, because that would end a pod that is not to be
+// restarted; a slot says why it is not ready (slot.Run).
+func Wait(s Spec) corev1.Container {
+	return corev1.Container{
+		Name:                     names.ContainerWait,
+		Image:                    s.Image,
+		ImagePullPolicy:          corev1.PullIfNotPresent,
+		Command:                  []string{protocol.SlotCommand, "hold-start"},
+		Resources:                waitResources(s.Resources),
+		SecurityContext:          Restricted(),
+		VolumeMounts:             []corev1.VolumeMount{{Name: names.VolumeRun, MountPath: protocol.RunDir}},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	if kind != names.KindGateway {
-		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{protocol.SlotCommand, "wait"}}}
-	}
-	return l
 }
 
 // env is the environment of a slot, in a fixed order. Empty values are left out.
@@ -137,6 +153,8 @@ func Init(s Spec) corev1.Container {
 		Command:         cmd,
 		Resources:       slotResources(s.Resources, half),
 		SecurityContext: sc,
+
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
 

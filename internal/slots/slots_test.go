@@ -48,7 +48,7 @@ func TestMountsHaveVolumes(t *testing.T) {
 	for _, v := range Volumes(s) {
 		have[v.Name] = true
 	}
-	for _, c := range append(Containers(s), Init(s), Hold(s)) {
+	for _, c := range append(InitContainers(s), Hold(s)) {
 		for _, m := range c.VolumeMounts {
 			if !have[m.Name] {
 				t.Errorf("container %s mounts %s, which is no volume", c.Name, m.Name)
@@ -72,27 +72,50 @@ func TestNoProbeOnSlots(t *testing.T) {
 	}
 }
 
-// TestGatewayDoesNotWait: a hook that waits for the proxy keeps the kubelet from reporting the address
-// without which the proxy gets no certificate; only tulle-init before it breaks the circle.
-func TestGatewayDoesNotWait(t *testing.T) {
+// TestNoHookHoldsThePod: while a postStart hook runs the kubelet does not begin to delete the pod, and
+// does not report its address. The application waits in an ordinary init container after both slots, which
+// has no probe and, in the hands of the kubelet, ends at once.
+func TestNoHookHoldsThePod(t *testing.T) {
 	s := sidecar()
-	for _, kind := range []string{names.KindSidecar, names.KindGateway} {
-		s.Kind = kind
-		for _, c := range Containers(s) {
-			if got, want := c.Lifecycle.PostStart != nil, kind == names.KindSidecar; got != want {
-				t.Errorf("%s of a %s waits: %v", c.Name, kind, got)
-			}
-			if c.Lifecycle.PreStop == nil {
-				t.Errorf("%s of a %s does not drain", c.Name, kind)
+	for _, single := range []bool{false, true} {
+		for _, kind := range []string{names.KindSidecar, names.KindGateway} {
+			s.Kind, s.Single = kind, single
+			for _, c := range Containers(s) {
+				if c.Lifecycle.PostStart != nil {
+					t.Errorf("%s of a %s has a postStart hook", c.Name, kind)
+				}
+				if c.Lifecycle.PreStop == nil {
+					t.Errorf("%s of a %s does not drain", c.Name, kind)
+				}
 			}
 		}
+		all := InitContainers(s)
+		if last := all[len(all)-1]; last.Name != names.ContainerWait || last.RestartPolicy != nil || last.Lifecycle != nil || all[0].Name != names.ContainerInit {
+			t.Errorf("the last init container is %+v", last)
+		}
+	}
+}
+
+// TestWaitHasTheClass: the container that waits does not take a pod's class away.
+func TestWaitHasTheClass(t *testing.T) {
+	s := sidecar()
+	s.Resources = corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("1Gi")},
+		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("1Gi")},
+	}
+	if r := Wait(s).Resources; len(r.Limits) != 2 || r.Requests.Cpu().Cmp(*r.Limits.Cpu()) != 0 || r.Requests.Memory().Cmp(*r.Limits.Memory()) != 0 {
+		t.Errorf("%+v", r)
+	}
+	s.Resources = corev1.ResourceRequirements{}
+	if r := Wait(s).Resources; !r.Limits.Cpu().IsZero() || r.Requests.Memory().Cmp(resource.MustParse("8Mi")) != 0 {
+		t.Errorf("%+v", r)
 	}
 }
 
 // TestOnlyInitIsPrivileged: every container drops all capabilities, and init alone adds NET_ADMIN back.
 func TestOnlyInitIsPrivileged(t *testing.T) {
 	s := sidecar()
-	for _, c := range append(Containers(s), Init(s), Hold(s)) {
+	for _, c := range append(InitContainers(s), Hold(s)) {
 		sc := c.SecurityContext
 		isInit := c.Name == names.ContainerInit
 		if want := isInit; (*sc.RunAsUser == 0) != want || *sc.RunAsNonRoot == want || (len(sc.Capabilities.Add) > 0) != want {

@@ -127,6 +127,17 @@ func holdResources(proxy corev1.ResourceRequirements) corev1.ResourceRequirement
 	return out
 }
 
+// waitResources are those of Wait. Where the proxy's requests equal its limits, perhaps because the pod is
+// Guaranteed, so do these.
+func waitResources(proxy corev1.ResourceRequirements) corev1.ResourceRequirements {
+	out := holdResources(proxy)
+	cpu, memory := proxy.Limits.Cpu(), proxy.Limits.Memory()
+	if !cpu.IsZero() && cpu.Cmp(*proxy.Requests.Cpu()) == 0 && !memory.IsZero() && memory.Cmp(*proxy.Requests.Memory()) == 0 {
+		out.Requests = out.Limits.DeepCopy()
+	}
+	return out
+}
+
 // HoldResources are for a process that sleeps.
 func HoldResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{

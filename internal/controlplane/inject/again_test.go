@@ -56,7 +56,7 @@ func TestSecondPassSeesNewcomers(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal.Message())
 	}
-	for i, want := range []string{names.ContainerInit, names.ContainerSlotA, names.ContainerSlotB, "early"} {
+	for i, want := range []string{names.ContainerInit, names.ContainerSlotA, names.ContainerSlotB, names.ContainerWait, "early"} {
 		if got := r.Pod.Spec.InitContainers[i].Name; got != want {
 			t.Errorf("init container %d is %s, want %s", i, got, want)
 		}
@@ -86,7 +86,7 @@ func TestSecondPassKeepsAdmission(t *testing.T) {
 		c := &pod.Spec.InitContainers[i]
 		c.ImagePullPolicy = corev1.PullAlways                            // AlwaysPullImages
 		c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1") // LimitRanger
-		c.TerminationMessagePolicy = corev1.TerminationMessageReadFile
+		c.TerminationMessagePath = corev1.TerminationMessagePathDefault
 	}
 	again(t, pod, ns, s)
 
@@ -120,7 +120,7 @@ func TestSecondPassIsANewRelease(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal.Message())
 	}
-	for _, c := range r.Pod.Spec.InitContainers[:3] {
+	for _, c := range r.Pod.Spec.InitContainers[:4] {
 		if c.Image != s.Image {
 			t.Errorf("%s runs %s", c.Name, c.Image)
 		}

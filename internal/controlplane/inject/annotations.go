@@ -85,9 +85,19 @@ func Keys() []string {
 	return keys
 }
 
+// notForPods are annotations that Tulle sets or that belong on a Mesh. On a pod that is created they
+// are left over from another pod or from its template: they are no order of the author, and no mistake.
+func notForPods() []string {
+	return []string{
+		names.AnnotationInjected, names.AnnotationTarget, names.AnnotationRestart,
+		names.AnnotationForceDelete, names.AnnotationRotateRoot,
+	}
+}
+
 // ParseAnnotations reads a pod's annotations. Every annotation below tulle.dev/ that is not in the
 // closed list (and in allowed, unless that is nil), or that can't be read, is a problem that names
-// the annotation, its value and what is allowed. Problems are sorted by annotation.
+// the annotation, its value and what is allowed; those that Tulle itself writes are not. Problems are
+// sorted by annotation.
 func ParseAnnotations(of map[string]string, allowed []string) (Annotations, []string) {
 	list := closedList()
 	if allowed != nil {
@@ -96,7 +106,7 @@ func ParseAnnotations(of map[string]string, allowed []string) (Annotations, []st
 	var out Annotations
 	var problems []string
 	for _, key := range slices.Sorted(maps.Keys(of)) {
-		if !strings.HasPrefix(key, names.Group+"/") || key == names.AnnotationInjected {
+		if !strings.HasPrefix(key, names.Group+"/") || slices.Contains(notForPods(), key) {
 			continue
 		}
 		i := slices.IndexFunc(list, func(a annotation) bool { return a.key == key })
@@ -185,6 +195,12 @@ func number(v string, least, most int) (int, bool) {
 		return 0, false
 	}
 	return int(n), true
+}
+
+// quantity reads what positive reads; nil if it can't.
+func quantity(v string) (q *resource.Quantity) {
+	positive(&q, v)
+	return q
 }
 
 // positive reads a quantity without an exponent and of few digits: "1e999999999" is one too, and

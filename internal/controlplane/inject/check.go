@@ -25,35 +25,30 @@ func ourPort(port int) bool {
 // enforceLabel is Pod Security admission's, https://kubernetes.io/docs/concepts/security/pod-security-admission/.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// check returns all that keeps a pod from being injected, in the order of the pod's fields.
-func check(pod *corev1.Pod, ns NamespaceFacts, was injection) []string {
+// withoutProxy is the way out for whoever can't change what keeps a pod from being injected.
+func withoutProxy() string {
+	return fmt.Sprintf("label the pod %s=%s to run it without a proxy", names.LabelInject, names.InjectDisabled)
+}
+
+// check returns all that keeps a pod from being injected, in the order of the pod's fields. The pod is
+// without what an earlier injection wrote.
+func check(pod *corev1.Pod, ns NamespaceFacts) []string {
 	var out []string
 	if level := ns.Labels[enforceLabel]; level == "baseline" || level == "restricted" {
 		out = append(out, fmt.Sprintf("namespace %s enforces Pod Security %q, which forbids the capability NET_ADMIN that the init container %s needs: "+
-			"label the namespace %s=privileged (warn and audit may stay), or the pod %s=%s",
-			ns.Name, level, names.ContainerInit, enforceLabel, names.LabelInject, names.InjectDisabled))
+			"label the namespace %s=privileged (warn and audit may stay), or %s",
+			ns.Name, level, names.ContainerInit, enforceLabel, withoutProxy()))
 	}
 	if sc := pod.Spec.SecurityContext; sc != nil {
 		out = append(out, identityOfProxy("the pod", sc.RunAsUser, sc.RunAsGroup)...)
 	}
-	for _, c := range pod.Spec.InitContainers {
-		if ourContainer(c.Name) && was.done {
-			continue
-		}
-		out = append(out, checkContainer(c, was)...)
-	}
-	for _, c := range pod.Spec.Containers {
-		out = append(out, checkContainer(c, was)...)
-	}
-	for _, v := range pod.Spec.Volumes {
-		if ourVolume(v.Name) && !was.done {
-			out = append(out, fmt.Sprintf("volume %s has a name that Tulle uses for its own: rename it", v.Name))
-		}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		out = append(out, checkContainer(c)...)
 	}
 	return out
 }
 
-func checkContainer(c corev1.Container, was injection) []string {
+func checkContainer(c corev1.Container) []string {
 	var out []string
 	who := "container " + c.Name
 	if ourContainer(c.Name) {
@@ -67,20 +62,19 @@ func checkContainer(c corev1.Container, was injection) []string {
 		if p.Protocol == corev1.ProtocolSCTP || !ourPort(int(p.ContainerPort)) || udp && p.ContainerPort != names.PortDNS {
 			continue
 		}
-		out = append(out, fmt.Sprintf("%s uses port %d, which is the proxy's: choose another than %d, %d, %d, %d and %d", who, p.ContainerPort,
-			names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS))
+		out = append(out, fmt.Sprintf("%s uses port %d, which the proxy needs (its ports are %d, %d, %d, %d and %d): have the application listen on "+
+			"another port; if it can't, %s", who, p.ContainerPort,
+			names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS, withoutProxy()))
 	}
 	for _, a := range aims(&c) {
 		// Moving such a probe would make the agent ask itself.
 		if port, ok := portOf(&c, a.port()); ok && ourPort(int(port)) {
-			if _, moved := a.moved(c.Name, was.probes); !moved {
-				out = append(out, fmt.Sprintf("%s of %s asks port %d, which is the proxy's: name the application's", a.kind, who, port))
-			}
+			out = append(out, fmt.Sprintf("%s of %s asks port %d, which is the proxy's: set the application's port", a.kind, who, port))
 		}
 	}
 	for _, m := range c.VolumeMounts {
 		if ourVolume(m.Name) {
-			out = append(out, fmt.Sprintf("%s mounts volume %s, which is for the proxy alone", who, m.Name))
+			out = append(out, fmt.Sprintf("%s mounts volume %s, a name that Tulle uses for a volume of the proxy alone: give the volume another name, or remove the mount", who, m.Name))
 		}
 	}
 	return out
@@ -94,7 +88,7 @@ func identityOfProxy(who string, user, group *int64) []string {
 		value *int64
 	}{{"runAsUser", user}, {"runAsGroup", group}} {
 		if id.value != nil && *id.value == names.ProxyUID {
-			out = append(out, fmt.Sprintf("%s sets securityContext.%s to %d, which is the proxy's and bypasses the mesh: choose another", who, id.field, names.ProxyUID))
+			out = append(out, fmt.Sprintf("%s sets securityContext.%s to %d, which is the proxy's and bypasses the mesh: set another there; if the image runs as no other, %s", who, id.field, names.ProxyUID, withoutProxy()))
 		}
 	}
 	return out

@@ -23,7 +23,7 @@ type decision struct {
 
 // decide asks the pod, then its namespace, then the Mesh's selector; the first that says something wins.
 func decide(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
-	if pod.Labels[names.LabelProxy] == names.KindGateway {
+	if gatewayPod(pod) {
 		return decision{} // made by the operator, complete as it is
 	}
 	wanted := decision{}

@@ -14,40 +14,95 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
-// injection is what an earlier pass over the pod left in it; zero if there was none. The API server
-// calls the webhook again when another one changed the pod, and people create pods from the output
-// of "kubectl get".
+// injection is what an earlier injection left in the pod, by this release or another; zero if there
+// was none. The API server calls the webhook again when another one changed the pod, and people create
+// pods from what they read of others: from "kubectl get", a backup, "kubectl debug --copy-to". Such a
+// copy may lack any part, its labels and annotations most often, so no part depends on another here.
+//
+// All of it comes from the author of the pod. It says what the application's own probes, metrics and
+// resources were, which the author may choose anyway, and nothing about Tulle's containers.
 type injection struct {
-	done bool
-	// init are the earlier pass's containers by name, as they are now.
+	// recorded tells that the pod has the record of an injection.
+	recorded bool
+	// init are the earlier containers by name, as they are now.
 	init map[string]corev1.Container
-	// probes and metrics are what was moved then: the pod no longer says where it was.
+	// probes and metrics are what was moved then, as far as it is recorded.
 	probes  protocol.Probes
 	metrics *protocol.AppMetrics
+	// added is by what the pod's own resources have grown.
+	added corev1.ResourceList
 }
 
-// ourContainers and ourVolumes are the names that injection adds.
+// ourContainer and ourVolume tell whether injection adds something of that name.
 func ourContainer(name string) bool {
-	return name == names.ContainerInit || name == names.ContainerSlotA || name == names.ContainerSlotB
+	switch name {
+	case names.ContainerInit, names.ContainerSlotA, names.ContainerSlotB, names.ContainerWait:
+		return true
+	}
+	return false
 }
 
 func ourVolume(name string) bool {
 	return name == names.VolumeRun || name == names.VolumeToken || name == names.VolumeTrust || name == names.VolumePod
 }
 
+// runsOurs tells whether a container runs a program of the proxy's image, as all of Tulle's do.
+func runsOurs(c corev1.Container) bool {
+	return len(c.Command) > 0 && (c.Command[0] == protocol.SlotCommand || c.Command[0] == protocol.ProxyCommand)
+}
+
+// wrote tells whether injection wrote an init container, which is then replaced. One of such a name
+// that runs something else, in a pod without a record, is the author's own.
+func (was injection) wrote(c corev1.Container) bool {
+	return ourContainer(c.Name) && (was.recorded || runsOurs(c))
+}
+
+// earlier reads what an earlier injection left. What can't be read was not written by Tulle and counts
+// as absent.
 func earlier(pod *corev1.Pod) injection {
-	if _, ok := pod.Annotations[names.AnnotationInjected]; !ok {
-		return injection{}
-	}
-	was := injection{done: true, init: map[string]corev1.Container{}}
+	was := injection{init: map[string]corev1.Container{}}
+	record, ok := pod.Annotations[names.AnnotationInjected]
+	was.recorded = ok
 	for _, c := range pod.Spec.InitContainers {
-		if ourContainer(c.Name) {
+		if was.wrote(c) {
 			was.init[c.Name] = c
 		}
 	}
-	for _, e := range was.init[names.ContainerSlotA].Env {
-		// slots doubles dollars because the kubelet expands $(NAME). What can't be read was not
-		// written by us and counts as absent.
+	was.readRecord(record)
+	for _, slot := range []string{names.ContainerSlotB, names.ContainerSlotA} { // slot a counts
+		was.readEnvironment(was.init[slot].Env)
+	}
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		if _, known := was.added[name]; known {
+			continue
+		}
+		sum := was.init[names.ContainerSlotA].Resources.Requests[name].DeepCopy()
+		sum.Add(was.init[names.ContainerSlotB].Resources.Requests[name])
+		if !sum.IsZero() {
+			set(&was.added, name, sum)
+		}
+	}
+	return was
+}
+
+func (was *injection) readRecord(text string) {
+	var r protocol.Injected
+	if json.Unmarshal([]byte(text), &r) != nil {
+		return
+	}
+	if valid(r.AppMetrics) {
+		was.metrics = r.AppMetrics
+	}
+	for name, amount := range r.AddedToPod {
+		if q := quantity(amount); q != nil {
+			set(&was.added, corev1.ResourceName(name), *q)
+		}
+	}
+}
+
+func (was *injection) readEnvironment(env []corev1.EnvVar) {
+	for _, e := range env {
+		// slots doubles dollars because the kubelet expands $(NAME).
 		value := []byte(strings.ReplaceAll(e.Value, "$$", "$"))
 		switch e.Name {
 		case protocol.EnvProbes:
@@ -56,40 +111,29 @@ func earlier(pod *corev1.Pod) injection {
 				was.probes = p
 			}
 		case protocol.EnvMetrics:
-			var m protocol.AppMetrics
-			if json.Unmarshal(value, &m) == nil && m.Port != 0 {
-				was.metrics = &m
+			m := new(protocol.AppMetrics)
+			if json.Unmarshal(value, m) == nil && valid(m) {
+				was.metrics = m
 			}
 		}
 	}
-	return was
 }
 
-// strip removes the containers that an earlier pass added; check has refused pods where they might
-// be somebody else's.
-func strip(pod *corev1.Pod) {
-	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return ourContainer(c.Name) })
+func valid(m *protocol.AppMetrics) bool {
+	return m != nil && m.Port != 0 && !ourPort(int(m.Port)) && strings.HasPrefix(m.Path, "/")
 }
 
-// putVolumes adds our volumes, or sets those of an earlier pass right where they are.
-func putVolumes(pod *corev1.Pod, ours []corev1.Volume) {
-	kept := pod.Spec.Volumes[:0]
-	done := map[string]bool{}
-	for _, v := range pod.Spec.Volumes {
-		if i := slices.IndexFunc(ours, func(o corev1.Volume) bool { return o.Name == v.Name }); i >= 0 {
-			if done[v.Name] {
-				continue
-			}
-			done[v.Name], v = true, ours[i]
-		}
-		kept = append(kept, v)
+// gatewayPod tells whether a pod is that of a Gateway, which the operator makes and which is complete
+// as it is. Its copies may lack the label.
+func gatewayPod(pod *corev1.Pod) bool {
+	if pod.Labels[names.LabelProxy] == names.KindGateway {
+		return true
 	}
-	for _, v := range ours {
-		if !done[v.Name] {
-			kept = append(kept, v)
-		}
-	}
-	pod.Spec.Volumes = kept
+	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
+		return ourContainer(c.Name) && runsOurs(c) && slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
+			return e.Name == protocol.EnvKind && e.Value == names.KindGateway
+		})
+	})
 }
 
 // keep returns one of our containers with what the API server's own admission has added to the
@@ -101,24 +145,24 @@ func (was injection) keep(c corev1.Container) corev1.Container {
 	if !ok {
 		return c
 	}
-	if old.ImagePullPolicy != "" {
+	if old.ImagePullPolicy == corev1.PullAlways {
 		c.ImagePullPolicy = old.ImagePullPolicy
 	}
-	c.TerminationMessagePath, c.TerminationMessagePolicy = old.TerminationMessagePath, old.TerminationMessagePolicy
-	c.Resources.Requests = withMissing(c.Resources.Requests, old.Resources.Requests)
-	c.Resources.Limits = withMissing(c.Resources.Limits, old.Resources.Limits)
+	c.TerminationMessagePath = old.TerminationMessagePath // a default
+	// Without the record it is not the same admission, and the resources may be of other settings. The
+	// limits of a Guaranteed proxy are ours.
+	if was.recorded && (pinned(c.Resources) || !pinned(old.Resources)) {
+		c.Resources.Requests = withMissing(c.Resources.Requests, old.Resources.Requests)
+		c.Resources.Limits = withMissing(c.Resources.Limits, old.Resources.Limits)
+	}
 	return c
 }
 
 func withMissing(list, old corev1.ResourceList) corev1.ResourceList {
 	for name, q := range old {
-		if _, ok := list[name]; ok {
-			continue
+		if _, ok := list[name]; !ok {
+			set(&list, name, q)
 		}
-		if list == nil {
-			list = corev1.ResourceList{}
-		}
-		list[name] = q.DeepCopy()
 	}
 	return list
 }

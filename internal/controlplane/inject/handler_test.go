@@ -88,7 +88,7 @@ func TestHandlerInjects(t *testing.T) {
 	if err := json.Unmarshal(apply(t, []byte(aPod), answer.Patch), &pod); err != nil {
 		t.Fatal(err)
 	}
-	if len(pod.Spec.InitContainers) != 3 || pod.Labels[names.LabelProxy] != names.KindSidecar || len(pod.Spec.Containers) != 1 {
+	if len(pod.Spec.InitContainers) != 4 || pod.Labels[names.LabelProxy] != names.KindSidecar || len(pod.Spec.Containers) != 1 {
 		t.Errorf("got %+v", pod)
 	}
 }

@@ -17,11 +17,7 @@ const defaultGrace = 30
 //
 // Only ordinary containers: sidecars are stopped after those have ended.
 func linger(pod *corev1.Pod, seconds int64) {
-	grace := int64(defaultGrace)
-	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil {
-		grace = *g
-	}
-	seconds = min(seconds, grace/3)
+	seconds = min(seconds, grace(pod)/3)
 	if seconds <= 0 {
 		return
 	}
@@ -35,4 +31,12 @@ func linger(pod *corev1.Pod, seconds int64) {
 		}
 		c.Lifecycle.PreStop = &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: seconds}}
 	}
+}
+
+// grace is how long the pod gets to end, in seconds.
+func grace(pod *corev1.Pod) int64 {
+	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil {
+		return *g
+	}
+	return defaultGrace
 }

@@ -5,6 +5,7 @@ package inject
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,18 +47,22 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 		return Result{}, nil
 	}
 	was := earlier(pod)
-	a, problems := ParseAnnotations(pod.Annotations, s.Annotations)
+	out := pod.DeepCopy()
+	lost := restore(out, was)
+	a, problems := ParseAnnotations(out.Annotations, s.Annotations)
 	resources, more := proxyResources(s.Resources, a)
 	problems = append(problems, more...)
-	problems = append(problems, check(pod, ns, was)...)
+	problems = append(problems, check(out, ns)...)
 	if len(problems) > 0 {
 		return Result{}, &Refusal{Problems: problems}
 	}
 
-	out := pod.DeepCopy()
-	strip(out)
 	bypasses := bypassesOf(out)
-	moved, warnings := moveProbes(out, was.probes)
+	if guaranteed(out) {
+		resources = pin(resources, a)
+	}
+	moved, warnings := moveProbes(out)
+	warnings = append(lost, warnings...)
 	scrape, warning := moveMetrics(out, was.metrics)
 	if warning != "" {
 		warnings = append(warnings, warning)
@@ -67,8 +72,12 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 		Probes: moved, AppMetrics: scrape, Resources: resources, Single: s.SingleSlot, Resizable: s.Resizable,
 		ExcludeInboundPorts: a.ExcludeInboundPorts, ExcludeOutboundPorts: a.ExcludeOutboundPorts, ExcludeOutboundIPs: a.ExcludeOutboundIPs,
 	}
+	record := protocol.Injected{
+		Version: s.Version, Revision: s.Revision, ExcludedInboundPorts: a.ExcludeInboundPorts, Warnings: bypasses,
+		AppMetrics: scrape,
+	}
 	linger(out, s.LingerSeconds)
-	ours := append([]corev1.Container{slots.Init(spec)}, slots.Containers(spec)...)
+	ours := slots.InitContainers(spec)
 	for i := range ours {
 		ours[i] = was.keep(ours[i])
 		ns.Bounds.fit(&ours[i])
@@ -78,25 +87,33 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 			return Result{}, &Refusal{Problems: problems}
 		}
 	}
-	fitPodResources(out, ours, was)
+	record.AddedToPod = fitPodResources(out, ours)
 	out.Spec.InitContainers = append(ours, out.Spec.InitContainers...)
 	putVolumes(out, slots.Volumes(spec))
-	mark(out, s, a, bypasses)
+	mark(out, s, record)
 	return Result{Pod: out, Warnings: append(bypasses, warnings...)}, nil
 }
 
+// putVolumes adds our volumes, where those of an earlier injection are if there are any.
+func putVolumes(pod *corev1.Pod, ours []corev1.Volume) {
+	isOurs := func(v corev1.Volume) bool { return ourVolume(v.Name) }
+	at := slices.IndexFunc(pod.Spec.Volumes, isOurs)
+	rest := slices.DeleteFunc(pod.Spec.Volumes, isOurs)
+	if at < 0 {
+		at = len(rest)
+	}
+	pod.Spec.Volumes = slices.Insert(rest, at, ours...)
+}
+
 // mark labels the pod as injected and records what was done.
-func mark(pod *corev1.Pod, s Settings, a Annotations, bypasses []string) {
+func mark(pod *corev1.Pod, s Settings, r protocol.Injected) {
 	if pod.Labels == nil {
 		pod.Labels = map[string]string{}
 	}
 	pod.Labels[names.LabelProxy] = names.KindSidecar
 	pod.Labels[names.LabelRevision] = s.Revision
 	pod.Labels[names.LabelVersion] = s.Version
-	record, err := json.Marshal(protocol.Injected{
-		Version: s.Version, Revision: s.Revision,
-		ExcludedInboundPorts: a.ExcludeInboundPorts, Warnings: bypasses,
-	})
+	record, err := json.Marshal(r)
 	if err != nil {
 		// Strings and numbers always encode.
 		panic("inject: " + err.Error())

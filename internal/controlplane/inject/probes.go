@@ -4,9 +4,11 @@
 package inject
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -20,14 +22,18 @@ import (
 const hookTimeout = 3600
 
 // aim is one place in a container where the kubelet may be told to send a request: exactly one of
-// the pointers is set, and writing through it changes the pod.
+// http, tcp and grpc is set.
 type aim struct {
 	kind    string // as in protocol.ProbePath
 	timeout int32
 	http    *corev1.HTTPGetAction
 	tcp     *corev1.TCPSocketAction
 	grpc    *corev1.GRPCAction
-	handler *corev1.ProbeHandler // of tcp and grpc, which become http
+
+	// What changes the pod: the handler of a probe or of a hook, and its removal.
+	probe  *corev1.ProbeHandler
+	hook   *corev1.LifecycleHandler
+	remove func()
 }
 
 // aims lists the probes and hooks of a container that go to the pod over the network. Exec probes
@@ -37,33 +43,59 @@ func aims(c *corev1.Container) []aim {
 	var out []aim
 	for _, p := range []struct {
 		kind  string
-		probe *corev1.Probe
-	}{{"startup", c.StartupProbe}, {"readiness", c.ReadinessProbe}, {"liveness", c.LivenessProbe}} {
-		if p.probe == nil {
+		probe **corev1.Probe
+	}{{"startup", &c.StartupProbe}, {"readiness", &c.ReadinessProbe}, {"liveness", &c.LivenessProbe}} {
+		if *p.probe == nil {
 			continue
 		}
-		h, timeout := &p.probe.ProbeHandler, p.probe.TimeoutSeconds
+		h := &(*p.probe).ProbeHandler
+		a := aim{kind: p.kind, timeout: (*p.probe).TimeoutSeconds, probe: h, remove: func() { *p.probe = nil }}
 		switch {
 		case h.HTTPGet != nil && h.HTTPGet.Host == "":
-			out = append(out, aim{kind: p.kind, timeout: timeout, http: h.HTTPGet})
+			a.http = h.HTTPGet
 		case h.TCPSocket != nil && h.TCPSocket.Host == "":
-			out = append(out, aim{kind: p.kind, timeout: timeout, tcp: h.TCPSocket, handler: h})
+			a.tcp = h.TCPSocket
 		case h.GRPC != nil:
-			out = append(out, aim{kind: p.kind, timeout: timeout, grpc: h.GRPC, handler: h})
+			a.grpc = h.GRPC
+		default:
+			continue
 		}
+		out = append(out, a)
 	}
 	if c.Lifecycle == nil {
 		return out
 	}
 	for _, p := range []struct {
 		kind string
-		hook *corev1.LifecycleHandler
-	}{{"postStart", c.Lifecycle.PostStart}, {"preStop", c.Lifecycle.PreStop}} {
-		if p.hook != nil && p.hook.HTTPGet != nil && p.hook.HTTPGet.Host == "" {
-			out = append(out, aim{kind: p.kind, timeout: hookTimeout, http: p.hook.HTTPGet})
+		hook **corev1.LifecycleHandler
+	}{{"postStart", &c.Lifecycle.PostStart}, {"preStop", &c.Lifecycle.PreStop}} {
+		if h := *p.hook; h != nil && h.HTTPGet != nil && h.HTTPGet.Host == "" {
+			out = append(out, aim{kind: p.kind, timeout: hookTimeout, http: h.HTTPGet, hook: h, remove: func() { *p.hook = nil }})
 		}
 	}
 	return out
+}
+
+// handler is what the aim is now.
+func (a aim) handler() corev1.ProbeHandler {
+	if a.hook != nil {
+		return corev1.ProbeHandler{HTTPGet: a.hook.HTTPGet}
+	}
+	return *a.probe
+}
+
+// accepts tells whether the aim may become h: a hook has no other kind than HTTP.
+func (a aim) accepts(h corev1.ProbeHandler) bool {
+	return h.HTTPGet != nil || a.hook == nil && (h.TCPSocket != nil || h.GRPC != nil)
+}
+
+// put changes the aim.
+func (a aim) put(h corev1.ProbeHandler) {
+	if a.hook != nil {
+		a.hook.HTTPGet = h.HTTPGet
+		return
+	}
+	*a.probe = h
 }
 
 // port is where the aim points, still unresolved.
@@ -75,16 +107,6 @@ func (a aim) port() intstr.IntOrString {
 		return a.tcp.Port
 	}
 	return intstr.FromInt32(a.grpc.Port)
-}
-
-// moved tells whether an earlier pass has moved the aim, and what it was.
-func (a aim) moved(container string, recorded protocol.Probes) (protocol.Probe, bool) {
-	path := protocol.ProbePath(container, a.kind)
-	if a.http == nil || a.http.Path != path || a.http.Port != intstr.FromInt32(names.PortAgent) {
-		return protocol.Probe{}, false
-	}
-	p, ok := recorded[path]
-	return p, ok
 }
 
 // record says what the agent must ask in the kubelet's stead.
@@ -110,33 +132,33 @@ func (a aim) record(port uint16) protocol.Probe {
 	return p
 }
 
-// move points the aim at the agent.
+// move points the aim at the agent. The original goes along in a header.
 func (a aim) move(container string) {
-	get := corev1.HTTPGetAction{
+	original, err := json.Marshal(a.handler())
+	if err != nil {
+		// Strings and numbers always encode.
+		panic("inject: " + err.Error())
+	}
+	a.put(corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 		Path: protocol.ProbePath(container, a.kind), Port: intstr.FromInt32(names.PortAgent), Scheme: corev1.URISchemeHTTP,
-	}
-	if a.http != nil {
-		*a.http = get
-		return
-	}
-	*a.handler = corev1.ProbeHandler{HTTPGet: &get}
+		HTTPHeaders: []corev1.HTTPHeader{{
+			Name: protocol.ProbeHeader,
+			// JSON escapes all that may not be in a header but this one.
+			Value: strings.ReplaceAll(string(original), "\x7f", `\u007f`),
+		}},
+	}})
 }
 
 // moveProbes points the probes and hooks of all containers at the agent, which asks the application
-// inside the pod, past the redirection. recorded are those of an earlier pass. It returns all that
-// the agent must answer, and a warning for each that could not be moved.
-func moveProbes(pod *corev1.Pod, recorded protocol.Probes) (protocol.Probes, []string) {
+// inside the pod, past the redirection. It returns all that the agent must answer, and a warning for
+// each that could not be moved.
+func moveProbes(pod *corev1.Pod) (protocol.Probes, []string) {
 	out := protocol.Probes{}
 	var warnings []string
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			c := &list[i]
 			for _, a := range aims(c) {
-				path := protocol.ProbePath(c.Name, a.kind)
-				if was, ok := a.moved(c.Name, recorded); ok {
-					out[path] = was
-					continue
-				}
 				given := a.port()
 				port, ok := portOf(c, given)
 				if !ok {
@@ -144,7 +166,7 @@ func moveProbes(pod *corev1.Pod, recorded protocol.Probes) (protocol.Probes, []s
 						a.kind, c.Name, given.String()))
 					continue
 				}
-				out[path] = a.record(port)
+				out[protocol.ProbePath(c.Name, a.kind)] = a.record(port)
 				a.move(c.Name)
 			}
 		}

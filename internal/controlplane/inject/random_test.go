@@ -120,7 +120,7 @@ func (d drawer) pod() *corev1.Pod {
 // bare is a pod without what injection may touch, to compare the rest.
 func bare(pod *corev1.Pod) *corev1.Pod {
 	out := pod.DeepCopy()
-	strip(out)
+	out.Spec.InitContainers = slices.DeleteFunc(out.Spec.InitContainers, func(c corev1.Container) bool { return ourContainer(c.Name) })
 	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return ourVolume(v.Name) })
 	for _, list := range [][]corev1.Container{out.Spec.InitContainers, out.Spec.Containers} {
 		for i := range list {

@@ -60,23 +60,27 @@ func set(list *corev1.ResourceList, name corev1.ResourceName, q resource.Quantit
 
 // fitPodResources makes room for the proxy in a pod that sets resources for the pod as a whole
 // (spec.resources): the API server refuses containers that together ask for more than their pod, or
-// one that may use more. What the pod sets grows by what our containers ask for beyond those of an
-// earlier pass; a container limit gives way to the pod's.
-func fitPodResources(pod *corev1.Pod, ours []corev1.Container, was injection) {
+// one that may use more. What the pod sets grows by what the slots ask for, which is returned as
+// protocol.Injected records it; a container limit gives way to the pod's.
+func fitPodResources(pod *corev1.Pod, ours []corev1.Container) map[string]string {
 	whole := pod.Spec.Resources
 	if whole == nil {
-		return
+		return nil
 	}
+	added := map[string]string{}
 	for _, list := range []corev1.ResourceList{whole.Requests, whole.Limits} {
 		for name, q := range list {
+			var more resource.Quantity
 			for _, c := range ours {
-				if c.Name == names.ContainerInit {
-					continue // runs before all others and asks for less than the slots
+				if c.Name == names.ContainerSlotA || c.Name == names.ContainerSlotB { // the others end before the application starts
+					more.Add(c.Resources.Requests[name])
 				}
-				q.Add(c.Resources.Requests[name])
-				q.Sub(was.init[c.Name].Resources.Requests[name])
 			}
-			list[name] = q
+			if more.IsZero() {
+				continue
+			}
+			q.Add(more)
+			list[name], added[string(name)] = q, more.String()
 		}
 	}
 	for i := range ours {
@@ -87,4 +91,5 @@ func fitPodResources(pod *corev1.Pod, ours []corev1.Container, was injection) {
 			ours[i].Resources.Limits = nil
 		}
 	}
+	return added
 }

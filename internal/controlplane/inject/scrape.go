@@ -27,7 +27,8 @@ const (
 )
 
 // moveMetrics points a pod's scrape annotations at the agent, which merges what the application
-// serves. was is what an earlier pass moved. A pod that does not ask to be scraped stays as it is.
+// serves. was is what an earlier injection moved; nil: nothing, or it is not known. A pod that does not
+// ask to be scraped stays as it is.
 func moveMetrics(pod *corev1.Pod, was *protocol.AppMetrics) (*protocol.AppMetrics, string) {
 	a := pod.Annotations
 	if a[scrapeAnnotation] != "true" {
@@ -35,7 +36,14 @@ func moveMetrics(pod *corev1.Pod, was *protocol.AppMetrics) (*protocol.AppMetric
 	}
 	agent := strconv.Itoa(names.PortAgent)
 	if a[scrapePortAnnotation] == agent {
-		return was, ""
+		if was != nil {
+			return was, ""
+		}
+		if port, ok := onlyPort(pod); ok {
+			return &protocol.AppMetrics{Port: port, Path: agentMetricsPath}, ""
+		}
+		return nil, fmt.Sprintf("%s is %s, the proxy's own port, and the application's is not known: only the proxy's metrics are served; "+
+			"set the application's port where the pod is defined", scrapePortAnnotation, quote(agent))
 	}
 	if s := a[scrapeSchemeAnnotation]; s != "" && !strings.EqualFold(s, defaultScheme) {
 		return nil, fmt.Sprintf("%s is %s: only http metrics are merged, so this pod's stay where they are", scrapeSchemeAnnotation, quote(s))
@@ -61,6 +69,11 @@ func scrapePort(pod *corev1.Pod) (uint16, bool) {
 		n, ok := number(v, 1, 65535)
 		return uint16(n), ok && !ourPort(n)
 	}
+	return onlyPort(pod)
+}
+
+// onlyPort is the one TCP port that the pod's containers declare.
+func onlyPort(pod *corev1.Pod) (uint16, bool) {
 	var ports []uint16
 	for _, c := range pod.Spec.Containers {
 		for _, p := range c.Ports {
