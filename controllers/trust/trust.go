@@ -104,7 +104,15 @@ func (r *Reconciler) copyTo(ctx context.Context, m *v1alpha1.Mesh, namespace str
 	if roots == "" || original.Labels[names.LabelMesh] != m.Name {
 		return nil
 	}
-	err = r.Apply.Apply(ctx, render.Trust(m.Name, namespace, roots))
+	service := &corev1.Service{}
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: names.ControlPlaneService}, service)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("get Service %s/%s: %w", r.Namespace, names.ControlPlaneService, err)
+	}
+	if err != nil {
+		service = nil // its coming is watched, too
+	}
+	err = r.Apply.Apply(ctx, render.TrustFor(m.Name, namespace, roots, service))
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}
@@ -141,10 +149,13 @@ func (r *Reconciler) proxies(ctx context.Context, namespace string) (int, error)
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	// Only a pod's coming and going matters here.
 	pods := predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+	// A Service that is created again has another address; one that changes may get another family.
+	services := predicate.Funcs{DeleteFunc: func(event.DeleteEvent) bool { return false }}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("trust").
 		For(kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Namespace")), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesMetadata(kinds.Metadata(corev1.SchemeGroupVersion.WithKind("ConfigMap")), handler.EnqueueRequestsFromMapFunc(r.fromConfigMap)).
+		WatchesMetadata(kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Service")), handler.EnqueueRequestsFromMapFunc(r.fromService), builder.WithPredicates(services)).
 		WatchesMetadata(kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Pod")), handler.EnqueueRequestsFromMapFunc(namespaceOf), builder.WithPredicates(pods)).
 		Watches(&v1alpha1.Mesh{}, handler.EnqueueRequestsFromMapFunc(r.every), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
@@ -167,6 +178,18 @@ func (r *Reconciler) fromConfigMap(ctx context.Context, o client.Object) []recon
 		return r.every(ctx, o)
 	}
 	return namespaceOf(ctx, o)
+}
+
+// fromService asks for a look at every namespace when the control plane's address may have changed.
+func (r *Reconciler) fromService(ctx context.Context, o client.Object) []reconcile.Request {
+	if !r.controlPlane(o) {
+		return nil
+	}
+	return r.every(ctx, o)
+}
+
+func (r *Reconciler) controlPlane(o client.Object) bool {
+	return o.GetNamespace() == r.Namespace && o.GetName() == names.ControlPlaneService
 }
 
 func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Request {

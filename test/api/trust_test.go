@@ -4,6 +4,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +44,9 @@ func rootsSpread(t *testing.T) {
 			t.Errorf("namespace %s is not meshed and has roots", ns)
 		}
 	}
+
+	// The control plane's addresses go along, and follow its Service when that is created again.
+	addressesSpread(t, "labelled")
 
 	// Drift.
 	cm := trustIn("labelled")
@@ -84,4 +88,28 @@ func rootsSpread(t *testing.T) {
 	namespace(t, "after", map[string]string{"tulle.dev/inject": "enabled"})
 	there(t, trustIn("after")) // looked at later than plain
 	there(t, trustIn("plain"))
+}
+
+// addressesSpread: the ConfigMap has the addresses of the control plane's Service, also of the next one.
+func addressesSpread(t *testing.T, ns string) {
+	t.Helper()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-controlplane"}}
+	follows := func(what string) {
+		eventually(t, what, func() string {
+			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(service), service); err != nil {
+				return err.Error()
+			}
+			cm := trustIn(ns)
+			there(t, cm)
+			if want := strings.Join(service.Spec.ClusterIPs, "\n") + "\n"; len(service.Spec.ClusterIPs) == 0 || cm.Data["addresses"] != want {
+				return cm.Data["addresses"] + ", want " + want
+			}
+			return ""
+		})
+	}
+	follows("the control plane's addresses are in the namespace")
+	if err := admin.Delete(t.Context(), service); err != nil {
+		t.Fatal(err)
+	}
+	follows("the addresses follow the Service")
 }

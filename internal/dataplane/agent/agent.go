@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tulle.dev/tulle/internal/dataplane/controlplane"
 	"tulle.dev/tulle/internal/dataplane/envoy"
 	"tulle.dev/tulle/internal/dataplane/identity"
 	"tulle.dev/tulle/internal/dataplane/metrics"
@@ -111,8 +112,12 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 	n := s.node()
 	a.relay = relay.NewLoop(s.scope(), wire.Node(n.ID, n.Cluster, n.Metadata), a.tune, log)
 	a.reports = newReporter(func(ctx context.Context) (tally.Sample, error) { return a.admin.Sample(ctx, s.Kind) }, a.inform, log)
+	dialer := controlplane.Dialer{Host: s.ControlPlane, AddressesFile: s.AddressesFile}
+	dial := func(port int) func(context.Context, *tls.Config) (net.Conn, error) {
+		return func(ctx context.Context, c *tls.Config) (net.Conn, error) { return dialer.Dial(ctx, port, c) }
+	}
 	signer := &identity.Signer{
-		Addr: s.at(names.PortSign), Host: s.ControlPlane, TokenFile: s.TokenFile, TrustFile: s.TrustFile, Pod: s.Pod, PodUID: s.PodUID,
+		Addr: s.at(names.PortSign), Dial: dial(names.PortSign), Host: s.ControlPlane, TokenFile: s.TokenFile, TrustFile: s.TrustFile, Pod: s.Pod, PodUID: s.PodUID,
 	}
 	first := make(chan struct{})
 	a.keeper = identity.NewKeeper(signer.Sign, a.identify(first), log)
@@ -125,7 +130,7 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 	go func() {
 		select {
 		case <-first:
-			a.relay.Connect(ctx, relay.Upstream{Addr: s.at(names.PortADS), TLS: a.clientTLS, Renew: a.renewed, Log: log})
+			a.relay.Connect(ctx, relay.Upstream{Addr: s.at(names.PortADS), Dial: dial(names.PortADS), TLS: a.clientTLS, Renew: a.renewed, Log: log})
 		case <-ctx.Done():
 		}
 	}()

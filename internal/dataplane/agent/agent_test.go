@@ -45,7 +45,7 @@ func TestFromEnv(t *testing.T) {
 		ControlPlane: "tulle-controlplane.tulle-system.svc",
 		Probes:       protocol.Probes{"/probe/app/liveness": {TCP: &protocol.TCPProbe{Port: 80}}},
 		AppMetrics:   &protocol.AppMetrics{Port: 9090, Path: "/metrics"},
-		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile,
+		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile, AddressesFile: protocol.AddressesFile,
 		Dir: "/run/tulle/b", AdminSocket: "/run/tulle/b/admin.sock", XDSSocket: "/run/tulle/b/xds.sock",
 		ListenersSocket: "/run/tulle/b/listeners.sock", PeerListeners: "/run/tulle/a/listeners.sock", SteerLock: "/run/tulle/steer.lock",
 	}

@@ -34,6 +34,7 @@ type Settings struct {
 	EnvoyBinary     string
 	TokenFile       string
 	TrustFile       string
+	AddressesFile   string
 	Dir             string // the slot's own directory
 	AdminSocket     string
 	XDSSocket       string
@@ -54,7 +55,7 @@ func FromEnv(get func(string) string) (Settings, error) {
 		Pod: get(protocol.EnvPod), PodUID: get(protocol.EnvPodUID), Namespace: get(protocol.EnvNamespace),
 		ServiceAccount: get(protocol.EnvServiceAccount), NodeName: get(protocol.EnvNode), Gateway: get(protocol.EnvGateway),
 		ControlPlane: get(protocol.EnvControlPlane),
-		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile, SteerLock: protocol.SteerLock,
+		EnvoyBinary:  EnvoyBinary, TokenFile: protocol.TokenFile, TrustFile: protocol.TrustFile, AddressesFile: protocol.AddressesFile, SteerLock: protocol.SteerLock,
 	}
 	var wrong []error
 	need := func(name, value string) {

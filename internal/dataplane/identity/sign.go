@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -27,7 +28,9 @@ import (
 
 // Signer asks a control plane for certificates. Its fields are not changed after first use.
 type Signer struct {
-	Addr      string // host:port of the signing endpoint
+	Addr string // host:port of the signing endpoint
+	// Dial connects to the signing endpoint and checks its certificate by the configuration; nil: to Addr.
+	Dial      func(context.Context, *tls.Config) (net.Conn, error)
 	Host      string // name in its certificate
 	TokenFile string
 	TrustFile string
@@ -130,9 +133,10 @@ func (s *Signer) post(ctx context.Context, q protocol.SignRequest) (*protocol.Si
 	}
 	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	r.Header.Set("Content-Type", "application/json")
-	t := &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: s.Host},
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: s.Host}
+	t := &http.Transport{DisableKeepAlives: true, TLSClientConfig: config}
+	if s.Dial != nil {
+		t.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx, config) }
 	}
 	resp, err := t.RoundTrip(r)
 	if err != nil {
