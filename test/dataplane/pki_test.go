@@ -61,7 +61,7 @@ func (a *authority) sign(public any, id string, life time.Duration) ([]byte, err
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if id == "" {
-		template.IPAddresses = []net.IP{net.ParseIP(peerIP)}
+		template.IPAddresses, template.DNSNames = []net.IP{net.ParseIP(peerIP)}, []string{controlPlaneName}
 	} else {
 		u, err := url.Parse(id)
 		if err != nil {

@@ -32,6 +32,7 @@ type pod struct {
 	control   *control
 	root      string // of the containers
 	run       string // what they see as protocol.RunDir
+	host      string // of the control plane, as the slots know it
 	secrets   string
 	app       *http.Server
 	slots     map[string]*exec.Cmd
@@ -84,7 +85,7 @@ func newPod(t *testing.T) *pod {
 	t.Helper()
 	p := &pod{
 		t: t, space: newSpace(t), peer: newSpace(t), root: t.TempDir(), run: t.TempDir(), secrets: t.TempDir(),
-		slots: map[string]*exec.Cmd{}, log: &lockedBuffer{},
+		slots: map[string]*exec.Cmd{}, log: &lockedBuffer{}, host: peerIP,
 	}
 	t.Cleanup(p.end)
 	cable(t, p.peer, p.space)
@@ -157,7 +158,7 @@ func (p *pod) env(slot string) []string {
 		protocol.EnvSlot + "=" + slot, protocol.EnvKind + "=" + names.KindSidecar,
 		protocol.EnvPod + "=cart-0", protocol.EnvPodUID + "=uid-1", protocol.EnvPodIPs + "=" + podIP,
 		protocol.EnvNamespace + "=shop", protocol.EnvServiceAccount + "=cart", protocol.EnvNode + "=node-1",
-		protocol.EnvTrustDomain + "=test.local", protocol.EnvControlPlane + "=" + peerIP,
+		protocol.EnvTrustDomain + "=test.local", protocol.EnvControlPlane + "=" + p.host,
 	}, p.extra...)
 }
 

@@ -6,6 +6,7 @@ package dataplane
 import (
 	"crypto/tls"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,13 +18,13 @@ func TestStart(t *testing.T) {
 	p := newPod(t)
 	began := time.Now()
 	p.start("a")
-	p.hook("a", "wait")
+	p.hook("a", "hold-start")
 	t.Logf("ready after %v", time.Since(began))
 	if s := p.state("a"); s.Phase != protocol.PhaseReady || s.Version != "test" {
 		t.Errorf("after wait slot a is %+v, want Ready", s)
 	}
 	p.start("b")
-	p.hook("b", "wait") // returns: the other slot serves
+	p.hook("b", "wait") // a pod of an earlier release; it returns: the other slot serves
 	p.eventually("slot b is the standby", 5*time.Second, p.phase("b", protocol.PhaseStandby))
 
 	body, from, err := get(client(p.peer, 0, false), fromPeer, "X-Seen-From")
@@ -52,5 +53,29 @@ func TestStart(t *testing.T) {
 	}
 	if body, _, err := get(client(p.peer, 0, false), "http://"+podIP+":15021/ready", ""); err != nil || body != "Ready\n" {
 		t.Errorf("readiness: %q, %v", body, err)
+	}
+}
+
+// controlPlaneName is a name of the control plane, which no resolver of the test knows.
+const controlPlaneName = "tulle-controlplane.tulle-system.svc"
+
+// TestStartWithoutResolver: a pod that can resolve no name (dnsPolicy None, say) starts by the addresses
+// that it finds beside the roots. They are read for each connection: one that nothing answers at, as a
+// Service that was deleted and created again leaves behind, is passed over, and replaced when the kubelet
+// replaces the file.
+func TestStartWithoutResolver(t *testing.T) {
+	p := newPod(t)
+	p.host = controlPlaneName
+	p.secret(protocol.AddressesFile, "198.18.20.99\n")
+	p.start("a")
+	p.eventually("the slot says what it waits for", 30*time.Second, func() bool {
+		said := p.state("a").Message
+		return strings.Contains(said, "198.18.20.99:15012") && strings.Contains(said, controlPlaneName)
+	})
+	p.secret(protocol.AddressesFile, "198.18.20.99\n"+peerIP+"\n")
+	p.hook("a", "hold-start")
+	body, _, err := get(client(p.space, 1000, false), fromPod, "X-Config")
+	if err != nil || !strings.HasPrefix(body, "web saw") {
+		t.Errorf("out of the pod: %q, %v", body, err)
 	}
 }
