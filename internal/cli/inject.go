@@ -31,13 +31,13 @@ func newInject(g *global) *cobra.Command {
 		Short: "Show what the injection webhook would do to the pods in a file",
 		Long: `Show what the injection webhook would do to the pods in a file, and why.
 
-The objects are printed with their pods injected; what happened to each is told on
-standard error (with -o json, on standard output instead of the objects). Nothing is
-applied. Settings and the labels of namespaces come from the cluster. With --mesh no
+The file is printed with its pods injected; all else is printed as it was. What happened
+to each pod is reported on standard error (with -o json, on standard output instead of
+the file). Nothing is applied. Settings and the labels of namespaces come from the cluster. With --mesh no
 cluster is needed: settings come from that file, and namespaces that are not in the
 input are taken to ask for injection.
 
-The exit code is 1 when a pod would be refused.`,
+The exit code is 1 when a pod would be refused, or when a part of the file cannot be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runInject(cmd.Context(), g, f) },
 	}
@@ -57,10 +57,7 @@ func runInject(ctx context.Context, g *global, f injectFlags) error {
 	if err != nil {
 		return err
 	}
-	out, notes, err := render.File(in, o)
-	if err != nil {
-		return err
-	}
+	out, notes := render.File(in, o)
 	if g.output == outputJSON {
 		if err := printJSON(g.streams.Out, notes); err != nil {
 			return err
@@ -72,7 +69,7 @@ func runInject(ctx context.Context, g *global, f injectFlags) error {
 		printNotes(g.streams.Err, notes)
 	}
 	for _, n := range notes {
-		if n.Refused != "" {
+		if n.Refused != "" || n.Problem != "" {
 			return errFound
 		}
 	}
@@ -89,6 +86,8 @@ func readFile(in io.Reader, name string) ([]byte, error) {
 func printNotes(w io.Writer, notes []render.Note) {
 	for _, n := range notes {
 		switch {
+		case n.Problem != "":
+			fmt.Fprintf(w, "%s: printed as it is: %s\n", n.Object, n.Problem)
 		case n.Refused != "":
 			fmt.Fprintf(w, "%s: REFUSED: %s\n", n.Object, n.Refused)
 		case n.Injected:

@@ -165,7 +165,7 @@ func TestInject(t *testing.T) {
 	if err := c.Create(t.Context(), said, client.DryRunAll); err != nil {
 		t.Fatal(err)
 	}
-	if len(done.Spec.InitContainers) != 3 {
+	if len(done.Spec.InitContainers) != 4 {
 		t.Fatalf("the webhook did not inject: %+v", done.Spec.InitContainers)
 	}
 	random := cmp.Options{

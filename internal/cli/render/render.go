@@ -5,16 +5,13 @@ package render
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tulle.dev/tulle/internal/controlplane/inject"
 )
@@ -30,135 +27,118 @@ type Options struct {
 
 // Note is what happened to one pod, or to the pods of one template.
 type Note struct {
-	Object   string   `json:"object"` // "Deployment shop/web"
+	Object   string   `json:"object"` // "Deployment shop/web", or "document 3 (line 40)"
 	Injected bool     `json:"injected"`
 	Refused  string   `json:"refused,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Problem is why it could not be looked at.
+	Problem string `json:"problem,omitempty"`
 }
 
-// File reads YAML documents, injects what the webhook would inject and returns them, with a note
-// for each object that holds a pod. A refused one is left as it was.
-func File(in []byte, o Options) ([]byte, []Note, error) {
-	objects, err := decode(in)
-	if err != nil {
-		return nil, nil, err
-	}
+// File returns a file of YAML or JSON documents with the pods injected that the webhook would inject, and
+// a note for each object that holds a pod. What is not injected comes out byte for byte as it was, be it
+// refused, of a kind without a pod, or unreadable.
+func File(in []byte, o Options) ([]byte, []Note) {
+	documents := split(in)
 	known := map[string]map[string]string{}
-	for _, u := range objects {
-		if u.GetKind() == "Namespace" && u.GroupVersionKind().Group == "" {
-			known[u.GetName()] = u.GetLabels()
+	for _, d := range documents {
+		for _, u := range d.objects() {
+			if u.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
+				known[u.GetName()] = u.GetLabels()
+			}
 		}
 	}
 	var notes []Note
 	var out bytes.Buffer
-	for _, u := range objects {
-		path, holds := templatePath(u.GetKind())
-		if holds {
-			note, err := o.object(u, path, known)
-			if err != nil {
-				return nil, nil, err
+	for i, d := range documents {
+		if d.problem != nil {
+			notes = append(notes, Note{Object: fmt.Sprintf("document %d (line %d)", i+1, d.line), Problem: d.problem.Error()})
+		}
+		changed := map[int]bool{}
+		for n, u := range d.objects() {
+			path, holds := templatePath(u.GroupVersionKind().GroupKind())
+			if !holds {
+				continue
 			}
+			note := o.object(u, path, known)
 			notes = append(notes, note)
+			if note.Injected {
+				changed[n] = true
+			}
 		}
-		text, err := yaml.Marshal(u.Object)
-		if err != nil {
-			return nil, nil, fmt.Errorf("write %s %s: %w", u.GetKind(), u.GetName(), err)
+		text, err := d.write(changed)
+		if err != nil { // a pod that can be read can be written
+			notes = append(notes, Note{Object: fmt.Sprintf("document %d (line %d)", i+1, d.line), Problem: err.Error()})
+			text = d.text
 		}
-		out.WriteString("---\n")
 		out.Write(text)
 	}
-	return out.Bytes(), notes, nil
+	return out.Bytes(), notes
 }
 
-// decode reads the documents of a file; a List stands for its items.
-func decode(in []byte) ([]*unstructured.Unstructured, error) {
-	reader := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(in), 4096)
-	var out []*unstructured.Unstructured
-	for {
-		u := new(unstructured.Unstructured)
-		err := reader.Decode(&u.Object)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read YAML: %w", err)
-		}
-		switch {
-		case len(u.Object) == 0:
-		case u.IsList():
-			if err := u.EachListItem(func(o runtime.Object) error {
-				out = append(out, o.(*unstructured.Unstructured))
-				return nil
-			}); err != nil {
-				return nil, fmt.Errorf("read list: %w", err)
-			}
-		default:
-			out = append(out, u)
-		}
-	}
-}
-
-// templatePath is where a kind holds its pod; empty for a Pod, which is one.
-func templatePath(kind string) ([]string, bool) {
-	switch kind {
+// templatePath is where a kind holds its pod; empty for a Pod, which is one. Kinds of other groups that
+// have the same name are none of these.
+func templatePath(kind schema.GroupKind) ([]string, bool) {
+	switch kind.String() {
 	case "Pod":
 		return nil, true
-	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job":
+	case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicaSet.apps", "ReplicationController", "Job.batch":
 		return []string{"spec", "template"}, true
-	case "CronJob":
+	case "CronJob.batch":
 		return []string{"spec", "jobTemplate", "spec", "template"}, true
 	}
 	return nil, false
 }
 
-// object injects the pod in u, in place.
-func (o Options) object(u *unstructured.Unstructured, path []string, known map[string]map[string]string) (Note, error) {
+// object injects the pod in u, in place; unless the note says that it is injected, u stays as it was.
+func (o Options) object(u *unstructured.Unstructured, path []string, known map[string]map[string]string) Note {
 	namespace := u.GetNamespace()
 	if namespace == "" {
 		namespace = o.Namespace
 	}
-	note := Note{Object: u.GetKind() + " " + namespace + "/" + u.GetName()}
+	name := u.GetName()
+	if name == "" {
+		name = u.GetGenerateName() + "*"
+	}
+	note := Note{Object: u.GetKind() + " " + namespace + "/" + name}
 	labels, there := known[namespace]
 	if !there {
 		found, err := o.Labels(namespace)
 		if err != nil {
-			return note, fmt.Errorf("read namespace %s: %w", namespace, err)
+			note.Problem = fmt.Sprintf("read namespace %s: %v", namespace, err)
+			return note
 		}
 		labels = found
 	}
 	template, there, err := unstructured.NestedMap(u.Object, path...)
 	if err != nil || !there {
-		return note, fmt.Errorf("%s has no pod at %v", note.Object, path)
+		note.Problem = "it has no pod template at " + strings.Join(path, ".")
+		return note
 	}
 	pod := new(corev1.Pod)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, pod); err != nil {
-		return note, fmt.Errorf("read %s: %w", note.Object, err)
+		note.Problem = fmt.Sprintf("read its pod: %v", err)
+		return note
 	}
 	result, refusal := inject.Pod(pod, inject.NamespaceFacts{Name: namespace, Labels: labels}, o.Settings)
 	if refusal != nil {
 		note.Refused = refusal.Message()
-		return note, nil
+		return note
 	}
 	note.Warnings = result.Warnings
 	if result.Pod == nil {
-		return note, nil
+		return note
+	}
+	if template, err = inject.Apply(template, pod, result.Pod); err != nil {
+		note.Problem = err.Error()
+		return note
+	}
+	if len(path) == 0 {
+		u.Object = template
+	} else if err := unstructured.SetNestedMap(u.Object, template, path...); err != nil {
+		note.Problem = fmt.Sprintf("write its pod: %v", err)
+		return note
 	}
 	note.Injected = true
-	return note, put(u, path, result.Pod)
-}
-
-// put writes a pod's metadata and spec back to where they came from.
-func put(u *unstructured.Unstructured, path []string, pod *corev1.Pod) error {
-	pod.ObjectMeta.CreationTimestamp = metav1.Time{}
-	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(pod)
-	if err != nil {
-		return fmt.Errorf("write pod: %w", err)
-	}
-	unstructured.RemoveNestedField(m, "metadata", "creationTimestamp")
-	for _, part := range []string{"metadata", "spec"} {
-		if err := unstructured.SetNestedField(u.Object, m[part], append(append([]string{}, path...), part)...); err != nil {
-			return fmt.Errorf("write pod: %w", err)
-		}
-	}
-	return nil
+	return note
 }
