@@ -75,10 +75,10 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// withoutAPIToken takes away the mounts that ServiceAccount admission adds to the first three init
+// withoutAPIToken takes away the mounts that ServiceAccount admission adds to the first four init
 // containers, which are Tulle's.
 func withoutAPIToken(pod *corev1.Pod) {
-	for i := range pod.Spec.InitContainers[:3] {
+	for i := range pod.Spec.InitContainers[:4] {
 		c := &pod.Spec.InitContainers[i]
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
 			return m.MountPath == "/var/run/secrets/kubernetes.io/serviceaccount"
