@@ -90,6 +90,8 @@ func printNotes(w io.Writer, notes []render.Note) {
 			fmt.Fprintf(w, "%s: printed as it is: %s\n", n.Object, n.Problem)
 		case n.Refused != "":
 			fmt.Fprintf(w, "%s: REFUSED: %s\n", n.Object, n.Refused)
+		case n.Removed:
+			fmt.Fprintf(w, "%s: proxy removed\n", n.Object)
 		case n.Injected:
 			fmt.Fprintf(w, "%s: injected\n", n.Object)
 		default:

@@ -71,6 +71,23 @@ func deadWebhook(t *testing.T) {
 			t.Errorf("%s %v: want a refusal by %s alone, got %v", c.namespace, c.labels, c.hook, err)
 		}
 	}
+	// A copy of a meshed pod without labels is asked about wherever it is, to remove the proxy from it.
+	for labels, hook := range map[string]string{"": "left-over.inject.tulle.dev", "tulle.dev/proxy": ""} {
+		p := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "w-plain", GenerateName: "p-", Labels: map[string]string{}},
+			Spec: corev1.PodSpec{
+				Containers:     []corev1.Container{{Name: "app", Image: "registry.example/app:1"}},
+				InitContainers: []corev1.Container{{Name: "tulle-proxy-a", Image: "registry.example/proxy:1"}},
+			},
+		}
+		if labels != "" {
+			p.Labels[labels] = "sidecar"
+		}
+		err := admin.Create(t.Context(), p, client.DryRunAll)
+		if hook == "" && err != nil || hook != "" && (err == nil || !strings.Contains(err.Error(), hook)) {
+			t.Errorf("a pod with a proxy and label %q: want a refusal by %q, got %v", labels, hook, err)
+		}
+	}
 	// Deleting, updating and looking never wait for the webhook; other kinds neither.
 	if err := admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "w-enabled", Name: "c"}}); err != nil {
 		t.Error(err)

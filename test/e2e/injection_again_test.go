@@ -256,7 +256,7 @@ func TestUnreadyProxy(t *testing.T) {
 					return fmt.Errorf("%+v", p.Status.InitContainerStatuses)
 				}
 				said := p.Status.InitContainerStatuses[i].LastTerminationState.Terminated.Message
-				if !strings.Contains(said, "the proxy is not ready") || !strings.Contains(said, names.LabelProxy) {
+				if !strings.Contains(said, "the proxy is not ready") || !strings.Contains(said, "get a certificate from") {
 					return fmt.Errorf("it says %q", said)
 				}
 				t.Log(said)

@@ -27,8 +27,10 @@ type Options struct {
 
 // Note is what happened to one pod, or to the pods of one template.
 type Note struct {
-	Object   string   `json:"object"` // "Deployment shop/web", or "document 3 (line 40)"
-	Injected bool     `json:"injected"`
+	Object   string `json:"object"` // "Deployment shop/web", or "document 3 (line 40)"
+	Injected bool   `json:"injected"`
+	// Removed: it got no proxy, and lost that of another pod.
+	Removed  bool     `json:"removed,omitempty"`
 	Refused  string   `json:"refused,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	// Problem is why it could not be looked at.
@@ -62,7 +64,7 @@ func File(in []byte, o Options) ([]byte, []Note) {
 			}
 			note := o.object(u, path, known)
 			notes = append(notes, note)
-			if note.Injected {
+			if note.Injected || note.Removed {
 				changed[n] = true
 			}
 		}
@@ -90,7 +92,7 @@ func templatePath(kind schema.GroupKind) ([]string, bool) {
 	return nil, false
 }
 
-// object injects the pod in u, in place; unless the note says that it is injected, u stays as it was.
+// object injects the pod in u, in place; unless the note says that it is changed, u stays as it was.
 func (o Options) object(u *unstructured.Unstructured, path []string, known map[string]map[string]string) Note {
 	namespace := u.GetNamespace()
 	if namespace == "" {
@@ -139,6 +141,6 @@ func (o Options) object(u *unstructured.Unstructured, path []string, known map[s
 		note.Problem = fmt.Sprintf("write its pod: %v", err)
 		return note
 	}
-	note.Injected = true
+	note.Injected, note.Removed = !result.Removed, result.Removed
 	return note
 }

@@ -140,7 +140,11 @@ func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest)
 		log.Error(err, "Making patch")
 		return h.fail(http.StatusInternalServerError, metav1.StatusReasonInternalError, "Tulle could not inject this pod; the control plane's log says why")
 	}
-	h.count.WithLabelValues("injected").Inc()
+	if result.Removed {
+		h.count.WithLabelValues("skipped").Inc()
+	} else {
+		h.count.WithLabelValues("injected").Inc()
+	}
 	answer := &admissionv1.AdmissionResponse{Allowed: true, Warnings: result.Warnings}
 	if p != nil {
 		kind := admissionv1.PatchTypeJSONPatch

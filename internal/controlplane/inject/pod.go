@@ -19,6 +19,8 @@ import (
 type Result struct {
 	// Pod is the injected pod, or nil if the pod stays as it is.
 	Pod *corev1.Pod
+	// Removed: Pod is not injected. It lost what an earlier injection wrote.
+	Removed bool
 	// Warnings are for whoever creates the pod; each is one short sentence.
 	Warnings []string
 }
@@ -41,10 +43,16 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	switch {
 	case d.problem != "":
 		return Result{}, &Refusal{Problems: []string{d.problem}}
-	case !d.inject && d.warning != "":
-		return Result{Warnings: []string{d.warning}}, nil
 	case !d.inject:
-		return Result{}, nil
+		var r Result
+		if leftOver(pod) {
+			r.Pod, r.Warnings = remove(pod)
+			r.Removed = true
+		}
+		if d.warning != "" {
+			r.Warnings = append(r.Warnings, d.warning)
+		}
+		return r, nil
 	}
 	was := earlier(pod)
 	out := pod.DeepCopy()

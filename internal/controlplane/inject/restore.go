@@ -35,6 +35,31 @@ func restore(pod *corev1.Pod, was injection) []string {
 	return warnings
 }
 
+// leftOver tells whether a pod that is not to be injected has the proxy of another pod in it, as a copy
+// without labels does. It would wait for ever: the control plane gives no certificate to a pod without the
+// label. One with the label was injected by other means ("tulle inject") and works.
+func leftOver(pod *corev1.Pod) bool {
+	_, labelled := pod.Labels[names.LabelProxy]
+	return !labelled && !gatewayPod(pod) && len(earlier(pod).init) > 0
+}
+
+// remove returns the pod without all that an earlier injection wrote.
+func remove(pod *corev1.Pod) (*corev1.Pod, []string) {
+	out, was := pod.DeepCopy(), earlier(pod)
+	warnings := restore(out, was)
+	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return ourVolume(v.Name) })
+	delete(out.Labels, names.LabelRevision)
+	delete(out.Labels, names.LabelVersion)
+	if out.Annotations[scrapePortAnnotation] == fmt.Sprint(names.PortAgent) {
+		delete(out.Annotations, scrapePortAnnotation)
+		if was.metrics != nil {
+			out.Annotations[scrapePortAnnotation] = fmt.Sprint(was.metrics.Port)
+			out.Annotations[scrapePathAnnotation] = was.metrics.Path
+		}
+	}
+	return out, append(warnings, "the pod has the proxy of another pod and does not ask for one: the proxy is removed")
+}
+
 // restoreResources takes back what injection added to the resources of the pod as a whole.
 func restoreResources(pod *corev1.Pod, was injection) {
 	if pod.Spec.Resources == nil {

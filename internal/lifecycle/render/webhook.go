@@ -4,6 +4,8 @@
 package render
 
 import (
+	"strings"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,7 +20,9 @@ const injectTimeout = 10
 //
 // Only pods that are to be meshed reach it, and those fail rather than start unprotected; with the
 // webhook dead, all others start. Each pod matches at most one entry: the pod's label decides
-// first, then its namespace's, then spec.injection.namespaceSelector.
+// first, then its namespace's, then spec.injection.namespaceSelector. The last entry is for copies of meshed
+// pods that lost their labels: they would start the proxy of another pod, which gets no certificate. (Pods
+// that another entry injected have the label by then.)
 func Webhook(in Input) Object {
 	hooks := []admissionv1.MutatingWebhook{
 		in.hook("namespace", expr(is(names.InjectEnabled)), expr(isNot(names.InjectEnabled, names.InjectDisabled))),
@@ -29,6 +33,7 @@ func Webhook(in Input) Object {
 		selected.MatchExpressions = append(selected.MatchExpressions, isNot(names.InjectEnabled, names.InjectDisabled))
 		hooks = append(hooks, in.hook("selected", selected, expr(isNot(names.InjectEnabled, names.InjectDisabled))))
 	}
+	hooks = append(hooks, in.leftOver())
 	m := in.meta()
 	m.Namespace = ""
 	return object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration",
@@ -74,6 +79,17 @@ func (in Input) hook(name string, namespaces, pods *metav1.LabelSelector) admiss
 			Expression: "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)",
 		}},
 	}
+}
+
+// leftOver is the entry for pods with a proxy and without its label.
+func (in Input) leftOver() admissionv1.MutatingWebhook {
+	h := in.hook("left-over", nil, expr(metav1.LabelSelectorRequirement{Key: names.LabelProxy, Operator: metav1.LabelSelectorOpDoesNotExist}))
+	h.MatchConditions = append(h.MatchConditions, admissionv1.MatchCondition{
+		Name: "has-a-proxy",
+		Expression: "has(object.spec.initContainers) && object.spec.initContainers.exists(c, c.name in ['" +
+			strings.Join([]string{names.ContainerInit, names.ContainerSlotA, names.ContainerSlotB, names.ContainerWait}, "', '") + "'])",
+	})
+	return h
 }
 
 func expr(r metav1.LabelSelectorRequirement) *metav1.LabelSelector {
