@@ -43,6 +43,7 @@ var foreign = map[string]string{
 	"a ConfigMap":               "apiVersion: v1\nkind: ConfigMap\nmetadata: {name:   c}\ndata:\n  a: |\n    one\n     two # no comment\n  n: 1e3\n",
 	"a Deployment of others":    "apiVersion: example.com/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {image:   x}\n",
 	"a Job of others":           "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: j}\nspec: {tasks: [{template: {spec: {containers: [{name: a, image: a}]}}}]}\n",
+	"a StatefulSet of others":   "apiVersion: apps.kruise.io/v1beta1\nkind: StatefulSet\nmetadata: {name: s}\nspec: {template: {spec: {containers: [{name:   a, image: a}]}}}\n",
 	"a Pod of others":           "apiVersion: example.com/v1\nkind: Pod\nspec: {containers: none}\n",
 	"a Namespace of others":     "apiVersion: example.com/v1\nkind: Namespace\nmetadata: {name: shop, labels: {tulle.dev/inject: disabled}}\n",
 	"a list of others":          "apiVersion: example.com/v1\nkind: RouteList\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: a}]}}]\n",
@@ -68,6 +69,9 @@ func TestForeign(t *testing.T) {
 			out, _ := File([]byte(text), options())
 			if string(out) != text {
 				t.Errorf("%q became %q", text, out)
+			}
+			if _, notes := File([]byte(text), options()); strings.HasSuffix(name, "of others") && len(notes) > 0 {
+				t.Errorf("an object of another group is taken for one with a pod: %+v", notes)
 			}
 			between := "---\n" + web + "--- # next\n" + text + "---\n" + web
 			out, notes := File([]byte(between), options())
