@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // fault is what goes wrong, and what Prometheus makes of it.
@@ -47,7 +49,7 @@ func faults() []fault {
 	}
 	const hour, minute = time.Hour, time.Minute
 	return []fault{
-		{alert: "TulleOperatorAway", begin: gone(`{job="tulle-system/tulle-operator"}`), after: 10 * minute},
+		{alert: "TulleOperatorAway", begin: gone(`{job="mesh-system/tulle-operator"}`), after: 10 * minute},
 		{alert: "TulleOperatorAway", begin: set(`leader_election_master_status`, 0), after: 10 * minute},
 		{
 			alert: "TulleOperatorErrors", begin: counts(`controller_runtime_reconcile_errors_total{controller="gateway"}`, 0.04),
@@ -57,7 +59,7 @@ func faults() []fault {
 			w.fault(t, `tulle_mesh_condition{type="Ready",status="True"}`, constant(0))
 			w.fault(t, `tulle_mesh_condition{type="Ready",status="False"}`, constant(1))
 		}, after: 10 * minute},
-		{alert: "TulleControlPlaneAway", begin: gone(`{job="tulle-system/tulle-controlplane"}`), after: 5 * minute},
+		{alert: "TulleControlPlaneAway", begin: gone(`{job="mesh-system/tulle-controlplane"}`), after: 5 * minute},
 		{
 			alert: "TulleProxiesDisconnected", begin: set(`tulle_agent_control_plane_connected{pod=~"cart-[12]"}`, 0),
 			after: 10 * minute, summary: "10% of the proxies",
@@ -171,8 +173,14 @@ func TestQuiet(t *testing.T) {
 			}
 			w.fault(t, `tulle_upgrade_phase{phase="Completed"}`, in(4*time.Hour, 100*time.Hour))
 		}, 8 * time.Hour},
-		"another operator":      {passes(`{job="tulle-system/tulle-operator"}`, absent(), 5*minute), time.Hour},
-		"another control plane": {passes(`{job="tulle-system/tulle-controlplane"}`, absent(), 3*minute), time.Hour},
+		"an operator of another project fails": {func(t *testing.T, w *world) {
+			of := []string{"job", "other/other-operator", "instance", "other-operator-1", "namespace", "other", "pod", "other-operator-1"}
+			w.series = append(w.series,
+				&series{labels.FromStrings(append([]string{labels.MetricName, "controller_runtime_reconcile_errors_total", "controller", "gateway"}, of...)...), rising(1)},
+				&series{labels.FromStrings(append([]string{labels.MetricName, "leader_election_master_status", "name", "other-operator"}, of...)...), constant(1)})
+		}, time.Hour},
+		"another operator":      {passes(`{job="mesh-system/tulle-operator"}`, absent(), 5*minute), time.Hour},
+		"another control plane": {passes(`{job="mesh-system/tulle-controlplane"}`, absent(), 3*minute), time.Hour},
 		"one proxy in twenty":   {passes(`tulle_agent_control_plane_connected{pod="cart-7"}`, 0, time.Hour), time.Hour},
 		"a proxy starts":        {passes(`tulle_agent_serving{pod="cart-7"}`, 0, 5*minute), time.Hour},
 		"an Envoy ends, once": {func(t *testing.T, w *world) {
