@@ -174,7 +174,7 @@ func place(all []source.Object) (*placement, error) {
 // Bindings within a namespace are not asked: with OLM's install mode
 // AllNamespaces, the namespaced permissions of a ClusterServiceVersion are
 // granted in the whole cluster. Roles are therefore shipped as they are, and
-// bind the operator's account in the one namespace that the suggestion names.
+// bind the operator's account in the namespace it is installed in; see here.
 func onlyBinds(binding source.Object, accounts map[string]bool) bool {
 	for _, s := range binding.List("subjects") {
 		subject := source.Object(s.(map[string]any))
@@ -185,10 +185,21 @@ func onlyBinds(binding source.Object, accounts map[string]bool) bool {
 	return true
 }
 
-// here is the object without its namespace: OLM puts it where the operator is.
+// here is the object without its namespace: OLM puts it where the operator is. A ServiceAccount that a
+// RoleBinding names without a namespace is one of the RoleBinding's own (k8s.io/kubernetes,
+// plugin/pkg/auth/authorizer/rbac, appliesToUser), so the binding is right in any namespace.
 func here(o source.Object) source.Object {
 	o = o.Copy()
+	namespace := o.Namespace()
 	delete(o.Map("metadata"), "namespace")
+	if o.Kind() != "RoleBinding" {
+		return o
+	}
+	for _, s := range o.List("subjects") {
+		if subject := source.Object(s.(map[string]any)); subject.Kind() == "ServiceAccount" && subject.Text("namespace") == namespace {
+			delete(subject, "namespace")
+		}
+	}
 	return o
 }
 

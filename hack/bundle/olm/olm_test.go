@@ -87,6 +87,43 @@ func TestRightsStayWhereTheyAre(t *testing.T) {
 	}
 }
 
+// TestAnyNamespace: the bundle suggests a namespace and depends on none. Its RoleBinding names the
+// operator's account without a namespace, which is the account of the namespace that OLM puts it in.
+func TestAnyNamespace(t *testing.T) {
+	bound := 0
+	for path, text := range generate(t) {
+		if !strings.HasSuffix(path, ".yaml") {
+			continue
+		}
+		var o source.Object
+		if err := yaml.Unmarshal(text, &o); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		for _, suggestion := range []string{"operatorframework.io/suggested-namespace", "operatorframework.io/suggested-namespace-template"} {
+			delete(o.Map("metadata", "annotations"), suggestion)
+		}
+		rest, err := o.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(rest), "tulle-system") {
+			t.Errorf("%s names tulle-system:\n%s", path, rest)
+		}
+		if o.Kind() != "RoleBinding" {
+			continue
+		}
+		for _, s := range o.List("subjects") {
+			if diff := cmp.Diff(map[string]any{"kind": "ServiceAccount", "name": "tulle-operator"}, s); diff != "" {
+				t.Errorf("%s binds (-want +got):\n%s", path, diff)
+			}
+			bound++
+		}
+	}
+	if bound != 1 {
+		t.Errorf("%d subjects are bound in the operator's namespace, want one", bound)
+	}
+}
+
 // TestTyped reads the ClusterServiceVersion strictly: a misspelt field of the base would be lost silently.
 func TestTyped(t *testing.T) {
 	text := generate(t)["bundle/manifests/tulle.clusterserviceversion.yaml"]
