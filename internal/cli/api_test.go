@@ -14,7 +14,8 @@ import (
 )
 
 // api serves recorded answers of an API server: testdata/<case>/<path with dots for slashes>.json.
-// What is not recorded is not found.
+// What is not recorded is not found. What is asked of namespace mesh-system is
+// answered from what was recorded of tulle-system.
 // Colons in paths are underscores in file names. spoil replaces strings in the answers, in pairs.
 func api(t *testing.T, dir string, spoil ...string) (kubeconfig string) {
 	t.Helper()
@@ -24,7 +25,7 @@ func api(t *testing.T, dir string, spoil ...string) (kubeconfig string) {
 			answerReview(w, r)
 			return
 		}
-		name := strings.NewReplacer("/", ".", ":", "_").Replace(strings.Trim(r.URL.Path, "/"))
+		name := strings.NewReplacer("/", ".", ":", "_", "mesh-system", "tulle-system").Replace(strings.Trim(r.URL.Path, "/"))
 		if strings.Contains(r.URL.Query().Get("labelSelector"), "!tulle.dev/proxy,tulle.dev/inject") {
 			name += ".bare" // the same list, asked for those without a proxy
 		}

@@ -81,6 +81,22 @@ func TestMesh(t *testing.T) {
 	}
 }
 
+// TestElsewhere: an installation in another namespace is found and healthy, without --system-namespace.
+func TestElsewhere(t *testing.T) {
+	config := api(t, "mesh", "tulle-system", "mesh-system")
+	code, out, errs := call(t, "", "check", "--kubeconfig", config)
+	if code != exitOK || errs != "" || !strings.Contains(out, "[ok] the operator runs") || !strings.Contains(out, " 0 warnings, 0 problems\n") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if _, out, errs := call(t, workloads, "inject", "-f", "-", "--kubeconfig", config); !strings.Contains(out, "tulle-controlplane.mesh-system") {
+		t.Errorf("no address in mesh-system:\n%s%s", out, errs)
+	}
+	// What the flag says is not doubted.
+	if _, out, _ := call(t, "", "check", "--kubeconfig", config, "--system-namespace", "nowhere"); !strings.Contains(out, "nowhere") {
+		t.Error(out)
+	}
+}
+
 // TestMeshIll: each illness shows in status, with the words of the cluster.
 func TestMeshIll(t *testing.T) {
 	for says, spoil := range map[string][]string{

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -125,7 +126,7 @@ func injectOptions(ctx context.Context, g *global, f injectFlags) (render.Option
 			return render.Options{}, fmt.Errorf("find the proxy's image (or name it with --image): %w", err)
 		}
 	}
-	s, err := settings(&mesh, f.image, g.cluster.SystemNamespace)
+	s, err := settings(&mesh, f.image, c.System(ctx))
 	return render.Options{
 		Settings: s, Namespace: c.Namespace,
 		Labels: func(ns string) (map[string]string, error) { return c.NamespaceLabels(ctx, ns) },
@@ -151,7 +152,7 @@ func offlineOptions(g *global, f injectFlags) (render.Options, error) {
 	if namespace == "" {
 		namespace = "default"
 	}
-	s, err := settings(&mesh, f.image, g.cluster.SystemNamespace)
+	s, err := settings(&mesh, f.image, cmp.Or(g.cluster.SystemNamespace, names.SystemNamespace))
 	return render.Options{
 		Settings: s, Namespace: namespace,
 		Labels: func(string) (map[string]string, error) {

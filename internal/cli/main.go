@@ -75,7 +75,7 @@ func newRoot(s Streams) *cobra.Command {
 	flags.StringVar(&g.cluster.Kubeconfig, "kubeconfig", "", "path of the kubeconfig; default as kubectl")
 	flags.StringVar(&g.cluster.Context, "context", "", "context of the kubeconfig; default its current one")
 	flags.StringVarP(&g.cluster.Namespace, "namespace", "n", "", "namespace; default the context's")
-	flags.StringVar(&g.cluster.SystemNamespace, "system-namespace", names.SystemNamespace, "namespace of the operator and the control plane")
+	flags.StringVar(&g.cluster.SystemNamespace, "system-namespace", "", "namespace of the operator and the control plane; default the one where the operator is found, else "+names.SystemNamespace)
 	flags.StringVarP(&g.output, "output", "o", outputTable, "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(newCheck(g), newStatus(g), newProxy(g), newInject(g), newUpgrade(g), newCA(g), newBackup(g), newRestore(g), newUninstall(g), newVersion(g))

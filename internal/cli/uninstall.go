@@ -106,7 +106,7 @@ func (u *uninstall) run(ctx context.Context) error {
 	if u.g.output == outputJSON {
 		return printJSON(u.g.streams.Out, left)
 	}
-	printRemains(u.g.streams.Out, left, u.g.cluster.SystemNamespace)
+	printRemains(u.g.streams.Out, left, u.c.System(ctx))
 	return nil
 }
 

@@ -135,7 +135,7 @@ func (u *uninstall) delete(ctx context.Context, seen unmesh.Seen, force bool) er
 			return "", nil
 		case by == "":
 			inUse = time.Time{}
-			return "it is there; does the operator run? kubectl -n " + u.g.cluster.SystemNamespace + " get deployment tulle-operator", nil
+			return "it is there; does the operator run? kubectl -n " + u.c.System(ctx) + " get deployment tulle-operator", nil
 		case inUse.IsZero():
 			inUse = time.Now() // pods that end are counted until they have
 		case time.Since(inUse) > stillInUse:

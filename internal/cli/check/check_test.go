@@ -19,7 +19,7 @@ func now() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 // bare is a cluster that is fit for Tulle and has none.
 func bare() facts.Facts {
 	f := facts.Facts{
-		At: now(), Server: facts.Version{Major: 1, Minor: 36, Text: "v1.36.3"},
+		At: now(), System: "tulle-system", Server: facts.Version{Major: 1, Minor: 36, Text: "v1.36.3"},
 		Nodes:       []facts.Node{{Name: "n", OS: "linux", Arch: "amd64", Kubelet: facts.Version{Major: 1, Minor: 36, Text: "v1.36.3"}}},
 		Kinds:       map[string]facts.Kind{},
 		CertManager: []facts.Workload{{Namespace: "cert-manager", Name: "cert-manager", Ready: 1, Wanted: 1}},
@@ -38,7 +38,8 @@ func bare() facts.Facts {
 func healthy() facts.Facts {
 	f := bare()
 	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
-	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Ready: 1, Wanted: 1}}
+	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Account: "tulle-operator", Ready: 1, Wanted: 1}}
+	f.Fences = []facts.Fence{{Policy: "tulle-operator-pods", Account: ":tulle-operator"}, {Policy: "tulle-operator-workloads", Account: ":tulle-operator"}}
 	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-1-0", Ready: 2, Wanted: 2}}
 	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
 	f.Meshes = []v1alpha1.Mesh{{
@@ -94,6 +95,11 @@ func TestFindings(t *testing.T) {
 		"no operator":          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
 		"operator down":        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
 		"no fence":             {true, func(f *facts.Facts) { f.Unfenced = []string{"tulle-operator-pods"} }, Warning, "tulle-operator-pods"},
+		"fence elsewhere": {true, func(f *facts.Facts) {
+			f.Fences[1].Account = "system:serviceaccount:other:tulle-operator" // as 0.2.0 has it
+		}, Warning, "tulle-operator-workloads does not apply to the operator: it is about the account system:serviceaccount:other:tulle-operator"},
+		"fence of a name": {true, func(f *facts.Facts) { f.Operator[0].Account = "my-tulle" }, Warning, "system:serviceaccount:tulle-system:my-tulle"},
+		"two operators":   {true, func(f *facts.Facts) { f.OtherOperators = []string{"mesh-system"} }, Problem, "in namespace tulle-system and in mesh-system"},
 		"second Mesh": {true, func(f *facts.Facts) {
 			f.Meshes = append(f.Meshes, v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "another", CreationTimestamp: metav1.NewTime(now())}})
 		}, Problem, "another does nothing, because default is older"},

@@ -3,7 +3,13 @@
 
 package check
 
-import "tulle.dev/tulle/internal/cli/facts"
+import (
+	"fmt"
+	"strings"
+
+	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/names"
+)
 
 // fences: OLM can't install the policies, so they may be missing where everything else is well.
 func fences(f facts.Facts) []Finding {
@@ -14,6 +20,16 @@ func fences(f facts.Facts) []Finding {
 		return found(SectionPermissions, Warning,
 			"ValidatingAdmissionPolicy "+few(f.Unfenced)+" or its binding is missing: only RBAC, which knows no fields, limits what the operator may change there",
 			"kubectl apply -k config/webhook, of the operator's release")
+	}
+	for _, p := range f.Fences {
+		for _, o := range f.Operator {
+			user := "system:serviceaccount:" + o.Namespace + ":" + o.Account
+			if o.Account != "" && p.Account != "" && !strings.HasSuffix(user, p.Account) {
+				return found(SectionPermissions, Warning,
+					fmt.Sprintf("ValidatingAdmissionPolicy %s does not apply to the operator: it is about the account %s, and the operator's is %s", p.Policy, p.Account, user),
+					"kubectl apply -k config/webhook, of the operator's release, and leave the operator's ServiceAccount its name "+names.Operator)
+			}
+		}
 	}
 	return ok(SectionPermissions, "the operator's rights on pods and workloads are fenced")
 }

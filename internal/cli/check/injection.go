@@ -46,7 +46,7 @@ func webhookEndpoints(f facts.Facts) []Finding {
 	if len(dead) > 0 {
 		return found(SectionInjection, Problem,
 			"nobody serves the webhook at "+few(dead)+": pods that ask for a proxy can't start; others can",
-			"kubectl -n "+names.SystemNamespace+" get pods,endpointslices")
+			"kubectl -n "+f.System+" get pods,endpointslices")
 	}
 	return ok(SectionInjection, "the webhook is served")
 }

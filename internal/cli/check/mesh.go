@@ -12,7 +12,6 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/cli/facts"
-	"tulle.dev/tulle/internal/names"
 )
 
 // expiryMargin is how long before its end a root is worth a warning: it is renewed by the
@@ -24,8 +23,12 @@ func operatorRuns(f facts.Facts) []Finding {
 		return missed
 	}
 	if len(f.Operator) == 0 {
-		return found(SectionMesh, Problem, "the kind Mesh is installed, but no operator runs in the system namespace",
+		return found(SectionMesh, Problem, "the kind Mesh is installed, but no operator was found in namespace "+f.System,
 			"kubectl apply -k config/default, or name the namespace with --system-namespace")
+	}
+	if len(f.OtherOperators) > 0 {
+		return found(SectionMesh, Problem, fmt.Sprintf("an operator runs in namespace %s and in %s: both write the same objects", f.System, few(f.OtherOperators)),
+			"keep one: remove what was installed in the other namespace, but for the CRD and what has no namespace")
 	}
 	for _, w := range f.Operator {
 		if w.Ready == 0 {
@@ -100,7 +103,7 @@ func rootExpiry(f facts.Facts) []Finding {
 			level = Problem
 		}
 		return found(SectionMesh, level, "the root certificate ends on "+end.UTC().Format(time.DateOnly),
-			"kubectl -n "+names.SystemNamespace+" get certificates, and see why cert-manager does not renew it")
+			"kubectl -n "+f.System+" get certificates, and see why cert-manager does not renew it")
 	}
 	return ok(SectionMesh, "the root certificate is good until %s", end.UTC().Format(time.DateOnly))
 }

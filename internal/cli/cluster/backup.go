@@ -54,7 +54,7 @@ func (c *Cluster) BackupSeen(ctx context.Context, keys bool) (backup.Seen, error
 
 // BackupTarget looks at the cluster that a backup is to be put into.
 func (c *Cluster) BackupTarget(ctx context.Context) (backup.Target, error) {
-	t := backup.Target{System: c.system}
+	t := backup.Target{System: c.System(ctx)}
 	f := facts.Facts{Kinds: map[string]facts.Kind{}}
 	if err := c.kinds(ctx, &f); err != nil {
 		return t, fmt.Errorf("list custom resource definitions: %w", err)
@@ -65,13 +65,13 @@ func (c *Cluster) BackupTarget(ctx context.Context) (backup.Target, error) {
 	if !t.MeshKind {
 		return t, nil
 	}
-	_, err := c.typed.CoreV1().Namespaces().Get(ctx, c.system, metav1.GetOptions{})
+	_, err := c.typed.CoreV1().Namespaces().Get(ctx, c.System(ctx), metav1.GetOptions{})
 	if err != nil && !IsNotFound(err) {
-		return t, fmt.Errorf("get namespace %s: %w", c.system, err)
+		return t, fmt.Errorf("get namespace %s: %w", c.System(ctx), err)
 	}
 	t.Namespace = err == nil
 	if err := c.systemDeployments(ctx, &f); err != nil {
-		return t, fmt.Errorf("list Deployments in %s: %w", c.system, err)
+		return t, fmt.Errorf("list Deployments in %s: %w", c.System(ctx), err)
 	}
 	t.Operator = len(f.Operator) > 0
 	switch m, err := c.ActiveMesh(ctx); {
@@ -94,12 +94,12 @@ func (c *Cluster) BackupTarget(ctx context.Context) (backup.Target, error) {
 func (c *Cluster) secrets(ctx context.Context) (map[string]*corev1.Secret, error) {
 	out := map[string]*corev1.Secret{}
 	for _, name := range backup.Secrets() {
-		s, err := c.typed.CoreV1().Secrets(c.system).Get(ctx, name, metav1.GetOptions{})
+		s, err := c.typed.CoreV1().Secrets(c.System(ctx)).Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case err == nil:
 			out[name] = s
 		case !IsNotFound(err):
-			return nil, fmt.Errorf("get Secret %s/%s: %w", c.system, name, err)
+			return nil, fmt.Errorf("get Secret %s/%s: %w", c.System(ctx), name, err)
 		}
 	}
 	return out, nil
@@ -108,12 +108,12 @@ func (c *Cluster) secrets(ctx context.Context) (map[string]*corev1.Secret, error
 func (c *Cluster) configMaps(ctx context.Context) (map[string]*corev1.ConfigMap, error) {
 	out := map[string]*corev1.ConfigMap{}
 	for _, name := range backup.ConfigMaps() {
-		m, err := c.typed.CoreV1().ConfigMaps(c.system).Get(ctx, name, metav1.GetOptions{})
+		m, err := c.typed.CoreV1().ConfigMaps(c.System(ctx)).Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case err == nil:
 			out[name] = m
 		case !IsNotFound(err):
-			return nil, fmt.Errorf("get ConfigMap %s/%s: %w", c.system, name, err)
+			return nil, fmt.Errorf("get ConfigMap %s/%s: %w", c.System(ctx), name, err)
 		}
 	}
 	return out, nil

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -16,7 +17,7 @@ import (
 // Flags say which cluster, as kubectl's flags of the same names do. Zero values mean kubectl's defaults.
 type Flags struct {
 	Kubeconfig, Context, Namespace string
-	// SystemNamespace is where the operator and the control plane run.
+	// SystemNamespace is where the operator and the control plane run. If empty, it is found; see Cluster.System.
 	SystemNamespace string
 }
 
@@ -25,7 +26,10 @@ type Cluster struct {
 	// Namespace is that of the flags or of the kubeconfig's context.
 	Namespace string
 
+	// system, and others that have an operator, are read and written by System alone.
+	find    sync.Once
 	system  string
+	others  []string
 	config  *rest.Config
 	typed   kubernetes.Interface
 	dynamic dynamic.Interface
@@ -52,7 +56,7 @@ func Connect(f Flags) (*Cluster, error) {
 	return New(config, namespace, f.SystemNamespace)
 }
 
-// New is Connect for those who have a configuration already.
+// New is Connect for callers that have a configuration already. If system is empty, it is found.
 func New(config *rest.Config, namespace, system string) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "tulle"

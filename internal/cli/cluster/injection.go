@@ -124,7 +124,7 @@ func (c *Cluster) namespaces(ctx context.Context, f *facts.Facts) error {
 	for _, ns := range list.Items {
 		asked := ns.Labels[names.LabelInject] == names.InjectEnabled ||
 			ns.Labels[names.LabelInject] == "" && selector.Matches(labels.Set(ns.Labels))
-		if asked && ns.Name != c.system && !strings.HasPrefix(ns.Name, "kube-") {
+		if asked && ns.Name != c.System(ctx) && !strings.HasPrefix(ns.Name, "kube-") {
 			f.Namespaces = append(f.Namespaces, facts.Namespace{Name: ns.Name, Enforce: ns.Labels["pod-security.kubernetes.io/enforce"]})
 		}
 	}
@@ -201,7 +201,7 @@ const proxyImageFlag = "--proxy-image="
 
 // ProxyImage is the image that the control plane injects.
 func (c *Cluster) ProxyImage(ctx context.Context) (string, error) {
-	list, err := c.typed.AppsV1().Deployments(c.system).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision})
+	list, err := c.typed.AppsV1().Deployments(c.System(ctx)).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision})
 	if err != nil {
 		return "", err
 	}
@@ -214,5 +214,5 @@ func (c *Cluster) ProxyImage(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no Deployment in %s has an argument %s", c.system, proxyImageFlag)
+	return "", fmt.Errorf("no Deployment in %s has an argument %s", c.System(ctx), proxyImageFlag)
 }

@@ -30,6 +30,7 @@ func (c *Cluster) Observe(ctx context.Context) (facts.Facts, error) {
 		return f, fmt.Errorf("reach the API server: %w", err)
 	}
 	f.Server = versionOf(info.GitVersion)
+	f.System, f.OtherOperators = c.System(ctx), c.others
 	for _, part := range []struct {
 		what string
 		read func(context.Context, *facts.Facts) error
@@ -143,7 +144,7 @@ func (c *Cluster) certManager(ctx context.Context, f *facts.Facts) error {
 
 // systemDeployments tells the control plane's Deployments from the operator's by the revision label.
 func (c *Cluster) systemDeployments(ctx context.Context, f *facts.Facts) error {
-	list, err := c.typed.AppsV1().Deployments(c.system).List(ctx, metav1.ListOptions{})
+	list, err := c.typed.AppsV1().Deployments(c.System(ctx)).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (c *Cluster) systemDeployments(ctx context.Context, f *facts.Facts) error {
 func workloadOf(d appsv1.Deployment) facts.Workload {
 	w := facts.Workload{
 		Namespace: d.Namespace, Name: d.Name, Revision: d.Labels[names.LabelRevision],
-		Ready: d.Status.ReadyReplicas, Wanted: 1,
+		Ready: d.Status.ReadyReplicas, Wanted: 1, Account: d.Spec.Template.Spec.ServiceAccountName,
 	}
 	if d.Spec.Replicas != nil {
 		w.Wanted = *d.Spec.Replicas

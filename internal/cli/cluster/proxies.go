@@ -40,7 +40,7 @@ func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 	if len(f.ControlPlane) == 0 {
 		return nil
 	}
-	list, err := c.typed.CoreV1().Pods(c.system).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision + ",!" + names.LabelProxy})
+	list, err := c.typed.CoreV1().Pods(c.System(ctx)).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision + ",!" + names.LabelProxy})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 }
 
 func (c *Cluster) replica(ctx context.Context, pod string) ([]facts.Stream, error) {
-	body, err := c.typed.CoreV1().Pods(c.system).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathProxies, nil).DoRaw(ctx)
+	body, err := c.typed.CoreV1().Pods(c.System(ctx)).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathProxies, nil).DoRaw(ctx)
 	if err != nil {
 		return nil, err
 	}

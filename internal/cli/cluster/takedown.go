@@ -83,7 +83,7 @@ func (in Inbound) ChangedFrom(was Inbound) bool {
 func (c *Cluster) Unacknowledged(ctx context.Context) (int, error) {
 	f := facts.Facts{Kinds: map[string]facts.Kind{}}
 	if err := c.systemDeployments(ctx, &f); err != nil {
-		return 0, fmt.Errorf("list Deployments in %s: %w", c.system, err)
+		return 0, fmt.Errorf("list Deployments in %s: %w", c.System(ctx), err)
 	}
 	if err := c.streams(ctx, &f); err != nil {
 		return 0, fmt.Errorf("ask the control plane for its proxies: %w", err)
@@ -157,9 +157,9 @@ func (c *Cluster) Remains(ctx context.Context) (Remains, error) {
 		}
 	}
 	slices.Sort(r.Definitions)
-	deployments, err := c.typed.AppsV1().Deployments(c.system).List(ctx, metav1.ListOptions{})
+	deployments, err := c.typed.AppsV1().Deployments(c.System(ctx)).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return r, fmt.Errorf("list Deployments in %s: %w", c.system, err)
+		return r, fmt.Errorf("list Deployments in %s: %w", c.System(ctx), err)
 	}
 	for _, d := range deployments.Items {
 		if d.Name != names.Operator {
@@ -173,7 +173,7 @@ func (c *Cluster) Remains(ctx context.Context) (Remains, error) {
 			r.Installer = "olm " + csv
 		}
 	}
-	_, err = c.typed.CoreV1().ConfigMaps(c.system).Get(ctx, backup.ReleasesConfigMap, metav1.GetOptions{})
+	_, err = c.typed.CoreV1().ConfigMaps(c.System(ctx)).Get(ctx, backup.ReleasesConfigMap, metav1.GetOptions{})
 	if err != nil && !IsNotFound(err) {
 		return r, fmt.Errorf("get ConfigMap %s: %w", backup.ReleasesConfigMap, err)
 	}

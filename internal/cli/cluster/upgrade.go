@@ -82,7 +82,7 @@ type Replica struct {
 
 // Replicas lists the ready replicas of all revisions, the youngest first.
 func (c *Cluster) Replicas(ctx context.Context) ([]Replica, error) {
-	list, err := c.typed.CoreV1().Pods(c.system).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision + ",!" + names.LabelProxy})
+	list, err := c.typed.CoreV1().Pods(c.System(ctx)).List(ctx, metav1.ListOptions{LabelSelector: names.LabelRevision + ",!" + names.LabelProxy})
 	if err != nil {
 		return nil, fmt.Errorf("list the control plane's pods: %w", err)
 	}
@@ -136,5 +136,5 @@ func (c *Cluster) Translated(ctx context.Context, pod, typeURL, name string) (st
 }
 
 func (c *Cluster) translation(ctx context.Context, pod string, query map[string]string) ([]byte, error) {
-	return c.typed.CoreV1().Pods(c.system).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathTranslation, query).DoRaw(ctx)
+	return c.typed.CoreV1().Pods(c.System(ctx)).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathTranslation, query).DoRaw(ctx)
 }

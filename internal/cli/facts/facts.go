@@ -13,6 +13,10 @@ import (
 type Facts struct {
 	// At is when the look was taken; ages and expiries count from it.
 	At time.Time
+	// System is the namespace of the operator and the control plane; further ones that have an operator are
+	// in OtherOperators.
+	System         string
+	OtherOperators []string
 	// Server is the API server's version.
 	Server Version
 	Nodes  []Node
@@ -30,8 +34,10 @@ type Facts struct {
 	Proxies, Bare []Pod
 	// Streams are the proxies that the control plane says are connected.
 	Streams []Stream
-	// Unfenced are the policies around the operator's rights that are missing or do not deny.
+	// Unfenced are the policies around the operator's rights that are missing or do not deny; Fences are
+	// the others.
 	Unfenced []string
+	Fences   []Fence
 	// Unread says what could not be read, and why.
 	Unread []Unread
 }
@@ -70,7 +76,9 @@ type Workload struct {
 	Namespace, Name string
 	Revision        string
 	Image           string
-	Ready, Wanted   int32
+	// Account is the name of its ServiceAccount.
+	Account       string
+	Ready, Wanted int32
 }
 
 // Webhook is one webhook of a configuration that belongs to Tulle.
@@ -81,6 +89,14 @@ type Webhook struct {
 	Endpoints int
 	// RootsEnd is when the last of the certificates in the CA bundle ends; zero when there is none.
 	RootsEnd time.Time
+}
+
+// Fence is an admission policy that limits what the operator's account may change.
+type Fence struct {
+	Policy string
+	// Account is the end of the user name that the policy applies to: "system:serviceaccount:NAMESPACE:NAME",
+	// or ":NAME" for the account of any namespace. It is empty where the policy's conditions name none.
+	Account string
 }
 
 // Right is something an installation does, and whether the user may.
