@@ -79,18 +79,15 @@ func operatingSystems(f facts.Facts) []Finding {
 		"keep meshed workloads off these nodes with a nodeSelector on kubernetes.io/os and kubernetes.io/arch")
 }
 
-// gatewayNeeds are the kinds that Tulle reads, and XMesh, which it writes where it is there.
-func gatewayNeeds() []release.Kind {
-	return append(release.GatewayAPIKinds(), release.Kind{Definition: "xmeshes.gateway.networking.x-k8s.io", Version: "v1alpha1"})
-}
-
+// gatewayKinds asks for the kinds without which a mesh is of little use. Both channels have them; what only
+// the experimental one has (XMesh) is used where it is installed, and is not missed.
 func gatewayKinds(f facts.Facts) []Finding {
 	if missed, done := unread(f, SectionGatewayAPI, facts.UnreadKinds); done {
 		return missed
 	}
 	var absent []string
 	bundle, channel := "", ""
-	for _, need := range gatewayNeeds() {
+	for _, need := range release.GatewayAPIKinds() {
 		k, there := f.Kinds[need.Definition]
 		if !there || !k.Established || !slices.Contains(k.Served, need.Version) {
 			absent = append(absent, need.Definition+" "+need.Version)
