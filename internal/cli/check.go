@@ -62,6 +62,9 @@ func printFindings(w io.Writer, findings []check.Finding) {
 		counts[f.Level]++
 	}
 	fmt.Fprintf(w, "\n%d ok, %d warnings, %d problems", counts[check.OK], counts[check.Warning], counts[check.Problem])
+	if n := counts[check.Notice]; n > 0 {
+		fmt.Fprintf(w, ", %d notices", n)
+	}
 	if n := counts[check.Unknown]; n > 0 {
 		fmt.Fprintf(w, ", %d could not be read", n)
 	}

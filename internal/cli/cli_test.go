@@ -97,6 +97,44 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
+// TestPorts: ports that are carried as bytes and what the API server calls in meshed pods are listed, and are
+// no problem until the mode is Strict.
+func TestPorts(t *testing.T) {
+	spoil := []string{`"name": "http-cart"`, `"name": "cart-api"`, `"name": "policy"`, `"name": "web"`}
+	config := api(t, "mesh", spoil...)
+	code, out, errs := call(t, "", "check", "--kubeconfig", config)
+	for _, want := range []string{
+		"[notice] ValidatingWebhookConfiguration policy.example.com would be closed by mode Strict, and what it is asked about fails: " +
+			"the API server, which has no proxy, calls Service shop/web, port 443, and with it port 9443 of shop/web-66ff9fbd4-4tqwv, shop/web-66ff9fbd4-qqz6x",
+		`-> set the annotation tulle.dev/exclude-inbound-ports: "9443" in the pod template`,
+		"[notice] namespace shop: 1 port is carried as bytes, because nothing declares a protocol: cart:80 (cart-api)",
+		" 0 warnings, 0 problems, 2 notices\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if code != exitOK || errs != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if code, out, _ := call(t, "", "status", "--kubeconfig", config); code != exitOK || strings.Contains(out, "attention") ||
+		!strings.Contains(out, "CARRIED AS BYTES  PORTS\nshop              1: cart:80 (cart-api)\n") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	config = api(t, "mesh", append(spoil, `"mode": "Permissive"`, `"mode": "Strict"`)...)
+	for _, command := range []string{"check", "status"} {
+		if code, out, _ := call(t, "", command, "--kubeconfig", config); code != exitFound || !strings.Contains(out, "policy.example.com is closed by mode Strict") {
+			t.Errorf("%s: exit %d\n%s", command, code, out)
+		}
+	}
+	if _, out, _ := call(t, "", "check", "--kubeconfig", api(t, "mesh", `"name": "metrics"`, `"name": "web"`)); !strings.Contains(out, "[notice] APIService v1beta1.metrics.example.com would be closed") {
+		t.Errorf("%s", out)
+	}
+	if _, out, _ := call(t, "", "check", "--kubeconfig", api(t, "mesh")); !strings.Contains(out, "[ok] the API server calls no port that mode Strict closes") {
+		t.Errorf("%s", out)
+	}
+}
+
 // TestMeshIll: each illness shows in status, with the words of the cluster.
 func TestMeshIll(t *testing.T) {
 	for says, spoil := range map[string][]string{

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"tulle.dev/tulle/internal/cli/check"
 	"tulle.dev/tulle/internal/cli/cluster"
+	"tulle.dev/tulle/internal/cli/ports"
 	"tulle.dev/tulle/internal/cli/status"
 )
 
@@ -81,6 +83,16 @@ func printStatus(w io.Writer, r status.Report) error {
 			return err
 		}
 	}
+	if len(r.Bytes) > 0 {
+		fmt.Fprintln(w)
+		t := newTable(w, "CARRIED AS BYTES", "PORTS")
+		for _, ns := range namespacesOf(r.Bytes) {
+			t.row(ns.name, ns.ports)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
 	if len(r.Findings) > 0 {
 		fmt.Fprintln(w, "\nWants attention:")
 		for _, f := range r.Findings {
@@ -88,6 +100,33 @@ func printStatus(w io.Writer, r status.Report) error {
 		}
 	}
 	return nil
+}
+
+// mostPorts bounds how many ports of a namespace are named.
+const mostPorts = 3
+
+type namespacePorts struct{ name, ports string }
+
+// namespacesOf counts the ports of each namespace and names the first; the list is sorted by namespace.
+func namespacesOf(list []ports.Port) []namespacePorts {
+	var out []namespacePorts
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].Namespace == list[0].Namespace {
+			n++
+		}
+		var named []string
+		for _, p := range list[:min(n, mostPorts)] {
+			named = append(named, p.String())
+		}
+		text := fmt.Sprintf("%d: %s", n, strings.Join(named, ", "))
+		if n > mostPorts {
+			text += fmt.Sprintf(" and %d more", n-mostPorts)
+		}
+		out = append(out, namespacePorts{list[0].Namespace, text})
+		list = list[n:]
+	}
+	return out
 }
 
 func orDash(s string) string {

@@ -15,6 +15,7 @@ type Level string
 // Levels, from good to bad.
 const (
 	OK      Level = "ok"
+	Notice  Level = "notice"  // works as it is meant to; good to know
 	Unknown Level = "unknown" // could not be read
 	Warning Level = "warning" // works, but look at it
 	Problem Level = "problem" // does not work, or will not
@@ -39,6 +40,7 @@ const (
 	SectionControlPlane = "Control plane"
 	SectionInjection    = "Injection"
 	SectionProxies      = "Proxies"
+	SectionPorts        = "Ports"
 )
 
 // rule is one question; it may have several findings or none.
@@ -55,6 +57,7 @@ func health() []rule {
 		operatorRuns, fences, oneMesh, meshConditions, rootExpiry,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
 		podSecurity, bareProxies, leftInMesh, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections,
+		calledPorts, bytePorts,
 	}
 }
 
@@ -93,7 +96,7 @@ func ask(rules []rule, f facts.Facts) []Finding {
 
 // Worst is the highest level among the findings.
 func Worst(findings []Finding) Level {
-	rank := map[Level]int{OK: 0, Unknown: 1, Warning: 2, Problem: 3}
+	rank := map[Level]int{OK: 0, Notice: 1, Unknown: 2, Warning: 3, Problem: 4}
 	worst := OK
 	for _, f := range findings {
 		if rank[f.Level] > rank[worst] {

@@ -4,6 +4,9 @@
 package check
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +15,10 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/cli/ports"
+	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/names"
 )
 
 func now() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
@@ -134,12 +140,18 @@ func TestFindings(t *testing.T) {
 		"bare pod": {true, func(f *facts.Facts) {
 			f.Bare = []facts.Pod{{Namespace: "shop", Name: "old", Created: now().Add(-time.Hour)}}
 		}, Warning, "shop/old"},
-		"left in the mesh":   {true, func(f *facts.Facts) { f.Namespaces = []facts.Namespace{{Name: "other"}} }, Warning, "namespace shop does not ask for proxies, but 1 pod there has one"},
-		"bypass":             {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
-		"unready":            {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
-		"old proxy":          {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
-		"alone":              {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
-		"wordless rejection": {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
+		"left in the mesh":      {true, func(f *facts.Facts) { f.Namespaces = []facts.Namespace{{Name: "other"}} }, Warning, "namespace shop does not ask for proxies, but 1 pod there has one"},
+		"bypass":                {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
+		"unready":               {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
+		"old proxy":             {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
+		"alone":                 {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
+		"wordless rejection":    {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
+		"a port of no protocol": {true, func(f *facts.Facts) { f.World = world("web") }, Notice, "namespace shop-0: 1 port is carried as bytes, because nothing declares a protocol: web:80 (web)"},
+		"a webhook":             {true, calls, Notice, "ValidatingWebhookConfiguration policy would be closed by mode Strict"},
+		"a webhook in Strict": {true, func(f *facts.Facts) {
+			calls(f)
+			f.Meshes[0].Spec.MTLS.Mode = v1alpha1.MTLSStrict
+		}, Problem, "ValidatingWebhookConfiguration policy is closed by mode Strict, and what it is asked about fails: the API server, which has no proxy, calls Service shop-0/web, port 80, and with it port 8080 of shop-0/web"},
 		"rejection": {true, func(f *facts.Facts) {
 			f.Streams[0].Nacks = []facts.Nack{{Name: "out/shop/web/80", Message: "no such filter"}}
 		}, Problem, "shop/web refuses out/shop/web/80: no such filter"},
@@ -161,6 +173,45 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// world has a meshed Service in each of as many namespaces as there are names of ports.
+func world(portNames ...string) ports.World {
+	var w ports.World
+	for i, name := range portNames {
+		key := model.Key{Namespace: fmt.Sprintf("shop-%d", i), Name: "web"}
+		addr := netip.AddrFrom4([4]byte{198, 18, 0, byte(i)})
+		p := model.ServicePort{Name: name, Port: 80}
+		p.Protocol, p.Declared = model.ProtocolOf("", name, 80)
+		w.Services = append(w.Services, model.Service{Key: key, VIPs: []netip.Addr{addr}, Ports: []model.ServicePort{p}})
+		w.Slices = append(w.Slices, model.Slice{
+			Key: key, Service: key, Ports: []model.SlicePort{{Name: name, Port: 8080}},
+			Endpoints: []model.SliceEndpoint{{Addr: addr, Pod: key, Ready: true}},
+		})
+		w.Pods = append(w.Pods, model.Workload{Key: key, Kind: names.KindSidecar, Addresses: []netip.Addr{addr}})
+	}
+	return w
+}
+
+// calls makes the API server call a meshed pod.
+func calls(f *facts.Facts) {
+	f.World = world("http")
+	f.Calls = []ports.Call{{Kind: "ValidatingWebhookConfiguration", Name: "policy", Service: model.Key{Namespace: "shop-0", Name: "web"}, Port: 80, Fail: true}}
+}
+
+// TestManyPorts: of many namespaces the first are listed, and the others counted.
+func TestManyPorts(t *testing.T) {
+	f := healthy()
+	f.World = world(slices.Repeat([]string{"web"}, 12)...)
+	var notices []Finding
+	for _, finding := range All(f) {
+		if finding.Level == Notice {
+			notices = append(notices, finding)
+		}
+	}
+	if n := len(notices); n != 11 || !strings.HasPrefix(notices[10].Message, "2 further namespaces: 2 ports are carried") || Worst(notices) != Notice {
+		t.Errorf("%d: %+v", n, notices)
+	}
+}
+
 // TestYoungPods: what was made a moment ago gets time before it is a finding.
 func TestYoungPods(t *testing.T) {
 	f := healthy()
@@ -177,6 +228,7 @@ func TestUnread(t *testing.T) {
 	for _, what := range []string{
 		facts.UnreadNodes, facts.UnreadKinds, facts.UnreadCertManager, facts.UnreadSystem, facts.UnreadMeshes,
 		facts.UnreadWebhooks, facts.UnreadFence, facts.UnreadNamespaces, facts.UnreadPods, facts.UnreadControlPlane,
+		facts.UnreadServices, facts.UnreadCalls,
 	} {
 		f := healthy()
 		f.Unread = []facts.Unread{{What: what, Why: "forbidden"}}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -140,6 +141,7 @@ func (c *Cluster) pods(ctx context.Context, f *facts.Facts) error {
 	for i := range list.Items {
 		if p := &list.Items[i]; !ended(p) {
 			f.Proxies = append(f.Proxies, podOf(p))
+			f.World.Pods = append(f.World.Pods, source.WorkloadFrom(p))
 		}
 	}
 	for _, ns := range f.Namespaces {

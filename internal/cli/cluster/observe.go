@@ -45,10 +45,12 @@ func (c *Cluster) Observe(ctx context.Context) (facts.Facts, error) {
 		{facts.UnreadRights, c.rights},
 		{facts.UnreadNamespaces, c.namespaces},
 		{facts.UnreadPods, c.pods},
+		{facts.UnreadServices, c.services}, // needs what pods and kinds read
+		{facts.UnreadCalls, c.calls},
 		{facts.UnreadControlPlane, c.streams}, // needs what systemDeployments read
 	} {
 		if err := part.read(ctx, &f); err != nil {
-			f.Unread = append(f.Unread, facts.Unread{What: part.what, Why: err.Error()})
+			f.Unread = append(f.Unread, facts.Unread{What: part.what, Why: strings.ReplaceAll(err.Error(), "\n", "; ")})
 		}
 	}
 	return f, nil
@@ -96,6 +98,7 @@ func (c *Cluster) kinds(ctx context.Context, f *facts.Facts) error {
 		return err
 	}
 	for _, crd := range list.Items {
+		f.Calls = append(f.Calls, callOf("CustomResourceDefinition", crd.GetName(), crd.Object, "spec", "conversion", "webhook", "clientConfig", "service")...)
 		group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
 		if matters(group) {
 			f.Kinds[crd.GetName()] = kindOf(crd)

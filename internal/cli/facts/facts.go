@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/cli/ports"
 )
 
 // Facts is one look at a cluster. The zero value knows nothing.
@@ -32,6 +33,11 @@ type Facts struct {
 	Namespaces []Namespace
 	// Proxies are the pods that carry a proxy; Bare are those that should and do not.
 	Proxies, Bare []Pod
+	// World are the Services, their endpoints and routes, and the pods that carry a proxy; it has no Services
+	// where no pod does.
+	World ports.World
+	// Calls are what makes the API server call Services.
+	Calls []ports.Call
 	// Streams are the proxies that the control plane says are connected.
 	Streams []Stream
 	// Unfenced are the policies around the operator's rights that are missing or do not deny; Fences are
@@ -162,6 +168,8 @@ const (
 	UnreadRights       = "permissions"
 	UnreadNamespaces   = "namespaces"
 	UnreadPods         = "pods"
+	UnreadServices     = "Services, their endpoints and routes"
+	UnreadCalls        = "what the API server calls"
 	UnreadControlPlane = "the control plane's list of proxies"
 )
 

@@ -17,14 +17,17 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/cli/check"
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/cli/ports"
 )
 
 // Report is the view; its JSON is what "tulle status -o json" prints.
 type Report struct {
-	Mesh         *Mesh           `json:"mesh,omitempty"`
-	ControlPlane []Replicas      `json:"controlPlane"`
-	Proxies      []Group         `json:"proxies"`
-	Findings     []check.Finding `json:"findings"`
+	Mesh         *Mesh      `json:"mesh,omitempty"`
+	ControlPlane []Replicas `json:"controlPlane"`
+	Proxies      []Group    `json:"proxies"`
+	// Bytes are the ports of meshed Services that are carried as bytes because nothing says what they speak.
+	Bytes    []ports.Port    `json:"carriedAsBytes"`
+	Findings []check.Finding `json:"findings"`
 }
 
 // Mesh is the active Mesh.
@@ -59,7 +62,10 @@ type Group struct {
 
 // Of makes the view.
 func Of(f facts.Facts) Report {
-	r := Report{ControlPlane: []Replicas{}, Proxies: groups(f), Findings: []check.Finding{}}
+	r := Report{ControlPlane: []Replicas{}, Proxies: groups(f), Bytes: ports.Bytes(f.World), Findings: []check.Finding{}}
+	if _, unread := f.Missed(facts.UnreadServices); unread || r.Bytes == nil {
+		r.Bytes = []ports.Port{} // that they could not be read is among the findings
+	}
 	if m, there := f.ActiveMesh(); there {
 		ready := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)
 		r.Mesh = &Mesh{
@@ -74,7 +80,7 @@ func Of(f facts.Facts) Report {
 		r.ControlPlane = append(r.ControlPlane, Replicas{Name: w.Name, Revision: w.Revision, Ready: w.Ready, Wanted: w.Wanted})
 	}
 	for _, finding := range check.Health(f) {
-		if finding.Level != check.OK {
+		if finding.Level != check.OK && finding.Level != check.Notice {
 			r.Findings = append(r.Findings, finding)
 		}
 	}

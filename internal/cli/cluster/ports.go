@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/cli/ports"
+	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
+)
+
+// pageSize bounds what one request for Services, EndpointSlices or routes returns.
+const pageSize = 500
+
+// services reads what is needed to tell which ports meshed pods have and what they speak. The pods have been
+// read before; without a meshed one there is nothing to read.
+func (c *Cluster) services(ctx context.Context, f *facts.Facts) error {
+	w := &f.World
+	if len(w.Pods) == 0 {
+		return nil
+	}
+	err := pages(func(o metav1.ListOptions) (string, error) {
+		list, err := c.typed.CoreV1().Services("").List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("list Services: %w", err)
+		}
+		for i := range list.Items {
+			w.Services = append(w.Services, source.ServiceFrom(&list.Items[i]))
+		}
+		return list.Continue, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = pages(func(o metav1.ListOptions) (string, error) {
+		list, err := c.typed.DiscoveryV1().EndpointSlices("").List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("list EndpointSlices: %w", err)
+		}
+		for i := range list.Items {
+			if s, ok := source.SliceFrom(&list.Items[i]); ok {
+				w.Slices = append(w.Slices, s)
+			}
+		}
+		return list.Continue, nil
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		routes(ctx, c, f, "httproutes", &w.HTTPRoutes), routes(ctx, c, f, "grpcroutes", &w.GRPCRoutes),
+		routes(ctx, c, f, "tlsroutes", &w.TLSRoutes), routes(ctx, c, f, "tcproutes", &w.TCPRoutes),
+		routes(ctx, c, f, "backendtlspolicies", &w.Policies),
+	)
+}
+
+// routes reads the objects of a kind of the Gateway API, if it is installed.
+func routes[T any](ctx context.Context, c *Cluster, f *facts.Facts, resource string, into *[]*T) error {
+	const version = "v1"
+	if k, there := f.Kinds[resource+"."+gwapiv1.GroupName]; !there || !slices.Contains(k.Served, version) {
+		return nil
+	}
+	gvr := schema.GroupVersionResource{Group: gwapiv1.GroupName, Version: version, Resource: resource}
+	return pages(func(o metav1.ListOptions) (string, error) {
+		list, err := c.dynamic.Resource(gvr).List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("list %s: %w", resource, err)
+		}
+		for _, u := range list.Items {
+			r := new(T)
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, r); err != nil {
+				return "", fmt.Errorf("read %s %s/%s: %w", resource, u.GetNamespace(), u.GetName(), err)
+			}
+			*into = append(*into, r)
+		}
+		return list.GetContinue(), nil
+	})
+}
+
+// pages calls list until it returns no token for a next page.
+func pages(list func(metav1.ListOptions) (next string, err error)) error {
+	o := metav1.ListOptions{Limit: pageSize}
+	for {
+		next, err := list(o)
+		if err != nil || next == "" {
+			return err
+		}
+		o.Continue = next
+	}
+}
+
+// calls reads what makes the API server call a Service: webhooks of admission and APIServices. The webhooks
+// that convert objects are in the definitions; see kinds.
+func (c *Cluster) calls(ctx context.Context, f *facts.Facts) error {
+	if len(f.World.Pods) == 0 {
+		return nil
+	}
+	var failed []error
+	validating, err := c.typed.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		failed = append(failed, fmt.Errorf("list ValidatingWebhookConfigurations: %w", err))
+	} else {
+		for _, config := range validating.Items {
+			for _, hook := range config.Webhooks {
+				f.Calls = append(f.Calls, admissionCall("ValidatingWebhookConfiguration", config.Name, hook.ClientConfig.Service, hook.FailurePolicy)...)
+			}
+		}
+	}
+	mutating, err := c.typed.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		failed = append(failed, fmt.Errorf("list MutatingWebhookConfigurations: %w", err))
+	} else {
+		for _, config := range mutating.Items {
+			for _, hook := range config.Webhooks {
+				f.Calls = append(f.Calls, admissionCall("MutatingWebhookConfiguration", config.Name, hook.ClientConfig.Service, hook.FailurePolicy)...)
+			}
+		}
+	}
+	gvr := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
+	aggregated, err := c.dynamic.Resource(gvr).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return errors.Join(append(failed, fmt.Errorf("list APIServices: %w", err))...)
+	}
+	for _, u := range aggregated.Items {
+		f.Calls = append(f.Calls, callOf("APIService", u.GetName(), u.Object, "spec", "service")...)
+	}
+	return errors.Join(failed...)
+}
+
+// defaultCallPort is the port that the API server calls unless its configuration says another.
+const defaultCallPort = 443
+
+func admissionCall(kind, name string, s *admissionv1.ServiceReference, policy *admissionv1.FailurePolicyType) []ports.Call {
+	if s == nil {
+		return nil // it calls a URL
+	}
+	call := ports.Call{
+		Kind: kind, Name: name, Service: model.Key{Namespace: s.Namespace, Name: s.Name}, Port: defaultCallPort,
+		Fail: policy == nil || *policy == admissionv1.Fail,
+	}
+	if s.Port != nil {
+		call.Port = uint16(*s.Port)
+	}
+	return []ports.Call{call}
+}
+
+// callOf reads a reference to a Service that is at a path of fields, if it is there.
+func callOf(kind, name string, object map[string]any, path ...string) []ports.Call {
+	s, there, _ := unstructured.NestedMap(object, path...)
+	if !there {
+		return nil
+	}
+	call := ports.Call{Kind: kind, Name: name, Port: defaultCallPort, Fail: true}
+	call.Service.Namespace, _, _ = unstructured.NestedString(s, "namespace")
+	call.Service.Name, _, _ = unstructured.NestedString(s, "name")
+	if port, there, _ := unstructured.NestedInt64(s, "port"); there {
+		call.Port = uint16(port)
+	}
+	return []ports.Call{call}
+}

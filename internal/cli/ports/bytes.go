@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package ports
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// Port is a port of a Service.
+type Port struct {
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	Port      uint16 `json:"port"`
+	// Name is empty where the only port of a Service has none.
+	Name string `json:"name,omitempty"`
+}
+
+// String spells SERVICE:PORT (NAME), without the namespace.
+func (p Port) String() string {
+	s := fmt.Sprintf("%s:%d", p.Service, p.Port)
+	if p.Name != "" {
+		s += " (" + p.Name + ")"
+	}
+	return s
+}
+
+// Bytes returns the ports of Services with meshed pods behind them that are carried as bytes because
+// nothing says what they speak: not appProtocol, not the name or the number of the port, and no route or
+// BackendTLSPolicy of the Service. They are sorted by namespace, Service and port.
+func Bytes(w World) []Port {
+	v := viewOf(w)
+	var out []Port
+	for _, s := range w.Services {
+		for _, p := range v.resolved(s.Key) {
+			if !p.Port.Declared && !v.spoken(s.Key, p.Port) {
+				out = append(out, Port{s.Namespace, s.Name, p.Port.Port, p.Port.Name})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Port, b.Port))
+	})
+	return out
+}
+
+// spoken tells whether a route or a policy says what an undeclared port speaks, be it that it is bytes.
+func (v *view) spoken(service model.Key, p model.ServicePort) bool {
+	if proto, ok := gatewayapi.PortProtocol(v, model.PortKey{Service: service, Port: p.Port}); ok && proto != model.TCP {
+		return true
+	}
+	on := model.Object{Kind: gatewayapi.KindService, Namespace: service.Namespace, Name: service.Name}
+	for _, r := range v.tcp[on] {
+		if namesPort(r.Namespace, r.Spec.ParentRefs, on, p) {
+			return true
+		}
+	}
+	for _, r := range v.tls[on] {
+		if namesPort(r.Namespace, r.Spec.ParentRefs, on, p) {
+			return true
+		}
+	}
+	for _, policy := range v.policies[service] {
+		for _, to := range policy.Spec.TargetRefs {
+			if string(to.Name) == service.Name && (to.SectionName == nil || string(*to.SectionName) == p.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// namesPort tells whether a route of bytes of the Service's own namespace is attached to the port.
+func namesPort(namespace string, refs []gwapiv1.ParentReference, on model.Object, p model.ServicePort) bool {
+	return namespace == on.Namespace && slices.ContainsFunc(refs, func(ref gwapiv1.ParentReference) bool {
+		return slices.Contains(gatewayapi.Parents(namespace, []gwapiv1.ParentReference{ref}), on) &&
+			(ref.Port == nil || int32(*ref.Port) == int32(p.Port)) &&
+			(ref.SectionName == nil || *ref.SectionName == "" || string(*ref.SectionName) == p.Name)
+	})
+}

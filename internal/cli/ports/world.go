@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package ports
+
+import (
+	"net/netip"
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// World is what is asked: Services, what is behind them, and the routes that say what their ports speak.
+// The order of its lists does not matter. The zero value has nothing.
+type World struct {
+	Services []model.Service
+	Slices   []model.Slice
+	// Pods are those that carry a proxy.
+	Pods []model.Workload
+
+	HTTPRoutes []*gwapiv1.HTTPRoute
+	GRPCRoutes []*gwapiv1.GRPCRoute
+	TLSRoutes  []*gwapiv1.TLSRoute
+	TCPRoutes  []*gwapiv1.TCPRoute
+	Policies   []*gwapiv1.BackendTLSPolicy
+}
+
+// view is a World that is looked up in. It answers what gatewayapi asks of it to tell a port's protocol;
+// the rest of the interface is not asked.
+type view struct {
+	gatewayapi.Lookup
+	services map[model.Key]model.Service
+	slices   map[model.Key][]model.Slice // by Service
+	pods     map[model.Key]model.Workload
+	// byAddress are the pods that have not ended.
+	byAddress map[netip.Addr]model.Workload
+	http      map[model.Object][]*gwapiv1.HTTPRoute // by parent, as the others
+	grpc      map[model.Object][]*gwapiv1.GRPCRoute
+	tls       map[model.Object][]*gwapiv1.TLSRoute
+	tcp       map[model.Object][]*gwapiv1.TCPRoute
+	policies  map[model.Key][]*gwapiv1.BackendTLSPolicy
+	used      map[model.PortKey]gatewayapi.RouteKinds
+}
+
+func viewOf(w World) *view {
+	v := &view{
+		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
+		byAddress: map[netip.Addr]model.Workload{},
+		http:      map[model.Object][]*gwapiv1.HTTPRoute{}, grpc: map[model.Object][]*gwapiv1.GRPCRoute{},
+		tls: map[model.Object][]*gwapiv1.TLSRoute{}, tcp: map[model.Object][]*gwapiv1.TCPRoute{},
+		policies: map[model.Key][]*gwapiv1.BackendTLSPolicy{}, used: map[model.PortKey]gatewayapi.RouteKinds{},
+	}
+	for _, s := range w.Services {
+		v.services[s.Key] = s
+	}
+	for _, s := range w.Slices {
+		v.slices[s.Service] = append(v.slices[s.Service], s)
+	}
+	for _, p := range w.Pods {
+		v.pods[p.Key] = p
+		if p.Ended || p.HostNetwork {
+			continue
+		}
+		for _, a := range p.Addresses {
+			v.byAddress[a] = p
+		}
+	}
+	for _, r := range w.HTTPRoutes {
+		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
+			v.http[to] = append(v.http[to], r)
+		}
+		for _, to := range gatewayapi.HTTPRouteBackends(r) {
+			if to.Service.Namespace == r.Namespace {
+				u := v.used[to]
+				u.HTTP = true
+				v.used[to] = u
+			}
+		}
+	}
+	for _, r := range w.GRPCRoutes {
+		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
+			v.grpc[to] = append(v.grpc[to], r)
+		}
+		for _, to := range gatewayapi.GRPCRouteBackends(r) {
+			if to.Service.Namespace == r.Namespace {
+				u := v.used[to]
+				u.GRPC = true
+				v.used[to] = u
+			}
+		}
+	}
+	for _, r := range w.TLSRoutes {
+		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
+			v.tls[to] = append(v.tls[to], r)
+		}
+	}
+	for _, r := range w.TCPRoutes {
+		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
+			v.tcp[to] = append(v.tcp[to], r)
+		}
+	}
+	for _, p := range w.Policies {
+		for _, to := range gatewayapi.BackendTLSTargets(p) {
+			v.policies[to] = append(v.policies[to], p)
+		}
+	}
+	return v
+}
+
+func (v *view) Service(k model.Key) (model.Service, bool) {
+	s, ok := v.services[k]
+	return s, ok
+}
+
+// Fronted is true: only ports with meshed pods behind them are reported, and those have listeners.
+func (v *view) Fronted(model.Key) bool { return true }
+
+// Namespace knows none: whether a port has meshed pods behind it is told by the pods.
+func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespace{}, false }
+
+func (v *view) Grants(string) []*gwapiv1.ReferenceGrant { return nil }
+
+func (v *view) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute { return v.http[parent] }
+func (v *view) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute { return v.grpc[parent] }
+func (v *view) TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute   { return v.tls[parent] }
+func (v *view) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute   { return v.tcp[parent] }
+func (v *view) UDPRoutes(model.Object) []*gwapiv1.UDPRoute          { return nil }
+
+func (v *view) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
+	return v.policies[service]
+}
+
+func (v *view) Senders(model.PortKey) []gatewayapi.Sender { return nil }
+
+func (v *view) Used(p model.PortKey) gatewayapi.RouteKinds { return v.used[p] }
+
+// resolved are the TCP ports of a Service with the meshed pods behind them.
+func (v *view) resolved(k model.Key) []model.ResolvedPort {
+	s, ok := v.services[k]
+	if !ok {
+		return nil
+	}
+	r := model.Resolve(s, v.slices[k], func(p model.Key) (model.Workload, bool) {
+		w, ok := v.pods[p]
+		return w, ok && !w.Ended
+	}, func(a netip.Addr) (model.Workload, bool) {
+		w, ok := v.byAddress[a]
+		return w, ok
+	})
+	return slices.DeleteFunc(r.Ports, func(p model.ResolvedPort) bool { return len(p.Members) == 0 })
+}
