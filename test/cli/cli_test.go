@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -195,4 +198,64 @@ func rename(p *corev1.Pod) *corev1.Pod {
 		}
 	}
 	return p
+}
+
+// TestPorts: what the API server calls in meshed pods is a notice while the mode is Permissive, with the
+// annotation that keeps it open in Strict; so are ports that nothing declares a protocol of. A pod with the
+// annotation is in neither list.
+func TestPorts(t *testing.T) {
+	c := cluster.Connect(t)
+	ns := c.Namespace(t, "cli-ports", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Ports: "{name: web, port: 81, targetPort: 8080}"})
+	c.Deploy(t, ns, cluster.Echo{
+		Name: "excluded", Ports: "{name: web, port: 81, targetPort: 8080}",
+		Annotations: []string{names.AnnotationExcludeInboundPorts + `: "8080"`},
+	})
+	c.Ready(t, ns, "server")
+	c.Ready(t, ns, "excluded")
+	for _, service := range []string{"server", "excluded"} {
+		// It is about a kind that does not exist: nobody waits for it.
+		hook := &admissionv1.ValidatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + service},
+			Webhooks: []admissionv1.ValidatingWebhook{{
+				Name: "test.tulle.dev", AdmissionReviewVersions: []string{"v1"},
+				SideEffects:   ptr.To(admissionv1.SideEffectClassNone),
+				FailurePolicy: ptr.To(admissionv1.Ignore),
+				ClientConfig:  admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: ns, Name: service, Port: ptr.To[int32](81)}},
+				Rules: []admissionv1.RuleWithOperations{{
+					Operations: []admissionv1.OperationType{admissionv1.Create},
+					Rule:       admissionv1.Rule{APIGroups: []string{"nothing.tulle.dev"}, APIVersions: []string{"v1"}, Resources: []string{"nothings"}},
+				}},
+			}},
+		}
+		if err := c.Create(t.Context(), hook); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := client.IgnoreNotFound(c.Delete(context.Background(), hook)); err != nil { // the test's own has ended
+				t.Error(err)
+			}
+		})
+	}
+	code, out, errs := tulle(t, "", "check", "-o", "json")
+	var findings []check.Finding
+	if err := json.Unmarshal([]byte(out), &findings); err != nil {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
+	}
+	var bytesOf, closed []string
+	for _, f := range findings {
+		switch {
+		case f.Level != check.Notice:
+		case strings.Contains(f.Message, "namespace "+ns+":"):
+			bytesOf = append(bytesOf, f.Message)
+		case strings.Contains(f.Message, ns+"-"):
+			closed = append(closed, f.Message+" -> "+f.Fix)
+		}
+	}
+	if len(bytesOf) != 1 || !strings.Contains(bytesOf[0], "1 port is carried as bytes") || !strings.Contains(bytesOf[0], "server:81 (web)") {
+		t.Errorf("carried as bytes: %q", bytesOf)
+	}
+	if len(closed) != 1 || !strings.Contains(closed[0], ns+"-server would be closed") || !strings.Contains(closed[0], `exclude-inbound-ports: "8080"`) {
+		t.Errorf("closed in Strict: %q", closed)
+	}
 }
