@@ -10,6 +10,7 @@ import (
 
 	"tulle.dev/tulle/internal/cli/cluster"
 	"tulle.dev/tulle/internal/cli/unmesh"
+	"tulle.dev/tulle/internal/names"
 )
 
 // shownNames is how many names a line of a list has.
@@ -59,11 +60,14 @@ func printRemains(w io.Writer, r cluster.Remains, system string) {
 	}
 	if len(r.Operator) > 0 {
 		command := "kubectl delete -k config/default"
+		if system != names.SystemNamespace {
+			command = "kubectl delete -k DIR, the kustomization that sets namespace: " + system
+		}
 		switch how, by, _ := strings.Cut(r.Installer, " "); how {
 		case "helm":
 			command = "helm uninstall -n " + system + " " + by
 		case "olm":
-			command = "kubectl -n " + system + " delete subscription --all && kubectl -n " + system + " delete clusterserviceversion " + by
+			command = "kubectl -n " + system + " delete subscription -l operators.coreos.com/tulle." + system + " && kubectl -n " + system + " delete clusterserviceversion " + by
 		}
 		fmt.Fprintf(w, "  the operator (%s): %s\n", strings.Join(r.Operator, ", "), command)
 	}

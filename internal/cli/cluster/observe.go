@@ -155,7 +155,7 @@ func (c *Cluster) systemDeployments(ctx context.Context, f *facts.Facts) error {
 		switch {
 		case d.Labels[names.LabelRevision] != "":
 			f.ControlPlane = append(f.ControlPlane, workloadOf(d))
-		case strings.Contains(d.Name, "operator"):
+		case d.Labels[names.LabelApp] == names.Operator:
 			f.Operator = append(f.Operator, workloadOf(d))
 		}
 	}
