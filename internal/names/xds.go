@@ -46,6 +46,9 @@ const (
 	AsDatagrams = "udp"   // the port of that number for UDP
 	AsHTTP1     = "http1" // what HTTPRoutes send to a port whose own protocol is not HTTP/1.1
 	AsHTTP2     = "http2" // what GRPCRoutes send to a port whose own protocol is not HTTP/2
+	// AsShared is a Listener, not a cluster: that of a variant for an agent that knows protocol.Variants. It
+	// is the one that all others have, whose routes the agent asks for under the variant's name.
+	AsShared = "shared"
 )
 
 // String spells out/NS/SVC/PORT[/as/AS|/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].
@@ -113,6 +116,12 @@ func IsDirect(cluster string) bool { return strings.HasPrefix(cluster, "direct/"
 // PodListener names the Listener for one pod's own address and port, through a headless Service.
 func PodListener(namespace, pod string, port uint16) string {
 	return fmt.Sprintf("pod/%s/%s/%d", namespace, pod, port)
+}
+
+// IsOutbound tells whether a Listener is one that Out or PodListener names: of a Service's port or of a
+// pod's own address.
+func IsOutbound(listener string) bool {
+	return strings.HasPrefix(listener, "out/") || strings.HasPrefix(listener, "pod/")
 }
 
 // Inbound names the inbound Listener of a pod.
@@ -202,6 +211,13 @@ func ScopeMeshFor(consumer string) string { return ScopeMesh + "/consumer/" + co
 func IsScopeMesh(scope string) bool {
 	return scope == ScopeMesh || strings.HasPrefix(scope, ScopeMesh+"/")
 }
+
+// ScopeConsumer has the variants for clients of a namespace with consumer routes. Agents that know
+// protocol.Variants include it beside ScopeMesh, in place of ScopeMeshFor.
+func ScopeConsumer(consumer string) string { return "scope/variants/consumer/" + consumer }
+
+// ScopeNode has the variants for clients on a node.
+func ScopeNode(node string) string { return "scope/variants/node/" + node }
 
 // ScopeNamespace lists what clients need to reach the Services of a namespace.
 func ScopeNamespace(namespace string) string { return "scope/namespace/" + namespace }

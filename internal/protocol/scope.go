@@ -30,8 +30,25 @@ type Scope struct {
 	// names.Destination, and the agent subscribes to it. An agent that does not support them leaves that
 	// listener as it is.
 	OutboundChains [][]byte `json:"outboundChains,omitempty"`
+	// Local are listeners like Listeners, of Services that have a variant for each node. An agent that does
+	// not know Variants has those variants as listeners of their own, and ignores Local.
+	Local []string `json:"local,omitempty"`
+	// Variants are the resources that the proxy uses in place of others. If several scopes have a variant
+	// for a name, the one whose own name sorts first is used.
+	Variants *Variants `json:"variants,omitempty"`
+	// Instead replaces Include, Clusters and Listeners for agents that know Variants; others ignore it.
+	// Only the proxy's own scope sets it, and nothing is set in it but these three.
+	Instead *Scope `json:"instead,omitempty"`
 	// Proxy is how the agent runs Envoy; only the proxy's own scope (not an included one) sets it.
 	Proxy *Proxy `json:"proxy,omitempty"`
+}
+
+// Variants name, for the name of a resource, another resource of the same type that the agent asks for
+// instead. Envoy gets it under the first name, so that a variant that is added, changed or removed changes
+// no name of a listener.
+type Variants struct {
+	Listeners map[string]string `json:"listeners,omitempty"`
+	Routes    map[string]string `json:"routes,omitempty"`
 }
 
 // Proxy is how an agent runs its Envoy.

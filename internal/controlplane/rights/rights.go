@@ -93,6 +93,8 @@ func ofSidecar(p Proxy, seg []string) bool {
 		switch {
 		case len(seg) == 4 && seg[1] == "sidecar":
 			return seg[2] == p.Namespace && seg[3] == p.Pod
+		case len(seg) == 4 && seg[1] == "variants":
+			return seg[2] == "consumer" && seg[3] == p.Namespace || seg[2] == "node" && seg[3] != "" && seg[3] == p.Node
 		case len(seg) == 2 && seg[1] == "mesh", len(seg) == 3 && seg[1] == "namespace":
 			return true
 		case len(seg) == 4 && seg[1] == "mesh", len(seg) == 5 && seg[1] == "namespace":

@@ -70,9 +70,12 @@ type table struct {
 
 	// Upstream half.
 	wanted  map[string]bool // names to be subscribed to
-	told    map[string]bool // names that this stream is subscribed to
+	told    map[string]bool // names of the control plane's that this stream is subscribed to
 	changed bool            // wanted and told may differ
 	pending []*pending      // responses not yet answered, oldest first
+	// variants are the names that the control plane has for names of Envoy's, where they are different.
+	// All other maps here have Envoy's names, but for told.
+	variants map[string]string
 
 	// Envoy's half; reset with each of its streams.
 	open     bool            // Envoy has asked for this type
@@ -84,6 +87,10 @@ type table struct {
 	halves   [][]string // what is left of a refused response, to be tried in parts
 	progress time.Time  // when a name was last asked for or an answer came
 	left     time.Time  // when a name last left the scope
+	// kept are filter chains of listeners that have been replaced and that connections may still use
+	// (chains.go), bare are listeners that Envoy is to get without them.
+	kept map[string][][]byte
+	bare map[string]bool
 }
 
 // entry is what is known of one resource.
@@ -124,7 +131,8 @@ type has struct {
 // flight is a response that Envoy has not yet answered.
 type flight struct {
 	nonce    string
-	versions map[string]string // of the resources in it
+	versions map[string]string   // of the resources in it
+	kept     map[string][][]byte // the kept filter chains of listeners in it
 	removed  []string
 	again    map[string]bool // asked for once more in the meantime
 }

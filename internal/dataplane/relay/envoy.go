@@ -49,6 +49,7 @@ func (c *Core) EnvoyReplaced() {
 func (t *table) forgetEnvoy() {
 	t.open, t.greeted, t.flight, t.halves = false, false, nil, nil
 	t.asks, t.has, t.dirty = map[string]bool{}, map[string]has{}, map[string]bool{}
+	t.kept, t.bare = map[string][][]byte{}, map[string]bool{}
 	for name := range t.entries {
 		t.dirty[name] = true
 	}
@@ -126,13 +127,19 @@ func (c *Core) land(t *table, refusal *wire.Status) {
 			continue
 		}
 		t.has[name] = has{none: true}
+		delete(t.kept, name)
 		t.settle(name, "")
 	}
 	switch {
 	case refusal == nil:
 		for name, version := range f.versions {
+			t.keep(name, f.kept[name])
 			c.accepted(t, name, version)
 			c.assembled(t, name, version, "")
+		}
+	case len(f.versions) == 1 && len(f.kept) == 1:
+		for name := range f.versions { // not to be blamed before it has been tried alone
+			t.bare[name], t.dirty[name] = true, true
 		}
 	case len(f.versions) == 1:
 		for name, version := range f.versions {
@@ -292,7 +299,7 @@ func (c *Core) desire(t *table, name string) desire {
 
 // fly sends one response; false if nothing of it is to be sent any more.
 func (c *Core) fly(t *table, send, remove []string) bool {
-	f := &flight{versions: map[string]string{}, removed: remove, again: map[string]bool{}}
+	f := &flight{versions: map[string]string{}, removed: remove, again: map[string]bool{}, kept: map[string][][]byte{}}
 	r := &wire.Response{TypeURL: t.url, Removed: remove}
 	slices.Sort(send)
 	slices.Sort(remove)
@@ -302,7 +309,7 @@ func (c *Core) fly(t *table, send, remove []string) bool {
 		}
 		best := t.entries[name].best()
 		f.versions[name] = best.Version
-		r.Resources = append(r.Resources, *best)
+		r.Resources = append(r.Resources, c.present(t, f, name, best))
 		delete(t.dirty, name)
 	}
 	if len(send) > 0 && len(r.Resources) == 0 {

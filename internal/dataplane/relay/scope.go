@@ -52,7 +52,7 @@ func (c *Core) takeScopes(r *wire.Response) {
 
 // readScopes turns the scopes into the wanted clusters and listeners.
 func (c *Core) readScopes() {
-	own, ok := c.scopes[c.scopeName]
+	own, ok := c.ownScope()
 	if !ok {
 		return
 	}
@@ -81,12 +81,19 @@ func (c *Core) readScopes() {
 	}
 	clusters, listeners := c.tables[0], c.table(wire.ListenerType)
 	want := map[*table]map[string]bool{clusters: {}, listeners: {}}
+	c.readVariants(scopes, complete)
 	for name := range scopes {
 		s := c.scopes[name]
+		if name == c.scopeName {
+			s = own
+		}
 		for _, n := range s.Clusters {
 			want[clusters][n] = true
 		}
 		for _, n := range s.Listeners {
+			want[listeners][n] = true
+		}
+		for _, n := range s.Local {
 			want[listeners][n] = true
 		}
 	}
@@ -118,7 +125,11 @@ func (c *Core) included() (set map[string]bool, complete bool) {
 		name := todo[0]
 		todo = todo[1:]
 		complete = complete && c.scope.entries[name].answered()
-		for _, n := range c.scopes[name].Include {
+		s := c.scopes[name]
+		if name == c.scopeName {
+			s, _ = c.ownScope()
+		}
+		for _, n := range s.Include {
 			if !set[n] {
 				set[n] = true
 				todo = append(todo, n)

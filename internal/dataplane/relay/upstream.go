@@ -74,30 +74,29 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 	t.progress = now // a large configuration comes in parts
 	p := &pending{nonce: r.Nonce, open: map[string]string{}}
 	for i := range r.Resources {
-		x := r.Resources[i]
+		x := &r.Resources[i]
 		if t.url == wire.ListenerType && x.Name == names.Outbound {
-			c.outbound = &r.Resources[i]
-			x = c.chained(x)
+			c.outbound = x
+			chained := c.chained(*x)
+			x = &chained
 		}
-		if t != c.parts || c.readable(p, &x) {
-			c.take(t, p, &x)
-		}
-	}
-	for _, name := range r.Removed {
-		if t.url == wire.ClusterType && names.IsDestination(name) {
-			continue // the control plane has yet to look what is there
-		}
-		if t.url == wire.ListenerType && name == names.Outbound {
-			c.outbound = nil
-		}
-		e := t.entry(name)
-		if !t.wanted[name] || e.local {
+		if t == c.parts && !c.readable(p, x) {
 			continue
 		}
-		t.supersede(name)
-		*e = entry{absent: true}
-		p.open[name] = ""
-		t.dirty[name] = true
+		for _, name := range t.namesOf(x.Name) {
+			c.take(t, p, name, x)
+		}
+	}
+	for _, removed := range r.Removed {
+		if t.url == wire.ClusterType && names.IsDestination(removed) {
+			continue // the control plane has yet to look what is there
+		}
+		if t.url == wire.ListenerType && removed == names.Outbound {
+			c.outbound = nil
+		}
+		for _, name := range t.namesOf(removed) {
+			t.takeRemoval(p, name)
+		}
 	}
 	t.pending = append(t.pending, p)
 	if t == c.parts {
@@ -107,13 +106,13 @@ func (c *Core) UpstreamResponse(now time.Time, r *wire.Response) {
 	c.flush()
 }
 
-// take takes one resource of a response.
-func (c *Core) take(t *table, p *pending, r *wire.Resource) {
-	e := t.entry(r.Name)
-	if !t.wanted[r.Name] || e.local {
+// take takes one resource of a response for one of Envoy's names.
+func (c *Core) take(t *table, p *pending, name string, r *wire.Resource) {
+	e := t.entry(name)
+	if !t.wanted[name] || e.local {
 		return // asked for no more while it was on its way
 	}
-	t.supersede(r.Name)
+	t.supersede(name)
 	e.absent = false
 	switch {
 	case e.refusedAt(r.Version):
@@ -126,8 +125,23 @@ func (c *Core) take(t *table, p *pending, r *wire.Resource) {
 	default:
 		e.next = r
 	}
-	p.open[r.Name] = r.Version
-	t.dirty[r.Name] = true
+	p.open[name] = r.Version
+	t.dirty[name] = true
+}
+
+// takeRemoval takes the removal of a resource for one of Envoy's names.
+func (t *table) takeRemoval(p *pending, name string) {
+	e := t.entry(name)
+	if !t.wanted[name] || e.local {
+		return
+	}
+	if t.variants[name] != "" && e.best() != nil {
+		return // a scope that comes says what there is in place of the variant
+	}
+	t.supersede(name)
+	*e = entry{absent: true}
+	p.open[name] = ""
+	t.dirty[name] = true
 }
 
 // supersede ends the waiting for an older version of the name: a newer one has come.
@@ -176,14 +190,15 @@ func (c *Core) flushUpstream(t *table) {
 	}
 	t.changed = false
 	r := &wire.Request{TypeURL: t.url}
-	for name := range t.wanted {
+	ask := t.upstreamNames()
+	for name := range ask {
 		if !t.told[name] {
 			r.Subscribe = append(r.Subscribe, name)
 		}
 	}
 	first := len(t.told) == 0
 	for name := range t.told {
-		if !t.wanted[name] {
+		if !ask[name] {
 			r.Unsubscribe = append(r.Unsubscribe, name)
 		}
 	}
@@ -203,15 +218,15 @@ func (c *Core) flushUpstream(t *table) {
 	slices.Sort(r.Unsubscribe)
 	if first {
 		for _, name := range r.Subscribe {
-			if e := t.entries[name]; e != nil && e.good != nil {
+			if v := t.heldOf(name); v != "" {
 				if r.Versions == nil {
 					r.Versions = map[string]string{}
 				}
-				r.Versions[name] = versionUpstream(e.good.Version)
+				r.Versions[name] = versionUpstream(v)
 			}
 		}
 	}
-	t.told = maps.Clone(t.wanted)
+	t.told = maps.Clone(ask)
 	c.request(r)
 }
 

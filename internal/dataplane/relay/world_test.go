@@ -30,6 +30,7 @@ type world struct {
 
 	server   server
 	envoy    fakeEnvoy
+	taken    func(wire.Resource) // told of each listener that Envoy takes; nil: not
 	toServer []*wire.Request
 	toCore   []*wire.Response // from the server
 	toEnvoy  []*wire.Response
@@ -340,6 +341,9 @@ func (w *world) obey() {
 			continue
 		}
 		e.has[r.TypeURL][x.Name] = x.Version
+		if kind == "lds" && w.taken != nil {
+			w.taken(x)
+		}
 		e.routes[x.Name] = routesIn(&x)
 		e.log = append(e.log, kind+" +"+x.Name+" "+x.Version)
 		// As Envoy: a cluster asks for its endpoints, a listener for its routes and filters.
