@@ -15,7 +15,13 @@ import (
 
 // Scope makes the list of what a proxy subscribes to, as JSON. Agents read it; Envoy never sees it.
 func Scope(s model.Scope) Resource {
-	p := protocol.Scope{Include: s.Include, Clusters: s.Clusters, Listeners: s.Listeners}
+	p := protocol.Scope{Include: s.Include, Clusters: s.Clusters, Listeners: s.Listeners, Local: s.Local}
+	if v := s.Variants; v != nil {
+		p.Variants = &protocol.Variants{Listeners: v.Listeners, Routes: v.Routes}
+	}
+	if i := s.Instead; i != nil {
+		p.Instead = &protocol.Scope{Include: i.Include, Clusters: i.Clusters, Listeners: i.Listeners}
+	}
 	for _, t := range s.Tables {
 		p.Tables = append(p.Tables, protocol.RouteTable{Name: t.Name, Table: t.Table, Parts: t.Parts})
 	}

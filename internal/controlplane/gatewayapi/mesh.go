@@ -40,20 +40,31 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	if !proto.IsHTTP() {
 		return nil, proto, true
 	}
-	t := &model.RouteTable{Name: names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: port.Port, Consumer: consumer}.String()}
-	host := model.VirtualHost{Domains: []string{"*"}} // GEP-1294: hostnames have no effect in a mesh
-	if len(routes) > 0 {
-		s := site{l: l, mesh: true, port: port.Port}
-		host.Rules = ordered(routes, s.build)
-	} else {
-		host.Rules = []model.Rule{{
-			Source:   model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name},
-			Backends: []model.WeightedBackend{{Backend: port, Via: site{l: l, mesh: true}.via(svc.Key, sp), Weight: 1}},
-			Affinity: svc.AffinitySeconds > 0,
-		}}
+	if len(routes) == 0 {
+		t := UnroutedTable(l, svc, sp, consumer)
+		return &t, proto, true
 	}
-	t.Hosts = []model.VirtualHost{host}
-	return t, proto, true
+	s := site{l: l, mesh: true, port: port.Port}
+	t := meshTable(svc, sp, consumer, ordered(routes, s.build))
+	return &t, proto, true
+}
+
+// UnroutedTable is the table of a Service port of which no route decides for requests: all go to the
+// Service itself. A port whose connections are bytes has it, too, for HTTP connections that were opened
+// before it became one.
+func UnroutedTable(l Lookup, svc model.Service, p model.ServicePort, consumer string) model.RouteTable {
+	return meshTable(svc, p, consumer, []model.Rule{{
+		Source:   model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name},
+		Backends: []model.WeightedBackend{{Backend: model.PortKey{Service: svc.Key, Port: p.Port}, Via: site{l: l, mesh: true}.via(svc.Key, p), Weight: 1}},
+		Affinity: svc.AffinitySeconds > 0,
+	}})
+}
+
+func meshTable(svc model.Service, p model.ServicePort, consumer string, rules []model.Rule) model.RouteTable {
+	return model.RouteTable{
+		Name:  names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}.String(),
+		Hosts: []model.VirtualHost{{Domains: []string{"*"}, Rules: rules}}, // GEP-1294: hostnames have no effect in a mesh
+	}
 }
 
 // deciding are the routes that decide for clients of a namespace, or for all without routes of their own.

@@ -86,10 +86,18 @@ type Scope struct {
 	Name                string
 	Include             []string
 	Clusters, Listeners []string
-	Tables              []GatewayTable `json:",omitzero"` // versions of what has none stay as they were
+	Local               []string       `json:",omitzero"` // versions of what has none stay as they were
+	Variants            *Variants      `json:",omitzero"`
+	Instead             *Scope         `json:",omitzero"` // only Include, Clusters and Listeners
+	Tables              []GatewayTable `json:",omitzero"`
 	Proxy               *ProxySettings
 	// OnDemand are the chains for destinations that have no listener.
 	OnDemand []DemandChain `json:",omitzero"`
+}
+
+// Variants become protocol.Variants.
+type Variants struct {
+	Listeners, Routes map[string]string
 }
 
 // ProxySettings become protocol.Proxy.

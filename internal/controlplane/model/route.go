@@ -17,6 +17,8 @@ type Frontend struct {
 	Key PortKey
 	// Node and Consumer are the variant, as in names.Out.
 	Node, Consumer string
+	// Local: there is a variant for each node beside this one.
+	Local bool `json:",omitzero"`
 	// Addresses are the VIPs as strings, sorted.
 	Addresses []string
 	// Protocol after an attached route had its say. HTTP kinds use the RouteTable of the same name;

@@ -143,7 +143,25 @@ func TestPublishedReferences(t *testing.T) {
 						t.Fatalf("scope %s lists cluster %s, which is not published", name, cl)
 					}
 				}
-				for _, inc := range sc.Include {
+				for _, l := range sc.Local {
+					if _, ok := all[xds.Key{TypeURL: envoy.ListenerType, Name: l}]; !ok {
+						t.Fatalf("scope %s lists listener %s, which is not published", name, l)
+					}
+				}
+				if v := sc.Variants; v != nil {
+					for url, variants := range map[string]map[string]string{envoy.ListenerType: v.Listeners, envoy.RoutesType: v.Routes} {
+						for of, l := range variants {
+							if _, ok := all[xds.Key{TypeURL: url, Name: l}]; !ok {
+								t.Fatalf("scope %s has %s for %s, which is not published", name, l, of)
+							}
+						}
+					}
+				}
+				include := sc.Include
+				if sc.Instead != nil {
+					include = slices.Concat(include, sc.Instead.Include)
+				}
+				for _, inc := range include {
 					if _, ok := all[xds.Key{TypeURL: protocol.ScopeType, Name: inc}]; !ok {
 						t.Fatalf("scope %s includes %s, which is not published", name, inc)
 					}
@@ -176,9 +194,14 @@ func TestLocalTrafficIsWaitedFor(t *testing.T) {
 	if len(r.Routes) != 1 || len(r.Routes[0].New.Needs) != 1 {
 		t.Fatalf("verdicts: %+v", r.Routes)
 	}
-	want := []xds.Key{{TypeURL: envoy.RoutesType, Name: "out/a/web/80/node/n1"}}
-	if d := cmp.Diff(want, r.Routes[0].New.Needs[0].Follow); d != "" {
+	need := r.Routes[0].New.Needs[0]
+	routes := xds.Key{TypeURL: envoy.RoutesType, Name: "out/a/web/80/node/n1"}
+	if d := cmp.Diff([]xds.Key{routes, routes}, need.Follow); d != "" {
 		t.Error(d)
+	}
+	lead := []xds.Key{{TypeURL: envoy.ListenerType, Name: "out/a/web/80/node/n1"}, {TypeURL: envoy.ListenerType, Name: "out/a/web/80/as/shared/node/n1"}}
+	if d := cmp.Diff(lead, need.Lead); d != "" {
+		t.Errorf("agents that know variants, and those that do not: %s", d)
 	}
 }
 

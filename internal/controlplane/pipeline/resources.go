@@ -18,6 +18,11 @@ import (
 func (g *Graph) buildResources() {
 	s, gw := &g.services, &g.gateways
 	publish(g, "listener resources", s.listeners, envoy.Listener)
+	publish(g, "shared listener resources", g.buildSharedListeners(), func(l sharedListener) envoy.Resource {
+		r := envoy.Listener(l.Frontend)
+		r.Name = l.Name
+		return r
+	})
 	publish(g, "pod listener resources", s.pods, envoy.PodListener)
 	publish(g, "mesh route resources", s.tables, envoy.Routes)
 	publish(g, "cluster resources", s.backends, envoy.Cluster)

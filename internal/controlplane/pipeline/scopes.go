@@ -74,6 +74,7 @@ func (g *Graph) buildScopes() {
 			})
 			emit(sc.Name, sc)
 		})
+	variants := g.buildVariantScopes(consumers)
 	ofSidecars := incr.Derive(e, "sidecar scopes", g.in.workloads, same[model.Scope],
 		func(r *incr.Reader, k model.Key, w model.Workload, emit func(string, model.Scope)) {
 			if w.Kind != names.KindSidecar || w.Ended {
@@ -89,6 +90,10 @@ func (g *Graph) buildScopes() {
 			if _, ok := incr.Get(r, consumers, k.Namespace); ok {
 				sc.Include = []string{names.ScopeMeshFor(k.Namespace)}
 			}
+			sc.Instead = insteadOf(sc, func(scope string) bool {
+				_, ok := incr.Get(r, variants, scope)
+				return ok
+			}, names.ScopeConsumer(k.Namespace), names.ScopeNode(w.Node))
 			incr.Lookup(r, s.frontendsByNode, w.Node, func(name string, f model.Frontend) { g.addFrontend(r, &sc, name, f) })
 			emit(sc.Name, tidy(sc))
 		})
@@ -102,7 +107,7 @@ func (g *Graph) buildScopes() {
 			incr.Lookup(r, g.gateways.streamsByGateway, k, func(name string, _ []string) { g.addReach(r, &sc, name) })
 			emit(sc.Name, tidy(sc))
 		})
-	g.scopes.all = []*incr.Collection[string, model.Scope]{byNamespace, ofMesh, ofConsumers, ofSidecars, ofGateways}
+	g.scopes.all = []*incr.Collection[string, model.Scope]{byNamespace, ofMesh, ofConsumers, variants, ofSidecars, ofGateways}
 }
 
 // namespaceScope lists the frontends of a namespace for clients of one consumer, or of no particular
@@ -125,7 +130,12 @@ func (g *Graph) namespaceScope(r *incr.Reader, ns, consumer string) model.Scope 
 		}
 	}
 	incr.Lookup(r, g.services.frontendsByNamespace, ns, func(name string, f model.Frontend) {
-		if f.Consumer == "" && f.Node == "" && !mine[f.Key] {
+		switch {
+		case f.Consumer != "" || f.Node != "" || mine[f.Key]:
+		case f.Local:
+			sc.Local = append(sc.Local, name)
+			g.addBackends(r, &sc, name, f)
+		default:
 			g.addFrontend(r, &sc, name, f)
 		}
 	})
@@ -139,6 +149,11 @@ func (g *Graph) namespaceScope(r *incr.Reader, ns, consumer string) model.Scope 
 // addFrontend adds a frontend's listener and the clusters it can send to.
 func (g *Graph) addFrontend(r *incr.Reader, sc *model.Scope, name string, f model.Frontend) {
 	sc.Listeners = append(sc.Listeners, name)
+	g.addBackends(r, sc, name, f)
+}
+
+// addBackends adds the clusters that a frontend can send to.
+func (g *Graph) addBackends(r *incr.Reader, sc *model.Scope, name string, f model.Frontend) {
 	for _, b := range f.Backends {
 		sc.Clusters = append(sc.Clusters, clusterOf(b.Name()))
 	}
@@ -227,5 +242,6 @@ func tidy(sc model.Scope) model.Scope {
 	sc.Clusters = slices.Compact(sc.Clusters)
 	slices.Sort(sc.Listeners)
 	sc.Listeners = slices.Compact(sc.Listeners)
+	slices.Sort(sc.Local)
 	return sc
 }

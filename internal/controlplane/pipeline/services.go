@@ -150,8 +150,9 @@ func (g *Graph) buildFrontends() {
 				}
 				for _, consumer := range consumers {
 					f := g.frontend(r, svc, p, consumer)
-					if !svc.LocalTraffic || consumer != "" {
-						emit(f.name(), f)
+					f.Local = svc.LocalTraffic && consumer == ""
+					emit(f.name(), f)
+					if !f.Local {
 						continue
 					}
 					incr.Lookup(r, allNodes, one{}, func(node, _ string) {
@@ -208,6 +209,8 @@ func (g *Graph) frontend(r *incr.Reader, svc model.Service, p model.ServicePort,
 		f.table = table
 		return f
 	}
+	unrouted := gatewayapi.UnroutedTable(g.lookup(r), svc, p, consumer)
+	f.table = &unrouted
 	if streams, ok := gatewayapi.MeshStreams(g.lookup(r), key, consumer); ok {
 		f.streams = &streams
 		return f
@@ -222,7 +225,7 @@ func (f frontend) name() string {
 
 // onNode is the frontend for clients of one node, where the Service's own endpoints are the node's.
 func (f frontend) onNode(node string) frontend {
-	f.Node = node
+	f.Node, f.Local = node, false
 	f.Backends = slices.Clone(f.Backends)
 	for i := range f.Backends {
 		f.Backends[i].Node = node

@@ -131,6 +131,11 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			}
 			need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
+			if o, err := names.ParseOut(name); err == nil && (o.Node != "" || o.Consumer != "") {
+				o.As = names.AsShared // agents that know variants have that one
+				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: o.String()})
+				need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
+			}
 			rules = append(rules, t.From(id)...)
 			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id))...)
 		}
@@ -175,14 +180,18 @@ func (g *Graph) clustersAndEndpoints(r *incr.Reader, backends []model.BackendNam
 	return out
 }
 
-// withNodes adds the tables' variants: a Service with internalTrafficPolicy Local has one per node
-// and none for all.
+// withNodes replaces tables by their variants: of a Service with internalTrafficPolicy Local, every client
+// has the one of its node.
 func (g *Graph) withNodes(r *incr.Reader, tables []string) []string {
-	out := slices.Clone(tables)
+	var out []string
 	for _, name := range tables {
 		base, err := names.ParseOut(name)
-		if err != nil {
-			continue // a Gateway's
+		if err != nil || base.Consumer != "" { // a Gateway's, or of clients that no node's variant is for
+			out = append(out, name)
+			continue
+		}
+		if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: base.Namespace, Name: base.Service}); !ok || !svc.LocalTraffic {
+			out = append(out, name)
 		}
 		for _, node := range g.variants(r, model.Key{Namespace: base.Namespace, Name: base.Service}, base.Port) {
 			if node != "" {
