@@ -20,6 +20,7 @@ import (
 //
 // Each route of bytes has a filter chain of its own: where only chains differ, Envoy keeps the listener
 // and the connections of all chains that are the same. What the route does with them is not in it (Sent).
+// For the same reason no chain depends on another section of the port or on the order of sections.
 func GatewayListener(g model.GatewayPort) Resource {
 	if g.UDP {
 		return gatewayUDP(g)
@@ -45,13 +46,13 @@ func GatewayListener(g model.GatewayPort) Resource {
 		l.FilterChains = streams{table: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
 	case len(g.Sections) > 0:
 		l.DefaultFilterChain = &listenerv3.FilterChain{
-			Name:    g.Sections[0].Name,
+			Name:    plainChain(g),
 			Filters: []*listenerv3.Filter{gatewayHTTP(g, g.Sections[0], refs)},
 		}
 	}
 	if len(l.GetFilterChains()) == 0 && l.GetDefaultFilterChain() == nil {
 		closed := &listenerv3.FilterChain{
-			Name:    "closed",
+			Name:    closedChain,
 			Filters: []*listenerv3.Filter{bytesTo(names.Blackhole, names.Blackhole, refs)},
 		}
 		if slices.ContainsFunc(g.Sections, func(s model.GatewaySection) bool { return s.Bytes }) {
@@ -62,6 +63,9 @@ func GatewayListener(g model.GatewayPort) Resource {
 	}
 	return listener(l, refs)
 }
+
+// closedChain is the chain of a listener that closes its connections.
+const closedChain = "closed"
 
 func tlsSections(g model.GatewayPort, refs refSet) []*listenerv3.FilterChain {
 	var chains []*listenerv3.FilterChain

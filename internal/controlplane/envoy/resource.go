@@ -72,6 +72,14 @@ func (r Resource) Revision() string {
 	if r.TypeURL == ListenerType && names.IsInbound(r.Name) {
 		return inboundRevision
 	}
+	if l, ok := r.Message.(*listenerv3.Listener); ok {
+		if names.IsGatewayTable(r.Name) && l.GetDefaultFilterChain() != nil && l.GetDefaultFilterChain().GetName() != closedChain {
+			return plainRevision
+		}
+		if slices.ContainsFunc(l.GetFilterChains(), takesNames) {
+			return streamRevision
+		}
+	}
 	if slices.ContainsFunc(r.Refs, func(ref Ref) bool { return r.TypeURL == ListenerType && ref.TypeURL == RoutesType }) {
 		return routedRevision
 	}
@@ -79,6 +87,11 @@ func (r Resource) Revision() string {
 		return tableRevision
 	}
 	return Revision
+}
+
+// takesNames tells whether a chain is that of a route for server names.
+func takesNames(c *listenerv3.FilterChain) bool {
+	return len(c.GetFilterChainMatch().GetServerNames()) > 0 && len(c.GetFilters()) > 0 && c.GetFilters()[0].GetConfigDiscovery() != nil
 }
 
 // Body is the value of the Any that carries the resource. The same message gives the same bytes in one build.

@@ -4,6 +4,8 @@
 package envoy
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -23,15 +25,18 @@ type streams struct {
 	taken map[string]bool
 }
 
-// chains makes one chain of each stream, and a second one where it takes any name beside some. Nothing
-// is made of a stream whose names are all taken.
+// chains makes one chain of each server name of a stream, so that a name that is added or removed changes
+// no chain of another one, and one chain of a stream that takes any name or all connections. Nothing is
+// made of a stream whose names are all taken.
 func (of streams) chains(list []model.Stream, refs refSet) []*listenerv3.FilterChain {
 	var out []*listenerv3.FilterChain
 	for _, s := range list {
 		hosts, rest := of.take(s)
-		if len(hosts) > 0 {
+		named := byName(hosts)
+		for _, suffix := range slices.Sorted(maps.Keys(named)) {
 			c := of.chain(s, refs)
-			c.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: hosts}
+			c.Name += suffix
+			c.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: named[suffix]}
 			out = append(out, c)
 		}
 		if !rest {
