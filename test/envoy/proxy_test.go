@@ -34,16 +34,26 @@ type proxy struct {
 // startProxy starts Envoy in ns with what it shall hold, and waits until all of it is at work.
 func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, resources []envoy.Resource) *proxy {
 	t.Helper()
+	versions := server.set(t, node, resources)
+	p := launch(t, bin, ns, node, server.socket)
+	p.ads = server
+	p.settle(t, versions)
+	return p
+}
+
+// launch starts Envoy in ns; it asks for its configuration on a socket.
+func launch(t *testing.T, bin string, ns *netns, node, socket string) *proxy {
+	t.Helper()
 	dir := shared(t)
 	sock, config, logPath := filepath.Join(dir, "admin.sock"), filepath.Join(dir, "envoy.json"), filepath.Join(dir, "envoy.log")
-	p := &proxy{node: node, ads: server, admin: &http.Client{
+	p := &proxy{node: node, admin: &http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", sock)
 		}},
 	}}
-	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, server.socket, sock)), 0o644); err != nil {
+	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, socket, sock)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.Create(logPath)
@@ -62,7 +72,6 @@ func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, r
 		Credential: &syscall.Credential{Uid: names.ProxyUID, Gid: names.ProxyUID},
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	versions := server.set(t, node, resources)
 	started, stop := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
@@ -85,7 +94,6 @@ func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, r
 			t.Logf("log of %s:\n%s", node, b[max(0, len(b)-8000):])
 		}
 	})
-	p.settle(t, versions)
 	return p
 }
 
