@@ -75,12 +75,22 @@ const (
 	AnnotationProxyMemoryLimit     = "tulle.dev/proxy-memory-limit"
 	AnnotationDrainSeconds         = "tulle.dev/drain-seconds"
 
+	// A Gateway may set in spec.infrastructure.annotations (package gatewayspec):
+	AnnotationReplicas              = "tulle.dev/replicas"                // "3"
+	AnnotationMinReplicas           = "tulle.dev/min-replicas"            // bounds of a HorizontalPodAutoscaler
+	AnnotationMaxReplicas           = "tulle.dev/max-replicas"            // "10"
+	AnnotationTargetCPUPercent      = "tulle.dev/target-cpu-percent"      // "80", of the CPU request
+	AnnotationServiceType           = "tulle.dev/service-type"            // LoadBalancer|NodePort|ClusterIP
+	AnnotationExternalTrafficPolicy = "tulle.dev/external-traffic-policy" // Cluster|Local
+
 	// Set by Tulle. On a pod that is created they say what was true of another pod: injection removes
 	// them, whoever wrote them, and writes its own.
 	// AnnotationInjected records what injection did, as JSON (protocol.Injected).
 	AnnotationInjected = "tulle.dev/injected"
 	// AnnotationTarget on a pod says which of its slots ought to be active, as JSON (protocol.Target).
 	AnnotationTarget = "tulle.dev/target"
+	// AnnotationGateway on the pods of a Gateway is the Gateway's name where that is too long for LabelGateway.
+	AnnotationGateway = "tulle.dev/gateway"
 	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for.
 	AnnotationRestart = "tulle.dev/restarted-for"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
@@ -144,6 +154,3 @@ const ImagesApp = "tulle-images"
 
 // ImagesDaemonSet is the name of the DaemonSet that brings a revision's images to the nodes.
 func ImagesDaemonSet(revision string) string { return ImagesApp + "-" + revision }
-
-// GatewayResource is the name of the Deployment, Service and ServiceAccount made for a Gateway (GEP-1762: name-class).
-func GatewayResource(gateway string) string { return gateway + "-" + GatewayClass }
