@@ -75,13 +75,17 @@ var rules = []rule{
 		of: []string{"internal/dataplane", "cmd/tulle-proxy"}, never: []string{module + "internal/lifecycle", module + "internal/controlplane", module + "controllers", kube, protos},
 		why: "and the data plane, which also must stay small",
 	},
+	{
+		of: []string{"internal/gatewayspec"}, never: []string{client, runtim, module + "internal/controlplane", module + "internal/lifecycle", module + "internal/dataplane"},
+		why: "operator and control plane judge a Gateway's spec alike, from the spec alone",
+	},
 }
 
 // pure packages must not see the clock, chance or the machine: not even by a direct import.
 var pure = []string{
 	"internal/controlplane/incr", "internal/controlplane/model", "internal/controlplane/gatewayapi", "internal/controlplane/envoy",
 	"internal/controlplane/rights", "internal/controlplane/pipeline", "internal/lifecycle/plan", "internal/lifecycle/render", "internal/lifecycle/health", "internal/lifecycle/shadow",
-	"internal/lifecycle/scale", "internal/lifecycle/missing", "internal/slots",
+	"internal/lifecycle/scale", "internal/lifecycle/missing", "internal/slots", "internal/gatewayspec",
 }
 
 var impure = []string{"os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "net", "net/http", "io/ioutil"}

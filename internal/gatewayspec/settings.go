@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayspec
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// Settings are what a Gateway says about its deployment in spec.infrastructure.annotations. They take
+// precedence over spec.gateway of the Mesh. The zero value leaves everything to the Mesh.
+type Settings struct {
+	// Replicas is the number of proxies; nil leaves it to the Mesh. Autoscaling is nil then.
+	Replicas *int32
+	// Autoscaling is nil if the Gateway says nothing about it. Replicas is nil then.
+	Autoscaling *Autoscaling
+	// ServiceType is LoadBalancer, NodePort or ClusterIP; empty leaves it to the Mesh.
+	ServiceType string
+	// ExternalTrafficPolicy is Cluster or Local; empty leaves it to the Mesh.
+	ExternalTrafficPolicy string
+}
+
+// Autoscaling are the bounds of a HorizontalPodAutoscaler.
+type Autoscaling struct {
+	// Min and Max are the least and the greatest number of proxies.
+	Min, Max int32
+	// TargetCPUPercent is the CPU that a proxy is to use, in percent of its request.
+	TargetCPUPercent int32
+}
+
+// Defaults and limits of Settings.
+const (
+	DefaultMin              = 2
+	DefaultTargetCPUPercent = 80
+	maxReplicas             = 64
+	maxCPUPercent           = 1000
+)
+
+// Keys returns the annotations that a Gateway may set, sorted.
+func Keys() []string {
+	return []string{
+		names.AnnotationExternalTrafficPolicy, names.AnnotationMaxReplicas, names.AnnotationMinReplicas,
+		names.AnnotationReplicas, names.AnnotationServiceType, names.AnnotationTargetCPUPercent,
+	}
+}
+
+// SettingsOf reads the Settings of a Gateway. problem is what is wrong with the first annotation that is
+// invalid, and empty if all are valid; with a problem the Settings must not be used.
+func SettingsOf(gw *gwapiv1.Gateway) (s Settings, problem string) {
+	r := reader{gw: gw}
+	s.Replicas = r.number(names.AnnotationReplicas, 1, maxReplicas)
+	least, most := r.number(names.AnnotationMinReplicas, 1, maxReplicas), r.number(names.AnnotationMaxReplicas, 1, maxReplicas)
+	target := r.number(names.AnnotationTargetCPUPercent, 1, maxCPUPercent)
+	s.ServiceType = r.oneOf(names.AnnotationServiceType, "ClusterIP", "LoadBalancer", "NodePort")
+	s.ExternalTrafficPolicy = r.oneOf(names.AnnotationExternalTrafficPolicy, "Cluster", "Local")
+	switch {
+	case most == nil && least != nil:
+		r.fail(names.AnnotationMinReplicas, "needs %s too", names.AnnotationMaxReplicas)
+	case most == nil && target != nil:
+		r.fail(names.AnnotationTargetCPUPercent, "needs %s too", names.AnnotationMaxReplicas)
+	case most != nil && s.Replicas != nil:
+		r.fail(names.AnnotationReplicas, "cannot be set together with %s: remove one of them", names.AnnotationMaxReplicas)
+	case most != nil && least != nil && *least > *most:
+		r.fail(names.AnnotationMinReplicas, "must be at most %s (%d)", names.AnnotationMaxReplicas, *most)
+	case most != nil:
+		s.Autoscaling = &Autoscaling{Min: min(or(least, DefaultMin), *most), Max: *most, TargetCPUPercent: or(target, DefaultTargetCPUPercent)}
+	}
+	if r.problem != "" {
+		return Settings{}, r.problem
+	}
+	return s, ""
+}
+
+// Unknown returns the annotations of a Gateway that look like Settings but are not, sorted. They have no effect.
+func Unknown(gw *gwapiv1.Gateway) []string {
+	if gw.Spec.Infrastructure == nil {
+		return nil
+	}
+	var out []string
+	for k := range gw.Spec.Infrastructure.Annotations {
+		if key := string(k); strings.HasPrefix(key, names.Group+"/") && !slices.Contains(Keys(), key) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// reader reads annotations and keeps the first problem.
+type reader struct {
+	gw      *gwapiv1.Gateway
+	problem string
+}
+
+func (r *reader) fail(key, format string, args ...any) {
+	if r.problem == "" {
+		r.problem = fmt.Sprintf("spec.infrastructure.annotations[%s]: ", key) + fmt.Sprintf(format, args...)
+	}
+}
+
+func (r *reader) text(key string) (string, bool) {
+	if r.gw.Spec.Infrastructure == nil {
+		return "", false
+	}
+	v, ok := r.gw.Spec.Infrastructure.Annotations[gwapiv1.AnnotationKey(key)]
+	return string(v), ok
+}
+
+func (r *reader) number(key string, least, most int32) *int32 {
+	v, ok := r.text(key)
+	if !ok {
+		return nil
+	}
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil || int32(n) < least || int32(n) > most {
+		r.fail(key, "%q is not a number from %d to %d", v, least, most)
+		return nil
+	}
+	out := int32(n)
+	return &out
+}
+
+func (r *reader) oneOf(key string, values ...string) string {
+	v, ok := r.text(key)
+	if ok && !slices.Contains(values, v) {
+		r.fail(key, "%q is not supported, only %s", v, strings.Join(values, ", "))
+	}
+	return v
+}
+
+func or(p *int32, otherwise int32) int32 {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayspec
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+func with(annotations map[string]string) *gwapiv1.Gateway {
+	i := &gwapiv1.GatewayInfrastructure{Annotations: map[gwapiv1.AnnotationKey]gwapiv1.AnnotationValue{}}
+	for k, v := range annotations {
+		i.Annotations[gwapiv1.AnnotationKey(k)] = gwapiv1.AnnotationValue(v)
+	}
+	return &gwapiv1.Gateway{Spec: gwapiv1.GatewaySpec{Infrastructure: i}}
+}
+
+// TestSettingsOf is the table of what a Gateway may say, and of what is said back where it is wrong.
+func TestSettingsOf(t *testing.T) {
+	three := int32(3)
+	for name, c := range map[string]struct {
+		in      map[string]string
+		want    Settings
+		problem string
+	}{
+		"nothing":                     {nil, Settings{}, ""},
+		"others":                      {map[string]string{"example.com/lb": "internal", "tulle.dev/other": "x"}, Settings{}, ""},
+		"replicas":                    {map[string]string{"tulle.dev/replicas": "3"}, Settings{Replicas: &three}, ""},
+		"a Service":                   {map[string]string{"tulle.dev/service-type": "NodePort", "tulle.dev/external-traffic-policy": "Local"}, Settings{ServiceType: "NodePort", ExternalTrafficPolicy: "Local"}, ""},
+		"autoscaling":                 {map[string]string{"tulle.dev/min-replicas": "4", "tulle.dev/max-replicas": "9", "tulle.dev/target-cpu-percent": "60"}, Settings{Autoscaling: &Autoscaling{4, 9, 60}}, ""},
+		"autoscaling by its defaults": {map[string]string{"tulle.dev/max-replicas": "9"}, Settings{Autoscaling: &Autoscaling{2, 9, 80}}, ""},
+		"at most one":                 {map[string]string{"tulle.dev/max-replicas": "1"}, Settings{Autoscaling: &Autoscaling{1, 1, 80}}, ""},
+		"no number":                   {map[string]string{"tulle.dev/replicas": "many"}, Settings{}, `spec.infrastructure.annotations[tulle.dev/replicas]: "many" is not a number from 1 to 64`},
+		"none":                        {map[string]string{"tulle.dev/replicas": "0"}, Settings{}, `"0" is not a number from 1 to 64`},
+		"beyond 32 bits":              {map[string]string{"tulle.dev/replicas": "4294967298"}, Settings{}, "is not a number from 1 to 64"},
+		"min without max":             {map[string]string{"tulle.dev/min-replicas": "3"}, Settings{}, "annotations[tulle.dev/min-replicas]: needs tulle.dev/max-replicas too"},
+		"target without max":          {map[string]string{"tulle.dev/target-cpu-percent": "50"}, Settings{}, "needs tulle.dev/max-replicas too"},
+		"fixed and scaled":            {map[string]string{"tulle.dev/replicas": "3", "tulle.dev/max-replicas": "5"}, Settings{}, "cannot be set together with tulle.dev/max-replicas"},
+		"min above max":               {map[string]string{"tulle.dev/min-replicas": "6", "tulle.dev/max-replicas": "5"}, Settings{}, "must be at most tulle.dev/max-replicas (5)"},
+		"an unknown type":             {map[string]string{"tulle.dev/service-type": "ExternalName"}, Settings{}, `"ExternalName" is not supported, only ClusterIP, LoadBalancer, NodePort`},
+		"an empty type":               {map[string]string{"tulle.dev/service-type": ""}, Settings{}, `"" is not supported`},
+		"case counts":                 {map[string]string{"tulle.dev/external-traffic-policy": "local"}, Settings{}, `"local" is not supported, only Cluster, Local`},
+	} {
+		got, problem := SettingsOf(with(c.in))
+		if d := cmp.Diff(c.want, got); d != "" || !strings.Contains(problem, c.problem) || (problem == "") != (c.problem == "") {
+			t.Errorf("%s: problem %q, want %q; %s", name, problem, c.problem, d)
+		}
+		if r := Refuse(with(c.in)); (r != nil) != (c.problem != "") || r != nil && r.Reason != gwapiv1.GatewayReasonInvalidParameters {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if d := cmp.Diff([]string{"tulle.dev/other"}, Unknown(with(map[string]string{"tulle.dev/other": "x", "tulle.dev/replicas": "3", "a.b/c": "d"}))); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestRefuse: addresses of other types and parametersRef, with words that lead to a fix.
+func TestRefuse(t *testing.T) {
+	kind := gwapiv1.AddressType("net.example/pool")
+	r := Refuse(&gwapiv1.Gateway{Spec: gwapiv1.GatewaySpec{Addresses: []gwapiv1.GatewaySpecAddress{{Value: "192.0.2.1"}, {Type: &kind, Value: "blue"}}}})
+	if r == nil || r.Reason != gwapiv1.GatewayReasonUnsupportedAddress || !strings.HasPrefix(r.Message, "spec.addresses[1].type: net.example/pool is not supported") {
+		t.Errorf("%+v", r)
+	}
+	gw := with(nil)
+	gw.Spec.Infrastructure.ParametersRef = &gwapiv1.LocalParametersReference{Kind: "ConfigMap", Name: "x"}
+	if r = Refuse(gw); r == nil || r.Reason != gwapiv1.GatewayReasonInvalidParameters ||
+		!strings.Contains(r.Message, "ConfigMap of the core group is not supported") || !strings.Contains(r.Message, "tulle.dev/replicas") {
+		t.Errorf("%+v", r)
+	}
+}
