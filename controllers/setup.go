@@ -11,6 +11,7 @@ import (
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -89,15 +90,16 @@ func Cache(namespace string) cache.Options {
 					fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
 				),
 			},
-			&corev1.ServiceAccount{}:        {Label: made},
-			&corev1.Service{}:               {Label: made},
-			&appsv1.Deployment{}:            {Label: made},
-			&appsv1.DaemonSet{}:             {Label: made, Namespaces: here},
-			&policyv1.PodDisruptionBudget{}: {Label: made},
-			&rbacv1.Role{}:                  {Label: made, Namespaces: here},
-			&rbacv1.RoleBinding{}:           {Label: made, Namespaces: here},
-			&rbacv1.ClusterRole{}:           {Label: made},
-			&rbacv1.ClusterRoleBinding{}:    {Label: made},
+			&corev1.ServiceAccount{}:                 {Label: made},
+			&corev1.Service{}:                        {Label: made},
+			&appsv1.Deployment{}:                     {Label: made},
+			&appsv1.DaemonSet{}:                      {Label: made, Namespaces: here},
+			&policyv1.PodDisruptionBudget{}:          {Label: made},
+			&autoscalingv2.HorizontalPodAutoscaler{}: {Label: made},
+			&rbacv1.Role{}:                           {Label: made, Namespaces: here},
+			&rbacv1.RoleBinding{}:                    {Label: made, Namespaces: here},
+			&rbacv1.ClusterRole{}:                    {Label: made},
+			&rbacv1.ClusterRoleBinding{}:             {Label: made},
 		},
 	}
 }

@@ -140,8 +140,11 @@ const (
 	ReasonAddressPending = "AddressPending"
 	// ReasonNoPorts: no listener has a port that a Service can have.
 	ReasonNoPorts = "NoPorts"
-	// ReasonNameTooLong: the names of the objects would be longer than Kubernetes allows.
-	ReasonNameTooLong = "NameTooLong"
+	// ReasonNameTaken: an object that this Gateway does not own has the name that one made for the
+	// Gateway would get; the message names it. Nothing of it is changed.
+	ReasonNameTaken = "NameTaken"
+	// ReasonNotAccepted: the Gateway is refused, see its condition Accepted. Nothing new is deployed for it.
+	ReasonNotAccepted = "NotAccepted"
 	// ReasonRefused: the API server refused an object made for the Gateway; the message has its words.
 	ReasonRefused = "Refused"
 )
@@ -152,6 +155,9 @@ const (
 	ReasonProgrammed = "Programmed"
 	// ReasonNoProxies: no connected proxy needs it; True.
 	ReasonNoProxies = "NoProxies"
+	// ReasonListenerNotServed: no listener that the route is attached to is served; the message names
+	// them and says why.
+	ReasonListenerNotServed = "ListenerNotServed"
 	// ReasonPending: some proxies have not answered yet.
 	ReasonPending = "Pending"
 	// ReasonRejected: a proxy has refused it; the message has Envoy's words.

@@ -197,26 +197,3 @@ const (
 	MTLSPermissive MTLSMode = "Permissive"
 	MTLSStrict     MTLSMode = "Strict"
 )
-
-// GatewayDefaults says how the proxies of Gateways are deployed.
-type GatewayDefaults struct {
-	// Replicas of each Gateway's proxy.
-	// +optional
-	// +kubebuilder:default=2
-	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 64",message="write 1 to 64 replicas"
-	Replicas *int32 `json:"replicas,omitempty"`
-	// Resources of each proxy. Left out, they are those of spec.proxy.
-	// +optional
-	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
-	// ServiceType of the Services made for Gateways.
-	// +optional
-	// +kubebuilder:default="LoadBalancer"
-	ServiceType GatewayServiceType `json:"serviceType,omitempty"`
-
-	Placement `json:",inline"`
-}
-
-// GatewayServiceType is how a Gateway's Service is reached.
-//
-// +kubebuilder:validation:Enum=LoadBalancer;NodePort;ClusterIP
-type GatewayServiceType string

@@ -8,15 +8,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -24,11 +21,8 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/controllers/active"
-	"tulle.dev/tulle/controllers/kinds"
-	"tulle.dev/tulle/controllers/mesh"
 	"tulle.dev/tulle/internal/lifecycle/apply"
 	"tulle.dev/tulle/internal/lifecycle/health"
-	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/names"
@@ -49,12 +43,26 @@ type Reconciler struct {
 	withSets atomic.Bool
 }
 
+// Times after which a Gateway is looked at again, where no watch tells when to.
+const (
+	// verdictWait is how long a new Gateway waits for the control plane's verdict before it is deployed.
+	verdictWait = 5 * time.Second
+	// takenWait is between looks at a name that is taken: objects of others are not watched.
+	takenWait = 10 * time.Second
+	// leftWait is until the second look at a status that was cleared: the control plane may have been writing to it.
+	leftWait = 5 * time.Second
+	// conflictWait is until the next try after something else has changed an object at the same moment.
+	conflictWait = 500 * time.Millisecond
+)
+
 // Reconcile does one round for one Gateway.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	gw := &gwapiv1.Gateway{}
-	if err := r.Live.Get(ctx, req.NamespacedName, gw); err != nil {
-		// What was made for it is owned by it and goes with it.
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := r.Live.Get(ctx, req.NamespacedName, gw); apierrors.IsNotFound(err) {
+		// The objects made for it are owned by it and deleted with it. Its ListenerSets are not.
+		return again(r.leaveSets(ctx, req.NamespacedName))
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("get Gateway %s: %w", req.NamespacedName, err)
 	}
 	if !gw.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
@@ -64,8 +72,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	if !ours {
-		// It never was, or it changed its class.
-		return reconcile.Result{}, r.remove(ctx, gw, nil)
+		// It never was, or its class is another controller's now.
+		if err := r.remove(ctx, gw, nil); err != nil {
+			return reconcile.Result{}, err
+		}
+		return again(r.leave(ctx, gw, false))
 	}
 	m, err := active.Mesh(ctx, r.Cache)
 	if err != nil {
@@ -75,17 +86,33 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if err := r.remove(ctx, gw, nil); err != nil {
 			return reconcile.Result{}, err
 		}
-		return reconcile.Result{}, r.say(ctx, gw, health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: "there is no Mesh; make one, and the Gateway is served"})
+		if err := r.say(ctx, gw, health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: "there is no Mesh; create one, and the Gateway is served"}); err != nil {
+			return reconcile.Result{}, err
+		}
+		return again(r.leave(ctx, gw, true))
 	}
 	if !m.DeletionTimestamp.IsZero() {
 		// The mesh controller takes everything down in its order.
 		return reconcile.Result{}, nil
 	}
-	verdict, err := r.deploy(ctx, m, gw)
-	if err != nil {
+	verdict, wait, err := r.deploy(ctx, m, gw)
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: conflictWait}, nil
+	case err != nil:
+		return reconcile.Result{}, err
+	case verdict == nil:
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	return reconcile.Result{RequeueAfter: wait}, r.say(ctx, gw, *verdict)
+}
+
+// again asks for another look at a status that was cleared.
+func again(cleared bool, err error) (reconcile.Result, error) {
+	if err != nil || !cleared {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, r.say(ctx, gw, verdict)
+	return reconcile.Result{RequeueAfter: leftWait}, nil
 }
 
 // ours tells whether the Gateway's class is Tulle's.
@@ -93,7 +120,7 @@ func (r *Reconciler) ours(ctx context.Context, gw *gwapiv1.Gateway) (bool, error
 	class := &gwapiv1.GatewayClass{}
 	err := r.Cache.Get(ctx, client.ObjectKey{Name: string(gw.Spec.GatewayClassName)}, class)
 	if apierrors.IsNotFound(err) {
-		// Somebody deleted it. What it served goes on being served while the mesh controller makes it again.
+		// It was deleted. What it served is still served while the mesh controller creates it again.
 		return gw.Spec.GatewayClassName == names.GatewayClass, nil
 	}
 	if err != nil {
@@ -102,43 +129,157 @@ func (r *Reconciler) ours(ctx context.Context, gw *gwapiv1.Gateway) (bool, error
 	return class.Spec.ControllerName == names.ControllerName, nil
 }
 
-// deploy brings the Gateway's objects about and says how they are.
-func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway) (health.Verdict, error) {
-	if n := len(gw.Name); n > render.MaxGatewayName {
-		return health.Verdict{Reason: v1alpha1.ReasonNameTooLong, Message: fmt.Sprintf(
-			"the name has %d characters and the names of its objects would be too long; write at most %d", n, render.MaxGatewayName,
-		)}, nil
+// deploy creates and updates the Gateway's objects and returns how they are. The verdict is nil while
+// there is nothing to report; wait is when to look again, 0 if a watch tells.
+func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway) (verdict *health.Verdict, wait time.Duration, err error) {
+	d, err := r.deployment(ctx, gw)
+	if err != nil {
+		return nil, 0, err
+	}
+	refused, why := refusal(gw)
+	if refused && d == nil {
+		return &health.Verdict{Reason: v1alpha1.ReasonNotAccepted, Message: why + "; nothing is deployed for it"}, 0, nil
 	}
 	rel, ok := r.Known.Find(cmp.Or(m.Status.GatewayVersion, m.Status.Version))
 	if !ok {
-		return health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: fmt.Sprintf(
+		return &health.Verdict{Reason: v1alpha1.ReasonNoMesh, Message: fmt.Sprintf(
 			"Mesh %s has no control plane yet; see its conditions: kubectl get mesh.tulle.dev %s -o yaml", m.Name, m.Name,
-		)}, nil
+		)}, 0, nil
 	}
-	sets, err := r.sets(ctx, gw)
+	in := render.Input{Mesh: m, Release: rel, Namespace: r.Namespace}
+	if refused {
+		if err := r.keep(ctx, in, gw, d); err != nil {
+			return nil, 0, err
+		}
+		return &health.Verdict{Reason: v1alpha1.ReasonNotAccepted, Message: why +
+			"; what was deployed for it before stays as it is, but serves nothing until the Gateway is accepted again"}, 0, nil
+	}
+	if age := r.Now().Sub(gw.CreationTimestamp.Time); d == nil && !judged(gw) && age < verdictWait {
+		return nil, verdictWait - age, nil
+	}
+	st, err := r.standing(ctx, m, gw, d)
 	if err != nil {
-		return health.Verdict{}, err
+		return nil, 0, err
 	}
-	objects := render.Gateway(render.Input{Mesh: m, Release: rel, Namespace: r.Namespace}, gw, sets...)
+	sets, err := r.sets(ctx, client.ObjectKeyFromObject(gw))
+	if err != nil {
+		return nil, 0, err
+	}
+	objects := render.Gateway(in, gw, st, sets...)
+	taken, err := r.taken(ctx, gw, objects)
+	if err != nil {
+		return nil, 0, err
+	}
+	if taken != "" {
+		if d != nil {
+			if err := r.keep(ctx, in, gw, d); err != nil {
+				return nil, 0, err
+			}
+		}
+		return &health.Verdict{Reason: v1alpha1.ReasonNameTaken, Message: taken}, takenWait, nil
+	}
+	if verdict, err := r.applyAll(ctx, gw, d, objects); err != nil || verdict != nil {
+		return verdict, 0, err
+	}
+	v, err := r.judge(ctx, gw, sets, st.Service)
+	return &v, 0, err
+}
+
+// deployment is the Gateway's Deployment, if there is one and it is the Gateway's.
+func (r *Reconciler) deployment(ctx context.Context, gw *gwapiv1.Gateway) (*appsv1.Deployment, error) {
+	d := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: gw.Namespace, Name: names.GatewayResource(gw.Name)}
+	if err := r.Live.Get(ctx, key, d); apierrors.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("get Deployment %s: %w", key, err)
+	}
+	if !belongs(d, gw) || !d.DeletionTimestamp.IsZero() {
+		return nil, nil
+	}
+	return d, nil
+}
+
+// standing is what is there already and decides how the objects are rendered.
+func (r *Reconciler) standing(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway, d *appsv1.Deployment) (render.Standing, error) {
+	var st render.Standing
+	var err error
+	if st.Service, err = r.serviceName(ctx, gw); err != nil {
+		return st, err
+	}
+	scale := render.GatewayScale(m, gw)
+	if scale.Autoscaling == nil {
+		// The number goes back to the spec when the operator takes its own autoscaler away.
+		ended, err := r.removeKind(ctx, gw, autoscalerKind())
+		if err != nil {
+			return st, err
+		}
+		if ended {
+			st.Replicas = &scale.Replicas
+			return st, nil
+		}
+	}
+	st.Replicas = apply.Replicas(d, scale.Replicas, scale.Autoscaling != nil)
+	return st, nil
+}
+
+// applyAll applies the objects of a Gateway and removes others that were made for it. The verdict is not
+// nil if the API server refuses one. Before the first is created, the API server is asked about all of
+// them, so that a Gateway is refused as a whole.
+func (r *Reconciler) applyAll(ctx context.Context, gw *gwapiv1.Gateway, d *appsv1.Deployment, objects []render.Object) (*health.Verdict, error) {
+	if d == nil {
+		for _, o := range objects {
+			if v, err := refusedBy(r.Apply.Try(ctx, o), "; nothing was deployed"); v != nil || err != nil {
+				return v, err
+			}
+		}
+	}
 	for _, o := range objects {
-		err := r.Apply.Apply(ctx, o)
-		if err == nil {
+		if v, err := refusedBy(r.applyOne(ctx, o, d), ""); v != nil || err != nil {
+			return v, err
+		}
+	}
+	return nil, r.remove(ctx, gw, objects)
+}
+
+// applyOne applies an object. A Deployment whose replicas are set must still be as it was read, or the
+// number that an autoscaler has just set would be lost.
+func (r *Reconciler) applyOne(ctx context.Context, o render.Object, d *appsv1.Deployment) error {
+	if d != nil && o.GetKind() == "Deployment" {
+		return r.Apply.ApplyAt(ctx, o, d.ResourceVersion)
+	}
+	return r.Apply.Apply(ctx, o)
+}
+
+// refusedBy turns a refusal of the API server into a verdict: the user can do something about it, and
+// trying again cannot.
+func refusedBy(err error, more string) (*health.Verdict, error) {
+	if err == nil || !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) && !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	return &health.Verdict{Reason: v1alpha1.ReasonRefused, Message: "the API server refuses an object of the Gateway" + more + ": " + err.Error()}, nil
+}
+
+// keep brings the proxies of a Gateway that cannot be deployed as its spec says to the mesh's release,
+// so that an upgrade does not wait for them, and changes nothing else.
+func (r *Reconciler) keep(ctx context.Context, in render.Input, gw *gwapiv1.Gateway, d *appsv1.Deployment) error {
+	for _, o := range render.GatewayProxies(in, gw, render.Standing{Replicas: d.Spec.Replicas}) {
+		taken, err := r.taken(ctx, gw, []render.Object{o})
+		if err != nil {
+			return err
+		}
+		if taken != "" {
 			continue
 		}
-		// The user can do something about a refusal, and trying again can't.
-		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
-			return health.Verdict{Reason: v1alpha1.ReasonRefused, Message: err.Error()}, nil
+		if err := r.applyOne(ctx, o, d); err != nil {
+			return err
 		}
-		return health.Verdict{}, err
 	}
-	if err := r.remove(ctx, gw, objects); err != nil {
-		return health.Verdict{}, err
-	}
-	return r.judge(ctx, m, gw, sets)
+	return nil
 }
 
 // sets are the ListenerSets that name the Gateway.
-func (r *Reconciler) sets(ctx context.Context, gw *gwapiv1.Gateway) ([]gwapiv1.ListenerSet, error) {
+func (r *Reconciler) sets(ctx context.Context, gateway types.NamespacedName) ([]gwapiv1.ListenerSet, error) {
 	reader := r.Live // an operator that has just started must not take the ports of sets away that it does not watch yet
 	if r.withSets.Load() {
 		reader = r.Cache
@@ -149,7 +290,7 @@ func (r *Reconciler) sets(ctx context.Context, gw *gwapiv1.Gateway) ([]gwapiv1.L
 	} else if err != nil {
 		return nil, fmt.Errorf("list ListenerSets: %w", err)
 	}
-	return slices.DeleteFunc(list.Items, func(s gwapiv1.ListenerSet) bool { return parentOf(&s) != client.ObjectKeyFromObject(gw) }), nil
+	return slices.DeleteFunc(list.Items, func(s gwapiv1.ListenerSet) bool { return parentOf(&s) != gateway }), nil
 }
 
 // parentOf is the Gateway that a ListenerSet names.
@@ -159,71 +300,4 @@ func parentOf(s *gwapiv1.ListenerSet) types.NamespacedName {
 		key.Namespace = string(*ns)
 	}
 	return key
-}
-
-// judge looks at the Deployment and the Service.
-func (r *Reconciler) judge(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.Gateway, sets []gwapiv1.ListenerSet) (health.Verdict, error) {
-	if len(render.GatewayPorts(gw, sets...)) == 0 {
-		return health.Verdict{Reason: v1alpha1.ReasonNoPorts, Message: "the Gateway has no listener; add one, of protocol HTTP for example"}, nil
-	}
-	key := client.ObjectKey{Namespace: gw.Namespace, Name: names.GatewayResource(gw.Name)}
-	d := &appsv1.Deployment{}
-	if err := r.Live.Get(ctx, key, d); client.IgnoreNotFound(err) != nil {
-		return health.Verdict{}, fmt.Errorf("get Deployment %s: %w", key, err)
-	}
-	if d.Status.ReadyReplicas == 0 {
-		var pods corev1.PodList
-		if err := r.Live.List(ctx, &pods, client.InNamespace(gw.Namespace), client.MatchingLabels{
-			names.LabelGateway: gw.Name, names.LabelProxy: names.KindGateway,
-		}); err != nil {
-			return health.Verdict{}, fmt.Errorf("list Pods of Gateway %s: %w", key, err)
-		}
-		h := health.Deployment(d, pods.Items, "the proxy")
-		return health.Verdict{Reason: v1alpha1.ReasonProxyNotReady, Message: h.Message}, nil
-	}
-	svc := &corev1.Service{}
-	if err := r.Live.Get(ctx, key, svc); client.IgnoreNotFound(err) != nil {
-		return health.Verdict{}, fmt.Errorf("get Service %s: %w", key, err)
-	}
-	if m.Spec.Gateway.ServiceType == "LoadBalancer" && len(svc.Status.LoadBalancer.Ingress) == 0 {
-		return health.Verdict{Reason: v1alpha1.ReasonAddressPending, Message: fmt.Sprintf(
-			"Service %s of type LoadBalancer has no address yet; if this cluster has nothing that gives addresses, set spec.gateway.serviceType of the Mesh to NodePort or ClusterIP", key.Name,
-		)}, nil
-	}
-	return health.Verdict{Good: true, Reason: v1alpha1.ReasonDeployed, Message: "the proxies of the Gateway serve"}, nil
-}
-
-// remove deletes what was made for the Gateway and is not among keep.
-func (r *Reconciler) remove(ctx context.Context, gw *gwapiv1.Gateway, keep []render.Object) error {
-	for _, gvk := range mesh.OwnedByGateways() {
-		if slices.ContainsFunc(keep, func(o render.Object) bool { return o.GetKind() == gvk.Kind }) {
-			continue
-		}
-		o := kinds.Metadata(gvk)
-		key := types.NamespacedName{Namespace: gw.Namespace, Name: names.GatewayResource(gw.Name)}
-		err := r.Cache.Get(ctx, key, o)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("get %s %s: %w", gvk.Kind, key, err)
-		}
-		owned := slices.ContainsFunc(o.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == gw.UID })
-		if !owned {
-			continue
-		}
-		if err := r.Apply.Delete(ctx, plan.Ref{GroupVersionKind: gvk, NamespacedName: key, UID: o.UID}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// gatewayOf is the Gateway that an object was made for; empty: none.
-func gatewayOf(o client.Object) types.NamespacedName {
-	name := o.GetLabels()[names.LabelGateway]
-	if name == "" || !strings.HasPrefix(o.GetName(), name) {
-		return types.NamespacedName{}
-	}
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: name}
 }

@@ -48,7 +48,7 @@ func (r *Reconciler) watch(mgr ctrl.Manager, c controller.Controller) error {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
 	})
 	made := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		if key := gatewayOf(o); key.Name != "" {
+		if key := ownerOf(o); key.Name != "" {
 			return []reconcile.Request{{NamespacedName: key}}
 		}
 		return nil
@@ -59,8 +59,8 @@ func (r *Reconciler) watch(mgr ctrl.Manager, c controller.Controller) error {
 		when    []predicate.Predicate
 	}
 	watches := []watch{
-		// The status is the control plane's and changes often.
-		{&gwapiv1.Gateway{}, self, []predicate.Predicate{predicate.GenerationChangedPredicate{}}},
+		// The rest of the status is the control plane's and changes often.
+		{&gwapiv1.Gateway{}, self, []predicate.Predicate{accepting{}}},
 		{&gwapiv1.GatewayClass{}, every, []predicate.Predicate{predicate.GenerationChangedPredicate{}}},
 		// The status of the Mesh says which release serves.
 		{&v1alpha1.Mesh{}, every, []predicate.Predicate{concerning{}}},
@@ -88,6 +88,23 @@ func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Req
 		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 	}
 	return out
+}
+
+// accepting lets changes of a Gateway through that concern its deployment: its spec, and whether it is accepted.
+type accepting struct {
+	predicate.GenerationChangedPredicate
+}
+
+// Update tells whether the spec has changed, or the control plane's decision about it.
+func (a accepting) Update(e event.UpdateEvent) bool {
+	before, ok1 := e.ObjectOld.(*gwapiv1.Gateway)
+	after, ok2 := e.ObjectNew.(*gwapiv1.Gateway)
+	if a.GenerationChangedPredicate.Update(e) || !ok1 || !ok2 {
+		return true
+	}
+	refusedBefore, _ := refusal(before)
+	refusedAfter, _ := refusal(after)
+	return refusedBefore != refusedAfter || judged(before) != judged(after)
 }
 
 // concerning lets changes of a Mesh through that concern its Gateways.

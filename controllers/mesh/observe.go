@@ -186,15 +186,19 @@ func (r *Reconciler) refs(ctx context.Context, gvk schema.GroupVersionKind, opts
 		return nil, fmt.Errorf("list %ss: %w", gvk.Kind, err)
 	}
 	out := make([]plan.Ref, 0, len(list.Items))
-	for _, o := range list.Items {
-		out = append(out, plan.Ref{
-			GroupVersionKind: gvk,
-			NamespacedName:   types.NamespacedName{Namespace: o.Namespace, Name: o.Name},
-			UID:              o.UID,
-			Deleting:         !o.DeletionTimestamp.IsZero(),
-		})
+	for i := range list.Items {
+		out = append(out, refTo(gvk, &list.Items[i]))
 	}
 	return out, nil
+}
+
+func refTo(gvk schema.GroupVersionKind, o *metav1.PartialObjectMetadata) plan.Ref {
+	return plan.Ref{
+		GroupVersionKind: gvk,
+		NamespacedName:   types.NamespacedName{Namespace: o.Namespace, Name: o.Name},
+		UID:              o.UID,
+		Deleting:         !o.DeletionTimestamp.IsZero(),
+	}
 }
 
 // find reads an object of the operator's namespace; one that is missing, or whose kind is, is not found.

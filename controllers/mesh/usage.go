@@ -137,11 +137,17 @@ func (r *Reconciler) byteRoutes(ctx context.Context, add func(client.Object, []g
 // Gateways, and the Secrets that cert-manager wrote. The trust ConfigMaps carry it.
 func (r *Reconciler) lookAtLeftovers(ctx context.Context, o *plan.Observed) error {
 	for _, k := range OwnedByGateways() {
-		refs, err := r.refs(ctx, k, client.HasLabels{names.LabelGateway})
-		if err != nil {
-			return err
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(k.GroupVersion().WithKind(k.Kind + "List"))
+		if err := r.Cache.List(ctx, list, client.HasLabels{names.LabelGateway}); err != nil {
+			return fmt.Errorf("list %ss: %w", k.Kind, err)
 		}
-		o.Leftovers = append(o.Leftovers, refs...)
+		for i := range list.Items {
+			// Labels prove nothing: an object that no Gateway owns is not deleted.
+			if owner := metav1.GetControllerOf(&list.Items[i]); owner != nil && owner.Kind == "Gateway" {
+				o.Leftovers = append(o.Leftovers, refTo(k, &list.Items[i]))
+			}
+		}
 	}
 	secret := corev1.SchemeGroupVersion.WithKind("Secret")
 	for _, name := range []string{names.RootSecret, names.SecondRootSecret, names.IntermediateSecret, names.NextIntermediateSecret} {

@@ -10,6 +10,7 @@ import (
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -61,10 +62,30 @@ func deletionWaits(t *testing.T) {
 }
 
 func deletionLeavesNothing(t *testing.T) {
+	// A Gateway that the control plane has judged.
+	gw := &gwapiv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "user", Name: "left"}, Spec: gwapiv1.GatewaySpec{
+		GatewayClassName: "tulle", Listeners: []gwapiv1.Listener{listener("http", 80, "HTTP")},
+	}}
+	if err := admin.Create(t.Context(), gw); err != nil {
+		t.Fatal(err)
+	}
+	meta.SetStatusCondition(&gw.Status.Conditions, metav1.Condition{Type: "Programmed", Status: metav1.ConditionTrue, Reason: "Programmed", ObservedGeneration: 1})
+	gw.Status.Addresses = []gwapiv1.GatewayStatusAddress{{Value: "192.0.2.1"}}
+	if err := admin.Status().Update(t.Context(), gw, client.FieldOwner("tulle")); err != nil {
+		t.Fatal(err)
+	}
 	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Annotations = map[string]string{"tulle.dev/force-delete": "true"} })
 	gone(t, &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}})
 	nothingLeft(t)
+	deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonNoMesh)
+	eventually(t, "the Gateway is neither Programmed nor has it an address", func() string {
+		if there(t, gw); meta.IsStatusConditionTrue(gw.Status.Conditions, "Programmed") || len(gw.Status.Addresses) > 0 {
+			return fmt.Sprintf("%+v", gw.Status)
+		}
+		return ""
+	})
 	for _, o := range []client.Object{
+		gw,
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "user", Name: "web"}},
 		&gwapiv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "user", Name: "split"}},
 		&gwapixv1.XMesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}, // somebody wrote to its spec: theirs now

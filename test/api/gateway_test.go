@@ -6,7 +6,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -94,18 +93,10 @@ func gatewayGetsProxies(t *testing.T) {
 	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Gateway.Replicas = ptr(int32(1)) })
 	gone(t, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: "web-tulle"}})
 
-	// A name that is too long is told.
-	long := &gwapiv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: strings.Repeat("a", 60)}, Spec: gwapiv1.GatewaySpec{
-		GatewayClassName: "tulle", Listeners: []gwapiv1.Listener{listener("a", 80, "HTTP")},
-	}}
-	if err := admin.Create(t.Context(), long); err != nil {
-		t.Fatal(err)
-	}
-	deployed(t, long, metav1.ConditionFalse, v1alpha1.ReasonNameTooLong)
-	changedMeanwhile(t, long)
-	if err := admin.Delete(t.Context(), long); err != nil {
-		t.Fatal(err)
-	}
+	// The condition is never of an older generation than the one before.
+	refused := newGateway(t, "edge", "refused", map[string]string{"tulle.dev/replicas": "none"})
+	deployed(t, refused, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted)
+	changedMeanwhile(t, refused)
 
 	// Another class's Gateway is another's.
 	update(t, gw, func() { gw.Spec.GatewayClassName = "other" })
@@ -138,13 +129,13 @@ func deployed(t *testing.T, gw *gwapiv1.Gateway, status metav1.ConditionStatus, 
 	})
 }
 
-// changedMeanwhile has rounds for a Gateway whose name is too long that take so long that it changes before
-// they write its condition: what is written then is never of an older generation than what was.
+// changedMeanwhile has rounds for a refused Gateway that take so long that it changes before they write
+// its condition: what is written then is never of an older generation than what was.
 func changedMeanwhile(t *testing.T, gw *gwapiv1.Gateway) {
 	t.Helper()
 	edit := func() {
 		update(t, gw, func() { gw.Spec.Listeners[0].Port++ })
-		deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonNameTooLong)
+		deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted)
 	}
 	status := func(change func()) {
 		there(t, gw)

@@ -84,7 +84,11 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 }
 
 // Apply makes the object as given, unless it was left just so and nobody has touched it since.
-func (a *Applier) Apply(ctx context.Context, o render.Object) error {
+func (a *Applier) Apply(ctx context.Context, o render.Object) error { return a.ApplyAt(ctx, o, "") }
+
+// ApplyAt is Apply to an object that still has the resource version; otherwise it returns a conflict. If
+// version is empty, any will do.
+func (a *Applier) ApplyAt(ctx context.Context, o render.Object, version string) error {
 	fields, err := json.Marshal(o.Object)
 	if err != nil {
 		return fmt.Errorf("marshal %s: %w", title(o), err)
@@ -94,6 +98,7 @@ func (a *Applier) Apply(ctx context.Context, o render.Object) error {
 		return nil
 	}
 	sent := o.DeepCopy()
+	sent.SetResourceVersion(version)
 	err = a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(sent), client.FieldOwner(names.FieldManager), client.ForceOwnership)
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", title(o), err)
@@ -101,6 +106,15 @@ func (a *Applier) Apply(ctx context.Context, o render.Object) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.left[key(o)] = trace{sum: sum, version: sent.GetResourceVersion()}
+	return nil
+}
+
+// Try asks the API server whether it would take the object, and changes nothing.
+func (a *Applier) Try(ctx context.Context, o render.Object) error {
+	err := a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner(names.FieldManager), client.ForceOwnership, client.DryRunAll)
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", title(o), err)
+	}
 	return nil
 }
 

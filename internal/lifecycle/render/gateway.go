@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/gatewayspec"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/slots"
 )
@@ -25,40 +28,87 @@ import (
 // drainMargin is what a gateway pod gets to end beyond the drain time of its proxy, in seconds.
 const drainMargin = 15
 
-// MaxGatewayName is the longest name a Gateway can have, so that its Service and its labels can be named.
-const MaxGatewayName = 63 - len("-"+names.GatewayClass)
+// Standing is what the objects of a Gateway depend on beside the specs: what is in the cluster already.
+type Standing struct {
+	// Replicas is the number to write to the Deployment; nil leaves the number to whoever set it.
+	Replicas *int32
+	// Service is the name of the Gateway's Service. If empty, it is names.GatewayService.
+	Service string
+}
 
-// Gateway are the objects that serve a Gateway: in its namespace, and owned by it, so that they
-// go when it goes. A Gateway without a port to serve has no Service. sets are its ListenerSets.
-func Gateway(in Input, gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []Object {
-	g := gateway{Input: in, gw: gw}
-	out := []Object{
-		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: g.meta(), AutomountServiceAccountToken: ptr(false)}),
-		g.deployment(),
-	}
+// Gateway returns the objects that serve a Gateway. They are in its namespace and owned by it, so that
+// they are deleted with it. A Gateway without a port to serve has no Service. sets are its ListenerSets.
+// gw must not be refused (gatewayspec.Refuse).
+func Gateway(in Input, gw *gwapiv1.Gateway, st Standing, sets ...gwapiv1.ListenerSet) []Object {
+	g := newGateway(in, gw, st)
+	out := GatewayProxies(in, gw, st)
 	if ports := GatewayPorts(gw, sets...); len(ports) > 0 {
 		out = append(out, g.service(ports))
 	}
-	if g.replicas() > 1 {
+	if g.scale.Replicas > 1 || g.scale.Autoscaling != nil && g.scale.Autoscaling.Max > 1 {
 		out = append(out, g.disruptionBudget())
+	}
+	if g.scale.Autoscaling != nil {
+		out = append(out, g.autoscaler())
 	}
 	return out
 }
 
-type gateway struct {
-	Input
-	gw *gwapiv1.Gateway
+// GatewayProxies returns those of a Gateway's objects that its proxies run by: ServiceAccount and Deployment.
+func GatewayProxies(in Input, gw *gwapiv1.Gateway, st Standing) []Object {
+	g := newGateway(in, gw, st)
+	return []Object{
+		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: g.meta(), AutomountServiceAccountToken: ptr(false)}),
+		g.deployment(),
+	}
 }
 
-func (g gateway) replicas() int32 {
-	if r := g.Mesh.Spec.Gateway.Replicas; r != nil {
-		return *r
+// Scale is how many proxies a Gateway is to have.
+type Scale struct {
+	// Replicas is the number to start with.
+	Replicas int32
+	// Autoscaling is nil if the number is fixed.
+	Autoscaling *gatewayspec.Autoscaling
+}
+
+// GatewayScale returns the Scale of a Gateway: its own settings take precedence over the Mesh's.
+func GatewayScale(m *v1alpha1.Mesh, gw *gwapiv1.Gateway) Scale {
+	own, _ := gatewayspec.SettingsOf(gw)
+	auto := own.Autoscaling
+	if a := m.Spec.Gateway.Autoscaling; auto == nil && own.Replicas == nil && a != nil {
+		auto = &gatewayspec.Autoscaling{Min: max(a.MinReplicas, 1), Max: a.MaxReplicas, TargetCPUPercent: cmp.Or(a.TargetCPUPercent, gatewayspec.DefaultTargetCPUPercent)}
 	}
-	return 2
+	switch {
+	case auto != nil:
+		return Scale{auto.Min, auto}
+	case own.Replicas != nil:
+		return Scale{*own.Replicas, nil}
+	case m.Spec.Gateway.Replicas != nil:
+		return Scale{*m.Spec.Gateway.Replicas, nil}
+	}
+	return Scale{2, nil}
+}
+
+// GatewayServiceType returns the type of a Gateway's Service.
+func GatewayServiceType(m *v1alpha1.Mesh, gw *gwapiv1.Gateway) corev1.ServiceType {
+	own, _ := gatewayspec.SettingsOf(gw)
+	return cmp.Or(corev1.ServiceType(own.ServiceType), corev1.ServiceType(m.Spec.Gateway.ServiceType), corev1.ServiceTypeLoadBalancer)
+}
+
+type gateway struct {
+	Input
+	Standing
+	gw    *gwapiv1.Gateway
+	scale Scale
+}
+
+func newGateway(in Input, gw *gwapiv1.Gateway, st Standing) gateway {
+	st.Service = cmp.Or(st.Service, names.GatewayService(gw.Name))
+	return gateway{in, st, gw, GatewayScale(in.Mesh, gw)}
 }
 
 func (g gateway) selector() map[string]string {
-	return map[string]string{names.LabelGateway: g.gw.Name, names.LabelProxy: names.KindGateway}
+	return map[string]string{names.LabelGateway: names.GatewayLabel(g.gw.Name), names.LabelProxy: names.KindGateway}
 }
 
 // meta carries the labels and annotations that the Gateway wants on what is made for it
@@ -68,7 +118,7 @@ func (g gateway) meta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name:        names.GatewayResource(g.gw.Name),
 		Namespace:   g.gw.Namespace,
-		Labels:      merged(labels, map[string]string{names.LabelManagedBy: names.Operator, names.LabelGateway: g.gw.Name}),
+		Labels:      merged(labels, map[string]string{names.LabelManagedBy: names.Operator, names.LabelGateway: names.GatewayLabel(g.gw.Name)}),
 		Annotations: annotations,
 		OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: gwapiv1.GroupVersion.String(), Kind: "Gateway",
@@ -157,21 +207,26 @@ func (g gateway) service(ports []corev1.ServicePort) Object {
 	s := &corev1.Service{
 		ObjectMeta: g.meta(),
 		Spec: corev1.ServiceSpec{
-			Type:     corev1.ServiceType(cmp.Or(string(g.Mesh.Spec.Gateway.ServiceType), string(corev1.ServiceTypeLoadBalancer))),
+			Type:     GatewayServiceType(g.Mesh, g.gw),
 			Selector: g.selector(),
 			Ports:    ports,
 		},
 	}
+	s.Name = g.Service
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		s.Spec.LoadBalancerIP = g.wantedIP()
+		s.Spec.LoadBalancerIP = WantedIP(g.gw)
+	}
+	if s.Spec.Type != corev1.ServiceTypeClusterIP {
+		own, _ := gatewayspec.SettingsOf(g.gw)
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicy(cmp.Or(own.ExternalTrafficPolicy, string(g.Mesh.Spec.Gateway.ExternalTrafficPolicy)))
 	}
 	return object("v1", "Service", s)
 }
 
-// wantedIP is the first address that the Gateway asks for by its value; "": any will do. A Service can
-// ask for one. Those that it does not get the control plane tells of, in condition Programmed.
-func (g gateway) wantedIP() string {
-	for _, a := range g.gw.Spec.Addresses {
+// WantedIP returns the first address that a Gateway asks for by its value; empty if any will do. A Service
+// can ask for one. The control plane reports those that it does not get, in condition Programmed.
+func WantedIP(gw *gwapiv1.Gateway) string {
+	for _, a := range gw.Spec.Addresses {
 		if _, err := netip.ParseAddr(a.Value); err == nil && (a.Type == nil || *a.Type == gwapiv1.IPAddressType) {
 			return a.Value
 		}
@@ -190,6 +245,25 @@ func (g gateway) disruptionBudget() Object {
 	})
 }
 
+func (g gateway) autoscaler() Object {
+	a := g.scale.Autoscaling
+	return object("autoscaling/v2", "HorizontalPodAutoscaler", &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: g.meta(),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: g.meta().Name},
+			MinReplicas:    &a.Min,
+			MaxReplicas:    a.Max,
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ResourceMetricSourceType,
+				Resource: &autoscalingv2.ResourceMetricSource{
+					Name:   corev1.ResourceCPU,
+					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &a.TargetCPUPercent},
+				},
+			}},
+		},
+	})
+}
+
 func (g gateway) deployment() Object {
 	meta := g.meta()
 	template := metav1.ObjectMeta{
@@ -201,10 +275,13 @@ func (g gateway) deployment() Object {
 		}),
 		Annotations: meta.Annotations,
 	}
+	if label := template.Labels[names.LabelGateway]; label != g.gw.Name {
+		template.Annotations = merged(template.Annotations, map[string]string{names.AnnotationGateway: g.gw.Name})
+	}
 	return object("apps/v1", "Deployment", &appsv1.Deployment{
 		ObjectMeta: meta,
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr(g.replicas()),
+			Replicas: g.Standing.Replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: g.selector()},
 			Strategy: appsv1.DeploymentStrategy{
 				Type: appsv1.RollingUpdateDeploymentStrategyType,

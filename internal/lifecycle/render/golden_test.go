@@ -32,7 +32,7 @@ func TestGolden(t *testing.T) {
 				objects = append(objects, list...)
 			}
 		} else {
-			objects = Gateway(in, gw)
+			objects = gatewayOf(in, gw)
 		}
 		c.Compare(t, "out.yaml", text(t, objects))
 		labelled(t, objects)
@@ -42,11 +42,17 @@ func TestGolden(t *testing.T) {
 	})
 }
 
+// gatewayOf renders a Gateway for which nothing is in the cluster yet.
+func gatewayOf(in Input, gw *gwapiv1.Gateway) []Object {
+	n := GatewayScale(in.Mesh, gw).Replicas
+	return Gateway(in, gw, Standing{Replicas: &n})
+}
+
 // renderAgain renders in the same way a second time, from a copy of the input.
 func renderAgain(in Input, gw *gwapiv1.Gateway, first []Object) []Object {
 	in.Mesh = in.Mesh.DeepCopy()
 	if gw != nil {
-		return Gateway(in, gw.DeepCopy())
+		return gatewayOf(in, gw.DeepCopy())
 	}
 	out := append(Certificates(in), Trust(in.Mesh.Name, in.Namespace, in.Roots))
 	return append(append(out, ControlPlane(in)...), Service(in), Replicas(in), Webhook(in), GatewayClass(in), first[len(first)-1])
