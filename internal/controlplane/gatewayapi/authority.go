@@ -28,7 +28,8 @@ type authority struct {
 // not supported; nil: they can.
 func (a authority) unusable(l Lookup, badKind string) *problem {
 	if !isCore(gwapiv1.Group(a.group)) || a.kind != kindConfigMap {
-		return &problem{badKind, fmt.Sprintf("%s: %s/%s is not supported, only ConfigMap of the core group", a.field, a.group, a.kind)}
+		return &problem{badKind, fmt.Sprintf("%s: %s is not supported, only ConfigMap of the core group: put the authorities' certificates into a ConfigMap, under the key ca.crt, and name that%s",
+			a.field, kindText(gwapiv1.Group(a.group), gwapiv1.Kind(a.kind)), a.copied())}
 	}
 	switch why, found := l.CABundle(a.at); {
 	case !found:
@@ -37,4 +38,12 @@ func (a authority) unusable(l Lookup, badKind string) *problem {
 		return &problem{reasonInvalidCA, fmt.Sprintf("%s: ConfigMap %s: %s", a.field, a.at, why)}
 	}
 	return nil
+}
+
+// copied is how the authority's certificate in a Secret, as cert-manager makes them, gets into a ConfigMap.
+func (a authority) copied() string {
+	if !isCore(gwapiv1.Group(a.group)) || a.kind != "Secret" {
+		return ""
+	}
+	return fmt.Sprintf(` (kubectl -n %[1]s create configmap %[2]s --from-literal=ca.crt="$(kubectl -n %[1]s get secret %[2]s -o 'go-template={{index .data "ca.crt" | base64decode}}')")`, a.at.Namespace, a.at.Name)
 }

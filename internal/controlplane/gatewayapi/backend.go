@@ -88,7 +88,7 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 		return target{}, &p
 	}
 	if !isCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService {
-		return fail(gwapiv1.RouteReasonInvalidKind, "%s/%s is not supported, only Service of the core group", or(ref.Group, ""), or(ref.Kind, KindService))
+		return fail(gwapiv1.RouteReasonInvalidKind, "%s is not supported, only Service of the core group", kindText(or(ref.Group, ""), or(ref.Kind, KindService)))
 	}
 	key, ok := servicePort(r.source.Namespace, ref)
 	if !ok {

@@ -35,7 +35,7 @@ func clientCertificate(l Lookup, gw *gwapiv1.Gateway) (model.Key, *problem) {
 		return model.Key{}, &problem{string(gwapiv1.GatewayReasonInvalidClientCertificateRef), field + ": " + fmt.Sprintf(format, args...)}
 	}
 	if or(ref.Group, "") != "" || or(ref.Kind, "Secret") != "Secret" {
-		return invalid("%s/%s is not supported, only Secret of the core group", or(ref.Group, ""), or(ref.Kind, "Secret"))
+		return invalid("%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, "Secret")))
 	}
 	key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
 	if key.Namespace != gw.Namespace && !granted(l, grantee{KindGateway, gw.Namespace}, "Secret", key) {

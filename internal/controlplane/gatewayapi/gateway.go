@@ -10,6 +10,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/gatewayspec"
 	"tulle.dev/tulle/internal/virtualhost"
 )
 
@@ -22,15 +23,11 @@ func gatewayOf(l Lookup, key model.Key) (*gwapiv1.Gateway, bool) {
 	return gw, true
 }
 
-// refusal is why a Gateway as a whole is not accepted, whatever its listeners.
+// refusal is why a Gateway as a whole is not accepted, whatever its listeners. The operator decides by the
+// same function whether to deploy it.
 func refusal(gw *gwapiv1.Gateway) *problem {
-	for i, a := range gw.Spec.Addresses {
-		if t := or(a.Type, gwapiv1.IPAddressType); t != gwapiv1.IPAddressType && t != gwapiv1.HostnameAddressType {
-			return &problem{string(gwapiv1.GatewayReasonUnsupportedAddress), fmt.Sprintf("spec.addresses[%d].type: %s is not supported, only IPAddress and Hostname", i, t)}
-		}
-	}
-	if i := gw.Spec.Infrastructure; i != nil && i.ParametersRef != nil {
-		return &problem{string(gwapiv1.GatewayReasonInvalidParameters), fmt.Sprintf("spec.infrastructure.parametersRef: %s/%s is not supported", i.ParametersRef.Group, i.ParametersRef.Kind)}
+	if r := gatewayspec.Refuse(gw); r != nil {
+		return &problem{string(r.Reason), r.Message}
 	}
 	return nil
 }
@@ -113,7 +110,7 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 	for i, ref := range li.spec.TLS.CertificateRefs {
 		field := fmt.Sprintf("%s.tls.certificateRefs[%d]", li.field, i)
 		if or(ref.Group, "") != "" || or(ref.Kind, "Secret") != "Secret" {
-			invalid(field, "%s/%s is not supported, only Secret of the core group", or(ref.Group, ""), or(ref.Kind, "Secret"))
+			invalid(field, "%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, "Secret")))
 			continue
 		}
 		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(li.of.Namespace))), Name: string(ref.Name)}

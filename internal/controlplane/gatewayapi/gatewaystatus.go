@@ -12,6 +12,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/gatewayspec"
 )
 
 // GatewayStatus is the verdict on a Gateway; ok is false where it is not ours.
@@ -87,6 +88,9 @@ func unheeded(gw *gwapiv1.Gateway) string {
 	out := ""
 	if gw.Spec.DefaultScope != "" && gw.Spec.DefaultScope != gwapiv1.GatewayDefaultScopeNone {
 		out += "; spec.defaultScope has no effect, since default Gateways are not supported"
+	}
+	if unknown := gatewayspec.Unknown(gw); len(unknown) > 0 {
+		out += "; annotations of spec.infrastructure that have no effect: " + list(unknown) + "; supported are " + strings.Join(gatewayspec.Keys(), ", ")
 	}
 	return out
 }

@@ -165,7 +165,7 @@ func (li *listener) readKinds() {
 		group := or(k.Group, gwapiv1.GroupName)
 		switch {
 		case group != gwapiv1.GroupName || !slices.Contains(li.fits, string(k.Kind)):
-			li.badKinds = append(li.badKinds, string(group)+"/"+string(k.Kind))
+			li.badKinds = append(li.badKinds, kindText(group, k.Kind))
 		case !slices.Contains(li.kinds, string(k.Kind)):
 			li.kinds = append(li.kinds, string(k.Kind))
 		}

@@ -31,11 +31,13 @@ type Lookup interface {
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
 	// Listeners returns ReadListeners of the Gateway.
 	Listeners(gateway model.Key) Listeners
+	// Served returns ReadServed of the Gateway.
+	Served(gateway model.Key) Served
 	// ListenerSets returns the ListenerSets that name a Gateway: those for which ListenerSetGateway is it.
 	ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet
 	// ListenerSet returns the ListenerSet of that name, whatever it names.
 	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
-	// OurClass tells whether a GatewayClass of that name exists with our controller name.
+	// OurClass tells whether Gateways of that class are ours, by the class's controller name.
 	OurClass(name string) bool
 	// HTTPRoutes and GRPCRoutes return the routes with a parentRef to the object: those for which
 	// Parents contains it. Object.Kind is KindService, KindGateway or KindListenerSet.
@@ -86,6 +88,10 @@ type RouteParent struct {
 	// none where the route is not accepted, or is, but on a listener that is not valid. A table of an
 	// HTTPS listener without usable certificate is named but in no GatewayPort.
 	Tables []string
+	// Idle tells that none of the Gateway's listeners that the route is attached to is served.
+	Idle bool `json:",omitempty"`
+	// Unserved names those that are not served and says why; empty if all are.
+	Unserved string `json:",omitempty"`
 }
 
 // GatewayVerdict is the status of a Gateway as far as it follows from the objects alone. Times are

@@ -46,8 +46,12 @@ func parents(l Lookup, r *route) []RouteParent {
 			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
 		default:
 			if gw, ours := gatewayBehind(l, to); ours {
-				f, tables := onGateway(l, r, ref, to, gw)
-				out = append(out, r.on(ref, f, tables, site{l: l}.references(r)))
+				f, tables, on := onGateway(l, r, ref, to, gw)
+				p := r.on(ref, f, tables, site{l: l}.references(r))
+				if f.ok {
+					p.Idle, p.Unserved = l.Served(keyOf(gw)).of(on, to.Kind+" "+to.Namespace+"/"+to.Name)
+				}
+				out = append(out, p)
 			}
 		}
 	}
@@ -177,13 +181,13 @@ func conflicted(winner *route, where string) finding {
 		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
 }
 
-// onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, and the tables
-// it goes into.
-func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string) {
+// onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, the tables it goes
+// into, and the listeners that it is attached to.
+func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
 	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
-	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string) {
-		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil
+	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string, []*listener) {
+		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
 	}
 	var all []string
 	var selected, allowed, fit []*listener
@@ -208,14 +212,15 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Obj
 	case len(selected) == 0:
 		return no(gwapiv1.RouteReasonNoMatchingParent, "%s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
-		return no(gwapiv1.RouteReasonNotAllowedByListeners, "no selected listener of %s allows routes of kind %s from namespace %s: see its allowedRoutes", name, r.source.Kind, r.source.Namespace)
+		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s", disallowed(name, selected, r))
 	case len(fit) == 0:
 		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of %s", name)
 	}
 	if f := r.acceptance(); !f.ok {
-		return f, nil
+		return f, nil, nil
 	}
 	var tables []string
+	var on []*listener
 	var winner, first *route
 	won, idle := false, false
 	attached := attachmentsOf(l, gw)
@@ -225,6 +230,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Obj
 			continue
 		}
 		won = true
+		on = append(on, li)
 		if r.bytes() {
 			if claims := attached.claims(li, beside(l, gw, li)); !takes(claims, r) {
 				idle = idle || li.usable()
@@ -237,10 +243,10 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Obj
 		}
 	}
 	if !won {
-		return conflicted(winner, "the same hostname of "+name), nil
+		return conflicted(winner, "the same hostname of "+name), nil, nil
 	}
 	if len(tables) == 0 && idle {
-		return left(first), nil
+		return left(first), nil, on
 	}
-	return r.acceptance(), tables
+	return r.acceptance(), tables, on
 }

@@ -48,6 +48,14 @@ func tell(ps []problem) string {
 	return out
 }
 
+// kindText names a kind in a message.
+func kindText(group gwapiv1.Group, kind gwapiv1.Kind) string {
+	if isCore(group) {
+		return string(kind) + " of the core group"
+	}
+	return string(group) + "/" + string(kind)
+}
+
 // list joins names as "a, b, c and 4 more"; "none" where there is none.
 func list(names []string) string {
 	if len(names) == 0 {

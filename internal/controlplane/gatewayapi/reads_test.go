@@ -50,6 +50,10 @@ func TestReads(t *testing.T) {
 			https, func(w *world) { gatewayapi.ReadListeners(w, edge) },
 			[]string{"Class tulle", "Gateway infra/edge"},
 		},
+		"which listeners are served: certificates and no routes": {
+			https, func(w *world) { gatewayapi.ReadServed(w, edge) },
+			[]string{"Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
+		},
 		"the ports of a Gateway: its listeners alone": {
 			https, func(w *world) { gatewayapi.GatewayPortNumbers(w, edge) },
 			[]string{"Class tulle", "Gateway infra/edge", "Listeners infra/edge"},
@@ -70,9 +74,9 @@ func TestReads(t *testing.T) {
 			https, func(w *world) { gatewayapi.GatewayStatus(w, edge) },
 			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
 		},
-		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes": {
+		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes, and no certificates": {
 			https, func(w *world) { gatewayapi.HTTPRouteParents(w, w.http[0]) },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Service shop/web"},
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Served infra/edge", "Service shop/web"},
 		},
 		"a table of a Service: its routes, and the Services these send to": {
 			split, func(w *world) { gatewayapi.MeshTable(w, web, "") },

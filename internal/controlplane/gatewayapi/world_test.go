@@ -250,6 +250,14 @@ func (w *world) Listeners(gateway model.Key) gatewayapi.Listeners {
 	return gatewayapi.ReadListeners(w, gateway)
 }
 
+func (w *world) Served(gateway model.Key) gatewayapi.Served {
+	w.asked["Served "+gateway.String()] = true
+	asked := w.asked
+	w.asked = map[string]bool{} // others keep them
+	defer func() { w.asked = asked }()
+	return gatewayapi.ReadServed(w, gateway)
+}
+
 func (w *world) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
 	w.asked["ListenerSet "+k.String()] = true
 	return find(w.sets, func(s *gwapiv1.ListenerSet) bool { return s.Namespace == k.Namespace && s.Name == k.Name })

@@ -44,6 +44,10 @@ type Service struct {
 	Outside []netip.Addr
 	// LocalNodePorts is externalTrafficPolicy Local: a node port leads to the node's own endpoints.
 	LocalNodePorts bool
+	// Gateway is the Gateway of the same namespace that the operator made the Service for; empty for others.
+	Gateway string
+	// Published are the addresses and host names by which clients reach a Gateway's Service; none for others.
+	Published []string
 }
 
 // ServicePort is one port of a Service.

@@ -64,6 +64,7 @@ type services struct {
 // gateways is what becomes of Gateways.
 type gateways struct {
 	read      *incr.Collection[model.Key, gatewayapi.Listeners]
+	served    *incr.Collection[model.Key, gatewayapi.Served]
 	ports     *incr.Collection[portOf, model.GatewayPort]
 	tables    *incr.Collection[string, model.GatewayTable] // without the names of their parts
 	streams   *incr.Collection[string, model.StreamTable]

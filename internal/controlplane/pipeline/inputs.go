@@ -50,6 +50,7 @@ type inputs struct {
 // indexes are how the graph finds inputs by what they refer to.
 type indexes struct {
 	slicesByService  *incr.Index[model.Key, model.Key, model.Slice]
+	serviceByGateway *incr.Index[model.Key, model.Key, model.Service]
 	meshedNamespaces *incr.Index[string, string, model.Namespace] // by name
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
 	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
@@ -103,6 +104,12 @@ func newInputs(e *incr.Engine) inputs {
 func newIndexes(in inputs) indexes {
 	return indexes{
 		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
+		serviceByGateway: incr.NewIndex(in.services, byKey, func(k model.Key, s model.Service) []model.Key {
+			if s.Gateway == "" {
+				return nil
+			}
+			return []model.Key{{Namespace: k.Namespace, Name: s.Gateway}}
+		}),
 		meshedNamespaces: incr.NewIndex(in.namespaces, strings.Compare, func(name string, n model.Namespace) []string {
 			if !n.Meshed {
 				return nil

@@ -64,6 +64,11 @@ func (l lookup) Listeners(gateway model.Key) gatewayapi.Listeners {
 	return ls
 }
 
+func (l lookup) Served(gateway model.Key) gatewayapi.Served {
+	s, _ := incr.Get(l.r, l.gw.served, gateway)
+	return s
+}
+
 func (l lookup) ListenerSets(gateway model.Key) []*gwapiv1.ListenerSet {
 	return bucket(l.r, l.ix.setsByGateway, gateway)
 }
@@ -74,7 +79,11 @@ func (l lookup) ListenerSet(k model.Key) (*gwapiv1.ListenerSet, bool) {
 
 func (l lookup) OurClass(name string) bool {
 	c, ok := incr.Get(l.r, l.in.classes, name)
-	return ok && string(c.Spec.ControllerName) == names.ControllerName
+	if !ok {
+		// The operator creates its own class again; meanwhile nothing that it served ends.
+		return name == names.GatewayClass
+	}
+	return string(c.Spec.ControllerName) == names.ControllerName
 }
 
 func (l lookup) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute {

@@ -58,9 +58,9 @@ func (g *Graph) buildVerdicts() {
 				return
 			}
 			out := status.GatewayVerdict{Generation: gw.Generation, GatewayVerdict: v}
-			if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: k.Namespace, Name: names.GatewayResource(k.Name)}); ok {
-				out.Addresses = svc.LoadBalancer
-			}
+			incr.Lookup(r, g.ix.serviceByGateway, k, func(_ model.Key, svc model.Service) {
+				out.Addresses = append(out.Addresses, svc.Published...)
+			})
 			out.Need = g.gatewayNeeds(r, k, gw.Generation)
 			emit(k, out)
 		})
@@ -146,7 +146,8 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			Tables     []string
 			Rules      []model.Rule
 			Streams    []model.Stream `json:",omitzero"`
-		}{generation, p.Tables, rules, streams})
+			Idle       bool           `json:",omitzero"`
+		}{generation, p.Tables, rules, streams, p.Idle})
 	}
 	return v
 }

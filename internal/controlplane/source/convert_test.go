@@ -5,6 +5,7 @@ package source
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // read decodes a YAML object strictly.
@@ -26,6 +28,8 @@ func read[T any](t *testing.T, in string) *T {
 	}
 	return v
 }
+
+const longName = "a-gateway-whose-name-is-as-long.as-some-charts-make-them-by-joining"
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
@@ -108,6 +112,34 @@ func TestNodeAddresses(t *testing.T) {
 		"{}": nil,
 	} {
 		same(t, want, WorkloadFrom(read[corev1.Pod](t, "{status: "+status+"}")).NodeAddresses)
+	}
+}
+
+// TestPublished: what kind a Gateway's Service may be of, clients can reach it at its listeners' ports. The
+// Services of others publish nothing here, whatever their names, owners and labels.
+func TestPublished(t *testing.T) {
+	const ours = "metadata: {name: x, labels: {app.kubernetes.io/managed-by: tulle-operator}, ownerReferences: [{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, name: edge.example, uid: u, controller: true}]}, "
+	const ingress = "status: {loadBalancer: {ingress: [{hostname: lb.example.com}, {ip: 192.0.2.1}]}}"
+	for name, c := range map[string]struct {
+		in      string
+		gateway string
+		want    []string
+	}{
+		"a load balancer":                               {"{" + ours + "spec: {type: LoadBalancer, clusterIPs: [10.0.0.1]}, " + ingress + "}", "edge.example", []string{"192.0.2.1", "lb.example.com"}},
+		"a load balancer that has none yet":             {"{" + ours + "spec: {type: LoadBalancer, clusterIPs: [10.0.0.1]}}", "edge.example", nil},
+		"with external IPs":                             {"{" + ours + "spec: {type: LoadBalancer, clusterIPs: [10.0.0.1], externalIPs: [198.51.100.1, 192.0.2.1]}, " + ingress + "}", "edge.example", []string{"192.0.2.1", "lb.example.com", "198.51.100.1"}},
+		"ClusterIP, dual stack":                         {"{" + ours + "spec: {type: ClusterIP, clusterIPs: ['fd00::1', 10.0.0.1]}}", "edge.example", []string{"fd00::1", "10.0.0.1"}},
+		"ClusterIP with external IPs":                   {"{" + ours + "spec: {type: ClusterIP, clusterIPs: [10.0.0.1], externalIPs: [198.51.100.1]}}", "edge.example", []string{"198.51.100.1", "10.0.0.1"}},
+		"NodePort, and what is left of a load balancer": {"{" + ours + "spec: {type: NodePort, clusterIPs: [10.0.0.1]}, " + ingress + "}", "edge.example", []string{"10.0.0.1"}},
+		"no address at all":                             {"{" + ours + "spec: {type: ClusterIP}}", "edge.example", nil},
+		"somebody's, of the same name":                  {"{metadata: {name: edge-tulle}, spec: {type: LoadBalancer, clusterIPs: [10.0.0.1]}, " + ingress + "}", "", nil},
+		"another controller's":                          {"{metadata: {name: x, ownerReferences: [{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, name: edge, uid: u, controller: true}]}, spec: {clusterIPs: [10.0.0.1]}}", "", nil},
+		"another kind's of the same name":               {"{metadata: {name: x, labels: {app.kubernetes.io/managed-by: tulle-operator}, ownerReferences: [{apiVersion: example.com/v1, kind: Gateway, name: edge, uid: u, controller: true}]}, spec: {clusterIPs: [10.0.0.1]}}", "", nil},
+	} {
+		s := ServiceFrom(read[corev1.Service](t, c.in))
+		if s.Gateway != c.gateway || !slices.Equal(s.Published, c.want) {
+			t.Errorf("%s: of Gateway %q, published %v, want %q, %v", name, s.Gateway, s.Published, c.gateway, c.want)
+		}
 	}
 }
 
@@ -198,6 +230,20 @@ func TestWorkloadFrom(t *testing.T) {
 			func(w *model.Workload) {
 				w.Kind, w.Version, w.Revision, w.ExcludedInboundPorts = "sidecar", "0.1.0", "0-1-0", []uint16{8125, 9000}
 				w.Labels = []model.Label{{Name: "tulle.dev/proxy", Value: "sidecar"}}
+			},
+		},
+		"a gateway whose name is too long for a label": {
+			"{metadata: {labels: {tulle.dev/proxy: gateway, gateway.networking.k8s.io/gateway-name: " + names.GatewayLabel(longName) + "}, annotations: {tulle.dev/gateway: " + longName + "}}}",
+			func(w *model.Workload) {
+				w.Kind, w.Gateway = "gateway", longName
+				w.Labels = []model.Label{{Name: "gateway.networking.k8s.io/gateway-name", Value: names.GatewayLabel(longName)}, {Name: "tulle.dev/proxy", Value: "gateway"}}
+			},
+		},
+		"a gateway that names another than its label": {
+			"{metadata: {labels: {tulle.dev/proxy: gateway, gateway.networking.k8s.io/gateway-name: edge}, annotations: {tulle.dev/gateway: other}}}",
+			func(w *model.Workload) {
+				w.Kind, w.Gateway = "gateway", "edge"
+				w.Labels = []model.Label{{Name: "gateway.networking.k8s.io/gateway-name", Value: "edge"}, {Name: "tulle.dev/proxy", Value: "gateway"}}
 			},
 		},
 		"a gateway": {

@@ -6,10 +6,14 @@ package source
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // ServiceFrom trims a Service to what the mesh uses. Ports keep their order; those for SCTP, of which
@@ -37,6 +41,9 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
 			out.AffinitySeconds = *c.ClientIP.TimeoutSeconds
 		}
+	}
+	if out.Gateway = madeFor(s); out.Gateway != "" {
+		out.Published = published(s, ips)
 	}
 	for _, p := range s.Spec.Ports {
 		if p.Protocol == corev1.ProtocolSCTP {
@@ -89,6 +96,33 @@ func outside(s *corev1.Service) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
+}
+
+// madeFor is the Gateway that the operator made a Service for; empty for the Services of others, whatever
+// their names and owners.
+func madeFor(s *corev1.Service) string {
+	owner := metav1.GetControllerOf(s)
+	if owner == nil || owner.Kind != "Gateway" || !strings.HasPrefix(owner.APIVersion, gwapiv1.GroupName+"/") || s.Labels[names.LabelManagedBy] != names.Operator {
+		return ""
+	}
+	return owner.Name
+}
+
+// published are the addresses by which clients reach a Gateway's Service on the ports of its listeners. For
+// NodePort these are not the addresses of nodes: there the ports are others.
+func published(s *corev1.Service, clusterIPs []string) []string {
+	var out []string
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		out = append(loadBalancer(s), s.Spec.ExternalIPs...)
+	} else {
+		out = slices.Concat(s.Spec.ExternalIPs, clusterIPs)
+	}
+	seen := map[string]bool{"": true, corev1.ClusterIPNone: true}
+	return slices.DeleteFunc(out, func(a string) bool {
+		double := seen[a]
+		seen[a] = true
+		return double
+	})
 }
 
 // addresses parses IPs in their order and leaves out what is none, such as "None" and "".

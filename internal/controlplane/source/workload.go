@@ -46,7 +46,7 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 		w.Kind, w.Version, w.Revision = names.KindSidecar, in.Version, in.Revision
 		w.ExcludedInboundPorts = sortedPorts(in.ExcludedInboundPorts)
 	case names.KindGateway:
-		w.Kind, w.Gateway = names.KindGateway, p.Labels[names.LabelGateway]
+		w.Kind, w.Gateway = names.KindGateway, gatewayOf(p)
 	case "":
 		if p.Labels[names.LabelClient] == names.ClientGRPC {
 			w.Kind = names.KindClient
@@ -62,6 +62,15 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 	w.Concurrency = int(number(p.Annotations[names.AnnotationProxyConcurrency], 64))
 	w.DrainSeconds = int32(number(p.Annotations[names.AnnotationDrainSeconds], 3600))
 	return w
+}
+
+// gatewayOf is the Gateway that a pod serves: its label, or the whole name if that is too long for a label.
+func gatewayOf(p *corev1.Pod) string {
+	label := p.Labels[names.LabelGateway]
+	if whole := p.Annotations[names.AnnotationGateway]; names.GatewayLabel(whole) == label {
+		return whole
+	}
+	return label
 }
 
 func podAddresses(p *corev1.Pod) []netip.Addr {

@@ -35,7 +35,7 @@ func unmet(v GatewayVerdict) (o Outcome, ok bool) {
 			values = append(values, fmt.Sprintf("spec.addresses[%d].value (%s)", i, a.Value))
 		case a.Value == "" && len(v.Addresses) > 0 && !slices.ContainsFunc(v.Addresses, func(have string) bool { return addressType(have) == kind }):
 			return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: fmt.Sprintf(
-				"spec.addresses[%d] asks for an address of type %s; the Gateway's Service has %s", i, kind, strings.Join(v.Addresses, ", "),
+				"spec.addresses[%d] asks for an address of type %s; the Gateway's Service has %s", i, kind, few(v.Addresses),
 			)}, true
 		}
 	}
@@ -44,12 +44,22 @@ func unmet(v GatewayVerdict) (o Outcome, ok bool) {
 	}
 	has := "no address"
 	if len(v.Addresses) > 0 {
-		has = "only " + strings.Join(v.Addresses, ", ")
+		has = "only " + few(v.Addresses)
 	}
 	return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotUsable), Message: fmt.Sprintf(
-		"the Gateway's Service has %s and not %s: write an address that this cluster gives and nobody else has, one at most, or leave the value out to get any",
-		has, strings.Join(values, ", "),
+		"the Gateway's Service has %s and not %s: only a Service of type LoadBalancer can ask for an address, and for one; write one that this cluster can give and that is not in use, or remove the value to get any",
+		has, few(values),
 	)}, true
+}
+
+// few joins the first of many values.
+func few(values []string) string {
+	const shown = 3
+	out := strings.Join(values[:min(len(values), shown)], ", ")
+	if n := len(values) - shown; n > 0 {
+		out += fmt.Sprintf(" and %d more", n)
+	}
+	return out
 }
 
 // sameAddress compares addresses by their meaning: IPv6 has many spellings, and host names know no case.

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,6 +35,7 @@ func TestAddresses(t *testing.T) {
 		"another was given":            {[]gwapiv1.GatewaySpecAddress{{Value: "192.0.2.7"}}, []string{"192.0.2.8"}, gwapiv1.GatewayReasonAddressNotUsable, "only 192.0.2.8 and not spec.addresses[0].value (192.0.2.7)"},
 		"one of two":                   {[]gwapiv1.GatewaySpecAddress{{Value: "192.0.2.7"}, {Value: "192.0.2.9"}}, []string{"192.0.2.9"}, gwapiv1.GatewayReasonAddressNotUsable, "spec.addresses[0].value (192.0.2.7)"},
 		"a host name":                  {[]gwapiv1.GatewaySpecAddress{{Type: &hostname, Value: "LB.example.com"}}, []string{"lb.example.com"}, gwapiv1.GatewayReasonProgrammed, ""},
+		"many, none given":             {many(16), nil, gwapiv1.GatewayReasonAddressNotUsable, "spec.addresses[2].value (192.0.2.2) and 13 more"},
 		"another host name":            {[]gwapiv1.GatewaySpecAddress{{Type: &hostname, Value: "foo"}}, []string{"lb.example.com"}, gwapiv1.GatewayReasonAddressNotUsable, "spec.addresses[0].value (foo)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +61,19 @@ func TestAddresses(t *testing.T) {
 			if want := map[bool]gwapiv1.ListenerConditionReason{true: gwapiv1.ListenerReasonProgrammed, false: gwapiv1.ListenerReasonPending}[good]; l.Reason != string(want) {
 				t.Errorf("the listener's reason is %s, want %s", l.Reason, want)
 			}
+			if !good && strings.Contains(l.Message, "192.0.2") {
+				t.Errorf("the listener repeats the addresses: %s", l.Message)
+			}
 		})
 	}
+}
+
+func many(n int) []gwapiv1.GatewaySpecAddress {
+	out := make([]gwapiv1.GatewaySpecAddress, 0, n)
+	for i := range n {
+		out = append(out, gwapiv1.GatewaySpecAddress{Value: fmt.Sprintf("192.0.2.%d", i)})
+	}
+	return out
 }
 
 func condition(cs []metav1.Condition, kind string) metav1.Condition {

@@ -5,12 +5,14 @@ package status
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -32,12 +34,27 @@ func Parents(old []gwapiv1.RouteParentStatus, v RouteVerdict, outcome []Outcome)
 		want.ControllerName = names.ControllerName
 		conditions := slices.Clone(want.Conditions)
 		if accepted(conditions) {
-			conditions = append(conditions, programmed(ConditionProgrammed, v.Generation, outcome[i]))
+			conditions = append(conditions, programmed(ConditionProgrammed, v.Generation, heard(p, outcome[i])))
 		}
-		want.Conditions = keepTimes(conditions, conditionsOf(old, want.ParentRef))
+		want.Conditions = carryOver(conditions, conditionsOf(old, want.ParentRef))
 		out = append(out, want)
 	}
 	return out
+}
+
+// unservedMark begins what is added to the outcome of a route that some of its listeners do not serve.
+const unservedMark = "; but "
+
+// heard is the outcome of a route on a parent as far as there are listeners for it: proxies that are not
+// given a listener have nothing to acknowledge.
+func heard(p gatewayapi.RouteParent, o Outcome) Outcome {
+	switch {
+	case p.Idle:
+		return Outcome{Reason: ReasonListenerNotServed, Message: p.Unserved}
+	case p.Unserved != "" && o.Programmed:
+		o.Message += unservedMark + p.Unserved
+	}
+	return o
 }
 
 func accepted(cs []metav1.Condition) bool {
@@ -61,6 +78,21 @@ func programmed(kind string, generation int64, o Outcome) metav1.Condition {
 	return c
 }
 
+// maxConditions is how many a Gateway, a listener or a parent of a route may have.
+const maxConditions = 8
+
+// carryOver is keepTimes, and keeps the conditions of other controllers, whose types Tulle does not write,
+// as far as there is room.
+func carryOver(want, old []metav1.Condition) []metav1.Condition {
+	want = keepTimes(want, old)
+	for _, o := range old {
+		if len(want) < maxConditions && !writes(o.Type) {
+			want = append(want, o)
+		}
+	}
+	return want
+}
+
 // keepTimes gives each condition the time of its last change of status.
 func keepTimes(want, old []metav1.Condition) []metav1.Condition {
 	for i := range want {
@@ -70,6 +102,17 @@ func keepTimes(want, old []metav1.Condition) []metav1.Condition {
 		}
 	}
 	return want
+}
+
+// writes tells whether conditions of a type are Tulle's to write, on whatever object.
+func writes(kind string) bool {
+	switch kind {
+	case ConditionProgrammed, string(gwapiv1.ListenerConditionAccepted), string(gwapiv1.ListenerConditionProgrammed),
+		string(gwapiv1.ListenerConditionResolvedRefs), string(gwapiv1.ListenerConditionConflicted),
+		string(gwapiv1.ListenerConditionOverlappingTLSConfig), string(gwapiv1.RouteConditionPartiallyInvalid):
+		return true
+	}
+	return false
 }
 
 // Gateway returns a Gateway's status as the verdict and the proxies have it. Conditions of others stay.
@@ -86,7 +129,7 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 		apimeta.RemoveStatusCondition(&out.Conditions, insecure)
 	}
 	out.Addresses = nil
-	for _, a := range v.Addresses {
+	for _, a := range v.Addresses[:min(len(v.Addresses), maxAddresses)] {
 		kind := addressType(a)
 		out.Addresses = append(out.Addresses, gwapiv1.GatewayStatusAddress{Type: &kind, Value: a})
 	}
@@ -102,17 +145,20 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 		if i := slices.IndexFunc(old.Listeners, func(x gwapiv1.ListenerStatus) bool { return x.Name == l.Name }); i >= 0 {
 			before = old.Listeners[i].Conditions
 		}
-		l.Conditions = keepTimes(l.Conditions, before)
+		l.Conditions = carryOver(l.Conditions, before)
 		out.Listeners = append(out.Listeners, l)
 	}
 	return out
 }
 
+// maxAddresses is how many a Gateway's status may have (GatewayStatus.addresses).
+const maxAddresses = 16
+
 // listenerState is the state of a Gateway as its served listeners tell it: that addresses are missing is
-// not their reason.
+// not their reason, and the Gateway says it once.
 func listenerState(o Outcome) Outcome {
 	if o.Reason == string(gwapiv1.GatewayReasonAddressNotAssigned) || o.Reason == string(gwapiv1.GatewayReasonAddressNotUsable) {
-		o.Reason = string(gwapiv1.ListenerReasonPending)
+		return Outcome{Reason: string(gwapiv1.ListenerReasonPending), Message: "the Gateway does not have its addresses; see condition Programmed of the Gateway"}
 	}
 	return o
 }
@@ -131,9 +177,9 @@ func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
 	}
 	switch {
 	case len(v.Addresses) == 0:
-		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway's Service has no address yet; condition tulle.dev/Deployed says what it waits for"}
+		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway has no address yet; see condition tulle.dev/Deployed"}
 	case o.Reason == ReasonNoProxies:
-		return Outcome{Reason: string(gwapiv1.GatewayReasonPending), Message: "no proxy of the Gateway is connected yet; condition tulle.dev/Deployed says how its pods are"}
+		return Outcome{Reason: string(gwapiv1.GatewayReasonPending), Message: "no proxy of this Gateway has connected yet; see condition tulle.dev/Deployed"}
 	case o.Programmed:
 		o.Reason = string(gwapiv1.GatewayReasonProgrammed)
 	case o.Reason == ReasonRejected:
@@ -150,5 +196,6 @@ func previous(c *metav1.Condition, need Requirement) Outcome {
 	if c == nil || c.ObservedGeneration != need.Generation || c.Status != metav1.ConditionTrue {
 		return Outcome{}
 	}
-	return Outcome{Programmed: true, Reason: c.Reason, Message: c.Message, Settled: need.Config}
+	message, _, _ := strings.Cut(c.Message, unservedMark)
+	return Outcome{Programmed: true, Reason: c.Reason, Message: message, Settled: need.Config}
 }

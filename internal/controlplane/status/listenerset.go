@@ -34,7 +34,7 @@ func ListenerSet(old gwapiv1.ListenerSetStatus, v ListenerSetVerdict, o Outcome)
 		if i := slices.IndexFunc(old.Listeners, func(x gwapiv1.ListenerEntryStatus) bool { return x.Name == l.Name }); i >= 0 {
 			before = old.Listeners[i].Conditions
 		}
-		l.Conditions = keepTimes(l.Conditions, before)
+		l.Conditions = carryOver(l.Conditions, before)
 		out.Listeners = append(out.Listeners, l)
 	}
 	return out

@@ -53,7 +53,7 @@ func Ancestors(old []gwapiv1.PolicyAncestorStatus, v PolicyVerdict) []gwapiv1.Po
 		}
 		a.Conditions = keepTimes(a.Conditions, before)
 		for _, c := range before { // conditions of others on our ancestors
-			if apimeta.FindStatusCondition(a.Conditions, c.Type) == nil {
+			if apimeta.FindStatusCondition(a.Conditions, c.Type) == nil && len(a.Conditions) < maxConditions {
 				a.Conditions = append(a.Conditions, c)
 			}
 		}

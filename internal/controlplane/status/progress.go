@@ -110,6 +110,8 @@ type Outcome struct {
 const (
 	// ReasonAcknowledged: every connected proxy that needs the configuration has acknowledged it.
 	ReasonAcknowledged = "Acknowledged"
+	// ReasonListenerNotServed: no listener that the route is attached to is given to proxies.
+	ReasonListenerNotServed = "ListenerNotServed"
 	// ReasonNoProxies: no connected proxy needs the configuration.
 	ReasonNoProxies = "NoProxies"
 	// ReasonPending: some proxies have not acknowledged it yet.

@@ -26,7 +26,7 @@ type ListenerSetVerdict struct {
 type GatewayVerdict struct {
 	Generation int64
 	gatewayapi.GatewayVerdict
-	// Addresses are those of the Service made for the Gateway, sorted.
+	// Addresses are those by which clients reach the Service made for the Gateway.
 	Addresses []string
 	Need      Requirement
 }

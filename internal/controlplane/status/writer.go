@@ -19,6 +19,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // pace is the least time between two writes of one object while its proxies are still acknowledging.
@@ -228,7 +229,7 @@ func (w *Writer) update(ctx context.Context, id model.Object, obj client.Object,
 	if !changed {
 		return nil
 	}
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, obj))
+	return client.IgnoreNotFound(w.client.Status().Update(ctx, obj, client.FieldOwner(names.FieldManager)))
 }
 
 func (w *Writer) writeRoute(ctx context.Context, id model.Object, obj client.Object, st *gwapiv1.RouteStatus) error {
