@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,10 +26,31 @@ const table = "tulle"
 
 // Apply replaces Tulle's table in the current network namespace by one with these rules, in one
 // transaction. It needs the capability NET_ADMIN and uid 0 (or an ambient capability).
-func Apply(rules []Rule) error {
-	c, err := nftables.New()
+//
+// Kernels without nft_fib can't tell what is addressed to the pod from what it forwards. There, all that
+// arrives is redirected.
+func Apply(rules []Rule) error { return applyBy(write, rules) }
+
+func applyBy(write func([]Rule) error, rules []Rule) error {
+	err := write(rules)
+	if lacking(err) {
+		anywhere := slices.Clone(rules)
+		for i := range anywhere {
+			anywhere[i].Local = false
+		}
+		err = write(anywhere)
+	}
 	if err != nil {
 		return explain(err)
+	}
+	return nil
+}
+
+// write replaces the table.
+func write(rules []Rule) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
 	}
 	t := &nftables.Table{Name: table, Family: nftables.TableFamilyINet}
 	c.AddTable(t) // so that there is one to delete
@@ -49,10 +71,12 @@ func Apply(rules []Rule) error {
 		}
 		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: r.exprs()})
 	}
-	if err := c.Flush(); err != nil {
-		return explain(err)
-	}
-	return nil
+	return c.Flush()
+}
+
+// lacking tells whether the kernel lacks what a rule asks for.
+func lacking(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT)
 }
 
 // exprs is the rule in the kernel's form: loads into register 1 and comparisons, then the verdict.
@@ -75,6 +99,11 @@ func (r Rule) exprs() []expr.Any {
 	}
 	if r.Destination.IsValid() {
 		e = append(e, address(r.Destination, true)...)
+	}
+	if r.Local {
+		e = append(e,
+			&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)})
 	}
 	if r.Port != 0 {
 		e = append(e,
@@ -117,7 +146,7 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		return fmt.Errorf("write nftables rules: %w: tulle-init needs uid 0 and the capability NET_ADMIN in the pod's network namespace; it runs as uid %d and %s NET_ADMIN (Pod Security levels baseline and restricted refuse it)", err, os.Geteuid(), hasNetAdmin())
-	case errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT):
+	case lacking(err):
 		return fmt.Errorf("write nftables rules: %w: the node's kernel lacks nf_tables with NAT in the inet family (modules nf_tables, nft_chain_nat, nft_redir; Linux 5.2 or later)", err)
 	}
 	return fmt.Errorf("write nftables rules: %w", err)

@@ -5,10 +5,13 @@ package redirect
 
 import (
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"tulle.dev/tulle/internal/names"
 )
@@ -129,5 +132,70 @@ func TestApplyExplainsWhatIsMissing(t *testing.T) {
 	err := pod.run(0, func() error { return withoutNetAdmin(t, func() error { return Apply(Rules(Config{})) }) })
 	if err == nil || !strings.Contains(err.Error(), "lacks NET_ADMIN") {
 		t.Errorf("Apply without the capability says %v, want that NET_ADMIN is lacking", err)
+	}
+}
+
+// TestForwarded: a network behind the pod, as the containers of a docker daemon in it or a virtual
+// machine have it. What the pod forwards for it is redirected neither on its way out nor on its way in;
+// what it sends to the pod itself is.
+func TestForwarded(t *testing.T) {
+	pod, peer := newPair(t)
+	behind := newNetns(t)
+	const gateway, inner = "198.18.8.1", "198.18.8.2"
+	join(t, pod, "inner0", gateway+"/24", behind, "eth0", inner+"/24", gateway)
+	for _, s := range []struct {
+		in *netns
+		f  func() error
+	}{
+		{pod, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }},
+		{peer, func() error { return routeVia("198.18.8.0/24", podIP) }},
+		{pod, func() error { return Apply(Rules(Config{})) }},
+	} {
+		if err := s.in.run(0, s.f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const user, proxyUser = 1000, names.ProxyUID
+	serve(t, pod, proxyUser, "0.0.0.0:15001", proxy("outbound"))
+	serve(t, pod, proxyUser, "0.0.0.0:15006", proxy("inbound"))
+	serve(t, peer, 0, "0.0.0.0:8080", app("peer"))
+	serve(t, behind, user, "0.0.0.0:8080", app("behind"))
+	for _, c := range []struct {
+		name string
+		from *netns
+		addr string
+		want string
+	}{
+		{"from behind to a peer", behind, peerIP + ":8080", "peer sees " + inner},
+		{"from behind to a VIP", behind, vip + ":8080", "peer sees " + inner},
+		{"from a peer to what is behind", peer, inner + ":8080", "behind sees " + peerIP},
+		{"from a peer to the pod", peer, podIP + ":8080", "inbound for " + podIP + ":8080"},
+		{"from behind to the pod", behind, gateway + ":8080", "inbound for " + gateway + ":8080"},
+		{"from the pod to what is behind", pod, inner + ":8080", "outbound for " + inner + ":8080"},
+	} {
+		got, err := ask(c.from, user, "", c.addr)
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// TestKernelWithoutFib: where the kernel can't tell what is addressed to the pod, all is redirected that arrives.
+func TestKernelWithoutFib(t *testing.T) {
+	for _, lack := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
+		var wrote []Rule
+		err := applyBy(func(rules []Rule) error {
+			if slices.ContainsFunc(rules, func(r Rule) bool { return r.Local }) {
+				return lack
+			}
+			wrote = rules
+			return nil
+		}, Rules(Config{}))
+		if err != nil || len(wrote) != len(Rules(Config{})) || wrote[len(wrote)-1].RedirectTo != names.PortInbound {
+			t.Errorf("%v: %v, wrote %v", lack, err, wrote)
+		}
+	}
+	if err := applyBy(func([]Rule) error { return unix.ENOENT }, Rules(Config{})); err == nil || !strings.Contains(err.Error(), "lacks nf_tables") {
+		t.Errorf("a kernel without nf_tables: %v", err)
 	}
 }

@@ -118,6 +118,51 @@ func newPair(t *testing.T) (pod, peer *netns) {
 	return pod, peer
 }
 
+// join adds a cable between two namespaces; b gets a default route to gateway.
+func join(t *testing.T, a *netns, nameA, addrA string, b *netns, nameB, addrB, gateway string) {
+	t.Helper()
+	set := func(name, addr string) error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		parsed, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(l, parsed); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(l)
+	}
+	for i, s := range []struct {
+		in *netns
+		f  func() error
+	}{
+		{a, func() error {
+			return netlink.LinkAdd(&netlink.Veth{
+				LinkAttrs: netlink.LinkAttrs{Name: nameA}, PeerName: nameB, PeerNamespace: netlink.NsFd(b.fd),
+			})
+		}},
+		{a, func() error { return set(nameA, addrA) }},
+		{b, func() error { return set(nameB, addrB) }},
+		{b, func() error { return routeVia("0.0.0.0/0", gateway) }},
+	} {
+		if err := s.in.run(0, s.f); err != nil {
+			t.Fatalf("step %d of the cable: %v", i, err)
+		}
+	}
+}
+
+// routeVia adds a route in the current namespace.
+func routeVia(network, gateway string) error {
+	_, dst, err := net.ParseCIDR(network)
+	if err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(gateway)})
+}
+
 // serve answers each connection to addr in the namespace with one line of say.
 func serve(t *testing.T, in *netns, uid int, addr string, say func(net.Conn) string) {
 	t.Helper()

@@ -19,6 +19,8 @@ type Rule struct {
 	Proxy bool
 	// Loopback: leaves through lo (outbound), or came through it (inbound).
 	Loopback bool
+	// Local: addressed to the pod itself, and not to what it forwards to.
+	Local bool
 	// Source and Destination are networks; the zero Prefix matches anything.
 	Source, Destination netip.Prefix
 	// Port is the destination port; 0 matches any.
@@ -62,7 +64,10 @@ func Rules(c Config) []Rule {
 	}
 	// Not even the proxy's own ports are excepted: arriving connections to them end in Envoy as
 	// connections to themselves, which its listeners refuse.
-	return append(rules, Rule{RedirectTo: names.PortInbound, Why: "everything else that arrives"})
+	//
+	// What the pod forwards is addressed to others and matches no rule: the connections of containers,
+	// virtual machines and networks behind the pod pass as they do without a proxy.
+	return append(rules, Rule{Local: true, RedirectTo: names.PortInbound, Why: "everything else that arrives for the pod"})
 }
 
 // String writes the rule much as the nft program would.
@@ -86,6 +91,9 @@ func (r Rule) String() string {
 	}
 	if r.Destination.IsValid() {
 		fmt.Fprintf(&b, " daddr %s", r.Destination)
+	}
+	if r.Local {
+		b.WriteString(" fib daddr type local")
 	}
 	if r.Port != 0 {
 		fmt.Fprintf(&b, " dport %d", r.Port)

@@ -40,7 +40,7 @@ prerouting: dport 15020 accept
 prerouting: dport 15021 accept
 prerouting: dport 8125 accept
 prerouting: dport 9000 accept
-prerouting: redirect to :15006`), "\n")
+prerouting: fib daddr type local redirect to :15006`), "\n")
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("rules (-want +got):\n%s", d)
 	}
