@@ -117,11 +117,12 @@ func defaultRetry() *routev3.RetryPolicy {
 			},
 		}},
 		HostSelectionRetryMaxAttempts: otherHostAttempts,
+		RetryBackOff:                  retryBackOff(),
 	}
 }
 
 // retry is a rule's own policy, or nil for the table's default. A rule that names codes keeps the
-// safe retries: its attempts count for both (GEP-1731). Envoy waits a random time of up to the backoff,
+// safe retries: its attempts count for both (GEP-1731). With a backoff, Envoy waits a random time of up to the backoff,
 // then of up to twice as much, and so on; it has no way to wait at least so long.
 func retry(r model.Rule) *routev3.RetryPolicy {
 	if r.Retry == nil && r.BackendTimeout <= 0 {

@@ -39,12 +39,10 @@ type manager struct {
 func (m manager) filter() *listenerv3.Filter {
 	h := &hcmv3.HttpConnectionManager{
 		// AUTO: HTTP/1.x and HTTP/2, by ALPN or by the connection's first bytes.
-		CodecType:   hcmv3.HttpConnectionManager_AUTO,
-		StatPrefix:  m.stat,
-		HttpFilters: httpFilters(m.place),
-		UpgradeConfigs: []*hcmv3.HttpConnectionManager_UpgradeConfig{
-			{UpgradeType: "websocket"},
-		},
+		CodecType:      hcmv3.HttpConnectionManager_AUTO,
+		StatPrefix:     m.stat,
+		HttpFilters:    httpFilters(m.place),
+		UpgradeConfigs: upgrades(),
 		// The application decides about Expect: 100-continue.
 		Proxy_100Continue: true,
 		// Streams may be silent for as long as they like: WebSockets, gRPC watches, long polls.
@@ -62,6 +60,7 @@ func (m manager) filter() *listenerv3.Filter {
 			EnableTrailers:        true,
 		},
 	}
+	openHTTP1(h.GetHttpProtocolOptions())
 	if m.inline != nil {
 		h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: m.inline}
 	} else {
@@ -91,6 +90,7 @@ func (m manager) filter() *listenerv3.Filter {
 // and the path to the form that they match.
 func (m manager) client(h *hcmv3.HttpConnectionManager) {
 	m.sidecar(h)
+	unavailable(h)
 	h.NormalizePath = clientPaths()
 	// The application closes its connections, never the proxy: no race with a request being sent.
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(0)
@@ -100,6 +100,7 @@ func (m manager) client(h *hcmv3.HttpConnectionManager) {
 func (m manager) server(h *hcmv3.HttpConnectionManager) {
 	m.sidecar(h)
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(inboundIdle)
+	tunnels(m.inline)
 	// RFC 3986 normal form, so that what policies match is what the application gets.
 	h.NormalizePath = wrapperspb.Bool(true)
 	h.LocalReplyConfig = &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
@@ -128,6 +129,8 @@ func (manager) sidecar(h *hcmv3.HttpConnectionManager) {
 func (m manager) gateway(h *hcmv3.HttpConnectionManager) {
 	h.UseRemoteAddress = wrapperspb.Bool(true)
 	h.XffNumTrustedHops = m.hops
+	keepRequestID(h)
+	unavailable(h)
 	h.NormalizePath = wrapperspb.Bool(true)
 	h.RequestHeadersTimeout = duration(headersTimeout)
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(inboundIdle)}

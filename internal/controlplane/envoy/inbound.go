@@ -17,7 +17,8 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port.
+// inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port, and
+// neither methods nor upgrades that Envoy does not know, and no CONNECT.
 const inboundRevision = "3"
 
 // The filter chains of an inbound listener. A chain is what a connection is treated as, and says nothing of

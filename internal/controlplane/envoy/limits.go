@@ -42,7 +42,7 @@ const (
 
 // Sizes.
 const (
-	bufferLimit = 64 << 10 // per connection: also what can be kept of a body for a retry
+	bufferLimit = 64 << 10 // per connection
 	// Between sidecars the window of a connection is that of 1,024 streams: a connection carries
 	// many independent requests, and some whose reader is slow must not stall the others.
 	meshStreams          = 65536

@@ -13,8 +13,9 @@ import (
 )
 
 // routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter, 2 no
-// normal paths beside clients and no filter for what is not normal.
-const routedRevision = "3"
+// normal paths beside clients and no filter for what is not normal, 3 took neither methods nor upgrades
+// that Envoy does not know, and no CONNECT, and had no filter for Vary.
+const routedRevision = "4"
 
 // clientPaths: routes beside a client match RFC 3986's normal form, as those of gateways do. The
 // server's proxy makes that form in any case: otherwise /x/../admin would pass by a rule for /admin

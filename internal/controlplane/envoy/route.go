@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -51,7 +50,9 @@ func routeConfiguration(name string) *routev3.RouteConfiguration {
 }
 
 func virtualHost(domains []string) *routev3.VirtualHost {
-	return &routev3.VirtualHost{Name: strings.Join(domains, ","), Domains: domains, RetryPolicy: defaultRetry()}
+	return &routev3.VirtualHost{
+		Name: strings.Join(domains, ","), Domains: domains, RetryPolicy: defaultRetry(), RequestBodyBufferLimit: keptForRetries(),
+	}
 }
 
 // free returns the domains that no earlier virtual host has, and takes them: Envoy would reject the
@@ -124,7 +125,7 @@ func translate(r model.Rule, refs refSet) []*routev3.Route {
 	}
 	route.Action = &routev3.Route_Route{Route: action(r, refs)}
 	if r.CORS != nil {
-		route.TypedPerFilterConfig = map[string]*anypb.Any{corsFilter: typed(corsPolicy(*r.CORS))}
+		route.TypedPerFilterConfig = corsConfig(typed(corsPolicy(*r.CORS)))
 	}
 	return []*routev3.Route{route}
 }

@@ -16,6 +16,9 @@ import (
 func cors(r *routev3.Route, req Request, out *Outcome) (answered bool, err error) {
 	config := r.GetTypedPerFilterConfig()["envoy.filters.http.cors"]
 	origin := req.Headers["origin"]
+	if r.GetTypedPerFilterConfig()["envoy.filters.http.header_mutation"] != nil && r.GetRoute() != nil {
+		out.Response = set(out.Response, "vary", "Origin") // the application's own is not known here
+	}
 	if config == nil || origin == "" || r.GetRoute() == nil {
 		return false, nil
 	}
