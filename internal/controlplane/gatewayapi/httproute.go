@@ -99,6 +99,10 @@ func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
 	m.Query, ok = u.values(qs)
 	good = good && ok
 	m.rank[3], m.rank[4] = len(m.Headers), len(m.Query)
+	if good && m.Method == string(gwapiv1.HTTPMethodConnect) && (m.Path != model.PathMatch{} || len(m.Query) > 0) {
+		u.refuse(unsupported(field, "a CONNECT request has neither path nor query: leave out path and queryParams"))
+		good = false
+	}
 	if good {
 		u.matches = append(u.matches, m)
 	}

@@ -57,7 +57,9 @@ func (r *route) part(build func(*route, rule, match) model.Rule) *virtualhost.Pa
 	p := &virtualhost.Part[model.Rule]{Created: r.created, Namespace: r.source.Namespace, Name: r.source.Name, Kind: r.source.Kind}
 	for _, u := range r.rules() {
 		for _, m := range u.matches {
-			p.Rules = append(p.Rules, virtualhost.Rule[model.Rule]{Rank: m.rank, Rule: build(r, u, m)})
+			for _, m := range append([]match{m}, u.preflights(m)...) {
+				p.Rules = append(p.Rules, virtualhost.Rule[model.Rule]{Rank: m.rank, Rule: build(r, u, m)})
+			}
 		}
 	}
 	return p
