@@ -64,6 +64,10 @@ func Start(o Options) (*Process, error) {
 		// All clients are told at once: a pod's end is shorter than a gradual drain.
 		"--drain-strategy", "immediate",
 	)
+	if level == "warning" {
+		// Each listener would have a line about a setting that Envoy calls unfinished (any method of HTTP/1.1).
+		cmd.Args = append(cmd.Args, "--component-log-level", "misc:error")
+	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // not through the agent: Envoy outlives it
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
