@@ -174,8 +174,8 @@ func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{plane: newPlane(t), t: t}
 	apps := s.wire.plug(t, "198.18.9.20", false)
-	talk("web").serve(t, apps.listen(t, ":8001"))
-	talk("other").serve(t, apps.listen(t, ":8003"))
+	echoer("web").serve(t, apps.listen(t, ":8001"))
+	echoer("other").serve(t, apps.listen(t, ":8003"))
 	banner(t, apps.listen(t, ":8002"), "db")
 	banner(t, apps.listen(t, ":8004"), "other")
 	s.client = s.wire.plug(t, "198.18.9.2", true)

@@ -24,11 +24,11 @@ type standing struct {
 	exchange func() error
 }
 
-// talk is an application: lines that come are echoed, on a WebSocket or in a stream of HTTP/2, /ticks is
+// echoer is an application: lines that come are echoed, on a WebSocket or in a stream of HTTP/2, /ticks is
 // an answer that does not end, and any other path says who answers.
-type talk string
+type echoer string
 
-func (a talk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a echoer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App", string(a))
 	rc := http.NewResponseController(w)
 	switch {
@@ -56,7 +56,7 @@ func (a talk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a talk) serve(t *testing.T, l net.Listener) {
+func (a echoer) serve(t *testing.T, l net.Listener) {
 	t.Helper()
 	var both http.Protocols
 	both.SetHTTP1(true)

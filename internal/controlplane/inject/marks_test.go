@@ -22,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"tulle.dev/tulle/internal/gatewayspec"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -54,7 +55,7 @@ func constants(t *testing.T, prefix string) map[string]string {
 	return out
 }
 
-// TestEveryName: every annotation that Tulle defines is one that workloads may set, or is ignored on a
+// TestEveryName: every annotation that Tulle defines is one that workloads or Gateways may set, or is ignored on a
 // pod that is created, whatever its value, and removed; every container and volume that it defines is known
 // as its own. A new constant that injection does not know fails here.
 func TestEveryName(t *testing.T) {
@@ -68,7 +69,7 @@ func TestEveryName(t *testing.T) {
 		t.Fatal(refusal.Message())
 	}
 	for name, key := range annotations {
-		if slices.Contains(Keys(), key) {
+		if slices.Contains(Keys(), key) || slices.Contains(gatewayspec.Keys(), key) {
 			continue
 		}
 		for _, value := range []string{"", "0.2.0", "null", `{"slot":"b","generation":7}`, "nonsense"} {
