@@ -12,7 +12,7 @@ import (
 )
 
 func wrote(manager string, fields string) metav1.ManagedFieldsEntry {
-	return metav1.ManagedFieldsEntry{Manager: manager, Operation: "Update", Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":` + fields + `}`)}}
+	return metav1.ManagedFieldsEntry{Manager: manager, Operation: "Update", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":` + fields + `}`)}
 }
 
 // TestLeftGateway: what Tulle has written goes, and what another controller has written or changed stays.

@@ -194,7 +194,7 @@ func deleted(t *testing.T, c *cluster.Cluster, p *corev1.Pod, limit time.Duratio
 		if apierrors.IsNotFound(err) || err == nil && now.UID != p.UID {
 			return nil
 		}
-		return fmt.Errorf("%v: %+v", err, now.Status)
+		return fmt.Errorf("%w: %+v", err, now.Status)
 	})
 	t.Logf("%s ended after %v", p.Name, time.Since(began).Round(100*time.Millisecond))
 }

@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"context"
 	"bufio"
 	"crypto/tls"
 	"fmt"
@@ -136,7 +137,7 @@ func TestAnyALPN(t *testing.T) {
 		return tc
 	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		var rt http.RoundTripper = &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return dial(8080), nil }}
+		var rt http.RoundTripper = &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return dial(8080), nil }}
 		if protocol == "HTTP/2.0" {
 			h2, err := new(http2.Transport).NewClientConn(dial(8080))
 			if err != nil {

@@ -81,7 +81,7 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 func namesPort(namespace string, refs []gwapiv1.ParentReference, on model.Object, p model.ServicePort) bool {
 	return namespace == on.Namespace && slices.ContainsFunc(refs, func(ref gwapiv1.ParentReference) bool {
 		return slices.Contains(gatewayapi.Parents(namespace, []gwapiv1.ParentReference{ref}), on) &&
-			(ref.Port == nil || int32(*ref.Port) == int32(p.Port)) &&
+			(ref.Port == nil || *ref.Port == int32(p.Port)) &&
 			(ref.SectionName == nil || *ref.SectionName == "" || string(*ref.SectionName) == p.Name)
 	})
 }

@@ -134,9 +134,9 @@ func sizeOfAny(typeURL string, body int) int {
 
 // bare returns the resource as field "resources" of a state-of-the-world response, which has no version
 // and no name around the Any: a few bytes of its own, and the rest of the shared frame.
-func (r *revision) bare(typeURL string) (head, shared []byte) {
-	frame := r.frame
-	size := sizeOfAny(typeURL, len(frame)-r.body)
+func (rev *revision) bare(typeURL string) (head, shared []byte) {
+	frame := rev.frame
+	size := sizeOfAny(typeURL, len(frame)-rev.body)
 	head = protowire.AppendTag(make([]byte, 0, 8), responseResources, protowire.BytesType)
 	return protowire.AppendVarint(head, uint64(size)), frame[len(frame)-size:] //nolint:gosec // a size is not negative
 }

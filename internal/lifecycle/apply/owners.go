@@ -31,7 +31,7 @@ func isApply(e metav1.ManagedFieldsEntry) bool {
 // "f:replicas", or `k:{"type":"Ready"}` for an entry of a list.
 func Owners(entries []metav1.ManagedFieldsEntry, ours func(metav1.ManagedFieldsEntry) bool, path ...string) (we, others bool) {
 	for _, e := range entries {
-		if e.FieldsV1 == nil || !contains(e.FieldsV1.Raw, path) {
+		if e.FieldsV1 == nil || !contains(e.FieldsV1.GetRawBytes(), path) {
 			continue
 		}
 		if ours(e) {

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package gatewayapi_test
+
+import (
+	"fmt"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// distinct drops objects with the name of another, and what no API server stores: names are unique
+// and not empty, and so are the names of a Gateway's listeners and the ports of a Service.
+func (w *world) distinct() {
+	w.services = unique(w.services, func(s model.Service) string { return id(s.Namespace, s.Name) })
+	for i := range w.services {
+		w.services[i].Ports = unique(w.services[i].Ports, func(p model.ServicePort) string { return fmt.Sprint(p.Port) })
+	}
+	w.gateways = unique(w.gateways, func(g *gwapiv1.Gateway) string { return id(g.Namespace, g.Name) })
+	for _, g := range w.gateways {
+		g.Spec.Listeners = unique(g.Spec.Listeners, func(l gwapiv1.Listener) string { return string(l.Name) })
+	}
+	w.sets = unique(w.sets, func(s *gwapiv1.ListenerSet) string { return id(s.Namespace, s.Name) })
+	for _, s := range w.sets {
+		s.Spec.Listeners = unique(s.Spec.Listeners, func(l gwapiv1.ListenerEntry) string { return string(l.Name) })
+	}
+	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
+	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })
+	w.tls = unique(w.tls, func(r *gwapiv1.TLSRoute) string { return id(r.Namespace, r.Name) })
+	w.tcp = unique(w.tcp, func(r *gwapiv1.TCPRoute) string { return id(r.Namespace, r.Name) })
+	w.udp = unique(w.udp, func(r *gwapiv1.UDPRoute) string { return id(r.Namespace, r.Name) })
+	w.policies = unique(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return id(p.Namespace, p.Name) })
+}
+
+func id(namespace, name string) string {
+	if namespace == "" || name == "" {
+		return ""
+	}
+	return namespace + "/" + name
+}
+
+func unique[T any](in []T, name func(T) string) []T {
+	seen := map[string]bool{"": true}
+	var out []T
+	for _, v := range in {
+		if n := name(v); !seen[n] {
+			seen[n] = true
+			out = append(out, v)
+		}
+	}
+	return out
+}
