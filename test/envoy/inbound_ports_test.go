@@ -4,8 +4,8 @@
 package envoy
 
 import (
-	"context"
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
