@@ -127,7 +127,7 @@ func (p *plane) proxy(t *testing.T, ns *netns, node, scope, id string, who right
 	r := &relayed{loop: relay.NewLoop(scope, agentwire.Node(node, "test", nil), func(protocol.Proxy) {}, log)}
 	go r.loop.Run(ctx)
 	go func() { _ = r.loop.Serve(ctx, socket) }()
-	go r.loop.Connect(ctx, relay.Upstream{Addr: p.addr, TLS: func() (*tls.Config, error) { return config, nil }, Log: log})
+	go r.loop.Connect(ctx, relay.Upstream{Addr: p.addr, Dial: dialTLS(p.addr), TLS: func() (*tls.Config, error) { return config, nil }, Log: log})
 	r.loop.SetLocal(agentwire.SecretType, agentwire.NewResource(agentwire.SecretType, names.Identity, "1", agentwire.TLSSecret(names.Identity, []byte(cert.chain), []byte(cert.key))))
 	eventually(t, 5*time.Second, func() error { return os.Chmod(socket, 0o666) })
 	r.proxy = launch(t, p.bin, ns, node, socket)
@@ -165,4 +165,11 @@ func (p *plane) settle(t *testing.T, first bool, proxies ...*relayed) {
 
 func object(kind source.Kind, namespace, name string, o any) source.Event {
 	return source.Event{Kind: kind, Key: model.Key{Namespace: namespace, Name: name}, Object: o}
+}
+
+// dialTLS connects to one address, as an agent does to the one that answers.
+func dialTLS(addr string) func(context.Context, *tls.Config) (net.Conn, error) {
+	return func(ctx context.Context, config *tls.Config) (net.Conn, error) {
+		return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	}
 }
