@@ -206,9 +206,9 @@ func rename(p *corev1.Pod) *corev1.Pod {
 func TestPorts(t *testing.T) {
 	c := cluster.Connect(t)
 	ns := c.Namespace(t, "cli-ports", meshed)
-	c.Deploy(t, ns, cluster.Echo{Name: "server", Ports: "{name: web, port: 81, targetPort: 8080}"})
+	c.Deploy(t, ns, cluster.Echo{Name: "server", Ports: "[{name: web, port: 81, targetPort: 8080}]"})
 	c.Deploy(t, ns, cluster.Echo{
-		Name: "excluded", Ports: "{name: web, port: 81, targetPort: 8080}",
+		Name: "excluded", Ports: "[{name: web, port: 81, targetPort: 8080}]",
 		Annotations: []string{names.AnnotationExcludeInboundPorts + `: "8080"`},
 	})
 	c.Ready(t, ns, "server")
