@@ -91,7 +91,8 @@ const (
 	AnnotationTarget = "tulle.dev/target"
 	// AnnotationGateway on the pods of a Gateway is the Gateway's name where that is too long for LabelGateway.
 	AnnotationGateway = "tulle.dev/gateway"
-	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for.
+	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for, and
+	// after a slash the hash of the template that the former pods were created from.
 	AnnotationRestart = "tulle.dev/restarted-for"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
 	AnnotationForceDelete = "tulle.dev/force-delete"

@@ -85,9 +85,14 @@ func (a *Applier) resize(ctx context.Context, m upgrade.Move) {
 	}
 }
 
-// restart changes the template of a workload, which then makes its pods anew. Done twice it is done once.
+// restart changes the template of a workload, which then creates its pods again. Repeated for pods of the
+// same template it changes nothing.
 func (a *Applier) restart(ctx context.Context, m upgrade.Move) error {
-	template := map[string]any{"metadata": map[string]any{"annotations": map[string]string{names.AnnotationRestart: m.Version}}}
+	value := m.Version
+	if m.Template != "" {
+		value += "/" + m.Template
+	}
+	template := map[string]any{"metadata": map[string]any{"annotations": map[string]string{names.AnnotationRestart: value}}}
 	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
 	if err != nil {
 		return fmt.Errorf("marshal the patch of %s %s/%s: %w", m.Restart.Kind, m.Namespace, m.Restart.Name, err)

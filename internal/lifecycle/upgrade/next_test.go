@@ -259,6 +259,46 @@ func TestRestarts(t *testing.T) {
 	w.all("0.2.0")
 }
 
+// TestRestartedAgain: pods that a restart created while injection was still led to the former release are
+// replaced by another restart; those that still come from the template before ask for no further one, and
+// neither do pods whose proxy is part of the template.
+func TestRestartedAgain(t *testing.T) {
+	at := time.Unix(1000, 0)
+	due := func(name, template string, age int) Move {
+		return Move{Namespace: "shop", Name: name, Restart: Restart{Kind: "Deployment", Name: "web"}, Template: template, Created: at.Add(time.Duration(age) * time.Second)}
+	}
+	other := Move{Namespace: "shop", Name: "db-0", Restart: Restart{Kind: "StatefulSet", Name: "db"}, Template: "r1"}
+	for name, c := range map[string]struct {
+		due  []Move
+		want []string
+	}{
+		"the first restart":     {[]Move{due("web-1", "h0", 0), due("web-2", "h0", 1), other}, []string{"h0", "r1"}},
+		"under way":             {[]Move{due("web-2", "h0", 1)}, []string{"h0"}},
+		"new pods of the old":   {[]Move{due("web-2", "h0", 1), due("web-3", "h1", 9)}, []string{"h1"}},
+		"in any order":          {[]Move{due("web-3", "h1", 9), other, due("web-2", "h0", 1)}, []string{"h1", "r1"}},
+		"replaced in the place": {[]Move{{Namespace: "shop", Name: "cart"}}, nil},
+	} {
+		var got []string
+		for _, m := range restarts(c.due) {
+			got = append(got, m.Template)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: restarts for pods of %v, want %v", name, got, c.want)
+		}
+	}
+	w := newWorld(t, 10, 4, 3)
+	for k, p := range w.pods {
+		if strings.HasPrefix(k, "shop/w1") {
+			p.Obstacle, p.Restart, p.RestartedFor = "it has no second slot", Restart{Kind: "StatefulSet", Name: "w1"}, "0.2.0"
+		}
+	}
+	w.wanted = "0.2.0"
+	w.until(v1alpha1.PhaseCompleted)
+	if len(w.restarts) != 0 || !strings.Contains(w.status.Message, "w1-0 goes on with 0.1.0 (it has no second slot)") {
+		t.Errorf("restarts %v, %q", w.restarts, w.status.Message)
+	}
+}
+
 // TestOutsideOfWindows: replacements begin within a window only.
 func TestOutsideOfWindows(t *testing.T) {
 	w := newWorld(t, 7, 4)

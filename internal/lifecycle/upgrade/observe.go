@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -26,8 +27,10 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
 		Workload: workloadOf(p), Restart: restartOf(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
-		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(),
+		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(), Created: p.CreationTimestamp.Time,
+		Template: cmp.Or(p.Labels[appsv1.DefaultDeploymentUniqueLabelKey], p.Labels[appsv1.ControllerRevisionHashLabelKey]),
 	}
+	out.RestartedFor, _, _ = strings.Cut(p.Annotations[names.AnnotationRestart], "/")
 	slots := 0
 	for _, c := range p.Spec.InitContainers {
 		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name), Requests: c.Resources.Requests}

@@ -213,14 +213,8 @@ func (u *run) replace(t tally, total int) {
 // are free, the others as far as the limit allows.
 func (u *run) take(t tally, total int) {
 	left := limit(u.Spec, total) - t.busy
-	restarted := map[string]bool{}
-	for _, m := range t.due {
-		if m.Restart == (Restart{}) {
-			continue
-		}
-		// One restart for all pods of a workload. It is asked for until they have gone.
-		if w := m.Namespace + "/" + m.Restart.Kind + "/" + m.Restart.Name; !restarted[w] && left > 0 {
-			restarted[w] = true
+	for _, m := range restarts(t.due) {
+		if left > 0 {
 			u.moves = append(u.moves, m)
 			left--
 		}
@@ -240,6 +234,26 @@ func (u *run) take(t tally, total int) {
 			left--
 		}
 	}
+}
+
+// restarts are the moves that restart workloads, one for each workload, which is asked for until no pod
+// needs it. It is the one of the pod that was created last: where pods that a restart created are of the
+// former release too, because injection was still led to it, the workload is restarted again.
+func restarts(due []Move) []Move {
+	var out []Move
+	for _, m := range due {
+		if m.Restart == (Restart{}) {
+			continue
+		}
+		i := slices.IndexFunc(out, func(o Move) bool { return o.Namespace == m.Namespace && o.Restart == m.Restart })
+		switch {
+		case i < 0:
+			out = append(out, m)
+		case m.Created.After(out[i].Created):
+			out[i] = m
+		}
+	}
+	return out
 }
 
 // limit is spec.upgrade.maxUnavailable of all.

@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"cmp"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,6 +32,13 @@ type Pod struct {
 	Obstacle string
 	// Restart is the workload whose restart replaces the pod; zero: there is none that Tulle can restart.
 	Restart Restart
+	// Template identifies which of its workload's pod templates the pod was created from; empty: not known.
+	Template string
+	// Created is when the pod was created.
+	Created time.Time
+	// RestartedFor is the version that its workload was restarted for, if injection has not removed the
+	// annotation: the pod's proxy is in its template, and no restart changes it.
+	RestartedFor string
 	// A and B are the slots.
 	A, B Slot
 	// Target is the order that the pod's annotation gives; the zero value: none.
@@ -98,7 +106,11 @@ type Restart struct{ Kind, Name string }
 type Move struct {
 	// Restart, if set, is done instead: the workload's pods are made anew, for Version, as the workload's
 	// own strategy says.
-	Restart         Restart
+	Restart Restart
+	// Template and Created are those of the pod, for Restart: a restart for the same version and template
+	// is the same restart.
+	Template        string
+	Created         time.Time
 	Namespace, Name string
 	UID             types.UID
 	// Images by slot ("a", "b"); others stay.

@@ -108,7 +108,10 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		if p.Restart == (Restart{}) {
 			return standing{stage: held, why: p.Obstacle}
 		}
-		move.Restart, move.Version = p.Restart, goal.Version
+		if p.RestartedFor == goal.Version {
+			return standing{stage: held, why: p.Obstacle + ", and a restart of its workload did not change its proxy, which is part of the pod template"}
+		}
+		move.Restart, move.Version, move.Template, move.Created = p.Restart, goal.Version, p.Template, p.Created
 		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
 	}
 	serving := r.ready("", t)
