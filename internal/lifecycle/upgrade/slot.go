@@ -19,6 +19,10 @@ const patience = 2 * time.Minute
 // settling is how long after an order the silence of a slot proves nothing.
 const settling = 5 * time.Second
 
+// young is the age below which a pod is no reason to restart its workload: a restart may be under way, and
+// the API server may just have learned where injection is led to.
+const young = 15 * time.Second
+
 // stage is where one pod stands.
 type stage int
 
@@ -110,6 +114,9 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		}
 		if p.RestartedFor == goal.Version {
 			return standing{stage: held, why: p.Obstacle + ", and a restart of its workload did not change its proxy, which is part of the pod template"}
+		}
+		if now.Sub(p.Created) < young {
+			return standing{stage: busy, why: "created a moment ago with the former release"}
 		}
 		move.Restart, move.Version, move.Template, move.Created = p.Restart, goal.Version, p.Template, p.Created
 		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
