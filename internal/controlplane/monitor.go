@@ -64,6 +64,7 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 		}
 		out.Proxies = append(out.Proxies, p)
 	}
+	r.feed.addPlaintext(out.Proxies)
 	out.Connected, out.CPU = len(out.Proxies), r.usage.cores()
 	r.feed.mu.RLock()
 	out.Failures = len(r.feed.failures)

@@ -5,6 +5,8 @@ package controlplane
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -32,6 +34,8 @@ type ProxyReport struct {
 	// that can be read. Like everything of this stream it is the pod's own word.
 	Report     *protocol.Report `json:"report,omitempty"`
 	ReportedAt time.Time        `json:"reportedAt,omitzero"`
+	// Plaintext are the clients in Report that are meshed pods.
+	Plaintext []PlaintextReport `json:"plaintext,omitempty"`
 }
 
 // NackReport is a resource that a proxy rejected.
@@ -73,4 +77,11 @@ func proxyReport(c connected, s xds.Stream) ProxyReport {
 		}
 	}
 	return p
+}
+
+// reportsPlaintext tells, without reading the report, whether there may be a client in its Plaintext.
+func reportsPlaintext(s xds.Stream) bool {
+	return slices.ContainsFunc(s.Notes, func(n xds.Note) bool {
+		return n.TypeURL == protocol.ReportType && strings.Contains(n.Metadata[protocol.MetaReport], `"plaintext"`)
+	})
 }

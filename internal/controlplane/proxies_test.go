@@ -5,13 +5,16 @@ package controlplane
 
 import (
 	"encoding/json"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/rights"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -55,5 +58,39 @@ func TestProxyReport(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestPlaintext: of the clients that a proxy reports, those are shown and counted that are meshed pods.
+func TestPlaintext(t *testing.T) {
+	at := func(list ...string) (out []netip.Addr) {
+		for _, a := range list {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out
+	}
+	key := func(name string) model.Key { return model.Key{Namespace: "shop", Name: name} }
+	f := &feed{workloads: map[model.Key]model.Workload{
+		key("web"):   {Kind: names.KindSidecar, Addresses: at("10.0.0.1")},
+		key("api"):   {Kind: names.KindSidecar, Addresses: at("10.0.0.2", "fd00::2")},
+		key("edge"):  {Kind: names.KindGateway, Addresses: at("10.0.0.3")},
+		key("bare"):  {Addresses: at("10.0.0.4")},
+		key("host"):  {Kind: names.KindSidecar, HostNetwork: true, Addresses: at("10.0.0.5")},
+		key("ended"): {Kind: names.KindSidecar, Ended: true, Addresses: at("10.0.0.6")},
+	}}
+	list := []ProxyReport{
+		{Namespace: "shop", Pod: "web", Report: &protocol.Report{Plaintext: map[string]uint64{
+			"10.0.0.1": 1, "10.0.0.2": 2, "fd00::2": 3, "10.0.0.3": 4, "10.0.0.4": 5, "10.0.0.5": 6, "10.0.0.6": 7, "10.0.0.7": 8, "nonsense": 9,
+		}}},
+		{Namespace: "shop", Pod: "api", Report: &protocol.Report{}},
+		{Namespace: "shop", Pod: "edge"},
+	}
+	f.addPlaintext(list)
+	want := []PlaintextReport{{"shop", "api", 3}, {"shop", "api", 2}, {"shop", "edge", 4}}
+	if d := cmp.Diff(want, list[0].Plaintext); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if list[1].Plaintext != nil || list[2].Plaintext != nil {
+		t.Errorf("without plaintext: %+v", list[1:])
 	}
 }

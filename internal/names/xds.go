@@ -24,6 +24,15 @@ const (
 	NoBackend    = "std/no-backend"   // never exists: the share of an invalid backendRef, answered with 500
 )
 
+// The counters of what a pod received without the mesh's mutual TLS: requests over HTTP and connections that
+// carry other bytes, by the address of the client. Envoy's name of one is
+// StatPlaintext.StatPlaintextReceived.StatPlaintextSource.ADDRESS.
+const (
+	StatPlaintext         = "plaintext"
+	StatPlaintextReceived = "received"
+	StatPlaintextSource   = "source"
+)
+
 // Out names the Listener, RouteConfiguration, Cluster and ClusterLoadAssignment of a Service port.
 // The rest are its closed variants.
 type Out struct {

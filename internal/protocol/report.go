@@ -34,4 +34,12 @@ type Report struct {
 	P99 float64 `json:"p99"`
 	// Restarts counts how often Envoy ended by itself since the agent started.
 	Restarts uint64 `json:"restarts"`
+	// Plaintext counts, by the address of the client, the requests and connections that came without the
+	// mesh's mutual TLS: in plaintext or in the application's own TLS. An address is left out half an hour
+	// to an hour after it came last, and if there are more than MaxPlaintext.
+	Plaintext map[string]uint64 `json:"plaintext,omitempty"`
 }
+
+// MaxPlaintext is the most addresses in Report.Plaintext. With it, a Report fits into what a control plane
+// keeps of one.
+const MaxPlaintext = 48

@@ -252,6 +252,9 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 	return ""
 }
 
+// evictEvery is after how long, at least, a client's address that came no more is forgotten.
+const evictEvery = 10 * time.Second
+
 // dynamicBootstrap is the agent's, as far as it matters here.
 func dynamicBootstrap(node, xds, admin string) map[string]any {
 	h2 := map[string]any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": map[string]any{
@@ -277,6 +280,8 @@ func dynamicBootstrap(node, xds, admin string) map[string]any {
 			"cds_config": fromADS, "lds_config": fromADS,
 		},
 		"layered_runtime": runtimeLayer(),
+		// As the agent has it, but sooner.
+		"stats_eviction_interval": evictEvery.String(),
 	}
 }
 

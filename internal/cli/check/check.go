@@ -56,7 +56,7 @@ func health() []rule {
 	return []rule{
 		operatorRuns, fences, oneMesh, meshConditions, rootExpiry,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
-		podSecurity, bareProxies, leftInMesh, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections,
+		podSecurity, bareProxies, leftInMesh, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections, plaintext,
 		calledPorts, bytePorts,
 	}
 }

@@ -140,8 +140,11 @@ func TestFindings(t *testing.T) {
 		"bare pod": {true, func(f *facts.Facts) {
 			f.Bare = []facts.Pod{{Namespace: "shop", Name: "old", Created: now().Add(-time.Hour)}}
 		}, Warning, "shop/old"},
-		"left in the mesh":      {true, func(f *facts.Facts) { f.Namespaces = []facts.Namespace{{Name: "other"}} }, Warning, "namespace shop does not ask for proxies, but 1 pod there has one"},
-		"bypass":                {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
+		"left in the mesh": {true, func(f *facts.Facts) { f.Namespaces = []facts.Namespace{{Name: "other"}} }, Warning, "namespace shop does not ask for proxies, but 1 pod there has one"},
+		"bypass":           {true, func(f *facts.Facts) { f.Proxies[0].Warnings = []string{"container a has NET_ADMIN"} }, Warning, "shop/web (container a has NET_ADMIN)"},
+		"plaintext in the mesh": {true, func(f *facts.Facts) {
+			f.Streams[0].Plaintext = []facts.Plaintext{{Namespace: "shop", Pod: "api", Count: 12}, {Namespace: "other", Pod: "job", Count: 1}}
+		}, Warning, "pod shop/web received plaintext from meshed pods: other/job (1), shop/api (12)"},
 		"unready":               {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
 		"old proxy":             {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
 		"alone":                 {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
@@ -262,5 +265,28 @@ func TestOwnLabel(t *testing.T) {
 	f.Proxies = append(f.Proxies, facts.Pod{Namespace: "edge", Name: "gw", Kind: "gateway"})
 	if got := leftInMesh(f); got != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestPlaintext: both slots of a pod count as one, and a long list ends.
+func TestPlaintext(t *testing.T) {
+	f := healthy()
+	f.Streams = nil
+	for i := range mostReceivers + 3 {
+		for range 2 {
+			f.Streams = append(f.Streams, facts.Stream{
+				Namespace: "shop", Pod: fmt.Sprintf("web-%02d", i), Plaintext: []facts.Plaintext{{Namespace: "shop", Pod: "api", Count: 2}},
+			})
+		}
+	}
+	got := plaintext(f)
+	if len(got) != mostReceivers+1 {
+		t.Fatalf("%d findings, want %d", len(got), mostReceivers+1)
+	}
+	if want := "pod shop/web-00 received plaintext from meshed pods: shop/api (4)"; !strings.HasPrefix(got[0].Message, want) {
+		t.Errorf("%q, want %q", got[0].Message, want)
+	}
+	if last := got[mostReceivers]; !strings.HasPrefix(last.Message, "3 further pods received plaintext from meshed pods") || last.Fix == "" {
+		t.Errorf("the last one: %+v", last)
 	}
 }

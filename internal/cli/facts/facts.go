@@ -145,6 +145,9 @@ type Stream struct {
 	Rejected int `json:"rejected"`
 	// Nacks are the rejections in Envoy's words, where the control plane tells them.
 	Nacks []Nack `json:"nacks"`
+	// Plaintext are the meshed pods that sent it something without the mesh's mutual TLS, of the last half an
+	// hour to an hour.
+	Plaintext []Plaintext `json:"plaintext"`
 	// Replica is the control-plane pod that serves it.
 	Replica string `json:"-"`
 }
@@ -154,6 +157,14 @@ type Nack struct {
 	Type    string `json:"type"`
 	Name    string `json:"name"`
 	Message string `json:"message"`
+}
+
+// Plaintext is a meshed pod that sent something without the mesh's mutual TLS.
+type Plaintext struct {
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	// Count is how many requests and connections came.
+	Count uint64 `json:"count"`
 }
 
 // What could be unread; the values of Unread.What.

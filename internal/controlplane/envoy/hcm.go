@@ -34,6 +34,8 @@ type manager struct {
 	host string
 	// hops is the number of trusted proxies in front of a gateway.
 	hops uint32
+	// count has the manager count its requests; nil: nothing but what every manager counts.
+	count func(*hcmv3.HttpConnectionManager)
 }
 
 func (m manager) filter() *listenerv3.Filter {
@@ -79,6 +81,9 @@ func (m manager) filter() *listenerv3.Filter {
 		m.server(h)
 	case edge:
 		m.gateway(h)
+	}
+	if m.count != nil {
+		m.count(h)
 	}
 	return &listenerv3.Filter{
 		Name:       "envoy.filters.network.http_connection_manager",

@@ -11,6 +11,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -69,7 +70,7 @@ func Inbound(in model.Inbound) Resource {
 	if !in.Strict {
 		l.FilterChains = append(l.FilterChains,
 			&listenerv3.FilterChain{Name: chainPlainHTTP, Filters: []*listenerv3.Filter{toHTTP(names.InboundHTTP, false, refs)}},
-			&listenerv3.FilterChain{Name: chainBytes, Filters: []*listenerv3.Filter{bytesTo(names.InboundTCP, names.InboundTCP, refs)}},
+			&listenerv3.FilterChain{Name: chainBytes, Filters: []*listenerv3.Filter{plainBytes(refs)}},
 		)
 	}
 	return listener(l, refs)
@@ -110,7 +111,19 @@ func toHTTP(app string, peer bool, refs refSet) *listenerv3.Filter {
 		// know this name.
 		stat = names.InboundHTTP1
 	}
-	return manager{place: inbound, stat: stat, inline: rc, peer: peer, host: "localhost"}.filter()
+	m := manager{place: inbound, stat: stat, inline: rc, peer: peer, host: "localhost"}
+	if !peer {
+		m.count = countPlainHTTP
+	}
+	return m.filter()
+}
+
+// plainBytes hands connections to the application as they are.
+func plainBytes(refs refSet) *listenerv3.Filter {
+	p := tcpProxy(names.InboundTCP)
+	p.ClusterSpecifier = &tcpv3.TcpProxy_Cluster{Cluster: refs.cluster(names.InboundTCP)}
+	countPlainBytes(p)
+	return tcpFilter(p)
 }
 
 // inboundClusters are those by which requests and bytes get to the application.

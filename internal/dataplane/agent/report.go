@@ -4,9 +4,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -53,7 +56,8 @@ type reporter struct {
 	// Used by run only.
 	window tally.Window
 	envoys uint64
-	last   protocol.Report // that was told
+	plain  map[string]uint64 // as of the last look
+	last   protocol.Report   // that was told
 	told   time.Time
 	costs  [3]time.Duration // of the last looks, in turn
 	looks  int
@@ -108,11 +112,12 @@ func (r *reporter) report(now time.Time) {
 	if c.envoys != r.envoys {
 		r.envoys = c.envoys
 		r.window.Begin(c.started)
+		r.plain = nil
 	}
 	f := r.window.Figures()
 	next := protocol.Report{
 		Phase: c.phase, Message: shorten(c.message), Window: protocol.Duration(f.Window.Round(time.Millisecond)), Requests: f.Requests, Failures: f.Failures,
-		P50: f.P50, P99: f.P99, Restarts: c.restarts,
+		P50: f.P50, P99: f.P99, Restarts: c.restarts, Plaintext: r.plain,
 	}
 	if !due(r.last, next, now.Sub(r.told)) {
 		return
@@ -127,7 +132,38 @@ func due(last, next protocol.Report, ago time.Duration) bool {
 		return true
 	}
 	last.Window = next.Window // time goes by; that is no news
-	return last != next
+	return !reflect.DeepEqual(last, next)
+}
+
+// plaintext are the addresses to report. Where there are too many, those of private networks are
+// preferred, because pods are there, and then those that sent most.
+func plaintext(all []tally.Source) map[string]uint64 {
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) > protocol.MaxPlaintext {
+		all = slices.Clone(all)
+		slices.SortFunc(all, func(a, b tally.Source) int {
+			if pa, pb := private(a.Addr), private(b.Addr); pa != pb {
+				if pa {
+					return -1
+				}
+				return 1
+			}
+			return cmp.Or(cmp.Compare(b.Count, a.Count), a.Addr.Compare(b.Addr))
+		})
+		all = all[:protocol.MaxPlaintext]
+	}
+	out := make(map[string]uint64, len(all))
+	for _, s := range all {
+		out[s.Addr.String()] = s.Count
+	}
+	return out
+}
+
+// private tells whether an address is of a private network, RFC 6598 included.
+func private(a netip.Addr) bool {
+	return a.IsPrivate() || netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10).Contains(a)
 }
 
 func (r *reporter) sample(ctx context.Context) {
@@ -143,6 +179,7 @@ func (r *reporter) sample(ctx context.Context) {
 	r.looks++
 	if c := r.course.Load(); c.envoys == r.envoys {
 		r.window.Add(time.Now(), s)
+		r.plain = plaintext(s.Plaintext)
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -124,6 +126,7 @@ func TestDue(t *testing.T) {
 		"a request":       {func(r *protocol.Report) { r.Requests++ }, 5 * time.Second, true},
 		"one less":        {func(r *protocol.Report) { r.Requests-- }, 5 * time.Second, true},
 		"words":           {func(r *protocol.Report) { r.Message = "x" }, 5 * time.Second, true},
+		"a plaintext":     {func(r *protocol.Report) { r.Plaintext = map[string]uint64{"198.18.9.30": 1} }, 5 * time.Second, true},
 		"a restart":       {func(r *protocol.Report) { r.Restarts++ }, 5 * time.Second, true},
 		"a phase":         {func(r *protocol.Report) { r.Phase = protocol.PhaseDraining }, 0, true},
 		"half a minute":   {func(*protocol.Report) {}, 30*time.Second - time.Millisecond, true},
@@ -192,5 +195,42 @@ func TestNote(t *testing.T) {
 	b, err := s.note(protocol.Report{Phase: protocol.PhaseStarting, Message: shorten(strings.Repeat("\x01", 2000)), Requests: 1 << 60, Failures: 1 << 60, P50: 1234567.123, P99: 7654321.321})
 	if err != nil || len(b) > 4<<10 {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	b, err = s.note(protocol.Report{Phase: protocol.PhaseReady, Requests: 1 << 60, Failures: 1 << 60, P50: 1234567.123, P99: 7654321.321, Plaintext: plaintext(sources(1000))})
+	if err != nil || len(b) > 4<<10 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// sources are so many, the longest addresses and counts there are.
+func sources(n int) (list []tally.Source) {
+	for i := range n {
+		list = append(list, tally.Source{Addr: netip.MustParseAddr(fmt.Sprintf("fd00:1234:5678:9abc:def0:1234:5678:%x", 0xf000+i)), Count: 1<<60 + uint64(i)})
+	}
+	return list
+}
+
+// TestPlaintext: all sources are reported, and of too many those that may be pods.
+func TestPlaintext(t *testing.T) {
+	at := func(ip string, n uint64) tally.Source { return tally.Source{Addr: netip.MustParseAddr(ip), Count: n} }
+	if got := plaintext(nil); got != nil {
+		t.Errorf("nothing: %v", got)
+	}
+	if d := cmp.Diff(map[string]uint64{"10.0.0.1": 2, "203.0.113.7": 1}, plaintext([]tally.Source{at("203.0.113.7", 1), at("10.0.0.1", 2)})); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	var many []tally.Source
+	for i := range 100 {
+		many = append(many, at(fmt.Sprintf("203.0.113.%d", i), 1000))
+	}
+	many = append(many, at("10.0.0.1", 1), at("100.64.3.4", 1), at("fd00::7", 1), at("203.0.113.200", 2000))
+	got := plaintext(many)
+	for _, ip := range []string{"10.0.0.1", "100.64.3.4", "fd00::7", "203.0.113.200"} {
+		if got[ip] == 0 {
+			t.Errorf("%s is left out", ip)
+		}
+	}
+	if len(got) != protocol.MaxPlaintext {
+		t.Errorf("%d addresses are reported", len(got))
 	}
 }

@@ -5,7 +5,9 @@ package envoy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // Admin talks to Envoy's admin interface on a unix socket. Safe for concurrent use.
@@ -61,9 +65,30 @@ func (a *Admin) call(ctx context.Context, method, path string) error {
 	return err
 }
 
-// Prometheus copies Envoy's statistics in the Prometheus text format.
+// Prometheus copies Envoy's statistics in the Prometheus text format, but for those that have addresses of
+// clients: in Prometheus each would be a time series.
 func (a *Admin) Prometheus(ctx context.Context, w io.Writer) error {
-	return a.Raw(ctx, http.MethodGet, "/stats/prometheus?usedonly", w)
+	body, err := a.do(ctx, http.MethodGet, "/stats/prometheus?usedonly")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	const left = "envoy_" + names.StatPlaintext + "_"
+	lines := bufio.NewReader(body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if !bytes.HasPrefix(bytes.TrimPrefix(line, []byte("# TYPE ")), []byte(left)) {
+			if _, err := w.Write(line); err != nil {
+				return fmt.Errorf("pass Envoy's statistics on: %w", err)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read Envoy's statistics: %w", err)
+		}
+	}
 }
 
 // Live reports whether Envoy has begun to serve and has not been told to fail its health check. It costs next to nothing.

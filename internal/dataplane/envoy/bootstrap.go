@@ -6,6 +6,8 @@ package envoy
 import (
 	"encoding/json"
 	"fmt"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // Node says who an Envoy is, in logs and metrics; rights come from the agent's certificate.
@@ -31,6 +33,9 @@ const maxConnections = 50000
 // maxRegexProgram is the largest compiled size of a regular expression, in instructions.
 const maxRegexProgram = 65536
 
+// forgetAfter is how long, at least, a client's address is remembered that sent plaintext.
+const forgetAfter = "1800s"
+
 // stats are the statistics that Envoy keeps, as regular expressions over their whole names. Each
 // costs memory per cluster or listener, so this is what people look at, plus what the agent needs
 // (marked *).
@@ -45,6 +50,7 @@ func stats() []string {
 		`listener\..*\.(downstream_cx_(total|active|overflow|overload_reject)|no_filter_chain_match|ssl\.(handshake|connection_error|fail_verify.*))`,                                      // *
 		`cluster\..*\.(upstream_cx_(total|active|connect_fail|connect_timeout|overflow|destroy_local_with_active_rq|destroy_remote_with_active_rq)|upstream_rq_(total|active|[1-5]xx|timeout|per_try_timeout|retry|retry_success|retry_overflow|pending_overflow|pending_failure_eject|rx_reset)|membership_(healthy|total)|ssl\.(handshake|connection_error|fail_verify.*))`, // *
 		`sds\..*\.update_(success|rejected)`,
+		names.StatPlaintext + `\..*`, // * bounded by the listener that counts
 	}
 }
 
@@ -95,6 +101,8 @@ func Bootstrap(s Settings) ([]byte, error) {
 			"re2.max_program_size.error_level": maxRegexProgram, "re2.max_program_size.warn_level": maxRegexProgram,
 		}}}},
 		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}},
+		// Addresses that sent plaintext are forgotten one to two times this after they did so last.
+		"stats_eviction_interval": forgetAfter,
 		// Statistics of a cluster come into being with its first request.
 		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
 		"overload_manager": object{

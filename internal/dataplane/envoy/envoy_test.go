@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +65,7 @@ func TestStats(t *testing.T) {
 		"server.live", "listener_manager.workers_started", "listener_manager.total_listeners_warming", "cluster_manager.warming_clusters",
 		"http.std/in-http1.downstream_rq_active", "http.std/in-http1.downstream_rq_total", "http.gw/shop/front/80.downstream_rq_5xx",
 		"http.std/in-http1.downstream_cx_tx_bytes_buffered", "tcp.std/in-tcp.downstream_cx_total",
-		"listener.0.0.0.0_15006.downstream_cx_active", "cluster.out/shop/web/80.upstream_rq_2xx", "cluster.std/in-tcp.upstream_cx_active",
+		"listener.0.0.0.0_15006.downstream_cx_active", "plaintext.received.source.198.18.9.30", "cluster.out/shop/web/80.upstream_rq_2xx", "cluster.std/in-tcp.upstream_cx_active",
 	} {
 		if !kept(name) {
 			t.Errorf("%s is not kept", name)
@@ -168,6 +169,10 @@ http.std/in-http1.downstream_rq_time:
   totals=0,0:1, 1,0.1:1, 7,0.1:1, 130,10:2, 1.8e+06,100000:1
   intervals=0,0:1, 1,0.1:9
   summary=P0(0,0) P25(7.05,7.05)
+plaintext.received.source.198.18.9.30: 12
+plaintext.received.source.fd00::1:2: 3
+plaintext.received.source.-: 4
+plaintext.received.source.198.18.9.31: 0
 http.std/in-http2.downstream_rq_time:
   totals=1,0.1:100
   intervals=
@@ -175,13 +180,14 @@ http.std/in-http2.downstream_rq_time:
 `
 	want := tally.Sample{
 		Begun: 113, Active: 1, Headed: 112, Answered: 111, Errors: 2,
-		Times: tally.Histogram{{Count: 1}, {Low: 1, Width: 0.1, Count: 101}, {Low: 7, Width: 0.1, Count: 1}, {Low: 130, Width: 10, Count: 2}, {Low: 1.8e6, Width: 1e5, Count: 1}},
+		Times:     tally.Histogram{{Count: 1}, {Low: 1, Width: 0.1, Count: 101}, {Low: 7, Width: 0.1, Count: 1}, {Low: 130, Width: 10, Count: 2}, {Low: 1.8e6, Width: 1e5, Count: 1}},
+		Plaintext: []tally.Source{{Addr: netip.MustParseAddr("198.18.9.30"), Count: 12}, {Addr: netip.MustParseAddr("fd00::1:2"), Count: 3}},
 	}
 	got, err := fakeEnvoy(t, map[string]string{"GET /stats": text}).Sample(t.Context(), names.KindSidecar)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	for _, stat := range []string{"total", "active", "completed", "2xx", "5xx", "time"} {
@@ -189,6 +195,18 @@ http.std/in-http2.downstream_rq_time:
 		if !slices.ContainsFunc(stats(), func(p string) bool { return regexp.MustCompile("^(" + p + ")$").MatchString(name) }) {
 			t.Errorf("%s is not kept", name)
 		}
+	}
+}
+
+// TestPrometheus: everything is passed on but what has clients' addresses.
+func TestPrometheus(t *testing.T) {
+	kept := "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n"
+	a := fakeEnvoy(t, map[string]string{
+		"GET /stats/prometheus": "# TYPE envoy_plaintext_received counter\nenvoy_plaintext_received{source=\"198.18.9.30\"} 4\n\n" + kept,
+	})
+	var b strings.Builder
+	if err := a.Prometheus(t.Context(), &b); err != nil || b.String() != "\n"+kept {
+		t.Errorf("%q, %v", b.String(), err)
 	}
 }
 

@@ -5,6 +5,8 @@ package envoy
 
 import (
 	"context"
+	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -13,15 +15,16 @@ import (
 )
 
 // Sample reads what an Envoy of the kind (names.KindSidecar, names.KindGateway) has counted of the HTTP
-// requests to the application, or to the gateway.
+// requests to the application, or to the gateway, and of what a sidecar received without mutual TLS.
 func (a *Admin) Sample(ctx context.Context, kind string) (tally.Sample, error) {
-	prefix := "(" + names.InboundHTTP1 + "|" + names.InboundHTTP2 + ")"
+	const received = names.StatPlaintext + "." + names.StatPlaintextReceived + "." + names.StatPlaintextSource + "."
+	prefix, more := "("+names.InboundHTTP1+"|"+names.InboundHTTP2+")", `|^`+regexp.QuoteMeta(received)
 	if kind == names.KindGateway {
-		prefix = "gw/.*"
+		prefix, more = "gw/.*", ""
 	}
 	var s tally.Sample
 	times := false // the lines that follow are about how long requests took
-	err := a.lines(ctx, "/stats?type=All&usedonly&histogram_buckets=detailed&filter=", `^http\.`+prefix+`\.downstream_rq_(total|active|completed|[2-5]xx|time)$`, func(line string) {
+	err := a.lines(ctx, "/stats?type=All&histogram_buckets=detailed&filter=", `^http\.`+prefix+`\.downstream_rq_(total|active|completed|[2-5]xx|time)$`+more, func(line string) {
 		if totals, ok := strings.CutPrefix(line, "  totals="); ok && times {
 			s.Times = tally.Merge(s.Times, histogram(totals))
 			return
@@ -32,6 +35,12 @@ func (a *Admin) Sample(ctx context.Context, kind string) (tally.Sample, error) {
 		times = strings.HasSuffix(line, ".downstream_rq_time:")
 		name, n, ok := value(line)
 		if !ok {
+			return
+		}
+		if from, isPlain := strings.CutPrefix(name, received); isPlain {
+			if addr, err := netip.ParseAddr(from); err == nil && n > 0 {
+				s.Plaintext = append(s.Plaintext, tally.Source{Addr: addr, Count: n})
+			}
 			return
 		}
 		switch name[strings.LastIndexByte(name, '.')+1:] {

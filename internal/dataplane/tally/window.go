@@ -5,6 +5,7 @@ package tally
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 	"sort"
 	"time"
@@ -22,6 +23,14 @@ type Sample struct {
 	// Times is how long requests took that have ended. Envoy brings it up to date every few seconds, so
 	// it may be behind the counters.
 	Times Histogram
+	// Plaintext is what came lately without mutual TLS, each address once. A Window does not look at it.
+	Plaintext []Source
+}
+
+// Source is an address, and how many requests and connections came from it.
+type Source struct {
+	Addr  netip.Addr
+	Count uint64
 }
 
 // Histogram is sorted by Low. It is never changed once made.
