@@ -59,8 +59,9 @@ func plaintextFrom(pod model.Key, r *protocol.Report, meshed map[netip.Addr]mode
 	return out
 }
 
-// addPlaintext fills in what the proxies received from meshed pods. It costs nothing where none reports a client.
-func (f *feed) addPlaintext(list []ProxyReport) {
+// addPlaintext fills in what the proxies received from meshed pods, and returns the sum. It costs nothing
+// where no proxy reports a client.
+func (f *feed) addPlaintext(list []ProxyReport) (sum uint64) {
 	var meshed map[netip.Addr]model.Key
 	for i := range list {
 		p := &list[i]
@@ -71,7 +72,11 @@ func (f *feed) addPlaintext(list []ProxyReport) {
 			meshed = f.meshedAt()
 		}
 		p.Plaintext = plaintextFrom(model.Key{Namespace: p.Namespace, Name: p.Pod}, p.Report, meshed)
+		for _, from := range p.Plaintext {
+			sum += from.Count
+		}
 	}
+	return sum
 }
 
 // countPlaintext has the metrics show what the proxies of this replica received from meshed pods.
@@ -87,14 +92,7 @@ func (r *replica) countPlaintext() error {
 				list = append(list, proxyReport(c, s))
 			}
 		}
-		r.feed.addPlaintext(list)
-		sum := uint64(0)
-		for _, p := range list {
-			for _, from := range p.Plaintext {
-				sum += from.Count
-			}
-		}
-		return float64(sum)
+		return float64(r.feed.addPlaintext(list))
 	}))
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)

@@ -82,6 +82,6 @@ func proxyReport(c connected, s xds.Stream) ProxyReport {
 // reportsPlaintext tells, without reading the report, whether there may be a client in its Plaintext.
 func reportsPlaintext(s xds.Stream) bool {
 	return slices.ContainsFunc(s.Notes, func(n xds.Note) bool {
-		return n.TypeURL == protocol.ReportType && strings.Contains(n.Metadata[protocol.MetaReport], `"plaintext"`)
+		return n.TypeURL == protocol.ReportType && strings.Contains(n.Metadata[protocol.MetaReport], `"plaintext":`)
 	})
 }

@@ -85,12 +85,28 @@ func TestPlaintext(t *testing.T) {
 		{Namespace: "shop", Pod: "api", Report: &protocol.Report{}},
 		{Namespace: "shop", Pod: "edge"},
 	}
-	f.addPlaintext(list)
+	if sum := f.addPlaintext(list); sum != 9 {
+		t.Errorf("%d in all, want 9", sum)
+	}
 	want := []PlaintextReport{{"shop", "api", 3}, {"shop", "api", 2}, {"shop", "edge", 4}}
 	if d := cmp.Diff(want, list[0].Plaintext); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	if list[1].Plaintext != nil || list[2].Plaintext != nil {
 		t.Errorf("without plaintext: %+v", list[1:])
+	}
+}
+
+// TestReportsPlaintext: only reports with clients are read for the metric.
+func TestReportsPlaintext(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"phase":"Ready","requests":1}`:                       false,
+		`{"phase":"Ready","plaintext":{"10.0.0.2":3}}`:         true,
+		`{"phase":"Ready","message":"plaintext","requests":1}`: false,
+	} {
+		s := xds.Stream{Notes: []xds.Note{{TypeURL: protocol.ReportType, Metadata: map[string]string{protocol.MetaReport: text}}}}
+		if got := reportsPlaintext(s); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
 	}
 }
