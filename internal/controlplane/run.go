@@ -286,6 +286,9 @@ func (r *replica) ads(ctx context.Context) error {
 
 func (r *replica) https(ctx context.Context, port int, h http.Handler) error {
 	s := ca.NewServer(":"+strconv.Itoa(port), h, r.authority.PublicTLS())
+	// The API server would keep its connection to a replica that the Service no longer leads to, and pods
+	// would be injected by the former release for as long as it does.
+	s.SetKeepAlivesEnabled(false)
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()

@@ -144,7 +144,7 @@ func (d decision) steps() []Step {
 		add("control plane "+r.Version, render.ControlPlane(d.input(r))...)
 	}
 	add("service", render.Service(d.input(d.serving)), render.Replicas(d.input(d.serving)))
-	add("webhook", render.Webhook(d.input(d.serving)))
+	add("webhook", render.Webhook(d.led()))
 	if d.pull != nil {
 		add("images", render.Images(d.input(*d.pull)))
 	}
@@ -158,6 +158,17 @@ func (d decision) steps() []Step {
 		out = append(out, Step{Name: "prune", Delete: prune})
 	}
 	return out
+}
+
+// led is the input of the webhook's configuration: it changes when the Service begins to lead to another
+// release, and once more when it certainly does.
+func (d decision) led() render.Input {
+	in := d.input(d.serving)
+	in.Led = d.serving.Revision()
+	if s := d.up.Status; s != nil && s.Phase == v1alpha1.PhaseControlPlane {
+		in.Led += ", on its way"
+	}
+	return in
 }
 
 func (d decision) gatewayAPI() Step {

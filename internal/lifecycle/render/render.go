@@ -25,6 +25,10 @@ type Input struct {
 	Roots string
 	// Replicas of the control plane; 0: as spec.controlPlane.replicas says.
 	Replicas int32
+	// Led says where the Service leads. Each value has the API server connect to the webhook again: it
+	// otherwise keeps its connection to a replica that the Service does not lead to any more. Only read by
+	// Webhook.
+	Led string
 	// Authorities are only read by Certificates.
 	Authorities Authorities
 }

@@ -56,7 +56,7 @@ func (in Input) hook(name string, namespaces, pods *metav1.LabelSelector) admiss
 				Name: names.ControlPlaneService, Namespace: in.Namespace,
 				Path: ptr(names.InjectPath), Port: ptr(int32(names.PortWebhookIn)),
 			},
-			CABundle: []byte(in.Roots),
+			CABundle: in.bundle(),
 		},
 		Rules: []admissionv1.RuleWithOperations{{
 			Operations: []admissionv1.OperationType{admissionv1.Create},
@@ -79,6 +79,15 @@ func (in Input) hook(name string, namespaces, pods *metav1.LabelSelector) admiss
 			Expression: "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)",
 		}},
 	}
+}
+
+// bundle are the roots, and after them a line that is no certificate, which the API server ignores. It
+// makes a new client, with new connections, for each clientConfig that differs.
+func (in Input) bundle() []byte {
+	if in.Led == "" {
+		return []byte(in.Roots)
+	}
+	return []byte(strings.TrimSuffix(in.Roots, "\n") + "\n# the control plane: " + in.Led + "\n")
 }
 
 // leftOver is the entry for pods with a proxy and without its label.

@@ -80,6 +80,10 @@ func (u *run) shadow() {
 	u.enter(v1alpha1.PhaseControlPlane)
 }
 
+// led is how long after the Service's change its new connections certainly go to the release that it
+// selects, on every node.
+const led = 3 * time.Second
+
 func (u *run) controlPlane() {
 	if u.Serving != u.s.To {
 		u.s.Message = "leading new connections and injection to " + u.s.To
@@ -87,6 +91,10 @@ func (u *run) controlPlane() {
 	}
 	if ready, message := u.Deployed(u.s.To); !ready {
 		u.s.Message = "the control plane of " + u.s.To + " is not ready: " + message
+		return
+	}
+	if u.now.Sub(u.s.Since.Time) < led {
+		u.s.Message = "leading new connections and injection to " + u.s.To
 		return
 	}
 	u.enter(v1alpha1.PhaseDataPlane)
