@@ -38,10 +38,12 @@ type Service struct {
 	AffinitySeconds int32
 	// LoadBalancer are the addresses or host names in status.loadBalancer, sorted.
 	LoadBalancer []string
-	// Outside are addresses that kube-proxy takes for the Service's own, beside the cluster addresses:
-	// external IPs and those of load balancers, sorted. Not those that the load balancer itself must see
-	// (ipMode Proxy), and none where the Service restricts who may use them (loadBalancerSourceRanges).
-	Outside []netip.Addr
+	// Balanced and External are addresses that kube-proxy takes for the Service's own, beside the cluster
+	// addresses, each sorted. Balanced are those of load balancers: not those that the load balancer itself
+	// must see (ipMode Proxy), and none where the Service restricts who may use them
+	// (loadBalancerSourceRanges). External are spec.externalIPs, which nothing but its author vouches for.
+	Balanced []netip.Addr
+	External []netip.Addr
 	// LocalNodePorts is externalTrafficPolicy Local: a node port leads to the node's own endpoints.
 	LocalNodePorts bool
 	// Gateway is the Gateway of the same namespace that the operator made the Service for; empty for others.

@@ -20,10 +20,12 @@ type destinations struct {
 	endpoints *incr.Collection[netip.AddrPort, model.Destination] // those of Services, with endpoints
 	accounts  *incr.Collection[model.Key, model.AccountPeer]
 
-	byOutside  *incr.Index[netip.Addr, model.Key, model.Service]
-	byNodePort *incr.Index[uint16, model.Key, model.Service]
-	nodesAt    *incr.Index[netip.Addr, nodeAddress, one]
-	public     *incr.Index[one, netip.Prefix, one]
+	byClusterIP *incr.Index[netip.Addr, model.Key, model.Service]
+	byBalancer  *incr.Index[netip.Addr, model.Key, model.Service]
+	byExternal  *incr.Index[netip.Addr, model.Key, model.Service]
+	byNodePort  *incr.Index[uint16, model.Key, model.Service]
+	nodesAt     *incr.Index[netip.Addr, nodeAddress, one]
+	public      *incr.Index[one, netip.Prefix, one]
 }
 
 // nodeAddress is an address of a node.
@@ -38,17 +40,11 @@ type behind struct {
 	node string
 }
 
-// privateNetworks are where the addresses of clusters usually are: RFC 1918, RFC 6598, RFC 2544 and RFC 4193.
-func privateNetworks() []netip.Prefix {
-	return []netip.Prefix{
-		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
-		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("fc00::/7"),
-	}
-}
-
 func (g *Graph) buildDestinations() {
 	e, d := &g.engine, &g.destinations
-	d.byOutside = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.Outside })
+	d.byClusterIP = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.VIPs })
+	d.byBalancer = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.Balanced })
+	d.byExternal = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.External })
 	d.byNodePort = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []uint16 {
 		var out []uint16
 		for _, p := range s.Ports {
@@ -104,65 +100,6 @@ func (g *Graph) buildDestinations() {
 		}, byAccount)
 }
 
-// buildPublicNetworks lists the networks of the cluster's own addresses that are not private ones: of pods
-// with a proxy, of nodes, and of what Services have outside.
-func (g *Graph) buildPublicNetworks(onNodes *incr.Index[nodeAddress, model.Key, model.Workload]) {
-	e := &g.engine
-	ofPods := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []netip.Prefix {
-		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
-			return nil
-		}
-		return publicNetworks(w.Addresses)
-	})
-	ofServices := incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Prefix { return publicNetworks(s.Outside) })
-	nodes := incr.DeriveKeys(e, "public node networks", same[one],
-		func(_ *incr.Reader, a nodeAddress, emit func(nodeAddress, one)) {
-			if len(publicNetworks([]netip.Addr{a.addr})) > 0 {
-				emit(a, one{})
-			}
-		}, onNodes)
-	ofNodes := incr.NewIndex(nodes, byNodeAddress, func(a nodeAddress, _ one) []netip.Prefix { return publicNetworks([]netip.Addr{a.addr}) })
-	networks := incr.DeriveKeys(e, "public networks", same[one],
-		func(_ *incr.Reader, p netip.Prefix, emit func(netip.Prefix, one)) { emit(p, one{}) }, ofPods, ofServices, ofNodes)
-	g.destinations.public = incr.NewIndex(networks, byPrefix, func(netip.Prefix, one) []one { return []one{{}} })
-}
-
-// publicNetworks are the networks, each once, of those addresses that are not private: coarse, so that they
-// seldom change.
-func publicNetworks(addrs []netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
-next:
-	for _, a := range addrs {
-		for _, p := range privateNetworks() {
-			if p.Contains(a) {
-				continue next
-			}
-		}
-		bits := 24
-		if a.Is6() {
-			bits = 64
-		}
-		p := netip.PrefixFrom(a, bits).Masked()
-		for _, other := range out {
-			if other == p {
-				continue next
-			}
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// onDemand are the chains of destinations without a listener. Each public network has a chain of its own,
-// so that one that comes or goes touches no connection to another.
-func (g *Graph) onDemand(r *incr.Reader) []model.DemandChain {
-	out := []model.DemandChain{{Name: "on-demand", Prefixes: privateNetworks()}}
-	incr.Lookup(r, g.destinations.public, one{}, func(p netip.Prefix, _ one) {
-		out = append(out, model.DemandChain{Name: "on-demand " + p.String(), Prefixes: []netip.Prefix{p}})
-	})
-	return out
-}
-
 // destination finds out what is at an address; ok tells that it is a Service's, and has endpoints.
 func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) (d model.Destination, ok bool) {
 	d.Addr = a
@@ -192,25 +129,31 @@ func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) (d model.Destinati
 	return d, false
 }
 
-// behind finds the Service port that kube-proxy takes an address for.
+// behind finds the Service port that kube-proxy takes an address for. Anybody who may write a Service may
+// claim any address by its externalIPs, so these count least: not for a cluster address, a load balancer's,
+// a node's or a pod's.
 func (g *Graph) behind(r *incr.Reader, a netip.AddrPort) (b behind, ok bool) {
-	incr.Lookup(r, g.destinations.byOutside, a.Addr(), func(k model.Key, s model.Service) {
-		for _, p := range s.Ports {
-			if p.Port == a.Port() && p.Protocol != model.UDP && !ok {
-				b, ok = behind{key: model.PortKey{Service: k, Port: p.Port}}, true
-			}
-		}
-	})
+	d := &g.destinations
+	if occupied(r, d.byClusterIP, a.Addr()) {
+		return b, false
+	}
+	if b.key, ok = claimant(r, d.byBalancer, a); ok {
+		return b, b.key != model.PortKey{}
+	}
 	node, known := "", false
-	incr.Lookup(r, g.destinations.nodesAt, a.Addr(), func(n nodeAddress, _ one) {
+	incr.Lookup(r, d.nodesAt, a.Addr(), func(n nodeAddress, _ one) {
 		if !known {
 			node, known = n.node, true
 		}
 	})
-	if ok || !known {
-		return b, ok
+	if !known {
+		if occupied(r, g.services.byAddress, a.Addr()) {
+			return b, false
+		}
+		b.key, _ = claimant(r, d.byExternal, a)
+		return b, b.key != model.PortKey{}
 	}
-	incr.Lookup(r, g.destinations.byNodePort, a.Port(), func(k model.Key, s model.Service) {
+	incr.Lookup(r, d.byNodePort, a.Port(), func(k model.Key, s model.Service) {
 		for _, p := range s.Ports {
 			if p.NodePort == a.Port() && p.Protocol != model.UDP && !ok {
 				b, ok = behind{key: model.PortKey{Service: k, Port: p.Port}}, true
@@ -223,12 +166,35 @@ func (g *Graph) behind(r *incr.Reader, a netip.AddrPort) (b behind, ok bool) {
 	return b, ok
 }
 
+// claimant is the Service port that claims an address and port. Of several in a namespace it is the first;
+// where several namespaces claim it, none of them has it, and the key is empty.
+func claimant(r *incr.Reader, x *incr.Index[netip.Addr, model.Key, model.Service], a netip.AddrPort) (key model.PortKey, claimed bool) {
+	disputed := false
+	incr.Lookup(r, x, a.Addr(), func(k model.Key, s model.Service) {
+		for _, p := range s.Ports {
+			switch {
+			case p.Port != a.Port() || p.Protocol == model.UDP:
+			case !claimed:
+				key, claimed = model.PortKey{Service: k, Port: p.Port}, true
+			case k.Namespace != key.Service.Namespace:
+				disputed = true
+			}
+		}
+	})
+	if disputed {
+		key = model.PortKey{}
+	}
+	return key, claimed
+}
+
+// occupied reports whether there is something in a bucket of an index.
+func occupied[B, K comparable, V any](r *incr.Reader, x *incr.Index[B, K, V], b B) (found bool) {
+	incr.Lookup(r, x, b, func(K, V) { found = true })
+	return found
+}
+
 func byNodeAddress(a, b nodeAddress) int {
 	return cmp.Or(a.addr.Compare(b.addr), strings.Compare(a.node, b.node))
 }
 
 func byAddrPort(a, b netip.AddrPort) int { return a.Compare(b) }
-
-func byPrefix(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-}

@@ -292,7 +292,7 @@ func TestDestinations(t *testing.T) {
 		return func(s *model.Service) {
 			s.Ports[0].NodePort = 30081
 			for _, ip := range ips {
-				s.Outside = append(s.Outside, netip.MustParseAddr(ip))
+				s.Balanced = append(s.Balanced, netip.MustParseAddr(ip))
 			}
 		}
 	}
@@ -361,6 +361,56 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
+// TestDestinationClaims: who may write a Service takes over no address of another namespace by its
+// externalIPs: no cluster address, whether its Service has that port or not, no load balancer's, node's or
+// pod's, and none that another namespace claims too.
+func TestDestinationClaims(t *testing.T) {
+	at := func(ips ...string) (out []netip.Addr) {
+		for _, ip := range ips {
+			out = append(out, netip.MustParseAddr(ip))
+		}
+		return out
+	}
+	external := func(ips ...string) func(*model.Service) {
+		return func(s *model.Service) { s.External, s.Ports[0].NodePort = at(ips...), 0 }
+	}
+	balanced := func(ip string) func(*model.Service) {
+		return func(s *model.Service) { s.Balanced, s.Ports[0].NodePort = at(ip), 0 }
+	}
+	c := newCluster(t, namespaceEvent("default", false), namespaceEvent("shop", true), namespaceEvent("tenant", false), namespaceEvent("third", false),
+		serviceEvent("default", "kubernetes", "10.96.0.1", func(s *model.Service) { s.Ports[0].Port = 443 }),
+		podEvent("shop", "web", "10.0.0.2"), podEvent("shop", "bare", "10.0.0.3", func(w *model.Workload) { w.Kind = "" }),
+		podEvent("tenant", "evil", "10.0.0.66"), podEvent("third", "too", "10.0.0.67"),
+		serviceEvent("shop", "web", "10.96.0.2", balanced("203.0.113.1")), sliceEvent("shop", "web", "10.0.0.2 web"),
+		serviceEvent("shop", "own", "10.96.0.3", external("203.0.113.2")), sliceEvent("shop", "own", "10.0.0.2 web"),
+		serviceEvent("shop", "same", "10.96.0.4", external("203.0.113.2")), sliceEvent("shop", "same", "10.0.0.3 bare"),
+		serviceEvent("tenant", "x", "10.96.0.5", external("10.96.0.1", "10.96.0.2", "203.0.113.1", "203.0.113.3", "203.0.113.4", "192.168.0.1", "10.0.0.3")),
+		sliceEvent("tenant", "x", "10.0.0.66 evil"),
+		serviceEvent("tenant", "api", "10.96.0.6", external("10.96.0.1", "10.96.0.2"), func(s *model.Service) { s.Ports[0].Port = 443 }),
+		sliceEvent("tenant", "api", "10.0.0.66 evil"),
+		serviceEvent("third", "x", "10.96.0.7", external("203.0.113.3")), sliceEvent("third", "x", "10.0.0.67 too"),
+		serviceEvent("tenant", "lb", "10.96.0.8", balanced("203.0.113.5")), sliceEvent("tenant", "lb", "10.0.0.66 evil"),
+		serviceEvent("third", "lb", "10.96.0.9", balanced("203.0.113.5")), sliceEvent("third", "lb", "10.0.0.67 too"),
+		serviceEvent("third", "nodes", "10.96.0.10", balanced("192.168.0.1"), func(s *model.Service) { s.Ports[0].Port = 8443 }), sliceEvent("third", "nodes", "10.0.0.67 too"))
+	for addr, want := range map[string]string{
+		"10.96.0.1:443":    "untouched", // the API server's
+		"10.96.0.2:443":    "untouched",
+		"203.0.113.1:80":   "mesh shop/web:80 10.0.0.2:8080",
+		"203.0.113.2:80":   "mesh shop/own:80 10.0.0.2:8080", // of two in a namespace the first
+		"203.0.113.3:80":   "untouched",                      // of two namespaces neither
+		"203.0.113.4:80":   "mesh tenant/x:80 10.0.0.66:8080",
+		"203.0.113.5:80":   "untouched",
+		"192.168.0.1:80":   "untouched",
+		"10.0.0.3:80":      "untouched",
+		"192.168.0.1:8443": "mesh third/nodes:8443 10.0.0.67:8080", // as K3s has its load balancers
+	} {
+		c.dial(addr)
+		if got := c.at(addr); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // TestOnDemandNetworks: private networks are asked about always, and the cluster's own others one by one.
 func TestOnDemandNetworks(t *testing.T) {
 	c := newCluster(t, namespaceEvent("shop", true), podEvent("shop", "web", "10.0.0.2"))
@@ -379,7 +429,7 @@ func TestOnDemandNetworks(t *testing.T) {
 	if d := cmp.Diff([]string{private}, chains()); d != "" {
 		t.Error(d)
 	}
-	c.apply(serviceEvent("shop", "lb", "10.1.0.2", func(s *model.Service) { s.Outside = []netip.Addr{netip.MustParseAddr("203.0.113.7")} }),
+	c.apply(serviceEvent("shop", "lb", "10.1.0.2", func(s *model.Service) { s.Balanced = []netip.Addr{netip.MustParseAddr("203.0.113.7")} }),
 		podEvent("shop", "public", "11.0.0.9", func(w *model.Workload) { w.NodeAddresses = []netip.Addr{netip.MustParseAddr("12.0.0.1")} }))
 	if d := cmp.Diff([]string{
 		"scope/mesh: on-demand 11.0.0.0/24[11.0.0.0/24]", "scope/mesh: on-demand 12.0.0.0/24[12.0.0.0/24]",

@@ -43,7 +43,7 @@ func (g *Graph) buildServices() {
 			})
 		})
 	s.byAddress = incr.NewIndex(members, byKey, func(_ model.Key, w model.Workload) []netip.Addr {
-		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
+		if w.HostNetwork || w.Ended {
 			return nil
 		}
 		return w.Addresses
@@ -386,7 +386,7 @@ func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
 // podAt finds the meshed pod that has an address.
 func (g *Graph) podAt(r *incr.Reader, a netip.Addr) (w model.Workload, ok bool) {
 	incr.Lookup(r, g.services.byAddress, a, func(_ model.Key, found model.Workload) {
-		if !ok { // for a moment an address may be two pods': then it is the first one's
+		if !ok && found.Kind == names.KindSidecar { // for a moment an address may be two pods': then it is the first one's
 			w, ok = found, true
 		}
 	})

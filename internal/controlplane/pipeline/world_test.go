@@ -121,11 +121,17 @@ func (w *world) service(k model.Key) model.Service {
 	if w.rnd.IntN(4) == 0 {
 		s.Headless, s.VIPs = true, nil
 	} else if w.rnd.IntN(2) == 0 {
-		s.Outside, s.LocalNodePorts = []netip.Addr{netip.MustParseAddr(w.pick("10.9.0.1", "198.51.100.1"))}, w.rnd.IntN(2) == 0
+		s.LocalNodePorts = w.rnd.IntN(2) == 0
+		list := []netip.Addr{netip.MustParseAddr(w.pick("10.9.0.1", "198.51.100.1"))}
+		if w.rnd.IntN(2) == 0 {
+			s.Balanced = list
+		} else {
+			s.External = list
+		}
 	}
 	for _, p := range []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}, {Name: "x", Port: 81, Protocol: model.TCP}, {Name: "grpc", Port: 82, Protocol: model.GRPC, Declared: true}, {Name: "udp", Port: 81, Protocol: model.UDP, Declared: true}} {
 		if w.rnd.IntN(3) > 0 {
-			if p.Port == 80 && len(s.Outside) > 0 {
+			if p.Port == 80 && len(s.Balanced)+len(s.External) > 0 {
 				p.NodePort = 30080
 			}
 			s.Ports = append(s.Ports, p)

@@ -88,15 +88,18 @@ func TestServiceLoadBalancer(t *testing.T) {
 	same(t, []string{"192.0.2.1", "192.0.2.2", "lb.example.com"}, ServiceFrom(s).LoadBalancer)
 }
 
-// TestServiceOutside: the addresses and node ports that kube-proxy handles for a Service.
-func TestServiceOutside(t *testing.T) {
+// TestServiceAddresses: the other addresses and node ports that kube-proxy handles for a Service.
+func TestServiceAddresses(t *testing.T) {
 	const status = "status: {loadBalancer: {ingress: [{ip: 192.0.2.2}, {ip: 192.0.2.1, ipMode: VIP}, {ip: 192.0.2.3, ipMode: Proxy}, {hostname: lb.example.com}]}}"
-	for spec, want := range map[string][]netip.Addr{
-		"{externalIPs: [198.51.100.7, 192.0.2.1]}":                                            {ip("192.0.2.1"), ip("192.0.2.2"), ip("198.51.100.7")},
-		"{externalIPs: [198.51.100.7, nonsense], loadBalancerSourceRanges: [203.0.113.0/24]}": {ip("198.51.100.7")},
-		"{type: ExternalName, externalName: example.com, externalIPs: [198.51.100.7]}":        nil,
+	for spec, want := range map[string][2][]netip.Addr{
+		"{externalIPs: [198.51.100.7, 192.0.2.1]}":                                            {{ip("192.0.2.1"), ip("192.0.2.2")}, {ip("192.0.2.1"), ip("198.51.100.7")}},
+		"{externalIPs: [198.51.100.7, nonsense], loadBalancerSourceRanges: [203.0.113.0/24]}": {nil, {ip("198.51.100.7")}},
+		"{type: ExternalName, externalName: example.com, externalIPs: [198.51.100.7]}":        {},
+		"{clusterIP: None, externalIPs: [198.51.100.7]}":                                      {},
 	} {
-		same(t, want, ServiceFrom(read[corev1.Service](t, "{spec: "+spec+", "+status+"}")).Outside)
+		got := ServiceFrom(read[corev1.Service](t, "{spec: "+spec+", "+status+"}"))
+		same(t, want[0], got.Balanced)
+		same(t, want[1], got.External)
 	}
 	s := ServiceFrom(read[corev1.Service](t, "{spec: {externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30080}, {port: 53, nodePort: 30053, protocol: UDP}]}}"))
 	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 {

@@ -34,7 +34,9 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		ips = []string{s.Spec.ClusterIP}
 	}
 	out.VIPs = addresses(ips)
-	out.Outside = outside(s)
+	if !out.Headless { // for kube-proxy a headless Service has no addresses at all
+		out.Balanced, out.External = balanced(s), sorted(addresses(s.Spec.ExternalIPs))
+	}
 	out.LocalNodePorts = s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out.AffinitySeconds = corev1.DefaultClientIPServiceAffinitySeconds
@@ -83,19 +85,24 @@ func loadBalancer(s *corev1.Service) []string {
 	return slices.Compact(out)
 }
 
-// outside are the addresses beside the cluster's that kube-proxy handles on every node. Where the Service
+// balanced are the addresses of load balancers that kube-proxy handles on every node. Where the Service
 // restricts the sources of its load balancer, kube-proxy has to see the connection.
-func outside(s *corev1.Service) []netip.Addr {
-	out := addresses(s.Spec.ExternalIPs)
-	if len(s.Spec.LoadBalancerSourceRanges) == 0 {
-		for _, in := range s.Status.LoadBalancer.Ingress {
-			if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
-				out = append(out, addresses([]string{in.IP})...)
-			}
+func balanced(s *corev1.Service) []netip.Addr {
+	if len(s.Spec.LoadBalancerSourceRanges) > 0 {
+		return nil
+	}
+	var out []netip.Addr
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+			out = append(out, addresses([]string{in.IP})...)
 		}
 	}
-	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out)
+	return sorted(out)
+}
+
+func sorted(addrs []netip.Addr) []netip.Addr {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
 }
 
 // madeFor is the Gateway that the operator made a Service for; empty for the Services of others, whatever
