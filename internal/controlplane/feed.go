@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
+
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
@@ -33,6 +35,8 @@ type feed struct {
 	synced  chan struct{}
 	asked   *asked
 	zones   zones
+	log     logr.Logger
+	ignored int // public networks, as last logged
 	// relocate has the ADS server look again where its clients are. Nil: there is no server.
 	relocate func()
 
@@ -147,6 +151,12 @@ func (f *feed) publish(out pipeline.Result) error {
 	}
 	for _, ch := range out.Policies {
 		f.writer.Policy(ch.Key, value(ch))
+	}
+	if list := f.graph.Ignored(); len(list) != f.ignored {
+		f.ignored = len(list)
+		if len(list) > 0 {
+			f.log.Info("Too many public networks of load balancers, nodes and external IPs: connections to these pass in plaintext", "count", len(list), "first", list[0].String())
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

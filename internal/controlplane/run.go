@@ -163,7 +163,7 @@ func (r *replica) build(m *ca.Metrics) error {
 		writer: status.NewWriter(r.api, r.opts.Log.WithName("status")),
 		system: r.opts.SystemNamespace, self: r.opts.PodIP,
 		synced: make(chan struct{}), moved: make(chan struct{}),
-		workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(),
+		workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(), log: r.opts.Log,
 	}
 	options := r.feed.serverOptions()
 	options.Logger, options.Metrics = r.opts.Log.WithName("xds"), r.metrics

@@ -25,7 +25,7 @@ type destinations struct {
 	byExternal  *incr.Index[netip.Addr, model.Key, model.Service]
 	byNodePort  *incr.Index[uint16, model.Key, model.Service]
 	nodesAt     *incr.Index[netip.Addr, nodeAddress, one]
-	public      *incr.Index[one, netip.Prefix, one]
+	networks    *incr.Collection[one, networks]
 }
 
 // nodeAddress is an address of a node.

@@ -430,6 +430,7 @@ func TestOnDemandNetworks(t *testing.T) {
 		t.Error(d)
 	}
 	c.apply(serviceEvent("shop", "lb", "10.1.0.2", func(s *model.Service) { s.Balanced = []netip.Addr{netip.MustParseAddr("203.0.113.7")} }),
+		sliceEvent("shop", "lb", "10.0.0.2 web"),
 		podEvent("shop", "public", "11.0.0.9", func(w *model.Workload) { w.NodeAddresses = []netip.Addr{netip.MustParseAddr("12.0.0.1")} }))
 	if d := cmp.Diff([]string{
 		"scope/mesh: on-demand 11.0.0.0/24[11.0.0.0/24]", "scope/mesh: on-demand 12.0.0.0/24[12.0.0.0/24]",

@@ -21,35 +21,88 @@ func privateNetworks() []netip.Prefix {
 	}
 }
 
+// maxNetworks bounds the public networks: each is a filter chain in every proxy of the mesh. Of more, those
+// count that are listed first below, and of these the lowest.
+const maxNetworks = 64
+
+// Whose a public network is.
+const (
+	ofPods = iota // that have a proxy
+	ofBalancers
+	ofNodes
+	ofExternalIPs
+)
+
+// network is a public network, and whose it is.
+type network struct {
+	of     int
+	prefix netip.Prefix
+}
+
 // buildPublicNetworks lists the networks of the cluster's own addresses that are not private ones: of pods
-// with a proxy, of nodes, and of what Services have outside.
+// with a proxy, of nodes, and of the outside addresses of Services with meshed pods behind them.
 func (g *Graph) buildPublicNetworks(onNodes *incr.Index[nodeAddress, model.Key, model.Workload]) {
 	e := &g.engine
-	ofPods := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []netip.Prefix {
+	pods := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []network {
 		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
 			return nil
 		}
-		return publicNetworks(w.Addresses)
+		return publicNetworks(ofPods, w.Addresses)
 	})
-	ofServices := incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Prefix {
-		return publicNetworks(append(slices.Clone(s.Balanced), s.External...))
-	})
-	nodes := incr.DeriveKeys(e, "public node networks", same[one],
+	outside := incr.Derive(e, "public service networks", g.in.services, same[[]network],
+		func(r *incr.Reader, k model.Key, s model.Service, emit func(model.Key, []network)) {
+			list := append(publicNetworks(ofBalancers, s.Balanced), publicNetworks(ofExternalIPs, s.External)...)
+			if len(list) == 0 {
+				return
+			}
+			v, _ := incr.Get(r, g.services.resolved, k)
+			if slices.ContainsFunc(v.Ports, func(p model.ResolvedPort) bool { return len(p.Members) > 0 }) {
+				emit(k, list)
+			}
+		})
+	services := incr.NewIndex(outside, byKey, func(_ model.Key, list []network) []network { return list })
+	onPublic := incr.DeriveKeys(e, "public node networks", same[one],
 		func(_ *incr.Reader, a nodeAddress, emit func(nodeAddress, one)) {
-			if len(publicNetworks([]netip.Addr{a.addr})) > 0 {
+			if len(publicNetworks(ofNodes, []netip.Addr{a.addr})) > 0 {
 				emit(a, one{})
 			}
 		}, onNodes)
-	ofNodes := incr.NewIndex(nodes, byNodeAddress, func(a nodeAddress, _ one) []netip.Prefix { return publicNetworks([]netip.Addr{a.addr}) })
-	networks := incr.DeriveKeys(e, "public networks", same[one],
-		func(_ *incr.Reader, p netip.Prefix, emit func(netip.Prefix, one)) { emit(p, one{}) }, ofPods, ofServices, ofNodes)
-	g.destinations.public = incr.NewIndex(networks, byPrefix, func(netip.Prefix, one) []one { return []one{{}} })
+	nodes := incr.NewIndex(onPublic, byNodeAddress, func(a nodeAddress, _ one) []network { return publicNetworks(ofNodes, []netip.Addr{a.addr}) })
+	all := incr.DeriveKeys(e, "public networks", same[one],
+		func(_ *incr.Reader, n network, emit func(network, one)) { emit(n, one{}) }, pods, services, nodes)
+	public := incr.NewIndex(all, byNetwork, func(network, one) []one { return []one{{}} })
+	g.destinations.networks = incr.Derive(e, "networks on demand", g.in.settings, same[networks],
+		func(r *incr.Reader, _ one, _ model.Settings, emit func(one, networks)) {
+			var out networks
+			seen := map[netip.Prefix]bool{}
+			incr.Lookup(r, public, one{}, func(n network, _ one) {
+				switch {
+				case seen[n.prefix]:
+				case len(out.used) < maxNetworks:
+					out.used = append(out.used, n.prefix)
+				default:
+					out.ignored = append(out.ignored, n.prefix)
+				}
+				seen[n.prefix] = true
+			})
+			slices.SortFunc(out.used, byPrefix)
+			emit(one{}, out)
+		})
+}
+
+// networks are the public networks that proxies ask about, sorted, and those that are too many.
+type networks struct{ used, ignored []netip.Prefix }
+
+// Ignored are public networks whose addresses pass the proxies untouched because there are too many of them.
+func (g *Graph) Ignored() []netip.Prefix {
+	v, _ := g.destinations.networks.Value(one{})
+	return v.ignored
 }
 
 // publicNetworks are the networks, each once, of those addresses that are not private: coarse, so that they
 // seldom change.
-func publicNetworks(addrs []netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
+func publicNetworks(of int, addrs []netip.Addr) []network {
+	var out []network
 next:
 	for _, a := range addrs {
 		for _, p := range privateNetworks() {
@@ -61,13 +114,9 @@ next:
 		if a.Is6() {
 			bits = 64
 		}
-		p := netip.PrefixFrom(a, bits).Masked()
-		for _, other := range out {
-			if other == p {
-				continue next
-			}
+		if n := (network{of, netip.PrefixFrom(a, bits).Masked()}); !slices.Contains(out, n) {
+			out = append(out, n)
 		}
-		out = append(out, p)
 	}
 	return out
 }
@@ -76,12 +125,17 @@ next:
 // so that one that comes or goes touches no connection to another.
 func (g *Graph) onDemand(r *incr.Reader) []model.DemandChain {
 	out := []model.DemandChain{{Name: "on-demand", Prefixes: privateNetworks()}}
-	incr.Lookup(r, g.destinations.public, one{}, func(p netip.Prefix, _ one) {
+	v, _ := incr.Get(r, g.destinations.networks, one{})
+	for _, p := range v.used {
 		out = append(out, model.DemandChain{Name: "on-demand " + p.String(), Prefixes: []netip.Prefix{p}})
-	})
+	}
 	return out
 }
 
 func byPrefix(a, b netip.Prefix) int {
 	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+func byNetwork(a, b network) int {
+	return cmp.Or(cmp.Compare(a.of, b.of), byPrefix(a.prefix, b.prefix))
 }
