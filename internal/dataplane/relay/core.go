@@ -311,11 +311,21 @@ func (c *Core) waiting() string {
 		if words := t.lost(); words != "" {
 			return "Envoy refuses what it cannot do without: " + words
 		}
-		if !t.open || !t.greeted || t.flight != nil || len(t.dirty) > 0 || len(t.halves) > 0 {
+		if !t.open || !t.greeted || t.flight.ofScope() || t.dirtyOfScope() || len(t.halves) > 0 {
 			return "Envoy has not yet taken all " + kind
 		}
 	}
 	return ""
+}
+
+// dirtyOfScope reports whether anything but destinations may differ from what Envoy has.
+func (t *table) dirtyOfScope() bool {
+	for name := range t.dirty {
+		if ofScope(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // lost is why Envoy has nothing at all of a listener that a sidecar is nothing without: those that the

@@ -21,8 +21,8 @@ import (
 const (
 	// patience is how long a connection waits for the control plane to say what is at its destination.
 	patience = time.Second
-	// maxDestinations bounds how many of them Envoy has; beyond that the oldest go. Envoy asks again for
-	// one that it needs, and connections that it has keep standing.
+	// maxDestinations bounds how many of them Envoy has; beyond that those go that were asked for longest
+	// ago. Envoy asks again for one that it needs, and connections that it has keep standing.
 	maxDestinations = 1000
 	// passed is the version of clusters that are made here.
 	passed = "passed-untouched"
@@ -56,9 +56,11 @@ func (c *Core) dialled(t *table, r *wire.Request, first bool) {
 				continue
 			}
 			c.destinations[name] = c.now
-			c.order = append(c.order, name)
 			t.wanted[name], t.changed = true, true
+		} else {
+			c.order = slices.DeleteFunc(c.order, func(n string) bool { return n == name })
 		}
+		c.order = append(c.order, name)
 		if !first && (t.flight == nil || t.flight.versions[name] == "") {
 			delete(t.has, name) // it is to be answered, whatever Envoy had before
 		}
@@ -81,8 +83,23 @@ func (c *Core) leave(t *table, name string) {
 	delete(c.destinations, name)
 	c.order = slices.DeleteFunc(c.order, func(n string) bool { return n == name })
 	delete(t.wanted, name)
-	t.dirty[name], t.changed = true, true
-	t.left = c.now
+	t.dirty[name], t.changed = true, true // t.left stays: no route names it
+}
+
+// ofScope reports whether a name is in the scope, unlike those of destinations, for which nothing else waits.
+func ofScope(name string) bool { return !names.IsDestination(name) }
+
+// ofScope reports whether there is such a flight, and it has anything but destinations.
+func (f *flight) ofScope() bool {
+	if f == nil {
+		return false
+	}
+	for name := range f.versions {
+		if ofScope(name) {
+			return true
+		}
+	}
+	return len(f.versions)+len(f.removed) == 0 || slices.ContainsFunc(f.removed, ofScope)
 }
 
 // pass answers for the control plane where that does not. Nothing else is known of these destinations, so

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"tulle.dev/tulle/internal/dataplane/wire"
 	"tulle.dev/tulle/internal/names"
@@ -162,10 +163,53 @@ func TestDestinationsAreBounded(t *testing.T) {
 	if n := len(w.server.subs[wire.ClusterType]); n != maxDestinations+1 {
 		t.Errorf("%d clusters are subscribed to", n)
 	}
+	w.dial(name(3)) // no longer the one that was asked for longest ago
 	w.dial(name(0))
 	w.settle()
-	if w.cluster(name(0)) != "1" || w.cluster(name(3)) != "" {
-		t.Errorf("asked for again, the first is at %q and the fourth at %q", w.cluster(name(0)), w.cluster(name(3)))
+	if w.cluster(name(0)) != "1" || w.cluster(name(3)) != "1" || w.cluster(name(4)) != "" {
+		t.Errorf("asked for again, the first is at %q and the fourth at %q, the fifth at %q", w.cluster(name(0)), w.cluster(name(3)), w.cluster(name(4)))
+	}
+}
+
+// TestDestinationsGoWhileOthersCome: a pod that connects to ever new addresses has no more than that many at
+// any time, and nothing else waits for them: neither the agent's being ready, nor a listener.
+func TestDestinationsGoWhileOthersCome(t *testing.T) {
+	w := dials(t)
+	for n := range maxDestinations + 50 {
+		name := fmt.Sprintf("to/10.0.%d.%d:80", n/256, n%256)
+		w.put("cds " + name + " 1")
+		w.dial(name)
+		w.deliver()
+		w.now = w.now.Add(time.Second)
+		w.core.Tick(w.now)
+		w.deliver()
+		if s := w.core.waiting(); s != "" {
+			t.Fatalf("waiting: %s", s)
+		}
+	}
+	if n := len(w.envoy.has[wire.ClusterType]); n > maxDestinations+1 {
+		t.Errorf("Envoy has %d clusters, want at most %d and one of the scope", n, maxDestinations)
+	}
+	// One is on its way to an Envoy that has not answered yet.
+	w.put("cds " + there + " 1")
+	w.dial(there)
+	for len(w.toServer) > 0 || len(w.toCore) > 0 {
+		if len(w.toServer) > 0 {
+			w.hear()
+		} else {
+			w.inform()
+		}
+	}
+	if w.core.tables[0].flight == nil {
+		t.Fatal("the destination is not on its way")
+	}
+	if s := w.core.waiting(); s != "" {
+		t.Errorf("waiting: %s", s)
+	}
+	w.put("lds std/outbound 2")
+	w.inform()
+	if last := w.toEnvoy[len(w.toEnvoy)-1]; last.TypeURL != wire.ListenerType {
+		t.Error("a listener waits for a destination")
 	}
 }
 

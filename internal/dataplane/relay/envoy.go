@@ -189,6 +189,7 @@ func (c *Core) refused(t *table, name, version, words string) (waited bool) {
 	default:
 		e.bad = &wire.Resource{Name: name, Version: version}
 	}
+	delete(t.bare, name) // what comes next may keep chains again
 	e.words = words
 	if e.next == nil {
 		waited = t.settle(name, words)
@@ -221,27 +222,31 @@ func (c *Core) flushEnvoy(t *table) {
 			delete(t.dirty, name)
 		case leaveIt:
 			delete(t.dirty, name)
+			delete(t.bare, name)
 			t.entries[name].confirm(t.has[name])
 			t.settle(name, "")
 			c.rest(t, name)
 		}
 	}
+	if t.url == wire.ClusterType && (slices.ContainsFunc(send, ofScope) || c.now.Sub(t.left) < linger ||
+		!c.landed(wire.ListenerType, wire.RouteType, wire.ExtensionType)) {
+		remove = slices.DeleteFunc(remove, ofScope)
+	}
 	if len(send) > 0 {
 		if c.blocked(t) {
 			return
 		}
-		if t.url != wire.ListenerType {
+		if t.url != wire.ListenerType && t.url != wire.ClusterType {
 			remove = nil
 		}
-		// Nothing refers to a listener, so those that go, go along: Envoy removes before it adds, and a
-		// new one may have the address of one that goes (a Service that got a deleted one's address).
+		// Nothing refers to a listener or to a destination's cluster, so those that go, go along: Envoy
+		// removes before it adds, and a new listener may have the address of one that goes (a Service that
+		// got a deleted one's address).
 		c.fly(t, send, remove)
 		return
 	}
 	if len(remove) > 0 {
-		if t.url != wire.ClusterType || c.now.Sub(t.left) >= linger && c.landed(wire.ListenerType, wire.RouteType, wire.ExtensionType) {
-			c.fly(t, nil, remove)
-		}
+		c.fly(t, nil, remove)
 		return
 	}
 	// Envoy waits for a first answer even where there is nothing.
@@ -370,11 +375,11 @@ func (c *Core) blocked(t *table) bool {
 	if !clusters.open {
 		return false
 	}
-	if clusters.flight != nil {
+	if clusters.flight.ofScope() || len(clusters.halves) > 0 {
 		return true
 	}
 	for name := range clusters.dirty {
-		if c.desire(clusters, name) == sendIt {
+		if ofScope(name) && c.desire(clusters, name) == sendIt {
 			return true
 		}
 	}
