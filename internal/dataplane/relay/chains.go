@@ -83,9 +83,12 @@ func (c *Core) former(t *table, f *flight, name string, l wire.Listener) [][]byt
 	}
 	kept := slices.Concat(had.Chains, t.kept[name])
 	kept = slices.DeleteFunc(kept, func(chain []byte) bool { return bytes.Equal(chain, l.Chains[0]) })
-	all := len(f.kept)
+	all := 0
+	for _, chains := range f.kept {
+		all += len(chains)
+	}
 	for other, chains := range t.kept {
-		if other != name {
+		if _, flies := f.versions[other]; !flies {
 			all += len(chains)
 		}
 	}

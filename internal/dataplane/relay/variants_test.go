@@ -4,6 +4,7 @@
 package relay
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -112,4 +113,56 @@ func TestKeptChains(t *testing.T) {
 	w.detach()
 	w.boot()
 	want("bytes")
+	// One that Envoy refuses is no reason to keep none later.
+	put("8", "http", 1)
+	want("http", "bytes")
+	w.envoy.refuses[name+"9"] = true
+	put("9", "broken", 1)
+	want("http", "bytes")
+	put("10", "more", 1)
+	want("more", "http", "bytes")
+}
+
+// TestKeptChainsOfAProxy: the bound for all listeners counts chains, of one response too.
+func TestKeptChainsOfAProxy(t *testing.T) {
+	w := newWorld(t)
+	const services = keepInAll
+	var all []string
+	for n := range services {
+		all = append(all, fmt.Sprintf("out/shop/s%d/80", n))
+	}
+	w.scope(own, protocol.Scope{Listeners: all})
+	kept := map[string]int{}
+	w.taken = func(x wire.Resource) {
+		b, err := x.Body()
+		l := &listenerv3.Listener{}
+		if err != nil || proto.Unmarshal(b, l) != nil {
+			t.Fatal(err)
+		}
+		kept[x.Name] = len(l.GetFilterChains()) - 1
+	}
+	for version := range 4 {
+		if version == 0 {
+			w.connect()
+			w.boot()
+		}
+		w.disconnect()
+		for _, name := range all {
+			l := &listenerv3.Listener{FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{Name: fmt.Sprint(version)}}}}}
+			b, err := proto.Marshal(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.store(wire.ListenerType, name, resource{fmt.Sprint(version), b})
+		}
+		w.connect()
+		w.settle()
+		sum := 0
+		for _, n := range kept {
+			sum += n
+		}
+		if sum > keepInAll || version > 0 && sum < keepInAll/2 {
+			t.Errorf("after change %d all listeners keep %d chains, want at most %d", version, sum, keepInAll)
+		}
+	}
 }
