@@ -55,10 +55,11 @@ type Core struct {
 	// the time of the question, and order are their names, oldest first.
 	destinations map[string]time.Time
 	order        []string
-	// chains are added to the listener names.Outbound, and outbound is that listener without them.
-	chains   [][]byte
-	outbound *wire.Resource
-	note     *wire.Request // told on every stream; nil: nothing to tell
+	// chains are added to the listener names.Outbound, and outbound is that listener without them. Of the
+	// chains the scopes want inScope; the others were in a scope before.
+	chains, inScope [][]byte
+	outbound        *wire.Resource
+	note            *wire.Request // told on every stream; nil: nothing to tell
 }
 
 // table is all about one type.

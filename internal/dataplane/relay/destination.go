@@ -26,6 +26,10 @@ const (
 	maxDestinations = 1000
 	// passed is the version of clusters that are made here.
 	passed = "passed-untouched"
+	// closed is the version of clusters that are made here for what Envoy refused.
+	closed = "closed-refused"
+	// maxChains bounds the chains of destinations, with those that no scope has any more.
+	maxChains = 256
 	// addition stands in the version of a listener before that of the chains that were added to it.
 	addition = "~"
 )
@@ -103,25 +107,38 @@ func (f *flight) ofScope() bool {
 }
 
 // pass answers for the control plane where that does not. Nothing else is known of these destinations, so
-// connections pass as they would have without asking.
+// connections pass as they would have without asking. A control plane whose scopes have no chains knows of
+// no destinations.
 func (c *Core) pass(t *table) {
+	asked := c.up && (len(c.inScope) > 0 || !c.known)
 	for name, since := range c.destinations {
 		e := t.entry(name)
-		if e.answered() || c.up && c.now.Sub(since) < patience {
+		if e.answered() || asked && c.now.Sub(since) < patience {
 			continue
 		}
-		if r := untouched(t.entries[names.Passthrough], name); r != nil {
+		if r := likeness(t.entries[names.Passthrough], name, passed); r != nil {
 			e.next, t.dirty[name] = r, true
 		}
 	}
 }
 
-// untouched makes a cluster that is names.Passthrough under another name; nil while that is not here.
-func untouched(passthrough *entry, name string) *wire.Resource {
-	if passthrough == nil {
+// close gives Envoy names.Blackhole for a destination that it refused: connections are closed at once, and
+// do not pass in plaintext, whatever it had before. The refusal stays until there is something newer.
+func (c *Core) close(t *table, name, refused string) {
+	if t.url != wire.ClusterType || !names.IsDestination(name) || refused == passed || refused == closed {
+		return
+	}
+	if r := likeness(t.entries[names.Blackhole], name, closed); r != nil {
+		t.entries[name].next = r
+	}
+}
+
+// likeness makes a cluster that is another one under a name and with a version; nil while that is not here.
+func likeness(of *entry, name, version string) *wire.Resource {
+	if of == nil {
 		return nil
 	}
-	like := passthrough.best()
+	like := of.best()
 	if like == nil {
 		return nil
 	}
@@ -129,18 +146,33 @@ func untouched(passthrough *entry, name string) *wire.Resource {
 	if err != nil {
 		return nil
 	}
-	r := wire.NewResource(wire.ClusterType, name, passed, wire.AppendClusterName(slices.Clone(body), name))
+	r := wire.NewResource(wire.ClusterType, name, version, wire.AppendClusterName(slices.Clone(body), name))
 	return &r
 }
 
 // readChains follows the chains that the scopes add to the listener of redirected outbound connections.
-// Scopes that are incomplete take none away.
+// One that was there stays for the life of this Envoy, so that the connections that came through it stand,
+// unless it cannot be beside a new one. Scopes that are incomplete take none away.
 func (c *Core) readChains(scopes map[string]bool, complete bool) {
 	var chains [][]byte
 	for _, name := range slices.Sorted(maps.Keys(scopes)) {
 		chains = append(chains, c.scopes[name].OutboundChains...)
 	}
-	if !complete && len(chains) == 0 || slices.EqualFunc(chains, c.chains, slices.Equal) {
+	if !complete && len(chains) == 0 || slices.EqualFunc(chains, c.inScope, slices.Equal) {
+		return
+	}
+	c.inScope = chains
+	for _, former := range c.chains {
+		if len(chains) < maxChains && !slices.ContainsFunc(chains, func(chain []byte) bool { return wire.Conflict(chain, former) }) {
+			chains = append(chains, former)
+		}
+	}
+	c.setChains(chains)
+}
+
+// setChains gives the listener of redirected outbound connections other chains.
+func (c *Core) setChains(chains [][]byte) {
+	if slices.EqualFunc(chains, c.chains, slices.Equal) {
 		return
 	}
 	c.chains = chains

@@ -23,7 +23,7 @@ func dials(t *testing.T) *world {
 	w.scope(own, protocol.Scope{
 		Include: []string{names.ScopeMesh}, Clusters: []string{names.Passthrough}, Listeners: []string{names.Outbound},
 	})
-	w.scope(names.ScopeMesh, protocol.Scope{OutboundChains: [][]byte{[]byte("chain")}})
+	w.scope(names.ScopeMesh, protocol.Scope{OutboundChains: [][]byte{demandChain(t, "on-demand", 10)}})
 	w.put("cds std/passthrough 1", "lds std/outbound 1", "eds std/passthrough 1", "rds std/outbound 1", "sds san/std/passthrough 1")
 	w.connect()
 	w.boot()
@@ -56,7 +56,7 @@ func TestDestination(t *testing.T) {
 		t.Errorf("after a change Envoy has it at %q, want 2", v)
 	}
 	// It is no part of the scope, and a change of the scope leaves it.
-	w.scope(names.ScopeMesh, protocol.Scope{Clusters: []string{"a"}, OutboundChains: [][]byte{[]byte("chain")}})
+	w.scope(names.ScopeMesh, protocol.Scope{Clusters: []string{"a"}, OutboundChains: [][]byte{demandChain(t, "on-demand", 10)}})
 	w.put("cds a 1", "eds a 1", "sds san/a 1")
 	w.settle()
 	if v := w.cluster(there); v != "2" {
@@ -131,7 +131,7 @@ func TestDestinationWithoutControlPlane(t *testing.T) {
 func TestUntouched(t *testing.T) {
 	like := wire.NewResource(wire.ClusterType, names.Passthrough, "1", wire.AppendClusterName([]byte("\x12\x01x"), names.Passthrough))
 	before := string(like.Raw)
-	r := untouched(&entry{good: &like}, there)
+	r := likeness(&entry{good: &like}, there, passed)
 	body, err := r.Body()
 	if err != nil || string(body) != "\x12\x01x\x0a\x0fstd/passthrough\x0a\x0eto/10.0.0.1:80" || r.Name != there {
 		t.Errorf("%q %q %v", r.Name, body, err)
@@ -139,7 +139,7 @@ func TestUntouched(t *testing.T) {
 	if string(like.Raw) != before {
 		t.Error("the cluster that it was made of has changed")
 	}
-	if untouched(nil, there) != nil || untouched(&entry{}, there) != nil {
+	if likeness(nil, there, passed) != nil || likeness(&entry{}, there, passed) != nil {
 		t.Error("a cluster was made of none")
 	}
 }
@@ -175,8 +175,15 @@ func TestDestinationsAreBounded(t *testing.T) {
 // any time, and nothing else waits for them: neither the agent's being ready, nor a listener.
 func TestDestinationsGoWhileOthersCome(t *testing.T) {
 	w := dials(t)
-	for n := range maxDestinations + 50 {
-		name := fmt.Sprintf("to/10.0.%d.%d:80", n/256, n%256)
+	all := &wire.Request{TypeURL: wire.ClusterType}
+	for n := range maxDestinations {
+		all.Subscribe = append(all.Subscribe, fmt.Sprintf("to/10.0.%d.%d:80", n/256, n%256))
+		w.put("cds " + all.Subscribe[n] + " 1")
+	}
+	w.core.EnvoyRequest(w.now, all)
+	w.deliver()
+	for n := range 20 {
+		name := fmt.Sprintf("to/10.9.0.%d:80", n)
 		w.put("cds " + name + " 1")
 		w.dial(name)
 		w.deliver()
@@ -232,38 +239,5 @@ func TestDestinationsOfAnAdoptedEnvoy(t *testing.T) {
 	}
 	if v := w.server.subs[wire.ClusterType][there]; v != "1" {
 		t.Errorf("subscribed to %v", w.server.subs[wire.ClusterType])
-	}
-}
-
-// TestOutboundChains: the chains of the scope are added to the one listener, and go with it upstream at the
-// control plane's own version.
-func TestOutboundChains(t *testing.T) {
-	w := dials(t)
-	version := func() string { return w.envoy.has[wire.ListenerType][names.Outbound] }
-	first := version()
-	if !strings.HasPrefix(first, "1~") {
-		t.Fatalf("the listener is at %q, want 1 with an addition", first)
-	}
-	body, err := w.core.table(wire.ListenerType).entries[names.Outbound].good.Body()
-	if err != nil || string(body) != "1\x1a\x05chain" {
-		t.Errorf("the listener is %q, %v", body, err)
-	}
-	w.scope(names.ScopeMesh, protocol.Scope{OutboundChains: [][]byte{[]byte("chain"), []byte("another")}})
-	w.deliver()
-	if v := version(); v == first || !strings.HasPrefix(v, "1~") {
-		t.Errorf("with another chain the listener is at %q", v)
-	}
-	sent := len(w.server.sent)
-	w.disconnect()
-	w.connect()
-	w.settle()
-	if len(w.server.sent) != sent {
-		t.Errorf("sent after reconnecting: %q", w.server.sent[sent:])
-	}
-	// An older control plane.
-	w.scope(names.ScopeMesh, protocol.Scope{})
-	w.settle()
-	if v := version(); v != "1" {
-		t.Errorf("without chains the listener is at %q, want 1", v)
 	}
 }

@@ -44,6 +44,7 @@ func (c *Core) EnvoyReplaced() {
 	for _, a := range c.assemblies {
 		c.assemble(a)
 	}
+	c.setChains(c.inScope)
 }
 
 func (t *table) forgetEnvoy() {
@@ -141,6 +142,8 @@ func (c *Core) land(t *table, refusal *wire.Status) {
 		for name := range f.versions { // not to be blamed before it has been tried alone
 			t.bare[name], t.dirty[name] = true, true
 		}
+	case len(f.versions) == 1 && f.versions[names.Outbound] != "" && len(c.chains) > len(c.inScope):
+		c.setChains(c.inScope) // the same, of chains that the scopes have no more
 	case len(f.versions) == 1:
 		for name, version := range f.versions {
 			c.refused(t, name, version, refusal.Message)
@@ -168,7 +171,9 @@ func (c *Core) accepted(t *table, name, version string) {
 		e.good, e.next = e.next, nil
 	}
 	if e.next == nil {
-		e.bad, e.words = nil, ""
+		if version != closed {
+			e.bad, e.words = nil, ""
+		}
 		t.settle(name, "")
 	}
 }
@@ -193,6 +198,7 @@ func (c *Core) refused(t *table, name, version, words string) (waited bool) {
 	e.words = words
 	if e.next == nil {
 		waited = t.settle(name, words)
+		c.close(t, name, version)
 	}
 	t.dirty[name] = true // the good one, if Envoy does not have it
 	return waited

@@ -117,7 +117,9 @@ func (c *Core) take(t *table, p *pending, name string, r *wire.Resource) {
 	switch {
 	case e.refusedAt(r.Version):
 		// Sent again, perhaps by another replica. Envoy has said what it thinks of it.
-		e.next = nil
+		if e.next != nil && e.next.Version != closed {
+			e.next = nil
+		}
 		p.words = append(p.words, e.words)
 		return
 	case e.good != nil && e.good.Version == r.Version:

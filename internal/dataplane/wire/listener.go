@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 
@@ -111,6 +112,21 @@ func nameOf(chain []byte) (name string) {
 		return nil
 	})
 	return name
+}
+
+// Conflict reports whether two encoded filter chains cannot be in one listener, or would be taken for each
+// other: they have the same name or the same match.
+func Conflict(a, b []byte) bool { return nameOf(a) == nameOf(b) || bytes.Equal(matchOf(a), matchOf(b)) }
+
+// matchOf is the encoded match of an encoded filter chain.
+func matchOf(chain []byte) (match []byte) {
+	_ = each(chain, func(n protowire.Number, v []byte, _ uint64) error {
+		if n == chainMatch {
+			match = v
+		}
+		return nil
+	})
+	return match
 }
 
 // Renamed returns a RouteConfiguration under another name.
