@@ -81,6 +81,9 @@ func (p *pod) onDemand(version string) {
 	p.control.putScope(names.ScopeNamespace("shop"), version, protocol.Scope{Clusters: []string{web}, Listeners: []string{web}, OutboundChains: [][]byte{b}})
 }
 
+// servicePort is a port of the peer's address that stands for a node port: nothing listens there.
+const servicePort = 9005
+
 func to(port int) string { return fmt.Sprintf("to/%s:%d", peerIP, port) }
 
 // toWeb is the cluster of the peer's server, which speaks mutual TLS.
@@ -130,6 +133,26 @@ func TestDestinations(t *testing.T) {
 		t.Errorf("over mutual TLS: %q, %v, want %q", body, err, want)
 	}
 
+	// A Service's port has endpoints that Envoy holds already and does not ask for again: neither for a new
+	// cluster nor for one that changes does a connection wait for them.
+	service := meshCluster(t)
+	for _, version := range []string{"1", "2"} {
+		service.Name, service.AltStatName = to(servicePort), "v"+version
+		p.control.put(to(servicePort), version, service)
+		began := time.Now()
+		body, _, err := get(client(p.space, 1000, false), fmt.Sprintf("http://%s:%d/", peerIP, servicePort), "")
+		if want := "web saw " + spiffe("cart"); err != nil || body != want {
+			t.Errorf("a Service's destination, version %s: %q, %v, want %q", version, body, err, want)
+		}
+		p.eventually("it is in use", 10*time.Second, func() bool {
+			n, _ := p.control.answers(to(servicePort), version)
+			return n > 0 && strings.Contains(p.admin("/config_dump?resource=dynamic_active_clusters"), `"v`+version+`"`)
+		})
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("a Service's destination, version %s, takes %v", version, d)
+		}
+	}
+
 	// A late answer replaces the agent's own cluster, and cuts nothing.
 	p.control.put(to(9002), "1", toWeb(t, 9002))
 	p.eventually("the answer is in use", 10*time.Second, func() bool { n, _ := p.control.answers(to(9002), "1"); return n > 0 })
@@ -157,6 +180,13 @@ func TestDestinations(t *testing.T) {
 	p.say(p.dialPeer(9004), 9004, "after")
 	for i, c := range []net.Conn{first, second, third} {
 		p.say(c, 9001+i, "in the end")
+	}
+	// A control plane without chains, as after a rollback: the listener keeps those that it has, and nothing
+	// waits for answers.
+	p.control.putScope(names.ScopeNamespace("shop"), "3", protocol.Scope{Clusters: []string{web}, Listeners: []string{web}})
+	p.eventually("the scope is in use", 10*time.Second, func() bool { n, _ := p.control.answers(names.ScopeNamespace("shop"), "3"); return n > 0 })
+	if !strings.Contains(p.admin("/config_dump?resource=dynamic_listeners"), `"on-demand"`) {
+		t.Error("the chain of standing connections has gone with the scope's")
 	}
 	body, _, err = get(client(p.space, 1000, false), url, "")
 	if want := "web saw " + spiffe("cart"); err != nil || body != want {

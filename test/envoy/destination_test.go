@@ -198,7 +198,7 @@ func TestDestinationOfService(t *testing.T) {
 		for _, a := range accounts {
 			p.Identities = append(p.Identities, names.SPIFFE{TrustDomain: trustDomain, Namespace: "shop", ServiceAccount: a}.String())
 		}
-		from.hold(t, []envoy.Resource{envoy.DestinationCluster(d), envoy.DestinationEndpoints(d), envoy.PeerSecret(p)})
+		from.hold(t, []envoy.Resource{envoy.DestinationCluster(d), envoy.Endpoints(d.Endpoints), envoy.PeerSecret(p)})
 	}
 	first := from.talk(t, addr)
 	from.asked(t, addr)

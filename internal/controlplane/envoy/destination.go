@@ -67,7 +67,8 @@ func DemandChain(d model.DemandChain) *listenerv3.FilterChain {
 }
 
 // DestinationCluster makes the cluster of an address that has no listener: to a meshed pod over mutual
-// TLS, to a Service's endpoints as their transport says, and anything else untouched. What is carried is
+// TLS, to a Service's endpoints as their transport says, and anything else untouched. The endpoints are a
+// Service port's own: agents send those along, since Envoy does not ask twice for what it has. What is carried is
 // bytes to this proxy; the server's knows what its port speaks (names.ALPNAny).
 func DestinationCluster(d model.Destination) Resource {
 	name := names.Destination(d.Addr)
@@ -81,6 +82,9 @@ func DestinationCluster(d model.Destination) Resource {
 	c := base(name)
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: name}
+	if !d.Local {
+		c.EdsClusterConfig.ServiceName = clusterName(model.BackendName{Key: d.Service})
+	}
 	c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
 	if d.Affinity {
 		c.LbPolicy = clusterv3.Cluster_RING_HASH
@@ -97,7 +101,8 @@ func DestinationCluster(d model.Destination) Resource {
 	return cluster(c)
 }
 
-// DestinationEndpoints makes the ClusterLoadAssignment of a destination that is a Service's.
+// DestinationEndpoints makes the ClusterLoadAssignment of a destination that is a Service's on one node. All
+// others share the Service port's.
 func DestinationEndpoints(d model.Destination) Resource {
 	a := proto.CloneOf(Endpoints(d.Endpoints).Message.(*endpointv3.ClusterLoadAssignment))
 	a.ClusterName = names.Destination(d.Addr)

@@ -59,8 +59,15 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 			g.in.asked.Delete(t)
 		}
 	}
+	room := maxDialled - g.in.dialled.Len()
 	for a, dialled := range more.Dialled {
 		if dialled {
+			if _, known := g.in.dialled.Value(a); !known {
+				if room <= 0 {
+					continue
+				}
+				room--
+			}
 			g.in.dialled.Set(a, one{})
 		} else {
 			g.in.dialled.Delete(a)

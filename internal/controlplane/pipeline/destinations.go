@@ -17,7 +17,7 @@ import (
 // IPs and node ports. It is made for what they connect to, and costs nothing for what they do not.
 type destinations struct {
 	clusters  *incr.Collection[netip.AddrPort, model.Destination] // without endpoints
-	endpoints *incr.Collection[netip.AddrPort, model.Destination] // those of Services, with endpoints
+	endpoints *incr.Collection[netip.AddrPort, model.Destination] // those of one node, with endpoints
 	accounts  *incr.Collection[model.Key, model.AccountPeer]
 
 	byClusterIP *incr.Index[netip.Addr, model.Key, model.Service]
@@ -27,6 +27,10 @@ type destinations struct {
 	nodesAt     *incr.Index[netip.Addr, nodeAddress, one]
 	networks    *incr.Collection[one, networks]
 }
+
+// maxDialled bounds how many destinations there are at a time, at some 2.5 kB each. Agents pass connections
+// to more untouched, and ask again with their next stream.
+const maxDialled = 50_000
 
 // nodeAddress is an address of a node.
 type nodeAddress struct {
@@ -72,16 +76,16 @@ func (g *Graph) buildDestinations() {
 
 	d.clusters = incr.Derive(e, "destinations", g.in.dialled, same[model.Destination],
 		func(r *incr.Reader, a netip.AddrPort, _ one, emit func(netip.AddrPort, model.Destination)) {
-			out, _ := g.destination(r, a)
+			out := g.destination(r, a)
 			out.Endpoints = model.Endpoints{}
 			emit(a, out)
 		})
 	d.endpoints = incr.Derive(e, "destination endpoints", d.clusters, same[model.Destination],
 		func(r *incr.Reader, a netip.AddrPort, found model.Destination, emit func(netip.AddrPort, model.Destination)) {
-			if found.Service == (model.PortKey{}) {
+			if !found.Local {
 				return
 			}
-			if out, ok := g.destination(r, a); ok {
+			if out := g.destination(r, a); out.Local {
 				emit(a, out)
 			}
 		})
@@ -100,33 +104,37 @@ func (g *Graph) buildDestinations() {
 		}, byAccount)
 }
 
-// destination finds out what is at an address; ok tells that it is a Service's, and has endpoints.
-func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) (d model.Destination, ok bool) {
-	d.Addr = a
+// destination finds out what is at an address.
+func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) model.Destination {
+	d := model.Destination{Addr: a}
 	if w, found := g.podAt(r, a.Addr()); found {
 		if w.Meshed(a.Port()) {
 			d.Account = model.Key{Namespace: w.Namespace, Name: w.ServiceAccount}
 		}
-		return d, false
+		return d
 	}
 	b, found := g.behind(r, a)
 	if !found {
-		return d, false
+		return d
 	}
 	v, _ := incr.Get(r, g.services.resolved, b.key.Service)
 	for _, p := range v.Ports {
 		if p.Port.Port != b.key.Port {
 			continue
 		}
-		list := p.On(b.key.Service, b.node)
-		if len(p.Members) == 0 || b.node != "" && len(list.List) == 0 {
-			return d, false // without the mesh's help
+		if len(p.Members) == 0 {
+			return d // without the mesh's help
+		}
+		if b.node != "" {
+			if d.Endpoints = p.On(b.key.Service, b.node); len(d.Endpoints.List) == 0 {
+				return d
+			}
+			d.Local = true
 		}
 		svc, _ := incr.Get(r, g.in.services, b.key.Service)
-		d.Service, d.Transport, d.Affinity, d.Endpoints = b.key, p.Transport, svc.AffinitySeconds > 0, list
-		return d, true
+		d.Service, d.Transport, d.Affinity = b.key, p.Transport, svc.AffinitySeconds > 0
 	}
-	return d, false
+	return d
 }
 
 // behind finds the Service port that kube-proxy takes an address for. Anybody who may write a Service may

@@ -146,8 +146,15 @@ func (c *cluster) at(addr string) string {
 		return "nothing"
 	}
 	with, _ := c.g.destinations.endpoints.Value(netip.MustParseAddrPort(addr))
-	if c.has(envoy.EndpointsType, "to/"+addr) != (d.Service != model.PortKey{}) {
+	if c.has(envoy.EndpointsType, "to/"+addr) != d.Local {
 		c.t.Errorf("%s: a cluster without its endpoints, or endpoints without a use", addr)
+	}
+	if d.Service != (model.PortKey{}) && !d.Local { // the Service port's
+		name := names.Out{Namespace: d.Service.Service.Namespace, Service: d.Service.Service.Name, Port: d.Service.Port}.String()
+		with.Endpoints, _ = c.g.services.endpoints.Value(name)
+		if !c.has(envoy.EndpointsType, name) {
+			c.t.Errorf("%s: there is no %s", addr, name)
+		}
 	}
 	switch {
 	case d.Account != (model.Key{}):

@@ -4,12 +4,14 @@
 package pipeline
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -55,5 +57,71 @@ func TestNetworksAreBounded(t *testing.T) {
 	}
 	if len(c.g.Ignored()) != 5000-61 {
 		t.Errorf("%d networks are ignored", len(c.g.Ignored()))
+	}
+}
+
+// TestWorkOfNodePorts: all addresses at which a Service port is dialled share its endpoints. One endpoint
+// more costs each of them no more than a look, and no resource.
+func TestWorkOfNodePorts(t *testing.T) {
+	const pods, nodes = 1000, 200
+	events := []source.Event{namespaceEvent("shop", true)}
+	var endpoints []string
+	for i := range pods {
+		ip := fmt.Sprintf("10.0.%d.%d", i/250, i%250+1)
+		events = append(events, podEvent("shop", fmt.Sprint("web", i), ip, func(w *model.Workload) {
+			w.ServiceAccount, w.Node = "web", fmt.Sprint("n", i%nodes)
+			w.NodeAddresses = []netip.Addr{netip.AddrFrom4([4]byte{192, 168, 1, byte(i%nodes + 1)})}
+		}))
+		endpoints = append(endpoints, fmt.Sprintf("%s web%d@n%d", ip, i, i%nodes))
+	}
+	local := func(s *model.Service) { s.Ports[0].NodePort, s.LocalNodePorts = 30081, true }
+	c := newCluster(t, append(events, serviceEvent("shop", "web", "10.9.0.1"), sliceEvent("shop", "web", endpoints...),
+		serviceEvent("shop", "local", "10.9.0.2", local), sliceEvent("shop", "local", endpoints...))...)
+	for i := range nodes {
+		c.dial(fmt.Sprintf("192.168.1.%d:30080", i+1), fmt.Sprintf("192.168.1.%d:30081", i+1))
+	}
+	change := func(service string) (resources int) {
+		r := c.g.Apply([]source.Event{sliceEvent("shop", service, endpoints[1:]...)}, Inputs{})
+		for _, ch := range r.Resources {
+			if names.IsDestination(ch.Resource.Name) {
+				resources++
+			}
+		}
+		c.take(r)
+		return resources
+	}
+	if n := change("web"); n != 0 {
+		t.Errorf("an endpoint less changes %d resources of destinations", n)
+	}
+	if n := change("local"); n != 1 {
+		t.Errorf("an endpoint less changes %d resources of destinations on nodes, want its node's", n)
+	}
+	if got, want := c.at("192.168.1.7:30081"), "mesh shop/local:80 10.0.0.7:8080 10.0.0.207:8080 10.0.1.157:8080 10.0.2.107:8080 10.0.3.57:8080"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestDestinationsInAll: there are no more destinations than the bound, and room is for others.
+func TestDestinationsInAll(t *testing.T) {
+	c := newCluster(t)
+	dial := func(first, n int, ask bool) int {
+		in := Inputs{Dialled: map[netip.AddrPort]bool{}}
+		for i := range n {
+			i += first
+			in.Dialled[netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 80)] = ask
+		}
+		c.g.Apply(nil, in)
+		return c.g.destinations.clusters.Len()
+	}
+	if n := dial(0, maxDialled-10, true); n != maxDialled-10 {
+		t.Fatalf("%d destinations", n)
+	}
+	dial(0, 1000, true) // not counted twice
+	if n := dial(maxDialled, 100, true); n != maxDialled {
+		t.Errorf("%d destinations, want %d", n, maxDialled)
+	}
+	dial(0, 20, false)
+	if n := dial(2*maxDialled, 15, true); n != maxDialled-5 {
+		t.Errorf("%d destinations, want %d", n, maxDialled-5)
 	}
 }

@@ -44,7 +44,7 @@ func (g *Graph) buildResources() {
 	publish(g, "client cluster resources", g.clients.backends, envoy.ClientCluster)
 	publishNear(g, "client endpoint resources", g.clients.endpoints, clientEndpointsAt, envoy.ClientEndpoints)
 	publish(g, "destination cluster resources", g.destinations.clusters, envoy.DestinationCluster)
-	publishNear(g, "destination endpoint resources", g.destinations.endpoints, destinationAt, envoy.DestinationEndpoints)
+	publish(g, "destination endpoint resources", g.destinations.endpoints, envoy.DestinationEndpoints)
 	publish(g, "account peer resources", g.destinations.accounts, envoy.AccountSecret)
 	for _, c := range g.scopes.all {
 		publish(g, c.Name()+" resources", c, envoy.Scope)
@@ -127,17 +127,6 @@ func clientEndpointsAt(e model.ClientEndpoints) (all model.ClientEndpoints, near
 		near = append(near, placed[model.ClientEndpoints]{n.place, model.ClientEndpoints{Endpoints: n.value, Transport: e.Transport}})
 	}
 	return model.ClientEndpoints{Endpoints: rest, Transport: e.Transport}, near
-}
-
-func destinationAt(d model.Destination) (all model.Destination, near []placed[model.Destination]) {
-	rest, l := endpointsAt(d.Endpoints)
-	for _, n := range l {
-		v := d
-		v.Endpoints = n.value
-		near = append(near, placed[model.Destination]{n.place, v})
-	}
-	d.Endpoints = rest
-	return d, near
 }
 
 // resource gives a translated value its version, that of the model it was made from.

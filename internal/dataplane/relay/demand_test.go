@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
@@ -206,5 +207,39 @@ func TestDestinationRefused(t *testing.T) {
 				t.Errorf("a better one is at %q, rejected %q", v, w.core.Status().Rejected)
 			}
 		})
+	}
+}
+
+// TestDestinationsShareEndpoints: a destination that is a Service's has the endpoints of its port, which Envoy
+// does not ask for again: they go along with the cluster, and whenever it changes.
+func TestDestinationsShareEndpoints(t *testing.T) {
+	w := dials(t)
+	w.put("cds out/shop/web/80 1", "eds out/shop/web/80 1", "sds san/out/shop/web/80 1")
+	w.scope(own, protocol.Scope{
+		Include: []string{names.ScopeMesh}, Clusters: []string{names.Passthrough, "out/shop/web/80"}, Listeners: []string{names.Outbound},
+	})
+	w.settle()
+	sent := len(w.server.sent)
+	for _, version := range []string{"1", "2"} {
+		b, err := proto.Marshal(&clusterv3.Cluster{EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{ServiceName: "out/shop/web/80"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := len(w.envoy.log)
+		w.store(wire.ClusterType, there, resource{version, b})
+		if version == "1" {
+			w.dial(there)
+		}
+		w.deliver()
+		log := w.envoy.log[heard:]
+		if len(log) < 2 || log[0] != "cds +"+there+" "+version || log[1] != "eds +out/shop/web/80 1" {
+			t.Errorf("version %s: Envoy heard %q", version, log)
+		}
+	}
+	if list := w.server.sent[sent:]; lastOf(list, "eds") >= 0 {
+		t.Errorf("the control plane has sent %q", list)
+	}
+	if w.server.subs[wire.EndpointType][there] != "" {
+		t.Error("the agent asks for endpoints of the destination's own")
 	}
 }

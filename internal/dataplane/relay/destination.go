@@ -4,6 +4,7 @@
 package relay
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -131,6 +132,20 @@ func (c *Core) close(t *table, name, refused string) {
 	if r := likeness(t.entries[names.Blackhole], name, closed); r != nil {
 		t.entries[name].next = r
 	}
+}
+
+// endpointsOf is the name of a cluster's endpoints. Destinations share those of a Service's port: Envoy does
+// not ask for them again when it gets one more cluster that has them.
+func (c *Core) endpointsOf(cluster string) string {
+	if !names.IsDestination(cluster) {
+		return cluster
+	}
+	if e := c.tables[0].entries[cluster]; e != nil && e.best() != nil {
+		if body, err := e.best().Body(); err == nil {
+			return cmp.Or(wire.EndpointsName(body), cluster)
+		}
+	}
+	return cluster
 }
 
 // likeness makes a cluster that is another one under a name and with a version; nil while that is not here.

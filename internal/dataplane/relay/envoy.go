@@ -346,7 +346,7 @@ func (c *Core) crossed(t *table) {
 		return
 	}
 	for name := range f.versions {
-		delete(t.has, name)
+		delete(t.has, c.endpointsOf(name))
 	}
 }
 
@@ -356,6 +356,7 @@ func (c *Core) crossed(t *table) {
 func (c *Core) accompany(f *flight) {
 	endpoints := c.table(wire.EndpointType)
 	for name := range f.versions {
+		name = c.endpointsOf(name)
 		if !endpoints.asks[name] {
 			continue
 		}

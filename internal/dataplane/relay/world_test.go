@@ -4,6 +4,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -349,7 +350,8 @@ func (w *world) obey() {
 		// As Envoy: a cluster asks for its endpoints, a listener for its routes and filters.
 		switch kind {
 		case "cds":
-			w.ask(wire.EndpointType, x.Name)
+			body, _ := x.Body()
+			w.ask(wire.EndpointType, cmp.Or(wire.EndpointsName(body), x.Name))
 			w.ask(wire.SecretType, "san/"+x.Name)
 		case "lds":
 			w.ask(wire.RouteType, x.Name)

@@ -22,6 +22,9 @@ const (
 	chainName  = 7
 
 	clusterName = 1
+	clusterEDS  = 3
+
+	edsName = 2
 )
 
 // Listener is an encoded Listener, taken apart as far as an agent puts it together differently.
@@ -141,6 +144,22 @@ func AppendFilterChains(listener []byte, chains [][]byte) []byte {
 		listener = appendBytes(listener, listenerChains, c)
 	}
 	return listener
+}
+
+// EndpointsName is the name of the ClusterLoadAssignment that an encoded Cluster asks for, if it says one.
+func EndpointsName(cluster []byte) (name string) {
+	_ = each(cluster, func(n protowire.Number, v []byte, _ uint64) error {
+		if n != clusterEDS {
+			return nil
+		}
+		return each(v, func(n protowire.Number, v []byte, _ uint64) error {
+			if n == edsName {
+				name = string(v)
+			}
+			return nil
+		})
+	})
+	return name
 }
 
 // AppendClusterName gives an encoded Cluster another name: of a field that is there twice, the last counts.
