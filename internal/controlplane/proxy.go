@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"tulle.dev/tulle/internal/controlplane/ca"
+	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/rights"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -31,11 +32,15 @@ type connected struct {
 // String names the proxy for people.
 func (c connected) String() string { return c.Namespace + "/" + c.Pod }
 
+// maxDials is how many destinations a proxy may ask for at a time: as many as its agent keeps.
+const maxDials = 1000
+
 // serverOptions are those of the ADS server, but for where it logs and counts.
 func (f *feed) serverOptions() xds.Options {
 	return xds.Options{
 		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, Places: f.zones.places, MaxAge: streamAge, Notes: []string{protocol.ReportType},
 		OnInterest: f.asked.dial,
+		Bounded:    func(k xds.Key) bool { return k.TypeURL == envoy.ClusterType && names.IsDestination(k.Name) }, MaxBounded: maxDials,
 		OnProgress: func(keys []xds.Key) {
 			f.ledger.Touch(keys)
 			f.asked.touch(keys)

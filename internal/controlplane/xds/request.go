@@ -252,6 +252,9 @@ func (ss *session) interest(url string, req *discoveryv3.DeltaDiscoveryRequest) 
 	var touched []*entry
 	if w.kind != nil {
 		left := ss.unsubscribe(w, req.GetResourceNamesUnsubscribe())
+		var over []string
+		add, over = ss.bound(w, add)
+		refused = append(refused, over...)
 		touched = append(ss.subscribe(w, add, versions), left...)
 		for _, e := range left {
 			store.collect(e)
@@ -269,6 +272,32 @@ func (ss *session) interest(url string, req *discoveryv3.DeltaDiscoveryRequest) 
 		f(url, add)
 	}
 	return nil
+}
+
+// bound takes out of names those that are too many on this stream. Store.mu and ss.mu must be locked.
+func (ss *session) bound(w *watch, names []string) (within, over []string) {
+	bounded := ss.srv.opts.Bounded
+	if bounded == nil || !slices.ContainsFunc(names, func(n string) bool { return bounded(Key{w.url, n}) }) {
+		return names, nil
+	}
+	room := ss.srv.opts.MaxBounded
+	had := map[string]struct{}{}
+	for _, s := range w.subs {
+		if bounded(s.entry.key) {
+			room--
+			had[s.entry.key.Name] = struct{}{}
+		}
+	}
+	for _, n := range names {
+		if _, known := had[n]; !known && bounded(Key{w.url, n}) {
+			if room--; room < 0 {
+				over = append(over, n)
+				continue
+			}
+		}
+		within = append(within, n)
+	}
+	return within, over
 }
 
 func errTooManyTypes() error {

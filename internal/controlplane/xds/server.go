@@ -60,6 +60,10 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// MaxNames that a stream may subscribe to; defaults to 100,000.
 	MaxNames int
+	// Bounded, if set, says of which names a delta stream may subscribe to no more than MaxBounded; more
+	// of them are answered as removed. It must be pure and quick.
+	Bounded    func(Key) bool
+	MaxBounded int
 	// MaxRequestBytes of a request; defaults to 8 MiB: names and versions of MaxNames.
 	MaxRequestBytes int
 	// MaxResponseBytes after which a response takes no more resources; defaults
