@@ -45,7 +45,7 @@ func ways(t *testing.T, serve func(net.Listener), rules ...model.Rule) []door {
 }
 
 // switching is a server that shows requests as verbatim does, their bodies too; it accepts WebSockets at
-// /ws and CONNECT requests but those for "refused", and then echoes.
+// /ws, and then echoes.
 func switching(l net.Listener) {
 	serve := func(c net.Conn) {
 		defer c.Close()
@@ -61,13 +61,6 @@ func switching(l net.Listener) {
 				_, _ = fmt.Sscanf(line, "content-length: %d", &length)
 			}
 			switch {
-			case strings.HasPrefix(head, "CONNECT refused"):
-				_, _ = io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
-				continue
-			case strings.HasPrefix(head, "CONNECT "):
-				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-To: "+strings.Fields(head)[1]+"\r\n\r\n")
-				_, _ = io.Copy(c, r)
-				return
 			case strings.HasPrefix(head, "GET /ws "):
 				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 				_, _ = io.Copy(c, r)
@@ -131,19 +124,6 @@ func TestMethods(t *testing.T) {
 		if got.status != 200 || got.head[0] != "QUERY /a HTTP/1.1" {
 			t.Errorf("%s, QUERY: %d %q", d.name, got.status, got.head)
 		}
-	}
-}
-
-// TestConnect: an application that is itself an HTTP proxy gets CONNECT requests, in the mesh and at
-// Gateways, of a rule that names the method, and no others.
-func TestConnect(t *testing.T) {
-	for _, d := range ways(t, switching, model.Rule{Match: model.Match{Method: "CONNECT", Headers: []model.ValueMatch{{Name: "x-let", Value: "me"}}}}, model.Rule{}) {
-		d.tunnels(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\nX-Let: me\r\n\r\n", "200 example.org:443")
-		d.wanted(t, "CONNECT refused:443 HTTP/1.1\r\nHost: refused:443\r\nX-Let: me\r\n\r\n", "407")
-		if d.name != "in" {
-			d.wanted(t, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", "404")
-		}
-		d.wanted(t, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n", ": GET /a")
 	}
 }
 

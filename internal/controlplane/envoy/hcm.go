@@ -41,10 +41,11 @@ type manager struct {
 func (m manager) filter() *listenerv3.Filter {
 	h := &hcmv3.HttpConnectionManager{
 		// AUTO: HTTP/1.x and HTTP/2, by ALPN or by the connection's first bytes.
-		CodecType:      hcmv3.HttpConnectionManager_AUTO,
-		StatPrefix:     m.stat,
-		HttpFilters:    httpFilters(m.place),
-		UpgradeConfigs: upgrades(),
+		CodecType:   hcmv3.HttpConnectionManager_AUTO,
+		StatPrefix:  m.stat,
+		HttpFilters: httpFilters(m.place),
+		// The only upgrade that proxies pass on.
+		UpgradeConfigs: []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		// The application decides about Expect: 100-continue.
 		Proxy_100Continue: true,
 		// Streams may be silent for as long as they like: WebSockets, gRPC watches, long polls.
@@ -105,7 +106,6 @@ func (m manager) client(h *hcmv3.HttpConnectionManager) {
 func (m manager) server(h *hcmv3.HttpConnectionManager) {
 	m.sidecar(h)
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(inboundIdle)
-	tunnels(m.inline)
 	// RFC 3986 normal form, so that what policies match is what the application gets.
 	h.NormalizePath = wrapperspb.Bool(true)
 	h.LocalReplyConfig = &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{

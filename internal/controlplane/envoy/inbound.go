@@ -19,7 +19,7 @@ import (
 )
 
 // inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port, and
-// neither methods nor upgrades that Envoy does not know, no CONNECT and no counters of plaintext.
+// neither methods nor upgrades that Envoy does not know, and no counters of plaintext.
 const inboundRevision = "3"
 
 // The filter chains of an inbound listener. A chain is what a connection is treated as, and says nothing of

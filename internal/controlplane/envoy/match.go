@@ -13,12 +13,9 @@ import (
 )
 
 func routeMatch(m model.Match) *routev3.RouteMatch {
-	rm := connectMatch(m)
-	if rm == nil {
-		rm = pathMatch(m.Path)
-		if m.Method != "" {
-			rm.Headers = append(rm.Headers, headerMatch(":method", exactly(m.Method)))
-		}
+	rm := pathMatch(m.Path)
+	if m.Method != "" {
+		rm.Headers = append(rm.Headers, headerMatch(":method", exactly(m.Method)))
 	}
 	for _, h := range m.Headers {
 		rm.Headers = append(rm.Headers, headerMatch(headerName(h.Name), valueMatch(h)))

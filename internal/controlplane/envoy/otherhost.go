@@ -7,7 +7,7 @@ package envoy
 
 // tableRevision is the Revision of tables of routes, and of what agents put them together of; 1 had fewer
 // otherHostAttempts, and matched paths with percent-encoded octets in the one way they were written; 2 had
-// no matches of CONNECT and no Vary, kept less of a body for retries and waited before them.
+// no Vary, kept less of a body for retries and waited before them.
 const tableRevision = "3"
 
 // otherHostAttempts bounds the search for an endpoint that was not tried yet. Envoy draws two at random

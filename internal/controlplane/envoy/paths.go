@@ -14,7 +14,7 @@ import (
 
 // routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter, 2 no
 // normal paths beside clients and no filter for what is not normal, 3 took neither methods nor upgrades
-// that Envoy does not know, and no CONNECT, and had no filter for Vary.
+// that Envoy does not know, and had no filter for Vary.
 const routedRevision = "4"
 
 // clientPaths: routes beside a client match RFC 3986's normal form, as those of gateways do. The

@@ -62,11 +62,6 @@ func (u *rule) filters(fs []filter) {
 	if u.redirect != nil && u.rewrite != nil {
 		u.refuse(problemf(gwapiv1.RouteReasonIncompatibleFilters, u.field+".filters", "RequestRedirect and URLRewrite exclude each other"))
 	}
-	if connects := slices.ContainsFunc(u.matches, func(m match) bool { return m.Method == string(gwapiv1.HTTPMethodConnect) }); connects &&
-		(u.redirect != nil || u.rewrite != nil && u.rewrite.Path != nil) {
-		u.refuse(problemf(gwapiv1.RouteReasonIncompatibleFilters, u.field+".filters",
-			"a CONNECT request has no path to redirect or rewrite: move the match of method CONNECT to a rule of its own"))
-	}
 	if u.redirect != nil && u.cors != nil {
 		// A redirection is answered before the proxy looks at origins, and a browser refuses it then.
 		u.refuse(problemf(gwapiv1.RouteReasonIncompatibleFilters, u.field+".filters", "RequestRedirect and CORS exclude each other"))

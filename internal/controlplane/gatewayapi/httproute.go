@@ -80,8 +80,8 @@ func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
 	good := u.httpPath(field+".path", in.Path, &m)
 	if in.Method != nil {
 		m.Method, m.rank[2] = string(*in.Method), 1
-		if !slices.Contains(methods(), *in.Method) {
-			u.refuse(unsupported(field+".method", "%q is not supported", *in.Method))
+		if ps := unroutable(field+".method", *in.Method); len(ps) > 0 {
+			u.refuse(ps...)
 			good = false
 		}
 	}
@@ -99,19 +99,27 @@ func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
 	m.Query, ok = u.values(qs)
 	good = good && ok
 	m.rank[3], m.rank[4] = len(m.Headers), len(m.Query)
-	if good && m.Method == string(gwapiv1.HTTPMethodConnect) && (m.Path != model.PathMatch{} || len(m.Query) > 0) {
-		u.refuse(unsupported(field, "a CONNECT request has neither path nor query: leave out path and queryParams"))
-		good = false
-	}
 	if good {
 		u.matches = append(u.matches, m)
 	}
 }
 
+// unroutable tells why no route can match a method. Proxies pass no CONNECT request on.
+func unroutable(field string, m gwapiv1.HTTPMethod) []problem {
+	switch {
+	case m == gwapiv1.HTTPMethodConnect:
+		return []problem{unsupported(field, "CONNECT is not supported, because proxies cannot read what a tunnel carries: "+
+			"carry the port as bytes instead (appProtocol: tcp on the Service's port, a TCPRoute at a Gateway)")}
+	case !slices.Contains(methods(), m):
+		return []problem{unsupported(field, "%q is not supported", m)}
+	}
+	return nil
+}
+
 func methods() []gwapiv1.HTTPMethod {
 	return []gwapiv1.HTTPMethod{
 		gwapiv1.HTTPMethodGet, gwapiv1.HTTPMethodHead, gwapiv1.HTTPMethodPost, gwapiv1.HTTPMethodPut, gwapiv1.HTTPMethodDelete,
-		gwapiv1.HTTPMethodConnect, gwapiv1.HTTPMethodOptions, gwapiv1.HTTPMethodTrace, gwapiv1.HTTPMethodPatch,
+		gwapiv1.HTTPMethodOptions, gwapiv1.HTTPMethodTrace, gwapiv1.HTTPMethodPatch,
 	}
 }
 

@@ -27,7 +27,7 @@ import (
 // without a method does not hide the policy of the rule whose request is to follow.
 func (u *rule) preflights(m match) []match {
 	options := string(gwapiv1.HTTPMethodOptions)
-	if u.cors == nil || u.redirect != nil || len(u.problems) > 0 || m.Method == options || m.Method == string(gwapiv1.HTTPMethodConnect) {
+	if u.cors == nil || u.redirect != nil || len(u.problems) > 0 || m.Method == options {
 		return nil
 	}
 	own, named := sentInPreflight(m.Headers)

@@ -67,7 +67,7 @@ func (w World) http(h *hcmv3.HttpConnectionManager, c Connection, out *Outcome) 
 // Route says what a RouteConfiguration does with a request.
 func (w World) Route(rc *routev3.RouteConfiguration, req Request, out *Outcome) error {
 	vh := host(rc, req.Host)
-	if vh == nil || req.Path[0] != '/' && req.Method != "CONNECT" { // Envoy routes nothing else that is no path
+	if vh == nil || req.Path[0] != '/' || req.Method == "CONNECT" { // Envoy routes nothing that is no path
 		out.Status = 404
 		return nil
 	}
@@ -116,9 +116,6 @@ func host(rc *routev3.RouteConfiguration, authority string) *routev3.VirtualHost
 
 func matches(m *routev3.RouteMatch, req Request) (bool, error) {
 	path, query, _ := strings.Cut(req.Path, "?")
-	if req.Method == "CONNECT" {
-		path, query = "", "" // it has none
-	}
 	ok := false
 	switch p := m.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
@@ -128,8 +125,6 @@ func matches(m *routev3.RouteMatch, req Request) (bool, error) {
 	case *routev3.RouteMatch_PathSeparatedPrefix:
 		rest, has := strings.CutPrefix(path, p.PathSeparatedPrefix)
 		ok = has && (rest == "" || rest[0] == '/')
-	case *routev3.RouteMatch_ConnectMatcher_:
-		ok = req.Method == "CONNECT"
 	case *routev3.RouteMatch_SafeRegex:
 		var err error
 		if ok, err = whole(p.SafeRegex, path); err != nil {
