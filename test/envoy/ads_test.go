@@ -27,6 +27,7 @@ import (
 type ads struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	socket string
+	heap   uint64 // the limit of the heaps of proxies that start; 0 is none
 
 	mu      sync.Mutex // guards what follows
 	held    map[string]map[envoy.Ref]item

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
+	agentenvoy "tulle.dev/tulle/internal/dataplane/envoy"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -35,14 +36,14 @@ type proxy struct {
 func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, resources []envoy.Resource) *proxy {
 	t.Helper()
 	versions := server.set(t, node, resources)
-	p := launch(t, bin, ns, node, server.socket)
+	p := launch(t, bin, ns, node, server.socket, server.heap)
 	p.ads = server
 	p.settle(t, versions)
 	return p
 }
 
-// launch starts Envoy in ns; it asks for its configuration on a socket.
-func launch(t *testing.T, bin string, ns *netns, node, socket string) *proxy {
+// launch starts Envoy in ns; it asks for its configuration on a socket. Its heap has a limit if heap is not 0.
+func launch(t *testing.T, bin string, ns *netns, node, socket string, heap uint64) *proxy {
 	t.Helper()
 	dir := shared(t)
 	sock, config, logPath := filepath.Join(dir, "admin.sock"), filepath.Join(dir, "envoy.json"), filepath.Join(dir, "envoy.log")
@@ -53,7 +54,7 @@ func launch(t *testing.T, bin string, ns *netns, node, socket string) *proxy {
 			return d.DialContext(ctx, "unix", sock)
 		}},
 	}}
-	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, socket, sock)), 0o644); err != nil {
+	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, socket, sock, heap)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.Create(logPath)
@@ -256,7 +257,7 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 const evictEvery = 10 * time.Second
 
 // dynamicBootstrap is the agent's, as far as it matters here.
-func dynamicBootstrap(node, xds, admin string) map[string]any {
+func dynamicBootstrap(node, xds, admin string, heap uint64) map[string]any {
 	h2 := map[string]any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": map[string]any{
 		"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
 		"explicit_http_config": map[string]any{"http2_protocol_options": map[string]any{}},
@@ -282,6 +283,7 @@ func dynamicBootstrap(node, xds, admin string) map[string]any {
 		"layered_runtime": runtimeLayer(),
 		// As the agent has it, but sooner.
 		"stats_eviction_interval": evictEvery.String(),
+		"overload_manager":        agentenvoy.Overload(heap),
 	}
 }
 

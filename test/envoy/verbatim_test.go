@@ -44,13 +44,20 @@ func doors(t *testing.T, m *mesh, serve func(net.Listener), rules ...model.Rule)
 // gateway makes a gateway's proxy with one HTTP listener, and says where it listens.
 func (m *mesh) gateway(t *testing.T, ip string, domains []string, rules []model.Rule, backends []envoy.Resource) string {
 	t.Helper()
+	m.edge(t, ip, domains, rules, backends)
+	return ip + ":80"
+}
+
+// edge is gateway, and returns the proxy.
+func (m *mesh) edge(t *testing.T, ip string, domains []string, rules []model.Rule, backends []envoy.Resource) *proxy {
+	t.Helper()
 	ns := m.wire.plug(t, ip, false)
 	if err := ns.in(func() error { // as the kubelet does for Gateways' pods
 		return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 	}); err != nil {
 		t.Fatal(err)
 	}
-	startProxy(t, m.bin, ns, m.ads, "gateway", concat(envoy.Common(model.Settings{}), backends, []envoy.Resource{
+	return startProxy(t, m.bin, ns, m.ads, "gateway", concat(envoy.Common(model.Settings{}), backends, []envoy.Resource{
 		{TypeURL: envoy.SecretType, Name: "identity", Message: identitySecret(t, m.pki, "spiffe://cluster.local/ns/shop/sa/public-tulle")},
 		envoy.GatewayListener(model.GatewayPort{
 			Gateway: model.Key{Namespace: "shop", Name: "public"}, Port: 80,
@@ -58,7 +65,6 @@ func (m *mesh) gateway(t *testing.T, ip string, domains []string, rules []model.
 		}),
 		envoy.Routes(model.RouteTable{Name: "gw/shop/public/80", Hosts: []model.VirtualHost{{Domains: domains, Rules: rules}}}),
 	}))
-	return ip + ":80"
 }
 
 // called is a rule that tells its name to the client.

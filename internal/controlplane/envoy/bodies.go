@@ -15,14 +15,27 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// retryBody is how much of a request's body a proxy keeps, until the answer begins, so that it can repeat
-// the request. What has been sent but not read when a connection fails is less: the window of the stream
-// to the server's proxy, as much in that proxy while it connects to the application, and as much that
-// waits here (meshStreamWindow each). So a request that did not reach an application is repeated whatever
-// its length, if that does not have to wait.
-const retryBody = 1 << 20
+// retryBody and edgeRetryBody are how much of a request's body a sidecar and a Gateway keep, until the answer
+// begins, so that they can repeat the request.
+//
+// What a sidecar has sent but the server has not read when a connection fails is less than retryBody: the
+// window of the stream to the server's proxy, as much in that proxy while it connects to the application,
+// and as much that waits here. So a request that did not reach an application is repeated whatever its
+// length, if that does not have to wait.
+//
+// The clients of a Gateway are anybody, and each may have edgeStreams requests on a connection whose bodies
+// are kept. A Gateway keeps 64 MiB for these, and repeats requests with longer bodies only by chance.
+const (
+	retryBody     = 3*meshStreamWindow + bufferLimit
+	edgeRetryBody = 64 << 10
+)
 
-func keptForRetries() *wrapperspb.UInt64Value { return wrapperspb.UInt64(retryBody) }
+func keptForRetries(edge bool) *wrapperspb.UInt64Value {
+	if edge {
+		return wrapperspb.UInt64(edgeRetryBody)
+	}
+	return wrapperspb.UInt64(retryBody)
+}
 
 // retryBackOff: another endpoint is asked at once. Envoy reads on while it waits, and has to give up when
 // the body becomes longer than what it keeps.

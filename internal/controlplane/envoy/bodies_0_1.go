@@ -12,7 +12,7 @@ import (
 )
 
 // keptForRetries leaves it at the buffer of the connection.
-func keptForRetries() *wrapperspb.UInt64Value { return nil }
+func keptForRetries(bool) *wrapperspb.UInt64Value { return nil }
 
 // retryBackOff is Envoy's own, of 25 ms.
 func retryBackOff() *routev3.RetryPolicy_RetryBackOff { return nil }

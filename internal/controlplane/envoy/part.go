@@ -44,7 +44,7 @@ func RoutePart(p model.RoutePart) Resource {
 // to raise tableRevision.
 func routeShell() *protocol.RouteShell {
 	return &protocol.RouteShell{
-		Config: marshal(routeConfiguration("")), Host: marshal(virtualHost(nil)), Misdirected: marshal(elsewhere()),
+		Config: marshal(routeConfiguration("")), Host: marshal(virtualHost(nil, true)), Misdirected: marshal(elsewhere()),
 	}
 }
 

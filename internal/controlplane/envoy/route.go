@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Routes makes a RouteConfiguration. Rules are tried in the order of the model; a request that none
@@ -25,7 +26,7 @@ func Routes(t model.RouteTable) Resource {
 		if len(domains) == 0 {
 			continue
 		}
-		vh := virtualHost(domains)
+		vh := virtualHost(domains, names.IsGatewayTable(t.Name))
 		if h.Misdirected {
 			vh.Routes = []*routev3.Route{elsewhere()}
 		}
@@ -49,9 +50,9 @@ func routeConfiguration(name string) *routev3.RouteConfiguration {
 	}
 }
 
-func virtualHost(domains []string) *routev3.VirtualHost {
+func virtualHost(domains []string, edge bool) *routev3.VirtualHost {
 	return &routev3.VirtualHost{
-		Name: strings.Join(domains, ","), Domains: domains, RetryPolicy: defaultRetry(), RequestBodyBufferLimit: keptForRetries(),
+		Name: strings.Join(domains, ","), Domains: domains, RetryPolicy: defaultRetry(), RequestBodyBufferLimit: keptForRetries(edge),
 	}
 }
 

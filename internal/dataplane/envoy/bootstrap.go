@@ -21,6 +21,8 @@ type Settings struct {
 	Node        Node
 	AdminSocket string
 	XDSSocket   string
+	// Heap is how large the heap may become, in bytes. If 0, it has no limit.
+	Heap uint64
 }
 
 // xdsCluster is the name of the one static cluster: the agent.
@@ -105,16 +107,7 @@ func Bootstrap(s Settings) ([]byte, error) {
 		"stats_eviction_interval": forgetAfter,
 		// Statistics of a cluster come into being with its first request.
 		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
-		"overload_manager": object{
-			"refresh_interval": "0.25s",
-			"resource_monitors": []object{{
-				"name": "envoy.resource_monitors.global_downstream_max_connections",
-				"typed_config": object{
-					"@type":                             "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-					"max_active_downstream_connections": maxConnections,
-				},
-			}},
-		},
+		"overload_manager":      Overload(s.Heap),
 	}, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("encode bootstrap: %w", err)

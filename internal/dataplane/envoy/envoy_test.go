@@ -20,7 +20,8 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3" // in the bootstrap
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"                           // in the bootstrap
+	fixedheapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3" // in the bootstrap
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -32,7 +33,7 @@ import (
 func TestBootstrap(t *testing.T) {
 	b, err := Bootstrap(Settings{
 		Node:        Node{ID: "sidecar.shop.cart-0.uid", Cluster: "cart.shop", Metadata: map[string]string{"TULLE_SLOT": "a"}},
-		AdminSocket: "/run/tulle/a/admin.sock", XDSSocket: "/run/tulle/a/xds.sock",
+		AdminSocket: "/run/tulle/a/admin.sock", XDSSocket: "/run/tulle/a/xds.sock", Heap: 512 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +54,11 @@ func TestBootstrap(t *testing.T) {
 	want := map[string]string{"node": "sidecar.shop.cart-0.uid a", "admin": "/run/tulle/a/admin.sock", "xds": "/run/tulle/a/xds.sock", "ads": "DELTA_GRPC"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+	var heap fixedheapv3.FixedHeapConfig
+	monitors := c.GetOverloadManager().GetResourceMonitors()
+	if err := monitors[len(monitors)-1].GetTypedConfig().UnmarshalTo(&heap); err != nil || heap.GetMaxHeapSizeBytes() != 512<<20 {
+		t.Errorf("%v, %v, want a heap of 512 MiB", &heap, err)
 	}
 }
 

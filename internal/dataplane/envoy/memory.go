@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// agentMemory is the least of a container's memory that is left to the agent, and to what Envoy has outside its heap.
+const agentMemory = 32 << 20
+
+// HeapLimit returns how large Envoy's heap may become, in bytes: seven eighths of the memory limit of this
+// container, without at least agentMemory. It is 0 if the container has no limit. Envoy keeps the value it was
+// started with.
+func HeapLimit() uint64 { return heapLimit(memoryLimit("/sys/fs/cgroup")) }
+
+func heapLimit(limit uint64) uint64 {
+	return limit - min(limit/2, max(limit/8, agentMemory))
+}
+
+// memoryLimit returns the limit of a container whose cgroup is mounted at dir, by version 2 or 1; 0 if there
+// is none, or it cannot be read.
+func memoryLimit(dir string) uint64 {
+	for _, file := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+		if err != nil || n >= 1<<60 { // "max", or what version 1 has instead
+			return 0
+		}
+		return n
+	}
+	return 0
+}
+
+// accountedPower is the exponent of two from which on Envoy counts the bytes that a stream holds: 32 KiB,
+// less than what a Gateway keeps of a request that has no answer yet.
+const accountedPower = 15
+
+// Overload returns the configuration of Envoy's overload manager, for a heap of so many bytes; 0 is no limit.
+// Where the heap has one, Envoy returns free memory to the system first, then resets the streams that hold
+// most, and at last answers new requests with 503. Otherwise the kernel would end it with all its connections.
+func Overload(heap uint64) map[string]any {
+	const limit, fixedHeap = "envoy.resource_monitors.global_downstream_max_connections", "envoy.resource_monitors.fixed_heap"
+	monitor := func(name, kind string, config object) object {
+		config["@type"] = "type.googleapis.com/envoy.extensions.resource_monitors." + kind
+		return object{"name": name, "typed_config": config}
+	}
+	action := func(name string, trigger object) object {
+		trigger["name"] = fixedHeap
+		return object{"name": "envoy.overload_actions." + name, "triggers": []object{trigger}}
+	}
+	monitors := []object{
+		monitor(limit, "downstream_connections.v3.DownstreamConnectionsConfig", object{"max_active_downstream_connections": maxConnections}),
+	}
+	out := object{"refresh_interval": "0.25s"}
+	if heap > 0 {
+		monitors = append(monitors, monitor(fixedHeap, "fixed_heap.v3.FixedHeapConfig", object{"max_heap_size_bytes": heap}))
+		out["buffer_factory_config"] = object{"minimum_account_to_track_power_of_two": accountedPower}
+		out["actions"] = []object{
+			action("shrink_heap", object{"threshold": object{"value": 0.95}}),
+			action("reset_high_memory_stream", object{"scaled": object{"scaling_threshold": 0.85, "saturation_threshold": 0.98}}),
+			action("stop_accepting_requests", object{"threshold": object{"value": 0.98}}),
+		}
+	}
+	out["resource_monitors"] = monitors
+	return out
+}
