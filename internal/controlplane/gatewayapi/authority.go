@@ -6,6 +6,7 @@ package gatewayapi
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -40,9 +41,11 @@ func (a authority) unusable(l Lookup, badKind string) *problem {
 	return nil
 }
 
-// copied is how the authority's certificate in a Secret, as cert-manager makes them, gets into a ConfigMap.
+// copied is how the authority's certificate in a Secret, as cert-manager makes them, gets into a ConfigMap. It is
+// empty for a name that no Secret can have: whoever writes the reference must not write the command.
 func (a authority) copied() string {
-	if !isCore(gwapiv1.Group(a.group)) || a.kind != "Secret" {
+	if !isCore(gwapiv1.Group(a.group)) || a.kind != "Secret" ||
+		len(validation.IsDNS1123Label(a.at.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(a.at.Name)) > 0 {
 		return ""
 	}
 	return fmt.Sprintf(` (kubectl -n %[1]s create configmap %[2]s --from-literal=ca.crt="$(kubectl -n %[1]s get secret %[2]s -o 'go-template={{index .data "ca.crt" | base64decode}}')")`, a.at.Namespace, a.at.Name)
