@@ -28,6 +28,7 @@ import (
 func TestReinstall(t *testing.T) {
 	c := cluster.Connect(t)
 	before := c.Mesh(t, meshName())
+	cluster.Eventually(t, time.Minute, "pods of former tests are gone", func() error { return leaving(t, c) })
 	others := proxied(t, c)
 	ns := c.Namespace(t, "reinstall", meshed)
 	c.Deploy(t, ns, cluster.Echo{Name: "server"})
@@ -96,6 +97,22 @@ func proxied(t *testing.T, c *cluster.Cluster) []corev1.Pod {
 	return slices.DeleteFunc(l.Items, func(p corev1.Pod) bool {
 		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 	})
+}
+
+// leaving returns an error while pods that carry a proxy are being deleted, by themselves or with their namespace.
+func leaving(t *testing.T, c *cluster.Cluster) error {
+	t.Helper()
+	l := &corev1.NamespaceList{}
+	if err := c.List(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range proxied(t, c) {
+		going := slices.ContainsFunc(l.Items, func(n corev1.Namespace) bool { return n.Name == p.Namespace && n.DeletionTimestamp != nil })
+		if going || p.DeletionTimestamp != nil {
+			return fmt.Errorf("pod %s/%s is being deleted", p.Namespace, p.Name)
+		}
+	}
+	return nil
 }
 
 // left tells what the operator made and did not take away.
