@@ -12,6 +12,15 @@ const (
 	PortDNS      = 15053 // DNS proxy
 )
 
+// IsProxyPort reports whether the proxy itself listens on a TCP port of its pod.
+func IsProxyPort(port uint16) bool {
+	switch port {
+	case PortOutbound, PortInbound, PortAgent, PortReady, PortDNS:
+		return true
+	}
+	return false
+}
+
 // Ports of the control plane.
 const (
 	PortADS       = 15010 // delta ADS over mutual TLS

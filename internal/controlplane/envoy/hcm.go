@@ -139,8 +139,9 @@ func (m manager) gateway(h *hcmv3.HttpConnectionManager) {
 	h.NormalizePath = wrapperspb.Bool(true)
 	h.RequestHeadersTimeout = duration(headersTimeout)
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(inboundIdle)}
+	// No extended CONNECT (RFC 8441): Envoy would make a WebSocket handshake without a key of it, which
+	// applications refuse. Browsers open an HTTP/1.1 connection for a WebSocket where it is not offered.
 	h.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
-		AllowConnect:                            true,
 		MaxConcurrentStreams:                    wrapperspb.UInt32(edgeStreams),
 		InitialStreamWindowSize:                 wrapperspb.UInt32(edgeStreamWindow),
 		InitialConnectionWindowSize:             wrapperspb.UInt32(edgeConnectionWindow),

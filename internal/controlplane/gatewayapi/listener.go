@@ -100,7 +100,7 @@ func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int,
 	if spec.Port < 1 || spec.Port > 65535 {
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "must be from 1 to 65535")
 	}
-	if slices.Contains([]uint16{names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS}, li.port) {
+	if names.IsProxyPort(li.port) {
 		no(gwapiv1.ListenerReasonPortUnavailable, ".port", "%d is used by the proxy itself", li.port)
 	}
 	if li.tls {

@@ -151,7 +151,8 @@ func own(key string) bool { return strings.HasPrefix(key, names.Group+"/") }
 
 // GatewayPorts are the ports of a Gateway's Service: those of its listeners, each once, by number. The
 // same number may be a port for TCP and one for UDP. Of its ListenerSets those listeners count that the
-// control plane has accepted: it alone knows which sets the Gateway lets in and who wins a conflict.
+// control plane has accepted: it alone knows which sets the Gateway lets in and who wins a conflict. A port
+// of the proxy itself is never one: its metrics are not for the outside.
 func GatewayPorts(gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []corev1.ServicePort {
 	var out []corev1.ServicePort
 	listeners := slices.Clone(gw.Spec.Listeners)
@@ -159,6 +160,9 @@ func GatewayPorts(gw *gwapiv1.Gateway, sets ...gwapiv1.ListenerSet) []corev1.Ser
 		listeners = append(listeners, acceptedListeners(&sets[i])...)
 	}
 	for _, l := range listeners {
+		if names.IsProxyPort(uint16(l.Port)) { //nolint:gosec // the definition allows 1 to 65535
+			continue
+		}
 		protocol := corev1.ProtocolTCP
 		if l.Protocol == gwapiv1.UDPProtocolType {
 			protocol = corev1.ProtocolUDP

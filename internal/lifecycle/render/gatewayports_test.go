@@ -12,7 +12,8 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// TestPortsOfListenerSets: a Gateway's Service has the ports of accepted listeners of accepted sets, each once.
+// TestPortsOfListenerSets: a Gateway's Service has the ports of accepted listeners of accepted sets, each once, and
+// none of the proxy's own.
 func TestPortsOfListenerSets(t *testing.T) {
 	condition := func(kind string, status metav1.ConditionStatus) []metav1.Condition {
 		return []metav1.Condition{{Type: kind, Status: status}}
@@ -26,7 +27,9 @@ func TestPortsOfListenerSets(t *testing.T) {
 		}
 		return s
 	}
-	gw := &gwapiv1.Gateway{Spec: gwapiv1.GatewaySpec{Listeners: []gwapiv1.Listener{{Name: "http", Port: 80, Protocol: gwapiv1.HTTPProtocolType}}}}
+	gw := &gwapiv1.Gateway{Spec: gwapiv1.GatewaySpec{Listeners: []gwapiv1.Listener{
+		{Name: "http", Port: 80, Protocol: gwapiv1.HTTPProtocolType}, {Name: "ours", Port: 15020, Protocol: gwapiv1.HTTPProtocolType},
+	}}}
 	var got []int32
 	for _, p := range GatewayPorts(
 		gw,
