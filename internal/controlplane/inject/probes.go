@@ -111,7 +111,10 @@ func (a aim) port() intstr.IntOrString {
 
 // record says what the agent must ask in the kubelet's stead.
 func (a aim) record(port uint16) protocol.Probe {
-	p := protocol.Probe{TimeoutSeconds: a.timeout}
+	p := protocol.Probe{}
+	if a.timeout > 1 { // the API server writes the default into pods: written here, it would make another record
+		p.TimeoutSeconds = a.timeout
+	}
 	switch {
 	case a.tcp != nil:
 		p.TCP = &protocol.TCPProbe{Port: port}
