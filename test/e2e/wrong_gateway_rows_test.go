@@ -77,7 +77,7 @@ func wrongRoutes() []wrongRoute {
 		{name: "not-allowed", parent: "{name: edge, sectionName: closed}", answer: 404, complaint: no("Accepted", "NotAllowedByListeners", "see its allowedRoutes")},
 		{name: "other-kind", kind: "TCPRoute", rule: "{backendRefs: [{name: server, port: 7000}]}", complaint: no("Accepted", "NotAllowedByListeners", "routes of kind TCPRoute")},
 		{name: "other-name", parent: "{name: edge, sectionName: named}", answer: 404, complaint: no("Accepted", "NoMatchingListenerHostname", "hostname")},
-		{name: "conflict", kind: "GRPCRoute", complaint: no("ResolvedRefs", "UnsupportedProtocol", "port 80", "kubernetes.io/h2c")},
+		{name: "conflict", kind: "GRPCRoute", complaint: ok}, // a route says what its port speaks
 		{name: "conflict-2", answer: 404, complaint: no("Accepted", "Conflicted", "/conflict decides")},
 		// These are right, however they look.
 		{name: "steep", rule: value("RegularExpression", "(a+)+$"), complaint: ok},

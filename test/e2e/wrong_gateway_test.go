@@ -89,7 +89,7 @@ func openEdge(t *testing.T) wrongs {
 	w.far = w.c.Namespace(t, "far")
 	w.c.Deploy(t, w.ns, cluster.Echo{
 		Name: "server", Args: []string{"-tcp", ":7000"},
-		Ports: "[{name: http, port: 80, targetPort: 8080}, {name: tcp-echo, port: 7000}]",
+		Ports: "[{name: http, port: 80, targetPort: 8080}, {name: echo, port: 7000, appProtocol: tcp}]",
 	})
 	w.c.Deploy(t, w.ns, cluster.Echo{Name: "server", Version: "v2", NoService: true})
 	w.c.MustApply(t, edge, w.ns, "")

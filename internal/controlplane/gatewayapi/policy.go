@@ -97,7 +97,8 @@ func ancestors(l Lookup, p *gwapiv1.BackendTLSPolicy) []gwapiv1.ParentReference 
 				}
 			}
 		}
-		if _, known := l.Namespace(key.Namespace); known && l.Fronted(key) {
+		// A Service that does not exist is reported where it would be in the mesh by its namespace.
+		if ns, known := l.Namespace(key.Namespace); known && (ns.Meshed || l.Fronted(key)) {
 			out = append(out, ancestor("", KindService, key))
 		}
 	}

@@ -169,8 +169,9 @@ func (w *world) Namespace(name string) (model.Namespace, bool) {
 }
 
 func (w *world) Fronted(service model.Key) bool {
+	_, exists := w.Service(service)
 	ns, known := w.Namespace(service.Namespace)
-	return !known || ns.Meshed
+	return exists && (!known || ns.Meshed)
 }
 
 func (w *world) TLSSecret(k model.Key) (string, bool) {
