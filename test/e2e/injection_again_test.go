@@ -217,6 +217,7 @@ func TestDNSPolicies(t *testing.T) {
 	for name := range pods {
 		podReady(t, c, ns, name)
 	}
+	delete(pods, "client") // in the pod of that name it is the pod's own address, and not the Service's
 	for name := range pods {
 		calls(t, c, ns, "client", name)
 	}
