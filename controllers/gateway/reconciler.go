@@ -43,7 +43,7 @@ type Reconciler struct {
 	withSets atomic.Bool
 }
 
-// Times after which a Gateway is looked at again, where no watch tells when to.
+// Delays after which a Gateway is reconciled again, where no watch reports the change.
 const (
 	// verdictWait is how long a new Gateway waits for the control plane's verdict before it is deployed.
 	verdictWait = 5 * time.Second
