@@ -42,7 +42,7 @@ func gatewayGetsProxies(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for _, o := range madeFor("edge", "web-tulle") { // nothing collects garbage here
-			_ = admin.Delete(t.Context(), o)
+			_ = admin.Delete(context.WithoutCancel(t.Context()), o)
 		}
 	})
 	deployed(t, gw, metav1.ConditionFalse, v1alpha1.ReasonProxyNotReady)

@@ -290,12 +290,7 @@ func TestUpgradeByRollout(t *testing.T) {
 	c := cluster.Connect(t)
 	was := c.Mesh(t, meshName()).Spec.Upgrade
 	ns := c.Namespace(t, "by-rollout", meshed)
-	t.Cleanup(func() {
-		m := &v1alpha1.Mesh{}
-		if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err == nil {
-			edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Upgrade = was })
-		}
-	})
+	t.Cleanup(func() { edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Upgrade = was }) })
 	edit(t, c, func(m *v1alpha1.Mesh) {
 		hasty(m)
 		m.Spec.Upgrade.DataPlane = v1alpha1.DataPlaneRollout

@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -64,18 +65,20 @@ func hasty(m *v1alpha1.Mesh) {
 	// A machine that does all of this at once is slow now and then, with either release.
 	slow := int32(10000)
 	m.Spec.Upgrade.Gates.MaxSlowdownPercent = &slow
+	m.Spec.Upgrade.DataPlane = v1alpha1.DataPlaneInPlace
 }
 
-// edit changes the Mesh's spec.
+// edit changes the Mesh's spec. It also works in a cleanup, when the test's own context has ended.
 func edit(t *testing.T, c *cluster.Cluster, change func(*v1alpha1.Mesh)) {
 	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
 	m := &v1alpha1.Mesh{}
-	if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+	if err := c.Get(ctx, client.ObjectKey{Name: meshName()}, m); err != nil {
 		t.Fatal(err)
 	}
 	before := client.MergeFrom(m.DeepCopy())
 	change(m)
-	if err := c.Patch(t.Context(), m, before); err != nil {
+	if err := c.Patch(ctx, m, before); err != nil {
 		t.Fatal(err)
 	}
 }
