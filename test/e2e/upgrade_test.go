@@ -4,8 +4,8 @@
 package e2e
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
