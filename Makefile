@@ -264,8 +264,11 @@ install: ## Install the operator and a mesh on the cluster, and wait until it is
 	$(KUBECTL) apply --server-side --force-conflicts -k config/default
 	@# The images' tag stays the same while you work: what runs already has to be told.
 	$(KUBECTL) -n tulle-system rollout restart deployment
-	$(KUBECTL) -n tulle-system rollout status deployment --timeout=180s
+	$(KUBECTL) -n tulle-system rollout status deployment tulle-operator --timeout=180s
 	$(KUBECTL) apply -f config/samples/tulle_v1alpha1_mesh.yaml
+	@# A mesh of another release is upgraded first; then there is one control plane.
+	$(KUBECTL) wait --for=condition=Upgraded --timeout=300s meshes.tulle.dev/tulle
+	$(KUBECTL) -n tulle-system rollout status deployment --timeout=180s
 	$(KUBECTL) wait --for=condition=Ready --timeout=180s meshes.tulle.dev/tulle
 
 ##@ Benchmarks
