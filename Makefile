@@ -97,6 +97,10 @@ unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds 
 race: bin/gotest ## The packages with goroutines of their own, under the race detector
 	@$(GOTEST) -name race -min 40 -- -race -count=1 $(RACE)
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FOR together (FOR=10m; FUZZ=expression chooses some)
+	@hack/fuzz $(or $(FOR),10m)
+
 .PHONY: ground
 ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, what dies comes back (root; makes clusters of its own)
 	@$(GOTEST) -name ground -min 3 -C hack -- -count=1 -tags live -run TestLive ./cluster ./images
