@@ -113,3 +113,65 @@ func (b Bounds) uncounted(ours []corev1.Container) []string {
 	}
 	return out
 }
+
+// exceeded says which LimitRanges for whole pods the pod keeps to by itself and not with our containers.
+// The API server would refuse it with a sum that is not in the pod's manifest. Containers that end before
+// the application starts are left out, so a sum here is never above the API server's.
+func (b Bounds) exceeded(spec corev1.PodSpec, ours []corev1.Container) []string {
+	running := append(sidecars(spec.InitContainers), spec.Containers...)
+	var out []string
+	for _, r := range b.Ranges {
+		for _, item := range r.Spec.Limits {
+			if item.Type != corev1.LimitTypePod {
+				continue
+			}
+			for _, k := range perPod {
+				most, bounded := item.Max[k.name]
+				without, with := total(running, k), total(append(sidecars(ours), running...), k)
+				if bounded && without.Cmp(most) <= 0 && with.Cmp(most) > 0 {
+					out = append(out, fmt.Sprintf("LimitRange %s of namespace %s allows a pod %s of %s; the %s of this one's containers are %s, and %s with the proxy: "+
+						"lower the proxy's with the pod's annotation %s, or raise the LimitRange",
+						r.Name, r.Namespace, most.String(), k.name, k.what, without.String(), with.String(), k.annotation))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// perPod are the sums that a LimitRange for whole pods bounds.
+var perPod = []podSum{
+	{corev1.ResourceCPU, "requests", names.AnnotationProxyCPURequest, requestsOf},
+	{corev1.ResourceCPU, "limits", names.AnnotationProxyCPULimit, limitsOf},
+	{corev1.ResourceMemory, "requests", names.AnnotationProxyMemoryRequest, requestsOf},
+	{corev1.ResourceMemory, "limits", names.AnnotationProxyMemoryLimit, limitsOf},
+}
+
+type podSum struct {
+	name             corev1.ResourceName
+	what, annotation string
+	of               func(corev1.Container) corev1.ResourceList
+}
+
+func requestsOf(c corev1.Container) corev1.ResourceList { return c.Resources.Requests }
+
+func limitsOf(c corev1.Container) corev1.ResourceList { return c.Resources.Limits }
+
+func total(containers []corev1.Container, k podSum) resource.Quantity {
+	var sum resource.Quantity
+	for _, c := range containers {
+		sum.Add(k.of(c)[k.name])
+	}
+	return sum
+}
+
+// sidecars are the init containers that run beside the application.
+func sidecars(init []corev1.Container) []corev1.Container {
+	var out []corev1.Container
+	for _, c := range init {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = append(out, c)
+		}
+	}
+	return out
+}

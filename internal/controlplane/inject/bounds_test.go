@@ -117,3 +117,28 @@ func TestQuotaOnLimits(t *testing.T) {
 		})
 	}
 }
+
+// TestWholePod: a LimitRange for whole pods that the proxy exceeds is named by the webhook. A pod that
+// exceeds it by itself is the API server's to refuse.
+func TestWholePod(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	ours := []corev1.Container{
+		{Name: "init", Resources: corev1.ResourceRequirements{Requests: amounts("10 10Gi")}},
+		{Name: "slot", RestartPolicy: &always, Resources: corev1.ResourceRequirements{Requests: amounts("50m 96Mi"), Limits: amounts("- 1Gi")}},
+	}
+	for name, c := range map[string]struct {
+		most, requests, limits, want string
+	}{
+		"within":                  {"1 2Gi", "500m 512Mi", "1 1Gi", ""},
+		"memory limit":            {"1 1Gi", "500m 512Mi", "1 512Mi", "a pod 1Gi of memory; the limits of this one's containers are 512Mi, and 1536Mi with the proxy"},
+		"CPU request":             {"500m -", "480m 512Mi", "500m 512Mi", "a pod 500m of cpu; the requests of this one's containers are 480m, and 530m with the proxy"},
+		"too much without us too": {"100m -", "480m 512Mi", "500m 512Mi", ""},
+	} {
+		b := Bounds{Ranges: []corev1.LimitRange{{Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypePod, Max: amounts(c.most)}}}}}}
+		spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Resources: corev1.ResourceRequirements{Requests: amounts(c.requests), Limits: amounts(c.limits)}}}}
+		got := strings.Join(b.exceeded(spec, ours), "\n")
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

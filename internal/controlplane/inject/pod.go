@@ -91,7 +91,7 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 		ns.Bounds.fit(&ours[i])
 	}
 	if pod.Spec.Resources == nil {
-		if problems := ns.Bounds.uncounted(ours); len(problems) > 0 {
+		if problems := append(ns.Bounds.uncounted(ours), ns.Bounds.exceeded(out.Spec, ours)...); len(problems) > 0 {
 			return Result{}, &Refusal{Problems: problems}
 		}
 	}
