@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -265,6 +266,36 @@ func TestInject(t *testing.T) {
 	_, again, _ := call(t, out, "inject", "-f", "-", "--mesh", file, "--image", "proxy:1")
 	if again != out {
 		t.Errorf("a second injection differs:\n%s", again)
+	}
+
+	// A probe's path is random; with a secret of the user's it is the same each time, and another with another.
+	probed := strings.Replace(workloads, "image: web}", "image: web, livenessProbe: {tcpSocket: {port: 80}}}", 1)
+	secret, other, short := filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "o"), filepath.Join(t.TempDir(), "x")
+	for name, text := range map[string]string{secret: "0123456789abcdef\n", other: "0123456789abcdeF\n", short: "short"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with := func(in string, args ...string) string {
+		_, out, errs := call(t, in, append([]string{"inject", "-f", "-", "--mesh", file}, args...)...)
+		path := regexp.MustCompile("path: (/probe/[0-9a-f]{32}/web/liveness)").FindStringSubmatch(out)
+		if path == nil {
+			t.Fatalf("no path with a token in %s%s", out, errs)
+		}
+		return path[1]
+	}
+	if with(probed) == with(probed) {
+		t.Error("two injections gave the same token")
+	}
+	_, out, _ = call(t, probed, "inject", "-f", "-", "--mesh", file)
+	if got := with(out, "--probe-secret", secret); got != with(out) {
+		t.Errorf("a further injection changes the path to %s", got)
+	}
+	if with(probed, "--probe-secret", secret) != with(probed, "--probe-secret", secret) || with(probed, "--probe-secret", secret) == with(probed, "--probe-secret", other) {
+		t.Error("the path does not follow from the secret")
+	}
+	if code, _, errs := call(t, probed, "inject", "-f", "-", "--mesh", file, "--probe-secret", short); code != exitError || !strings.Contains(errs, "has 5 bytes") {
+		t.Errorf("a short secret: exit %d, %s", code, errs)
 	}
 
 	code, out, _ = call(t, workloads, "inject", "-f", "-", "--mesh", file, "-o", "json")

@@ -4,8 +4,12 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +26,7 @@ import (
 )
 
 type injectFlags struct {
-	file, meshFile, image string
+	file, meshFile, image, secretFile string
 }
 
 func newInject(g *global) *cobra.Command {
@@ -38,6 +42,11 @@ the file). Nothing is applied. Settings and the labels of namespaces come from t
 cluster is needed: settings come from that file, and namespaces that are not in the
 input are taken to ask for injection.
 
+The paths of moved probes contain a random token, so that no client that cannot read the
+pod can use them. What is injected already keeps its token. To get the same output from
+the same input each time, give a file with a secret of your own with --probe-secret: the
+tokens are derived from it. Keep the output and the secret private.
+
 The exit code is 1 when a pod would be refused, or when a part of the file cannot be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runInject(cmd.Context(), g, f) },
@@ -45,6 +54,7 @@ The exit code is 1 when a pod would be refused, or when a part of the file canno
 	cmd.Flags().StringVarP(&f.file, "filename", "f", "", "YAML file; - is standard input")
 	cmd.Flags().StringVar(&f.meshFile, "mesh", "", "file with a Mesh, instead of asking a cluster")
 	cmd.Flags().StringVar(&f.image, "image", "", "image of the proxy; default what the cluster's control plane uses")
+	cmd.Flags().StringVar(&f.secretFile, "probe-secret", "", "file with a secret of at least 16 bytes, from which the tokens in the paths of probes are derived; if empty, they are random")
 	_ = cmd.MarkFlagRequired("filename")
 	return cmd
 }
@@ -56,6 +66,9 @@ func runInject(ctx context.Context, g *global, f injectFlags) error {
 	}
 	o, err := injectOptions(ctx, g, f)
 	if err != nil {
+		return err
+	}
+	if o.ProbeToken, err = probeTokens(f.secretFile); err != nil {
 		return err
 	}
 	out, notes := render.File(in, o)
@@ -75,6 +88,26 @@ func runInject(ctx context.Context, g *global, f injectFlags) error {
 		}
 	}
 	return nil
+}
+
+// probeTokens derives a token for each object from the secret in a file. If the name is empty, it returns
+// nil, which means random tokens.
+func probeTokens(name string) (func(object string) string, error) {
+	if name == "" {
+		return nil, nil
+	}
+	secret, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if secret = bytes.TrimSpace(secret); len(secret) < 16 {
+		return nil, fmt.Errorf("%s: the secret for the paths of probes has %d bytes; use at least 16 random ones, such as the output of 'openssl rand -hex 16'", name, len(secret))
+	}
+	return func(object string) string {
+		h := hmac.New(sha256.New, secret)
+		h.Write([]byte(object)) //nolint:errcheck // never returns an error
+		return hex.EncodeToString(h.Sum(nil)[:16])
+	}, nil
 }
 
 func readFile(in io.Reader, name string) ([]byte, error) {

@@ -3,14 +3,52 @@
 
 package protocol
 
+import "strings"
+
 // Probes are the application's probes and lifecycle hooks that injection moved to the agent: the
 // kubelet asks the agent's PortAgent, the agent asks the application inside the pod, bypassing the
 // redirection. The agent answers exactly these paths and no others.
 type Probes map[string]Probe // key: the path on the agent, see ProbePath
 
-// ProbePath is the agent's path of a container's probe; kind is "startup", "readiness", "liveness",
-// "postStart" or "preStop".
-func ProbePath(container, kind string) string { return "/probe/" + container + "/" + kind }
+// ProbePrefix is what every path of a probe on the agent begins with.
+const ProbePrefix = "/probe/"
+
+// ProbePath is the agent's path of a container's probe or hook; kind is "startup", "readiness",
+// "liveness", "postStart" or "preStop". The agent's port is open to any client that can reach the pod, so
+// the token, which is random for each injection, keeps these paths from clients that cannot read the pod.
+func ProbePath(token, container, kind string) string {
+	return ProbePrefix + token + "/" + container + "/" + kind
+}
+
+// GuessablePath is the path that releases before 0.3 recorded. Agents go on answering it in the pods that
+// have it, as any path that is recorded. Injection no longer writes it.
+func GuessablePath(container, kind string) string { return ProbePrefix + container + "/" + kind }
+
+// probeTokenLength is the number of hexadecimal digits of a token: 128 bits.
+const probeTokenLength = 32
+
+// ValidProbeToken reports whether the text is a token for ProbePath: 128 bits in lower-case hexadecimal.
+func ValidProbeToken(token string) bool {
+	return len(token) == probeTokenLength && strings.Trim(token, "0123456789abcdef") == ""
+}
+
+// ProbeToken returns the token in a path that ProbePath returned, and "" for any other text.
+func ProbeToken(path string) string {
+	rest, ok := strings.CutPrefix(path, ProbePrefix)
+	if !ok {
+		return ""
+	}
+	token, rest, _ := strings.Cut(rest, "/")
+	if !ValidProbeToken(token) || strings.Count(rest, "/") != 1 {
+		return ""
+	}
+	return token
+}
+
+// IsHook reports whether the path of a probe is that of a lifecycle hook.
+func IsHook(path string) bool {
+	return strings.HasSuffix(path, "/postStart") || strings.HasSuffix(path, "/preStop")
+}
 
 // ProbeHeader is a request header of a probe or hook that injection moved. Its value is the original
 // handler, as JSON of the Kubernetes API ({"tcpSocket":{"port":5432}}): so the original is known from

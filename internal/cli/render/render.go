@@ -21,6 +21,9 @@ type Options struct {
 	Settings inject.Settings
 	// Namespace is that of objects which name none.
 	Namespace string
+	// ProbeToken returns the token for the paths of an object's probes (inject.Settings). If nil, it is
+	// random, and a file that was not injected before comes out with another one each time.
+	ProbeToken func(object string) string
 	// Labels returns the labels of a namespace that is not in the file.
 	Labels func(namespace string) (map[string]string, error)
 }
@@ -122,7 +125,11 @@ func (o Options) object(u *unstructured.Unstructured, path []string, known map[s
 		note.Problem = fmt.Sprintf("read its pod: %v", err)
 		return note
 	}
-	result, refusal := inject.Pod(pod, inject.NamespaceFacts{Name: namespace, Labels: labels}, o.Settings)
+	settings := o.Settings
+	if settings.ProbeToken = inject.NewProbeToken(); o.ProbeToken != nil {
+		settings.ProbeToken = o.ProbeToken(note.Object)
+	}
+	result, refusal := inject.Pod(pod, inject.NamespaceFacts{Name: namespace, Labels: labels}, settings)
 	if refusal != nil {
 		note.Refused = refusal.Message()
 		return note

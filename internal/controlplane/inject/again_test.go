@@ -70,7 +70,7 @@ func TestSecondPassSeesNewcomers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	was["/probe/vault/liveness"] = protocol.Probe{TCP: &protocol.TCPProbe{Port: 8200}}
+	was[protocol.ProbePath(testToken, "vault", "liveness")] = protocol.Probe{TCP: &protocol.TCPProbe{Port: 8200}}
 	if d := cmp.Diff(was, is); d != "" {
 		t.Error(d)
 	}

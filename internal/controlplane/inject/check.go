@@ -6,7 +6,6 @@ package inject
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -90,38 +89,6 @@ func identityOfProxy(who string, user, group *int64) []string {
 		if id.value != nil && *id.value == names.ProxyUID {
 			out = append(out, fmt.Sprintf("%s sets securityContext.%s to %d, which is the proxy's and bypasses the mesh: set another there; if the image runs as no other, %s", who, id.field, names.ProxyUID, withoutProxy()))
 		}
-	}
-	return out
-}
-
-// bypassesOf are ways round the mesh that a pod without our containers has: rights with which a
-// container can change the redirection or become the proxy. They are allowed and shown.
-func bypassesOf(pod *corev1.Pod) []string {
-	var out []string
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		sc := c.SecurityContext
-		if sc == nil {
-			continue
-		}
-		if sc.Privileged != nil && *sc.Privileged {
-			out = append(out, fmt.Sprintf("container %s is privileged and can bypass the mesh", c.Name))
-			continue
-		}
-		if sc.Capabilities == nil {
-			continue
-		}
-		for _, capability := range sc.Capabilities.Add {
-			switch name := strings.TrimPrefix(strings.ToUpper(string(capability)), "CAP_"); name {
-			case "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "ALL":
-				out = append(out, fmt.Sprintf("container %s has capability %s and can bypass the mesh", c.Name, name))
-			}
-		}
-	}
-	if pod.Spec.HostPID {
-		out = append(out, "the pod shares the host's process namespace (hostPID) and can see the proxy's processes")
-	}
-	if share := pod.Spec.ShareProcessNamespace; share != nil && *share {
-		out = append(out, "the pod shares one process namespace (shareProcessNamespace): its containers can see the proxy's processes")
 	}
 	return out
 }

@@ -26,6 +26,9 @@ type injection struct {
 	recorded bool
 	// init are the earlier containers by name, as they are now.
 	init map[string]corev1.Container
+	// token is in the paths of the moved probes; "" if there is none. It stays, so that a second injection
+	// changes nothing. Its author could write the probes themselves, so it gives no right.
+	token string
 	// probes and metrics are what was moved then, as far as it is recorded.
 	probes  protocol.Probes
 	metrics *protocol.AppMetrics
@@ -68,6 +71,7 @@ func earlier(pod *corev1.Pod) injection {
 			was.init[c.Name] = c
 		}
 	}
+	was.token = tokenOf(pod)
 	was.readRecord(record)
 	for _, slot := range []string{names.ContainerSlotB, names.ContainerSlotA} { // slot a counts
 		was.readEnvironment(was.init[slot].Env)
@@ -83,6 +87,23 @@ func earlier(pod *corev1.Pod) injection {
 		}
 	}
 	return was
+}
+
+// tokenOf returns the token of the first probe that an earlier injection has moved.
+func tokenOf(pod *corev1.Pod) string {
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			for _, a := range aims(&list[i]) {
+				if !a.moved() {
+					continue
+				}
+				if token := protocol.ProbeToken(a.http.Path); token != "" {
+					return token
+				}
+			}
+		}
+	}
+	return ""
 }
 
 func (was *injection) readRecord(text string) {

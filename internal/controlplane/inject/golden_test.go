@@ -35,12 +35,16 @@ type output struct {
 	Pod      *corev1.Pod `json:"pod,omitempty"`
 }
 
+// testToken is the random part of the paths of probes.
+const testToken = "000102030405060708090a0b0c0d0e0f"
+
 func testSettings() Settings {
 	return Settings{
 		Image: "registry.example/tulle-proxy:0.1.0", Version: "0.1.0", Revision: "0-1-0",
 		SystemNamespace: "tulle-system", TrustDomain: "cluster.local",
 		ControlPlaneHost: slots.ControlPlaneHost("tulle-controlplane", "tulle-system"),
 		LingerSeconds:    lingerSeconds,
+		ProbeToken:       testToken,
 	}
 }
 

@@ -5,6 +5,8 @@ package inject
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +61,13 @@ func NewHandler(opts HandlerOptions) (*Handler, error) {
 		}
 	}
 	return h, nil
+}
+
+// NewProbeToken returns 128 random bits for Settings.ProbeToken.
+func NewProbeToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never returns an error
+	return hex.EncodeToString(b[:])
 }
 
 // ServeHTTP answers one AdmissionReview. What is not one gets an HTTP error, which the webhook's
@@ -121,6 +130,7 @@ func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest)
 		return h.fail(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 			"Tulle's control plane does not know namespace "+req.Namespace+" yet: try again in a moment")
 	}
+	settings.ProbeToken = NewProbeToken()
 	result, refusal := Pod(&pod, ns, settings)
 	name := pod.Name
 	if name == "" {

@@ -393,7 +393,7 @@ func TestNothingIsKept(t *testing.T) {
 		p := pod.DeepCopy()
 		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{}
 		aim := corev1.HTTPGetAction{HTTPHeaders: []corev1.HTTPHeader{{Name: protocol.ProbeHeader, Value: original}}}
-		aim.Path, aim.Port.IntVal = protocol.ProbePath(p.Spec.Containers[0].Name, "liveness"), names.PortAgent
+		aim.Path, aim.Port.IntVal = protocol.GuessablePath(p.Spec.Containers[0].Name, "liveness"), names.PortAgent
 		p.Spec.Containers[0].LivenessProbe.HTTPGet = &aim
 		if _, refusal := Pod(p, ns, s); refusal == nil {
 			t.Errorf("%s is let through", original)

@@ -12,6 +12,8 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/protocol"
 )
 
 func marshal(t testing.TB, v any) []byte {
@@ -95,7 +97,7 @@ func TestPatchKeepsUnknownFields(t *testing.T) {
 			t.Errorf("%s lost a field", where)
 		}
 	}
-	if got := probe["httpGet"].(map[string]any)["path"]; got != "/probe/http/readiness" {
+	if got := probe["httpGet"].(map[string]any)["path"]; got != protocol.ProbePath(testToken, "http", "readiness") {
 		t.Errorf("the probe asks %v", got)
 	}
 }

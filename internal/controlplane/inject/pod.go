@@ -4,6 +4,7 @@
 package inject
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -65,11 +66,15 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 		return Result{}, &Refusal{Problems: problems}
 	}
 
-	bypasses := bypassesOf(out)
+	bypasses := bypassesOf(out, names.TokenAudience(s.TrustDomain))
 	if guaranteed(out) {
 		resources = pin(resources, a)
 	}
-	moved, warnings := moveProbes(out)
+	token := cmp.Or(was.token, s.ProbeToken)
+	moved, warnings := moveProbes(out, token)
+	if len(moved) > 0 && !protocol.ValidProbeToken(token) {
+		return Result{}, &Refusal{Problems: []string{"there is no random token for the paths of its probes; this is a bug in Tulle, report it"}}
+	}
 	warnings = append(lost, warnings...)
 	scrape, warning := moveMetrics(out, was.metrics)
 	if warning != "" {

@@ -135,15 +135,15 @@ func (a aim) record(port uint16) protocol.Probe {
 	return p
 }
 
-// move points the aim at the agent. The original goes along in a header.
-func (a aim) move(container string) {
+// move points the aim at the agent's path. The original goes along in a header.
+func (a aim) move(path string) {
 	original, err := json.Marshal(a.handler())
 	if err != nil {
 		// Strings and numbers always encode.
 		panic("inject: " + err.Error())
 	}
 	a.put(corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-		Path: protocol.ProbePath(container, a.kind), Port: intstr.FromInt32(names.PortAgent), Scheme: corev1.URISchemeHTTP,
+		Path: path, Port: intstr.FromInt32(names.PortAgent), Scheme: corev1.URISchemeHTTP,
 		HTTPHeaders: []corev1.HTTPHeader{{
 			Name: protocol.ProbeHeader,
 			// JSON escapes all that may not be in a header but this one.
@@ -154,8 +154,8 @@ func (a aim) move(container string) {
 
 // moveProbes points the probes and hooks of all containers at the agent, which asks the application
 // inside the pod, past the redirection. It returns all that the agent must answer, and a warning for
-// each that could not be moved.
-func moveProbes(pod *corev1.Pod) (protocol.Probes, []string) {
+// each that could not be moved. The token is part of the paths, see protocol.ProbePath.
+func moveProbes(pod *corev1.Pod, token string) (protocol.Probes, []string) {
 	out := protocol.Probes{}
 	var warnings []string
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
@@ -169,8 +169,9 @@ func moveProbes(pod *corev1.Pod) (protocol.Probes, []string) {
 						a.kind, c.Name, given.String()))
 					continue
 				}
-				out[protocol.ProbePath(c.Name, a.kind)] = a.record(port)
-				a.move(c.Name)
+				path := protocol.ProbePath(token, c.Name, a.kind)
+				out[path] = a.record(port)
+				a.move(path)
 			}
 		}
 	}

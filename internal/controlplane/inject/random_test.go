@@ -205,7 +205,7 @@ func answered(t *testing.T, pod *corev1.Pod) {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			for _, a := range aims(&list[i]) {
-				path := protocol.ProbePath(list[i].Name, a.kind)
+				path := protocol.ProbePath(testToken, list[i].Name, a.kind)
 				if _, ok := known[path]; ok && a.http != nil && a.http.Path == path && a.http.Port.IntVal == names.PortAgent {
 					delete(known, path)
 					continue

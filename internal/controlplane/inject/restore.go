@@ -120,13 +120,10 @@ func restoreProbes(c *corev1.Container, recorded protocol.Probes) []string {
 	return warnings
 }
 
-// probePrefix is what every protocol.ProbePath begins with.
-const probePrefix = "/probe/"
-
 // moved tells whether an earlier injection has moved the aim, perhaps for a container of another name.
 func (a aim) moved() bool {
 	return a.http != nil && (a.http.Port == intstr.FromInt32(names.PortAgent) || a.http.Port == intstr.FromString(fmt.Sprint(names.PortAgent))) &&
-		strings.HasPrefix(a.http.Path, probePrefix) && strings.HasSuffix(a.http.Path, "/"+a.kind)
+		strings.HasPrefix(a.http.Path, protocol.ProbePrefix) && strings.HasSuffix(a.http.Path, "/"+a.kind)
 }
 
 // original is what the moved aim says that it was.

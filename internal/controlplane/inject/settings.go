@@ -35,6 +35,10 @@ type Settings struct {
 	Resizable bool
 	// SingleSlot gives pods one proxy slot: proxies are replaced by restarting workloads.
 	SingleSlot bool
+	// ProbeToken becomes part of the paths of moved probes, unless the pod has one of an earlier injection.
+	// It must be new for each pod or pod template (NewProbeToken). Without it no pod that has probes to move is
+	// injected.
+	ProbeToken string
 	// LingerSeconds is how long containers without a preStop hook go on serving after their pod's
 	// deletion, so that peers hear of it before the application ends; 0: not at all. See linger.go.
 	LingerSeconds int64
