@@ -25,6 +25,9 @@ func runAgent() error {
 	// time to collect it.
 	debug.SetGCPercent(30)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("container", "agent")
+	if err := harden(); err != nil {
+		log.Warn("The agent's memory is less protected than usual", "error", err)
+	}
 	report, err := reporter()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 // TestPorts asks the agent the way the kubelet and Prometheus do.
 func TestPorts(t *testing.T) {
 	p := newPod(t)
-	live, other := protocol.ProbePath("app", "liveness"), protocol.ProbePath("app", "readiness")
+	live, other := protocol.ProbePath(probeToken, "app", "liveness"), protocol.ProbePath(probeToken, "app", "readiness")
 	p.extra = []string{
 		protocol.EnvProbes + `={"` + live + `":{"http":{"port":8080,"path":"/live"}},"` + other + `":{"tcp":{"port":8099}}}`,
 		protocol.EnvMetrics + `={"port":8080,"path":"/metrics"}`,
@@ -39,7 +39,7 @@ func TestPorts(t *testing.T) {
 	if _, _, err := get(c, agent+other, ""); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a probe of a closed port: %v, want 503", err)
 	}
-	for _, path := range []string{"/", "/probe/app/startup", "/stats", "/config_dump"} {
+	for _, path := range []string{"/", "/probe/app/startup", protocol.ProbePath(probeToken, "app", "startup"), "/stats", "/config_dump"} {
 		if _, _, err := get(c, agent+path, ""); err == nil || !strings.Contains(err.Error(), "404") {
 			t.Errorf("%s: %v, want 404", path, err)
 		}

@@ -31,9 +31,15 @@ import (
 // defaultDrain is how long connections get to end unless the scope says otherwise.
 const defaultDrain = 30 * time.Second
 
-// maxSilent is how often in a row an Envoy that serves may not answer in time: its main thread, which
-// answers, may be busy with a large change while its workers serve.
-const maxSilent = 5
+// Envoy's main thread answers the agent, and its workers serve. It may be late while it is busy with a large
+// change or with statistics that somebody asks for: that says nothing about the workers.
+const (
+	// maxSilent is how often in a row an Envoy that serves may not answer in time although its main thread has
+	// nothing to do.
+	maxSilent = 5
+	// maxBusy is how often in a row it may not answer in all. One look takes two seconds.
+	maxBusy = 150
+)
 
 // Delays between starts of an Envoy that dies: doubled from the first to the last; back to the first
 // after one has lived for backoffReset.
@@ -81,6 +87,8 @@ type agent struct {
 	again     time.Time // when Envoy may be started
 	ready     bool      // has been ready since process was started
 	silent    int       // how often it has not answered in time since it last did
+	stuck     int       // how often in a row it has not, and its main thread was not busy
+	main      envoy.MainThread
 	steered   bool      // new connections may still be kept from the other slot's Envoy
 	looked    time.Time // when that was last looked at
 	ending    bool
@@ -324,7 +332,7 @@ func (a *agent) mourn() {
 	}
 	a.again = time.Now().Add(a.delay)
 	a.delay = min(2*a.delay, backoffLast)
-	a.process, a.ready, a.silent = nil, false, 0
+	a.process, a.ready, a.silent, a.stuck = nil, false, 0, 0
 	a.restarts++
 	a.relay.EnvoyReplaced()
 }
@@ -349,8 +357,8 @@ func (a *agent) lacks(ctx context.Context) string {
 		// It has been ready. What it gets from now on may warm as long as it likes.
 		err := a.admin.Live(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) {
-			a.silent = 0
-		} else if a.silent++; a.silent < maxSilent {
+			a.silent, a.stuck = 0, 0
+		} else if !a.overdue() {
 			return ""
 		}
 		if err != nil {
@@ -358,7 +366,7 @@ func (a *agent) lacks(ctx context.Context) string {
 		}
 		return ""
 	}
-	a.silent = 0
+	a.silent, a.stuck = 0, 0
 	// An adopted Envoy serves with what it has, whether or not the control plane is there.
 	if !a.process.Adopted {
 		if w := a.relay.Waiting(); w != "" {
@@ -370,6 +378,16 @@ func (a *agent) lacks(ctx context.Context) string {
 		return err.Error()
 	}
 	return lacks
+}
+
+// overdue counts a missing answer of an Envoy that has served, and reports whether it no longer serves.
+func (a *agent) overdue() bool {
+	a.silent++
+	a.stuck++
+	if a.main.Busy(a.process) {
+		a.stuck = 0
+	}
+	return a.stuck >= maxSilent || a.silent >= maxBusy
 }
 
 // retune takes over new settings: the log level at once, the rest with the next Envoy.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -85,19 +86,39 @@ func takeListeners(socket string) (map[string]net.Listener, error) {
 		files[i] = os.NewFile(uintptr(fd), "listener") //nolint:gosec // a descriptor
 		defer files[i].Close()                         // the listener has its own
 	}
-	var said protocol.Listeners
-	if err := json.Unmarshal(buf[:n], &said); err != nil || len(said.Names) != len(files) {
-		return nil, errors.New("take over the listening sockets: the other agent's message is not understood")
+	named, err := offered(buf[:n], len(files))
+	if err != nil {
+		return nil, fmt.Errorf("take over the listening sockets: %w", err)
 	}
 	got := map[string]net.Listener{}
-	for i, name := range said.Names {
+	for i, name := range named {
 		l, err := net.FileListener(files[i])
 		if err != nil {
+			for _, l := range got {
+				l.Close()
+			}
 			return nil, fmt.Errorf("take over the socket %q: %w", name, err)
 		}
 		got[name] = l
 	}
 	return got, nil
+}
+
+// offered returns the names of the sockets that came with another agent's message, in their order.
+func offered(message []byte, sockets int) ([]string, error) {
+	var said protocol.Listeners
+	if err := json.Unmarshal(message, &said); err != nil {
+		return nil, errors.New("the other agent's message is not understood")
+	}
+	if len(said.Names) != sockets {
+		return nil, fmt.Errorf("the other agent sent %d sockets and named %d", sockets, len(said.Names))
+	}
+	for i, name := range said.Names {
+		if slices.Contains(said.Names[:i], name) {
+			return nil, fmt.Errorf("the other agent sent the socket %q twice", name)
+		}
+	}
+	return said.Names, nil
 }
 
 // offerListeners gives the sockets to whichever agent asks, until the returned function is called.

@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"tulle.dev/tulle/internal/dataplane/connlimit"
 	"tulle.dev/tulle/internal/dataplane/metrics"
 	"tulle.dev/tulle/internal/dataplane/probes"
 	"tulle.dev/tulle/internal/protocol"
@@ -31,10 +33,31 @@ func (a *agent) open() error {
 		a.log.Warn("Offering the listening sockets failed", "error", err)
 	}
 	for name, h := range map[string]http.Handler{agentListener: a.agentPort(), readyListener: a.readyPort()} {
-		s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second}
-		go s.Serve(l[name]) //nolint:errcheck // ends when the listener is closed; the requests in it are answered
+		s := &http.Server{Handler: bodiless(h), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxHeaders}
+		go connlimit.New(maxOpen).Serve(s, l[name]) //nolint:errcheck // ends when the listener is closed; the requests in it are answered
 	}
 	return nil
+}
+
+// Bounds of each of the two ports, which any client in the network can reach.
+const (
+	// maxOpen is the number of open connections. The kubelet and Prometheus need a handful.
+	maxOpen = 64
+	// maxHeaders is the size of a request's headers in bytes: a moved probe carries its original in one.
+	maxHeaders = 128 << 10
+)
+
+// bodiless refuses requests with a body. None here needs one, and the server would read it for as long as
+// the client likes.
+func bodiless(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "a request to this port has no body", http.StatusBadRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // closeListeners stops accepting. Requests that are being answered go on.
@@ -70,22 +93,26 @@ func (a *agent) agentPort() http.Handler {
 		if !strings.HasPrefix(path, "/") {
 			path = "/" + path
 		}
-		client := &http.Client{Transport: &http.Transport{DialContext: pod.DialContext, MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second}}
-		sources["app"] = metrics.HTTP(client, "http://"+pod.Addr("", m.Port)+path)
+		sources["app"] = metrics.HTTP(pod.DialContext, "http://"+pod.Addr("", m.Port)+path)
 		order = append([]string{"app"}, order...)
 	}
-	merged := metrics.Handler(a.metrics, sources, order...)
 
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /metrics", metrics.NewPage(func(ctx context.Context, w *bytes.Buffer) {
 		a.measure()
-		merged.ServeHTTP(w, r)
-	})
+		metrics.Merge(ctx, w, a.metrics, sources, order...)
+	}))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone
 	})
-	mux.Handle("/probe/", probes.NewHandler(a.Probes, pod))
+	recorded := probes.NewHandler(a.Probes, pod)
+	mux.HandleFunc("GET "+protocol.ProbePrefix, func(w http.ResponseWriter, r *http.Request) {
+		if recorded.Unguessable(r) {
+			connlimit.Keep(r) // the client has read the pod, so it is no stranger
+		}
+		recorded.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET "+protocol.HoldPath, a.hold)
 	return mux
 }
@@ -127,6 +154,7 @@ func (a *agent) hold(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only from inside the pod", http.StatusForbidden)
 		return
 	}
+	connlimit.Keep(r)
 	most := holdDefault
 	if v := r.URL.Query().Get("max"); v != "" {
 		n, err := strconv.Atoi(v)

@@ -7,8 +7,10 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,5 +66,45 @@ func TestSilentEnvoy(t *testing.T) {
 			t.Errorf("look %d: lacks %q, want that it serves: %v", i, lacks, c.serves)
 		}
 		cancel()
+	}
+}
+
+// TestBusyEnvoy: an Envoy whose main thread works serves although it does not answer. It does not for ever,
+// and not when the thread stops working.
+func TestBusyEnvoy(t *testing.T) {
+	loop := exec.CommandContext(t.Context(), "sh", "-c", "while :; do :; done")
+	if err := loop.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = loop.Process.Kill(); _ = loop.Wait() })
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "admin.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close() // nothing accepts
+	a := &agent{admin: envoy.NewAdmin(lis.Addr().String()), process: &envoy.Process{PID: loop.Process.Pid}, ready: true}
+	look := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		return a.lacks(ctx) == ""
+	}
+	for i := range 10 * maxSilent {
+		if !look() {
+			t.Fatalf("an Envoy that is busy does not serve after %d looks", i+1)
+		}
+	}
+	a.silent = maxBusy - 1
+	if look() {
+		t.Error("an Envoy that is busy for ever serves")
+	}
+	a.silent = 0
+	if err := loop.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for look() {
+		if n++; n > 2*maxSilent {
+			t.Fatal("an Envoy that is stuck serves")
+		}
 	}
 }

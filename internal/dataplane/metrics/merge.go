@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"time"
 )
 
 // Source writes metrics in the Prometheus text format.
@@ -19,17 +17,17 @@ type Source func(ctx context.Context, w io.Writer) error
 // ContentType of what Handler writes.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// Handler writes the sources' metrics one after the other; own comes last and counts failures.
-func Handler(own *Registry, sources map[string]Source, order ...string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", ContentType)
-		for _, name := range order {
-			if err := copyText(r.Context(), w, sources[name]); err != nil {
-				own.Count("tulle_agent_"+name+"_scrape_errors_total", "Scrapes of the pod that lack this source's metrics, in part or whole.")
-			}
+// maxSource is how much of one source is read, in bytes: a page is in memory while it is fresh.
+const maxSource = 64 << 20
+
+// Merge writes the sources' metrics one after the other to w; own comes last and counts failures.
+func Merge(ctx context.Context, w io.Writer, own *Registry, sources map[string]Source, order ...string) {
+	for _, name := range order {
+		if err := copyText(ctx, w, sources[name]); err != nil {
+			own.Count("tulle_agent_"+name+"_scrape_errors_total", "Scrapes of the pod that lack this source's metrics, in part or whole.")
 		}
-		own.WriteTo(w) //nolint:errcheck // the scraper has gone
-	})
+	}
+	own.WriteTo(w) //nolint:errcheck // w is memory
 }
 
 // copyText passes whole lines on, so that a source that breaks off does not spoil the next one's.
@@ -38,6 +36,7 @@ func copyText(ctx context.Context, w io.Writer, s Source) error {
 	defer r.Close()
 	go func() { pipe.CloseWithError(s(ctx, pipe)) }()
 	in := bufio.NewReader(r)
+	left := maxSource
 	for {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -46,6 +45,9 @@ func copyText(ctx context.Context, w io.Writer, s Source) error {
 			}
 		} else if err != nil {
 			return fmt.Errorf("read metrics: %w", err)
+		}
+		if left -= len(line); left < 0 {
+			return fmt.Errorf("read metrics: more than %d bytes", maxSource)
 		}
 		// The end mark of OpenMetrics would end the scrape.
 		if string(line) != "# EOF\n" {
@@ -56,32 +58,5 @@ func copyText(ctx context.Context, w io.Writer, s Source) error {
 		if err != nil {
 			return nil
 		}
-	}
-}
-
-// maxScrape is how long an application may take, under Prometheus' usual limit of 10 s.
-const maxScrape = 8 * time.Second
-
-// HTTP is a source that is served over HTTP at the URL, reached by client.
-func HTTP(client *http.Client, url string) Source {
-	return func(ctx context.Context, w io.Writer) error {
-		ctx, cancel := context.WithTimeout(ctx, maxScrape)
-		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		// The plain text format only: others cannot be merged by appending.
-		r.Header.Set("Accept", "text/plain;version=0.0.4")
-		resp, err := client.Do(r)
-		if err != nil {
-			return fmt.Errorf("get the application's metrics: %w", err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("get the application's metrics: %s", resp.Status)
-		}
-		_, err = io.Copy(w, resp.Body)
-		return err
 	}
 }

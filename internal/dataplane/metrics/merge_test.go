@@ -4,12 +4,12 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,7 +36,8 @@ func TestHandler(t *testing.T) {
 		"envoy": text("envoy_up 1\nenvoy_ha", errors.New("connection reset")),
 	}
 	w := httptest.NewRecorder()
-	Handler(own, sources, "app", "envoy").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	NewPage(func(ctx context.Context, b *bytes.Buffer) { Merge(ctx, b, own, sources, "app", "envoy") }).
+		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	want := `app_up 1
 app_last 2
 envoy_up 1
@@ -61,20 +62,33 @@ tulle_c_total 0
 	}
 }
 
-func TestHTTP(t *testing.T) {
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/metrics" {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
+// FuzzMerge: whatever the application answers, the page has whole lines, ends, and has the agent's own metrics
+// last, unless the application's are too long.
+func FuzzMerge(f *testing.F) {
+	for _, s := range []string{"", "a 1", "a 1\n", "# EOF", "# EOF\n# EOF\n", "\r\n\x00", "a{b=\"\n\"} 1"} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	f.Fuzz(func(t *testing.T, app []byte, fails bool) {
+		var err error
+		if fails {
+			err = errors.New("reset")
 		}
-		io.WriteString(w, "accept "+r.Header.Get("Accept")+"\n")
-	}))
-	defer app.Close()
-	var b strings.Builder
-	if err := HTTP(app.Client(), app.URL+"/metrics")(t.Context(), &b); err != nil || b.String() != "accept text/plain;version=0.0.4\n" {
-		t.Errorf("%q, %v", &b, err)
-	}
-	if err := HTTP(app.Client(), app.URL+"/other")(t.Context(), &b); err == nil {
-		t.Error("a status of 500 was taken for metrics")
-	}
+		own := &Registry{}
+		own.Set("tulle_own", "Own.", 1)
+		var b bytes.Buffer
+		Merge(t.Context(), &b, own, map[string]Source{"app": text(string(app), err)}, "app")
+		got := b.Bytes()
+		if !bytes.HasSuffix(got, []byte("\ntulle_own 1\n")) && !bytes.HasSuffix(got, []byte("# TYPE tulle_own gauge\ntulle_own 1\n")) {
+			t.Errorf("the agent's own metrics are not last: %q", got)
+		}
+		for _, line := range bytes.SplitAfter(got, []byte("\n")) {
+			if string(line) == "# EOF\n" {
+				t.Error("the page ends in the middle for Prometheus")
+			}
+		}
+		if i := bytes.Index(got, []byte("# HELP tulle_")); i > 0 && got[i-1] != '\n' {
+			t.Errorf("a line of the application's runs into the agent's: %q", got)
+		}
+	})
 }

@@ -5,8 +5,11 @@ package probes
 
 import (
 	"context"
+	"crypto/subtle"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"tulle.dev/tulle/internal/protocol"
@@ -14,32 +17,68 @@ import (
 
 // Handler answers the recorded probes, and 404 for everything else. Safe for concurrent use.
 type Handler struct {
-	probes protocol.Probes
-	pod    Pod
+	recorded []*recorded
+	pod      Pod
+}
+
+// recorded is one probe or hook that injection recorded.
+type recorded struct {
+	path    []byte
+	probe   protocol.Probe
+	hook    bool
+	timeout time.Duration
+	flight  flight
 }
 
 // NewHandler makes the handler of a pod's recorded probes.
 func NewHandler(probes protocol.Probes, pod Pod) *Handler {
-	return &Handler{probes: probes, pod: pod}
+	h := &Handler{pod: pod}
+	for _, path := range slices.Sorted(maps.Keys(probes)) {
+		p := probes[path]
+		h.recorded = append(h.recorded, &recorded{
+			path: []byte(path), probe: p, hook: protocol.IsHook(path), timeout: time.Duration(max(1, p.TimeoutSeconds)) * time.Second,
+		})
+	}
+	return h
 }
 
 // maxAnswer is how much of an application's answer is passed on, in bytes: it ends in an event.
 const maxAnswer = 1 << 10
 
-// ServeHTTP asks the application and passes its verdict on.
+// find returns what was recorded for a path; nil if nothing was. How long it takes says nothing about how
+// much of a path is right: the path is what keeps strangers out.
+func (h *Handler) find(path string) *recorded {
+	asked := []byte(path)
+	var found *recorded
+	for _, r := range h.recorded {
+		if subtle.ConstantTimeCompare(asked, r.path) == 1 {
+			found = r
+		}
+	}
+	return found
+}
+
+// Unguessable reports whether a request is for a recorded probe or hook whose path has a token.
+func (h *Handler) Unguessable(r *http.Request) bool {
+	p := h.find(r.URL.Path)
+	return p != nil && protocol.ProbeToken(string(p.path)) != ""
+}
+
+// ServeHTTP asks the application and passes its verdict on. A probe or hook runs once at a time, so the
+// application gets at most one request of each kind, however many clients ask.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p, ok := h.probes[r.URL.Path]
-	if !ok {
+	p := h.find(r.URL.Path)
+	if p == nil {
 		http.NotFound(w, r)
 		return
 	}
-	timeout := time.Duration(p.TimeoutSeconds) * time.Second
-	if timeout <= 0 {
-		timeout = time.Second
+	agent := r.UserAgent()
+	v := p.flight.do(r.Context(), p.timeout, func(ctx context.Context) verdict { return h.probe(ctx, p.probe, agent) })
+	if p.hook {
+		// The kubelet reads nothing of it, so nobody needs to learn what the application answered.
+		w.WriteHeader(v.status)
+		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	v := h.probe(ctx, p, r.UserAgent())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(v.status)
 	fmt.Fprintln(w, v.text)

@@ -50,7 +50,9 @@ func (h *Handler) http(ctx context.Context, p *protocol.HTTPProbe, agent string)
 			DialContext:        h.pod.DialContext,
 			DisableKeepAlives:  true,
 			DisableCompression: true,
-			TLSClientConfig:    &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet: a probe proves nothing about the server
+			// Go's default is 10 MB.
+			MaxResponseHeaderBytes: 256 << 10,
+			TLSClientConfig:        &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet: a probe proves nothing about the server
 		},
 		CheckRedirect: sameHost,
 	}
