@@ -30,6 +30,10 @@ const (
 	WorkloadFence = "tulle-operator-workloads"
 )
 
+// EphemeralContainersPolicy is the ValidatingAdmissionPolicy, and its binding, that keeps containers which are
+// added to running meshed pods from being the proxy.
+const EphemeralContainersPolicy = "tulle-ephemeral-containers"
+
 // Where a control plane's pod finds its files. All of them are directories that the kubelet keeps current.
 const (
 	// IntermediateDir is Secret IntermediateSecret: tls.crt, tls.key and ca.crt.

@@ -55,7 +55,7 @@ func TestOLM(t *testing.T) {
 	rights(t, c)
 
 	begun = time.Now()
-	for _, fence := range []string{"pod_fence", "pod_fence_binding", "workload_fence", "workload_fence_binding"} {
+	for _, fence := range []string{"pod_fence", "pod_fence_binding", "workload_fence", "workload_fence_binding", "ephemeral_containers", "ephemeral_containers_binding"} {
 		c.MustApply(t, read(t, "config/webhook/"+fence+".yaml"))
 	}
 	c.MustApply(t, strings.ReplaceAll(read(t, "config/samples/tulle_v1alpha1_mesh.yaml"), newer, older))

@@ -54,9 +54,9 @@ func fitness() []rule {
 
 func health() []rule {
 	return []rule{
-		operatorRuns, fences, oneMesh, meshConditions, rootExpiry,
+		operatorRuns, fences, ephemeralContainers, oneMesh, meshConditions, rootExpiry,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
-		podSecurity, bareProxies, leftInMesh, bypasses, proxiesReady, proxiesUpToDate, proxiesConnected, rejections, plaintext,
+		podSecurity, bareProxies, leftInMesh, bypasses, asProxy, anyUser, openHooks, proxiesReady, proxiesUpToDate, proxiesConnected, rejections, plaintext,
 		calledPorts, bytePorts,
 	}
 }

@@ -103,13 +103,23 @@ func TestFindings(t *testing.T) {
 				f.Kinds[name] = k
 			}
 		}, Warning, "v1.4.0"},
-		"no cert-manager":      {false, func(f *facts.Facts) { delete(f.Kinds, "issuers.cert-manager.io") }, Problem, "issuers.cert-manager.io"},
-		"cert-manager down":    {false, func(f *facts.Facts) { f.CertManager[0].Ready = 0 }, Problem, "cert-manager/cert-manager (0 of 1 ready)"},
-		"cert-manager unnamed": {false, func(f *facts.Facts) { f.CertManager = nil }, Warning, "label"},
-		"no rights":            {false, func(f *facts.Facts) { f.Rights[0].Allowed = false }, Problem, "create namespaces"},
-		"no operator":          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
-		"operator down":        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
-		"no fence":             {true, func(f *facts.Facts) { f.Unfenced = []string{"tulle-operator-pods"} }, Warning, "tulle-operator-pods"},
+		"no cert-manager":                      {false, func(f *facts.Facts) { delete(f.Kinds, "issuers.cert-manager.io") }, Problem, "issuers.cert-manager.io"},
+		"cert-manager down":                    {false, func(f *facts.Facts) { f.CertManager[0].Ready = 0 }, Problem, "cert-manager/cert-manager (0 of 1 ready)"},
+		"cert-manager unnamed":                 {false, func(f *facts.Facts) { f.CertManager = nil }, Warning, "label"},
+		"no rights":                            {false, func(f *facts.Facts) { f.Rights[0].Allowed = false }, Problem, "create namespaces"},
+		"no operator":                          {true, func(f *facts.Facts) { f.Operator = nil }, Problem, "no operator"},
+		"operator down":                        {true, func(f *facts.Facts) { f.Operator[0].Ready = 0 }, Problem, "operator tulle-system/tulle-operator is not ready"},
+		"no policy about ephemeral containers": {true, func(f *facts.Facts) { f.EphemeralOpen = true }, Warning, "tulle-ephemeral-containers or its binding is missing"},
+		"as the proxy": {true, func(f *facts.Facts) {
+			f.Proxies[0].Containers = []facts.Container{{Name: "app", User: names.ProxyUID}}
+		}, Warning, "(container app)"},
+		"may be the proxy": {true, func(f *facts.Facts) {
+			f.Proxies[0].Containers = []facts.Container{{Name: "app", User: -1, BecomesAnyUser: true}, {Name: "b", User: 0, BecomesAnyUser: true}}
+		}, Notice, "2 containers of meshed pods"},
+		"open hooks": {true, func(f *facts.Facts) {
+			f.Proxies[0].Containers = []facts.Container{{Name: "app", OpenHooks: []string{"preStop"}}}
+		}, Warning, "(preStop of container app)"},
+		"no fence": {true, func(f *facts.Facts) { f.Unfenced = []string{"tulle-operator-pods"} }, Warning, "tulle-operator-pods"},
 		"fence elsewhere": {true, func(f *facts.Facts) {
 			f.Fences[1].Account = "system:serviceaccount:other:tulle-operator" // as 0.2.0 has it
 		}, Warning, "tulle-operator-workloads does not apply to the operator: it is about the account system:serviceaccount:other:tulle-operator"},

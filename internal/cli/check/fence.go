@@ -11,6 +11,16 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
+// ephemeralContainers: as for fences. Where the facts are missing, fences says so.
+func ephemeralContainers(f facts.Facts) []Finding {
+	if _, missed := f.Missed(facts.UnreadFence); missed || !f.EphemeralOpen {
+		return nil
+	}
+	return found(SectionPermissions, Warning,
+		"ValidatingAdmissionPolicy "+names.EphemeralContainersPolicy+" or its binding is missing: an ephemeral container of a meshed pod (kubectl debug) can run as the proxy or mount its files",
+		"kubectl apply -k config/webhook, of the operator's release")
+}
+
 // fences: OLM can't install the policies, so they may be missing where everything else is well.
 func fences(f facts.Facts) []Finding {
 	if missed, done := unread(f, SectionPermissions, facts.UnreadFence); done {

@@ -16,8 +16,8 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// fences looks for the policies that fence the operator's rights: a policy
-// without a binding that denies does nothing.
+// fences looks for the policies that fence the operator's rights, and for the one about ephemeral containers: a
+// policy without a binding that denies does nothing.
 func (c *Cluster) fences(ctx context.Context, f *facts.Facts) error {
 	for _, name := range []string{names.PodFence, names.WorkloadFence} {
 		policy, err := c.fenced(ctx, name)
@@ -30,7 +30,9 @@ func (c *Cluster) fences(ctx context.Context, f *facts.Facts) error {
 			f.Fences = append(f.Fences, facts.Fence{Policy: name, Account: accountOf(policy)})
 		}
 	}
-	return nil
+	policy, err := c.fenced(ctx, names.EphemeralContainersPolicy)
+	f.EphemeralOpen = policy == nil
+	return err
 }
 
 // fenced returns a policy that is bound and denies; nil if it is not there or does not.

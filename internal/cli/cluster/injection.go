@@ -140,7 +140,11 @@ func (c *Cluster) pods(ctx context.Context, f *facts.Facts) error {
 	}
 	for i := range list.Items {
 		if p := &list.Items[i]; !ended(p) {
-			f.Proxies = append(f.Proxies, podOf(p))
+			proxy := podOf(p)
+			if proxy.Kind == names.KindSidecar {
+				proxy.Containers = containersOf(p)
+			}
+			f.Proxies = append(f.Proxies, proxy)
 			f.World.Pods = append(f.World.Pods, source.WorkloadFrom(p))
 		}
 	}

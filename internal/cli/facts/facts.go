@@ -44,6 +44,8 @@ type Facts struct {
 	// the others.
 	Unfenced []string
 	Fences   []Fence
+	// EphemeralOpen: the policy about ephemeral containers is missing or does not deny.
+	EphemeralOpen bool
 	// Unread says what could not be read, and why.
 	Unread []Unread
 }
@@ -129,7 +131,21 @@ type Pod struct {
 	Message string
 	// Warnings are ways round the mesh that injection recorded.
 	Warnings []string
-	Created  time.Time
+	// Containers are those that are not Tulle's. Only known of Proxies.
+	Containers []Container
+	Created    time.Time
+}
+
+// Container is one of a meshed pod.
+type Container struct {
+	Name string
+	// User is the user that it runs as, where the kubelet reports it, and -1 otherwise.
+	User int64
+	// BecomesAnyUser: it runs as root, or may, with a capability to become another user or to send packets past
+	// the redirection.
+	BecomesAnyUser bool
+	// OpenHooks are lifecycle hooks that any client in the network can run, as of pods of earlier releases.
+	OpenHooks []string
 }
 
 // Stream is a proxy's connection to the control plane, as names.PathProxies tells it.
