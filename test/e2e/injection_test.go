@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 	"tulle.dev/tulle/internal/testing/cluster"
 )
 
@@ -103,6 +104,7 @@ func TestInjection(t *testing.T) {
 		reachedServer(t, c, podOf(t, c, ns, "once").pod, "app", ns)
 	})
 	t.Run("probes and hooks", func(t *testing.T) { probes(t, c, ns) })
+	t.Run("strangers", func(t *testing.T) { strangers(t, c, ns) })
 	t.Run("preStop", func(t *testing.T) {
 		f := from{c, ns, "careful"}
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: f.pod}}
@@ -179,6 +181,37 @@ func probes(t *testing.T, c *cluster.Cluster, ns string) {
 		if sc := container.SecurityContext; sc == nil || !*sc.ReadOnlyRootFilesystem {
 			t.Errorf("the security context of %s is not what it was: %+v", container.Name, sc)
 		}
+	}
+}
+
+// strangers asks the agent from outside the mesh for the pod's hooks and probes, as a client that has not read the
+// pod can. In Strict the port is open as well: the kubelet has no certificate.
+func strangers(t *testing.T, c *cluster.Cluster, ns string) {
+	p := &corev1.Pod{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "careful"}, p); err != nil {
+		t.Fatal(err)
+	}
+	f := from{c, ns, p.Name}
+	before := f.get(t, "http://127.0.0.1:8082/hits").Text
+	outside := c.Namespace(t, "strangers")
+	c.Deploy(t, outside, cluster.Echo{Name: "stranger"})
+	c.Ready(t, outside, "stranger")
+	stranger := from{c, outside, readyPod(t, c, outside, "stranger").Name}
+	agent := "http://" + p.Status.PodIP + ":15020"
+	for _, path := range []string{
+		protocol.GuessablePath("app", "preStop"), protocol.GuessablePath("beside", "postStart"), protocol.GuessablePath("app", "liveness"),
+		protocol.ProbePath(strings.Repeat("0", 32), "app", "preStop"),
+	} {
+		if d := stranger.dial(t, "http", agent+path); d.Status != 404 {
+			t.Errorf("a stranger gets %d for %s: %s", d.Status, path, d.Text)
+		}
+	}
+	if after := f.get(t, "http://127.0.0.1:8082/hits").Text; after != before {
+		t.Errorf("hits before: %s; after: %s", before, after)
+	}
+	live := p.Spec.Containers[0].LivenessProbe.HTTPGet.Path
+	if d := stranger.dial(t, "http", agent+live); protocol.ProbeToken(live) == "" || d.Status != 200 {
+		t.Errorf("who has read the pod gets %d for %s: %s", d.Status, live, d.Text)
 	}
 }
 
