@@ -15,17 +15,20 @@ import (
 // WriteTimeout is how long a client may take to read what one write sends, for example a whole answer.
 const WriteTimeout = 10 * time.Second
 
-// Limiter bounds the open connections of one server. Safe for concurrent use.
+// Limiter bounds the open connections of one server, and the rate of requests. Safe for concurrent use.
 type Limiter struct {
 	limit int
 
 	mu    sync.Mutex
 	open  map[*conn]struct{}
 	count uint64 // of changes, for the order of ages
+	rates rates
 }
 
 // New returns a Limiter for at most limit connections, which must be positive.
-func New(limit int) *Limiter { return &Limiter{limit: limit, open: map[*conn]struct{}{}} }
+func New(limit int) *Limiter {
+	return &Limiter{limit: limit, open: map[*conn]struct{}{}, rates: rates{perSource: ratePerSource, ofAll: rateOfAll}}
+}
 
 // Serve makes the server answer on l until l is closed. The caller must not have set the server's
 // ConnState and ConnContext.
@@ -57,6 +60,7 @@ type conn struct {
 	rank int // what it is doing, the least valuable first
 	age  uint64
 	kept bool
+	paid bool // its next request is counted already
 }
 
 // Ranks.
@@ -71,18 +75,29 @@ type listener struct {
 	limiter *Limiter
 }
 
-// Accept returns the next connection, and closes another one if there are too many.
+// Accept returns the next connection of a client that does not make too many, and closes another connection
+// if too many are open.
 func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.limiter.admit(raw); c != nil {
+			return c, nil
+		}
 	}
-	return l.limiter.admit(raw), nil
 }
 
+// admit returns nil if it has closed the connection.
 func (l *Limiter) admit(raw net.Conn) *conn {
-	c := &conn{Conn: raw, limiter: l, source: sourceOf(raw.RemoteAddr()), rank: rankNew}
+	c := &conn{Conn: raw, limiter: l, source: sourceOf(raw.RemoteAddr()), rank: rankNew, paid: true}
 	l.mu.Lock()
+	if !l.rates.take(c.source, time.Now()) {
+		l.mu.Unlock()
+		raw.Close()
+		return nil
+	}
 	var out *conn
 	if len(l.open) >= l.limit {
 		if out = l.victim(c); out != nil {
@@ -97,6 +112,9 @@ func (l *Limiter) admit(raw net.Conn) *conn {
 	l.mu.Unlock()
 	if out != nil {
 		out.Conn.Close()
+	}
+	if out == c {
+		return nil
 	}
 	return c
 }
@@ -147,7 +165,11 @@ func (l *Limiter) change(raw net.Conn, s http.ConnState) {
 		delete(l.open, c)
 		return
 	case http.StateActive:
-		c.rank = rankActive
+		if !c.paid && !l.rates.take(c.source, time.Now()) {
+			c.Conn.Close()
+			return
+		}
+		c.rank, c.paid = rankActive, false
 	case http.StateIdle:
 		c.rank, c.kept = rankIdle, false
 	}

@@ -147,6 +147,45 @@ func TestLongRequestStays(t *testing.T) {
 	}
 }
 
+// TestTooManyRequests: a client that asks without a pause, over one connection or many, gets the rate of
+// one client. Another one is answered meanwhile.
+func TestTooManyRequests(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		const rate = 20
+		addr, l := serve(t)
+		l.mu.Lock()
+		l.rates.perSource = rate
+		l.mu.Unlock()
+		began, answered, closed := time.Now(), 0, 0
+		var c net.Conn
+		for closed < 3 && answered < 100*rate {
+			if c == nil || !kept {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+				var err error
+				if c, err = d.DialContext(t.Context(), "tcp", addr); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := get(t, c, "/"); err != nil {
+				closed++
+				c.Close()
+				c = nil
+				continue
+			}
+			answered++
+			if !kept {
+				c.Close()
+			}
+		}
+		if most := rate * (2 + time.Since(began).Seconds()); closed == 0 || float64(answered) > most || answered < rate/2 {
+			t.Errorf("connection kept: %v: %d requests are answered in %v", kept, answered, time.Since(began))
+		}
+		if err := get(t, connect(t, "127.0.0.3", addr), "/"); err != nil {
+			t.Errorf("another client: %v", err)
+		}
+	}
+}
+
 // TestAllKept: when all connections are kept, a new one is closed.
 func TestAllKept(t *testing.T) {
 	addr, l := serve(t)
