@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"tulle.dev/tulle/internal/cgroup"
 	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
@@ -34,6 +35,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {
+			cgroup.LimitHeap(cgroup.Whole)
 			level := slog.Level(-verbosity) // logr's V(n) is slog's level -n
 			ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
 		},

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"tulle.dev/tulle/internal/cgroup"
 	"tulle.dev/tulle/internal/dataplane/agent"
 	"tulle.dev/tulle/internal/dataplane/slot"
 	"tulle.dev/tulle/internal/protocol"
@@ -24,6 +25,7 @@ func runAgent() error {
 	// An agent is idle nearly always and there is one in every pod: memory is worth more than the
 	// time to collect it.
 	debug.SetGCPercent(30)
+	cgroup.LimitHeap(cgroup.Beside)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("container", "agent")
 	if err := harden(); err != nil {
 		log.Warn("The agent's memory is less protected than usual", "error", err)

@@ -4,10 +4,7 @@
 package envoy
 
 import (
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
+	"tulle.dev/tulle/internal/cgroup"
 )
 
 // agentMemory is the least of a container's memory that is left to the agent, and to what Envoy has outside its heap.
@@ -16,27 +13,10 @@ const agentMemory = 32 << 20
 // HeapLimit returns how large Envoy's heap may become, in bytes: seven eighths of the memory limit of this
 // container, without at least agentMemory. It is 0 if the container has no limit. Envoy keeps the value it was
 // started with.
-func HeapLimit() uint64 { return heapLimit(memoryLimit("/sys/fs/cgroup")) }
+func HeapLimit() uint64 { return heapLimit(cgroup.MemoryLimit()) }
 
 func heapLimit(limit uint64) uint64 {
 	return limit - min(limit/2, max(limit/8, agentMemory))
-}
-
-// memoryLimit returns the limit of a container whose cgroup is mounted at dir, by version 2 or 1; 0 if there
-// is none, or it cannot be read.
-func memoryLimit(dir string) uint64 {
-	for _, file := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
-		b, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil {
-			continue
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-		if err != nil || n >= 1<<60 { // "max", or what version 1 has instead
-			return 0
-		}
-		return n
-	}
-	return 0
 }
 
 // accountedPower is the exponent of two from which on Envoy counts the bytes that a stream holds: 32 KiB,
