@@ -109,6 +109,9 @@ func ParseAnnotations(of map[string]string, allowed []string) (Annotations, []st
 		if !strings.HasPrefix(key, names.Group+"/") || slices.Contains(notForPods(), key) {
 			continue
 		}
+		if len(problems) > maxProblems {
+			break // not all are named
+		}
 		i := slices.IndexFunc(list, func(a annotation) bool { return a.key == key })
 		if i < 0 {
 			problems = append(problems, fmt.Sprintf("annotation %s=%s is not one that workloads may set: allowed are %s",

@@ -42,10 +42,33 @@ func check(pod *corev1.Pod, ns NamespaceFacts) []string {
 		out = append(out, identityOfProxy("the pod", sc.RunAsUser, sc.RunAsGroup)...)
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if len(out) > maxProblems {
+			break // not all are named
+		}
 		out = append(out, checkContainer(c)...)
 	}
 	return out
 }
+
+// tooMuch refuses a pod with more containers than injection goes through, or with longer names, which are
+// repeated in messages; "" for others.
+func tooMuch(pod *corev1.Pod) string {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if len(c.Name) > maxName {
+			return fmt.Sprintf("a container has a name of %d characters: at most %d are allowed", len(c.Name), maxName)
+		}
+	}
+	if n := len(pod.Spec.InitContainers) + len(pod.Spec.Containers); n > maxContainers {
+		return fmt.Sprintf("the pod has %d containers, and at most %d can share a proxy: split it, or %s", n, maxContainers, withoutProxy())
+	}
+	return ""
+}
+
+// maxName is the length of a DNS label, which a container's name is.
+const maxName = 63
+
+// maxContainers bounds the work and the memory of an injection. No node runs a pod of so many.
+const maxContainers = 256
 
 func checkContainer(c corev1.Container) []string {
 	var out []string
@@ -66,6 +89,9 @@ func checkContainer(c corev1.Container) []string {
 			names.PortOutbound, names.PortInbound, names.PortAgent, names.PortReady, names.PortDNS, withoutProxy()))
 	}
 	for _, a := range aims(&c) {
+		if a.http != nil && len(a.http.HTTPHeaders) > maxProbeHeaders {
+			out = append(out, fmt.Sprintf("%s of %s has %d headers, and at most %d can be moved to the proxy: set fewer", a.kind, who, len(a.http.HTTPHeaders), maxProbeHeaders))
+		}
 		// Moving such a probe would make the agent ask itself.
 		if port, ok := portOf(&c, a.port()); ok && ourPort(int(port)) {
 			out = append(out, fmt.Sprintf("%s of %s asks port %d, which is the proxy's: set the application's port", a.kind, who, port))

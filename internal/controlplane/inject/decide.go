@@ -23,25 +23,12 @@ type decision struct {
 
 // decide asks the pod, then its namespace, then the Mesh's selector; the first that says something wins.
 func decide(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
-	if gatewayPod(pod) {
+	if gatewayPod(pod, s.Image) {
 		return decision{} // made by the operator, complete as it is
 	}
-	wanted := decision{}
-	if v, set := pod.Labels[names.LabelClient]; set && v != names.ClientGRPC {
-		return decision{problem: fmt.Sprintf("label %s has value %q, allowed is %q", names.LabelClient, v, names.ClientGRPC)}
-	}
-	switch v, set := pod.Labels[names.LabelInject]; {
-	case set && v == names.InjectDisabled:
-		return decision{}
-	case set && v == names.InjectEnabled:
-		wanted.inject = true
-	case !set && pod.Labels[names.LabelClient] != "":
-		return decision{} // its application does without; whoever wants both says so
-	case set:
-		return decision{problem: fmt.Sprintf("label %s has value %q, allowed are %q and %q",
-			names.LabelInject, v, names.InjectEnabled, names.InjectDisabled)}
-	default:
-		wanted = ofNamespace(ns, s)
+	wanted := asks(pod, ns, s)
+	if wanted.inject && claimsGateway(pod) {
+		return decision{problem: falseGateway()}
 	}
 	if !wanted.inject {
 		return wanted
@@ -50,6 +37,25 @@ func decide(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
 		return decision{warning: "Tulle does not inject this pod: " + why}
 	}
 	return wanted
+}
+
+// asks is whether a proxy is asked for, for a pod that may be unable to have one.
+func asks(pod *corev1.Pod, ns NamespaceFacts, s Settings) decision {
+	if v, set := pod.Labels[names.LabelClient]; set && v != names.ClientGRPC {
+		return decision{problem: fmt.Sprintf("label %s has value %q, allowed is %q", names.LabelClient, v, names.ClientGRPC)}
+	}
+	switch v, set := pod.Labels[names.LabelInject]; {
+	case set && v == names.InjectDisabled:
+		return decision{}
+	case set && v == names.InjectEnabled:
+		return decision{inject: true}
+	case !set && pod.Labels[names.LabelClient] != "":
+		return decision{} // its application does without; whoever wants both says so
+	case set:
+		return decision{problem: fmt.Sprintf("label %s has value %q, allowed are %q and %q",
+			names.LabelInject, v, names.InjectEnabled, names.InjectDisabled)}
+	}
+	return ofNamespace(ns, s)
 }
 
 func ofNamespace(ns NamespaceFacts, s Settings) decision {

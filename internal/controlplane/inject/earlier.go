@@ -5,11 +5,11 @@ package inject
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -106,9 +106,20 @@ func tokenOf(pod *corev1.Pod) string {
 	return ""
 }
 
+// maxRecord is the longest text that is read as a record, in bytes, and maxRecordShape the structure of
+// one. An author may write any into a pod, and its structure is not counted with the pod's.
+const maxRecord = 256 << 10
+
+func maxRecordShape() bounded.Shape { return bounded.Shape{Elements: 4000, Members: 20_000, Depth: 16} }
+
+// readJSON decodes a record, and tells whether that was possible.
+func readJSON(text string, into any) bool {
+	return len(text) <= maxRecord && bounded.Check([]byte(text), maxRecordShape()) == nil && json.Unmarshal([]byte(text), into) == nil
+}
+
 func (was *injection) readRecord(text string) {
 	var r protocol.Injected
-	if json.Unmarshal([]byte(text), &r) != nil {
+	if !readJSON(text, &r) {
 		return
 	}
 	if valid(r.AppMetrics) {
@@ -124,16 +135,16 @@ func (was *injection) readRecord(text string) {
 func (was *injection) readEnvironment(env []corev1.EnvVar) {
 	for _, e := range env {
 		// slots doubles dollars because the kubelet expands $(NAME).
-		value := []byte(strings.ReplaceAll(e.Value, "$$", "$"))
+		value := strings.ReplaceAll(e.Value, "$$", "$")
 		switch e.Name {
 		case protocol.EnvProbes:
 			var p protocol.Probes
-			if json.Unmarshal(value, &p) == nil {
+			if readJSON(value, &p) {
 				was.probes = p
 			}
 		case protocol.EnvMetrics:
 			m := new(protocol.AppMetrics)
-			if json.Unmarshal(value, m) == nil && valid(m) {
+			if readJSON(value, m) && valid(m) {
 				was.metrics = m
 			}
 		}
@@ -142,19 +153,6 @@ func (was *injection) readEnvironment(env []corev1.EnvVar) {
 
 func valid(m *protocol.AppMetrics) bool {
 	return m != nil && m.Port != 0 && !ourPort(int(m.Port)) && strings.HasPrefix(m.Path, "/")
-}
-
-// gatewayPod tells whether a pod is that of a Gateway, which the operator makes and which is complete
-// as it is. Its copies may lack the label.
-func gatewayPod(pod *corev1.Pod) bool {
-	if pod.Labels[names.LabelProxy] == names.KindGateway {
-		return true
-	}
-	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
-		return ourContainer(c.Name) && runsOurs(c) && slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
-			return e.Name == protocol.EnvKind && e.Value == names.KindGateway
-		})
-	})
 }
 
 // keep returns one of our containers with what the API server's own admission has added to the
@@ -169,7 +167,9 @@ func (was injection) keep(c corev1.Container) corev1.Container {
 	if old.ImagePullPolicy == corev1.PullAlways {
 		c.ImagePullPolicy = old.ImagePullPolicy
 	}
-	c.TerminationMessagePath = old.TerminationMessagePath // a default
+	if old.TerminationMessagePath == corev1.TerminationMessagePathDefault {
+		c.TerminationMessagePath = old.TerminationMessagePath // another one is the author's, who could hide a file of the slot with it
+	}
 	// Without the record it is not the same admission, and the resources may be of other settings. The
 	// limits of a Guaranteed proxy are ours.
 	if was.recorded && (pinned(c.Resources) || !pinned(old.Resources)) {

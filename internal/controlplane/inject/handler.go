@@ -9,10 +9,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"mime"
+	"maps"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,26 +21,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// maxReview is the largest review read, in bytes: twice what the API server stores of one object.
-const maxReview = 4 << 20
-
 // HandlerOptions are what a Handler needs; all but Metrics are required.
 type HandlerOptions struct {
 	// Settings returns the current settings, or false before the Mesh has been seen. Called by many
 	// goroutines at once.
 	Settings func() (Settings, bool)
-	// Namespace returns the facts of a namespace that was perhaps made a moment ago; an error lets the
-	// pod's creator try again.
+	// Namespace returns the facts of a namespace, which may be those of a moment ago. Called for any name, as
+	// often as strangers like; an error lets the pod's creator try again.
 	Namespace func(ctx context.Context, name string) (NamespaceFacts, error)
-	Log       logr.Logger
+	// Fresh returns facts with labels that are no older than the call. It is asked before a pod stays
+	// without a proxy, or is refused, for what Namespace returned. Nil: Namespace returns such facts.
+	Fresh func(ctx context.Context, name string) (NamespaceFacts, error)
+	Log   logr.Logger
 	// Metrics is where injections are counted; nil: nowhere.
 	Metrics prometheus.Registerer
 }
 
 // Handler answers the API server's AdmissionReviews, at names.InjectPath. Safe for concurrent use.
 type Handler struct {
-	opts  HandlerOptions
-	count *prometheus.CounterVec
+	opts       HandlerOptions
+	count      *prometheus.CounterVec
+	gate       *gate
+	quantities []string
+	lines      sparing
 }
 
 // NewHandler makes a Handler.
@@ -48,7 +51,7 @@ func NewHandler(opts HandlerOptions) (*Handler, error) {
 	if opts.Settings == nil || opts.Namespace == nil {
 		return nil, errors.New("an injection Handler needs Settings and Namespace")
 	}
-	h := &Handler{opts: opts, count: prometheus.NewCounterVec(prometheus.CounterOpts{
+	h := &Handler{opts: opts, gate: newGate(), quantities: quantityFields(), count: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tulle_injection_reviews_total", Help: "Pods reviewed, by result (injected, skipped, refused, error).",
 	}, []string{"result"})}
 	// A counter that appears with its first event shows no increase.
@@ -73,12 +76,16 @@ func NewProbeToken() string {
 // ServeHTTP answers one AdmissionReview. What is not one gets an HTTP error, which the webhook's
 // failurePolicy then decides upon.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	review, status, err := read(w, r)
-	if err != nil {
+	review, done, no := h.gate.read(w, r)
+	if no != nil {
 		h.count.WithLabelValues("error").Inc()
-		http.Error(w, err.Error(), status)
+		if no.Retry > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(no.Retry.Seconds())))
+		}
+		http.Error(w, no.Message, no.Status)
 		return
 	}
+	defer done()
 	answer := h.review(r.Context(), review.Request)
 	answer.UID = review.Request.UID
 	w.Header().Set("Content-Type", "application/json")
@@ -86,60 +93,45 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer})
 }
 
-func read(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReview, int, error) {
-	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, errors.New("use POST")
-	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, http.StatusUnsupportedMediaType, errors.New("want application/json")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the review is larger than %d bytes", maxReview)
-	case err != nil:
-		return nil, http.StatusBadRequest, errors.New("reading the review failed")
-	}
-	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return nil, http.StatusBadRequest, errors.New("not an AdmissionReview")
-	}
-	if review.Request == nil || review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" {
-		return nil, http.StatusBadRequest, fmt.Errorf("want an AdmissionReview of %s with a request", admissionv1.SchemeGroupVersion)
-	}
-	return &review, 0, nil
-}
-
 func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Create || req.Resource != (metav1.GroupVersionResource{Version: "v1", Resource: "pods"}) || req.SubResource != "" {
 		return h.skip(nil)
+	}
+	if len(req.Namespace) > maxNamespace {
+		return h.fail(http.StatusBadRequest, metav1.StatusReasonBadRequest, "the namespace's name is too long")
+	}
+	if err := checkQuantities(req.Object.Raw, h.quantities); err != nil {
+		return h.fail(http.StatusBadRequest, metav1.StatusReasonBadRequest, "Tulle cannot read this pod: "+err.Error())
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(req.Object.Raw, &pod); err != nil {
 		return h.fail(http.StatusBadRequest, metav1.StatusReasonBadRequest, "the object is not a pod")
 	}
+	pod.Status = corev1.PodStatus{} // the API server ignores it, and there may be much
 	settings, ok := h.opts.Settings()
 	if !ok {
 		return h.fail(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 			"Tulle's control plane has not seen its Mesh yet: try again in a moment")
 	}
-	ns, err := h.opts.Namespace(ctx, req.Namespace)
+	settings.ProbeToken = NewProbeToken()
+	result, refusal, err := h.inject(ctx, &pod, req.Namespace, settings)
 	if err != nil {
-		h.opts.Log.Error(err, "Reading namespace", "namespace", req.Namespace)
+		if h.lines.allows(time.Now()) {
+			h.opts.Log.Error(err, "Reading namespace", "namespace", req.Namespace)
+		}
 		return h.fail(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 			"Tulle's control plane does not know namespace "+req.Namespace+" yet: try again in a moment")
 	}
-	settings.ProbeToken = NewProbeToken()
-	result, refusal := Pod(&pod, ns, settings)
 	name := pod.Name
 	if name == "" {
 		name = pod.GenerateName + "*"
 	}
-	log := h.opts.Log.WithValues("namespace", req.Namespace, "pod", name)
+	log := h.opts.Log.WithValues("namespace", req.Namespace, "pod", name[:min(len(name), maxName)])
 	if refusal != nil {
 		h.count.WithLabelValues("refused").Inc()
-		log.Info("Refused pod", "message", refusal.Message())
+		if h.lines.allows(time.Now()) {
+			log.Info("Refused pod", "message", refusal.Message())
+		}
 		return deny(http.StatusForbidden, metav1.StatusReasonForbidden, refusal.Message())
 	}
 	if result.Pod == nil {
@@ -161,6 +153,30 @@ func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest)
 		answer.Patch, answer.PatchType = p, &kind
 	}
 	return answer
+}
+
+// inject decides by the facts of the pod's namespace. What the API server has just been told of the namespace
+// may not have come here yet, so only a proxy is put in by facts that are not fresh.
+func (h *Handler) inject(ctx context.Context, pod *corev1.Pod, namespace string, settings Settings) (Result, *Refusal, error) {
+	ns, err := h.opts.Namespace(ctx, namespace)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	result, refusal := Pod(pod, ns, settings)
+	if h.opts.Fresh == nil || refusal == nil && result.Pod != nil && !result.Removed {
+		return result, refusal, nil
+	}
+	fresh, err := h.opts.Fresh(ctx, namespace)
+	switch {
+	case err != nil && refusal != nil:
+		return result, refusal, nil // the pod does not start, now or later
+	case err != nil:
+		return Result{}, nil, err
+	case maps.Equal(fresh.Labels, ns.Labels):
+		return result, refusal, nil
+	}
+	result, refusal = Pod(pod, fresh, settings)
+	return result, refusal, nil
 }
 
 func (h *Handler) skip(warnings []string) *admissionv1.AdmissionResponse {

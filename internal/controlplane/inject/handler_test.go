@@ -167,3 +167,36 @@ func TestHandlerRefusesGarbage(t *testing.T) {
 		t.Errorf("GET: %d", w.Code)
 	}
 }
+
+// TestFresh: a pod stays without a proxy, or is refused, by fresh facts only; a proxy is put in by others, too.
+func TestFresh(t *testing.T) {
+	meshed := func(_ context.Context, name string) (NamespaceFacts, error) {
+		return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled}}, nil
+	}
+	plain := func(_ context.Context, name string) (NamespaceFacts, error) { return NamespaceFacts{Name: name}, nil }
+	enforced := func(_ context.Context, name string) (NamespaceFacts, error) {
+		return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled, enforceLabel: "restricted"}}, nil
+	}
+	fails := func(context.Context, string) (NamespaceFacts, error) {
+		return NamespaceFacts{}, errors.New("the API server is away")
+	}
+	type facts func(context.Context, string) (NamespaceFacts, error)
+	for name, c := range map[string]struct {
+		watched, fresh    facts
+		allowed, injected bool
+		code              int32
+	}{
+		"meshed by the watch":   {watched: meshed, fresh: fails, allowed: true, injected: true},
+		"meshed just now":       {watched: plain, fresh: meshed, allowed: true, injected: true},
+		"not meshed":            {watched: plain, fresh: plain, allowed: true},
+		"perhaps meshed":        {watched: plain, fresh: fails, code: http.StatusServiceUnavailable},
+		"refused":               {watched: enforced, fresh: enforced, code: http.StatusForbidden},
+		"no longer refused":     {watched: enforced, fresh: meshed, allowed: true, injected: true},
+		"perhaps still refused": {watched: enforced, fresh: fails, code: http.StatusForbidden},
+	} {
+		got := ask(t, handler(t, func(o *HandlerOptions) { o.Namespace, o.Fresh = c.watched, c.fresh }), request(aPod))
+		if got.Allowed != c.allowed || (got.Patch != nil) != c.injected || !c.allowed && got.Result.Code != c.code {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -447,18 +447,6 @@ func TestLeftOver(t *testing.T) {
 	}
 }
 
-// TestGatewayCopy: the copy of a Gateway's pod without labels is no pod to inject.
-func TestGatewayCopy(t *testing.T) {
-	pod, ns, s := load(t, "plain")
-	pod.Spec.InitContainers = []corev1.Container{{
-		Name: names.ContainerSlotA, Command: []string{protocol.SlotCommand, "run"},
-		Env: []corev1.EnvVar{{Name: protocol.EnvKind, Value: names.KindGateway}},
-	}}
-	if r, refusal := Pod(pod, ns, s); refusal != nil || r.Pod != nil {
-		t.Errorf("%+v, %+v", r, refusal)
-	}
-}
-
 // TestShorterGrace: a pod whose grace period was cut below the sleep that injection gave it is not
 // refused for that sleep.
 func TestShorterGrace(t *testing.T) {

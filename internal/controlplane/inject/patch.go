@@ -126,5 +126,5 @@ func same(a, b any) bool {
 
 // escape writes a key as part of a JSON pointer, RFC 6901.
 func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }

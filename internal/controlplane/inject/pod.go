@@ -26,14 +26,21 @@ type Result struct {
 	Warnings []string
 }
 
-// Refusal is why a pod may not start: all that is wrong with it, in a stable order.
+// Refusal is why a pod may not start: what is wrong with it, in a stable order. Of many problems not all are named.
 type Refusal struct {
 	Problems []string
 }
 
+// maxProblems is how many problems a message names.
+const maxProblems = 20
+
 // Message is one text for the API server's answer.
 func (r *Refusal) Message() string {
-	return "Tulle cannot inject this pod: " + strings.Join(r.Problems, "; ")
+	named, more := r.Problems, ""
+	if len(named) > maxProblems {
+		named, more = named[:maxProblems], "; and more"
+	}
+	return "Tulle cannot inject this pod: " + strings.Join(named, "; ") + more
 }
 
 // Pod decides whether a pod gets a proxy and puts it in. The argument is not changed. The init
@@ -41,12 +48,16 @@ func (r *Refusal) Message() string {
 // after a slot has a working network. A refusal excludes a result.
 func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	d := decide(pod, ns, s)
+	left := !d.inject && d.problem == "" && leftOver(pod)
+	if d.inject || left {
+		d.problem = tooMuch(pod)
+	}
 	switch {
 	case d.problem != "":
 		return Result{}, &Refusal{Problems: []string{d.problem}}
 	case !d.inject:
 		var r Result
-		if leftOver(pod) {
+		if left {
 			r.Pod, r.Warnings = remove(pod)
 			r.Removed = true
 		}

@@ -4,7 +4,6 @@
 package inject
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +39,7 @@ func restore(pod *corev1.Pod, was injection) []string {
 // label. One with the label was injected by other means ("tulle inject") and works.
 func leftOver(pod *corev1.Pod) bool {
 	_, labelled := pod.Labels[names.LabelProxy]
-	return !labelled && !gatewayPod(pod) && len(earlier(pod).init) > 0
+	return !labelled && !claimsGateway(pod) && len(earlier(pod).init) > 0
 }
 
 // remove returns the pod without all that an earlier injection wrote.
@@ -128,18 +127,62 @@ func (a aim) moved() bool {
 
 // original is what the moved aim says that it was.
 func (a aim) original() (corev1.ProbeHandler, bool) {
-	var h corev1.ProbeHandler
 	for _, header := range a.http.HTTPHeaders {
-		if header.Name == protocol.ProbeHeader && json.Unmarshal([]byte(header.Value), &h) == nil {
+		if header.Name != protocol.ProbeHeader {
+			continue
+		}
+		var h corev1.ProbeHandler
+		if readJSON(header.Value, &h) && handlers(h) == 1 && (h.HTTPGet == nil || len(h.HTTPGet.HTTPHeaders) <= maxProbeHeaders) {
 			return h, true
 		}
 	}
-	return h, false
+	return corev1.ProbeHandler{}, false
+}
+
+// maxProbeHeaders is how many headers a probe may have that is moved: each record of it has them all.
+const maxProbeHeaders = 64
+
+// maxRecorded is the length of all texts of a recorded probe, in bytes: any number of probes may refer to one.
+const maxRecorded = 2 << 10
+
+// usable tells whether a recorded probe is one that could be moved.
+func usable(p protocol.Probe) bool {
+	n, kinds := 0, 0
+	if h := p.HTTP; h != nil {
+		kinds++
+		n += len(h.Path) + len(h.Scheme)
+		for _, kv := range h.Headers {
+			n += len(kv[0]) + len(kv[1])
+		}
+		if len(h.Headers) > maxProbeHeaders {
+			return false
+		}
+	}
+	if p.TCP != nil {
+		kinds++
+	}
+	if p.GRPC != nil {
+		kinds++
+		n += len(p.GRPC.Service)
+	}
+	return kinds == 1 && n <= maxRecorded
+}
+
+// handlers is how many kinds of request a probe asks for; the API server allows one.
+func handlers(h corev1.ProbeHandler) int {
+	n := 0
+	for _, set := range []bool{h.HTTPGet != nil, h.TCPSocket != nil, h.GRPC != nil, h.Exec != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // unrecord is the handler that a record of an earlier release was made of.
 func unrecord(p protocol.Probe) (corev1.ProbeHandler, bool) {
 	switch {
+	case !usable(p):
 	case p.HTTP != nil:
 		get := &corev1.HTTPGetAction{Path: p.HTTP.Path, Port: intstr.FromInt32(int32(p.HTTP.Port)), Scheme: corev1.URISchemeHTTP}
 		if p.HTTP.Scheme != "" {
