@@ -42,11 +42,13 @@ type feed struct {
 
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
-	active    *v1alpha1.Mesh
-	peers     peers
-	moved     chan struct{} // closed and replaced when the peers may have changed
-	failures  []incr.Failure
-	roots     string // as committed last, PEM
+	// namespaces are the labels of all namespaces, by name.
+	namespaces map[string][]model.Label
+	active     *v1alpha1.Mesh
+	peers      peers
+	moved      chan struct{} // closed and replaced when the peers may have changed
+	failures   []incr.Failure
+	roots      string // as committed last, PEM
 }
 
 // clockStep is how finely verdicts see time.
@@ -204,6 +206,12 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 		} else {
 			delete(f.workloads, e.Key)
 		}
+	case source.Namespace:
+		if ns, ok := e.Object.(model.Namespace); ok {
+			f.namespaces[e.Key.Name] = ns.Labels
+		} else {
+			delete(f.namespaces, e.Key.Name)
+		}
 	case source.EndpointSlice:
 		if slice, _ := e.Object.(model.Slice); f.peers.take(e.Key, slice, f.system) {
 			close(f.moved)
@@ -228,6 +236,21 @@ func (f *feed) workload(k model.Key) (model.Workload, bool) {
 	defer f.mu.RUnlock()
 	w, ok := f.workloads[k]
 	return w, ok
+}
+
+// namespace returns the labels of a namespace as last seen.
+func (f *feed) namespace(name string) (map[string]string, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	list, ok := f.namespaces[name]
+	if !ok {
+		return nil, false
+	}
+	out := make(map[string]string, len(list))
+	for _, l := range list {
+		out[l.Name] = l.Value
+	}
+	return out, true
 }
 
 // meshNow is the Mesh as last seen; nil if there is none.

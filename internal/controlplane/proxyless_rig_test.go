@@ -34,6 +34,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/ca"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
@@ -89,7 +90,7 @@ func newPlane(t *testing.T) *plane {
 	p.must(err)
 	mux := http.NewServeMux()
 	mux.Handle(protocol.SignPath, signer)
-	desk := ca.NewServer("", mux, p.authority.PublicTLS())
+	desk := bounded.NewServer(mux, p.authority.PublicTLS())
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 3)

@@ -6,18 +6,14 @@ package controlplane
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -78,8 +74,32 @@ func Run(ctx context.Context, opts Options) error {
 	if err := api.Get(ctx, client.ObjectKey{Name: opts.Mesh}, mesh); err != nil {
 		return fmt.Errorf("read Mesh %s: %w", opts.Mesh, err)
 	}
-	r := &replica{opts: opts, api: api, kube: kube, metrics: prometheus.NewRegistry(), trust: mesh.Spec.TrustDomain}
+	forReviews, tokens, err := strangersClients(opts.Config, scheme)
+	if err != nil {
+		return err
+	}
+	r := &replica{opts: opts, api: api, kube: kube, tokens: tokens, metrics: prometheus.NewRegistry(), trust: mesh.Spec.TrustDomain}
+	r.namespaces = newNamespaces(func(name string) (map[string]string, bool) { return r.feed.namespace(name) }, forReviews, opts.Log.WithName("inject"))
 	return r.run(ctx)
+}
+
+// strangersClients returns clients for what strangers can make the control plane ask: of namespaces, by
+// reviews, and of tokens, by certificate requests. Each has a rate limit of its own, so that no flood of these delays
+// status and leases.
+func strangersClients(config *rest.Config, scheme *runtime.Scheme) (client.Client, kubernetes.Interface, error) {
+	own := rest.CopyConfig(config)
+	own.QPS, own.Burst, own.RateLimiter = 50, 100, nil
+	reviews, err := client.New(own, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, nil, fmt.Errorf("make API client for reviews: %w", err)
+	}
+	own = rest.CopyConfig(config)
+	own.RateLimiter = nil
+	tokens, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make API client for tokens: %w", err)
+	}
+	return reviews, tokens, nil
 }
 
 // replica is a running control plane; fields are set once, before anything is served.
@@ -87,6 +107,7 @@ type replica struct {
 	opts    Options
 	api     client.Client
 	kube    kubernetes.Interface
+	tokens  kubernetes.Interface // for TokenReviews
 	metrics *prometheus.Registry
 	trust   string
 
@@ -95,6 +116,8 @@ type replica struct {
 	server    *xds.Server
 	source    *source.Source
 	usage     usage
+	// namespaces are what the webhook knows of namespaces.
+	namespaces *namespaces
 }
 
 func (r *replica) run(ctx context.Context) error {
@@ -124,14 +147,14 @@ func (r *replica) run(ctx context.Context) error {
 		return r.afterSync(ctx, func() error {
 			mux := http.NewServeMux()
 			mux.Handle(protocol.SignPath, signer)
-			return r.https(ctx, names.PortSign, mux)
+			return r.https(ctx, names.PortSign, signConnections(), mux)
 		})
 	})
 	g.Go(func() error {
 		return r.afterSync(ctx, func() error {
 			mux := http.NewServeMux()
 			mux.Handle(names.InjectPath, webhook)
-			return r.https(ctx, names.PortWebhook, mux)
+			return r.https(ctx, names.PortWebhook, webhookConnections(), mux)
 		})
 	})
 	g.Go(func() error {
@@ -163,7 +186,7 @@ func (r *replica) build(m *ca.Metrics) error {
 		writer: status.NewWriter(r.api, r.opts.Log.WithName("status")),
 		system: r.opts.SystemNamespace, self: r.opts.PodIP,
 		synced: make(chan struct{}), moved: make(chan struct{}),
-		workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(), log: r.opts.Log,
+		workloads: map[model.Key]model.Workload{}, namespaces: map[string][]model.Label{}, peers: peers{}, asked: newAsked(), log: r.opts.Log,
 	}
 	options := r.feed.serverOptions()
 	options.Logger, options.Metrics = r.opts.Log.WithName("xds"), r.metrics
@@ -196,7 +219,7 @@ func (r *replica) skew() time.Duration {
 
 func (r *replica) signer(m *ca.Metrics) (http.Handler, error) {
 	return ca.NewSigner(ca.SignerOptions{
-		Authority: r.authority, Tokens: ca.NewTokenReviews(r.kube.AuthenticationV1().TokenReviews()), TrustDomain: r.trust,
+		Authority: r.authority, Tokens: ca.NewTokenReviews(r.tokens.AuthenticationV1().TokenReviews()), TrustDomain: r.trust,
 		Pod: r.feed.workload, Log: r.opts.Log.WithName("ca"), Metrics: m,
 		Lifetime: func() time.Duration {
 			if mesh := r.feed.meshNow(); mesh != nil {
@@ -236,27 +259,8 @@ func (r *replica) webhook() (http.Handler, error) {
 			s.Resizable = resizable
 			return s, err == nil
 		},
-		Namespace: func(ctx context.Context, name string) (inject.NamespaceFacts, error) {
-			ns := &corev1.Namespace{}
-			if err := r.api.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
-				return inject.NamespaceFacts{}, fmt.Errorf("read namespace %s: %w", name, err)
-			}
-			return inject.NamespaceFacts{Name: name, Labels: ns.Labels, Bounds: r.bounds(ctx, name)}, nil
-		},
+		Namespace: r.namespaces.facts, Fresh: r.namespaces.fresh,
 	})
-}
-
-// bounds reads what a namespace allows its containers. What can't be read is left to the API server,
-// which refuses the pod if it has to.
-func (r *replica) bounds(ctx context.Context, namespace string) inject.Bounds {
-	var ranges corev1.LimitRangeList
-	var quotas corev1.ResourceQuotaList
-	for _, l := range []client.ObjectList{&ranges, &quotas} {
-		if err := r.api.List(ctx, l, client.InNamespace(namespace)); err != nil {
-			r.opts.Log.Error(err, "Reading what a namespace allows its containers", "namespace", namespace)
-		}
-	}
-	return inject.Bounds{Ranges: ranges.Items, Quotas: quotas.Items}
 }
 
 // afterSync runs f once everything that exists has been taken in and there is a certificate to serve with.
@@ -274,31 +278,6 @@ func (r *replica) afterSync(ctx context.Context, f func() error) error {
 		}
 	}
 	return f()
-}
-
-func (r *replica) ads(ctx context.Context) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(names.PortADS))
-	if err != nil {
-		return fmt.Errorf("listen for proxies: %w", err)
-	}
-	return r.server.Serve(ctx, l, grpc.Creds(credentials.NewTLS(r.authority.ServerTLS())))
-}
-
-func (r *replica) https(ctx context.Context, port int, h http.Handler) error {
-	s := ca.NewServer(":"+strconv.Itoa(port), h, r.authority.PublicTLS())
-	// The API server would keep its connection to a replica that the Service no longer leads to, and pods
-	// would be injected by the former release for as long as it does.
-	s.SetKeepAlivesEnabled(false)
-	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = s.Shutdown(end) // what is left after five seconds is cut
-	})
-	defer stop()
-	if err := s.ListenAndServeTLS("", ""); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("serve port %d: %w", port, err)
-	}
-	return nil
 }
 
 func (r *replica) writeStatus(ctx context.Context) {

@@ -45,7 +45,7 @@ func newFeed(t testing.TB) *feed {
 		graph: pipeline.New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) }),
 		store: xds.NewStore(resourceTypes()...), ledger: status.NewLedger(noAcks{}, "0.1.0"), writer: status.NewWriter(nil, logr.Discard()),
 		mesh: "tulle", version: "0.1.0", trust: "cluster.local", system: "tulle-system",
-		synced: make(chan struct{}), moved: make(chan struct{}), workloads: map[model.Key]model.Workload{}, peers: peers{}, asked: newAsked(),
+		synced: make(chan struct{}), moved: make(chan struct{}), workloads: map[model.Key]model.Workload{}, namespaces: map[string][]model.Label{}, peers: peers{}, asked: newAsked(),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
@@ -26,7 +27,8 @@ const (
 	ReasonMethod      Reason = "method"       // not a POST
 	ReasonAddressRate Reason = "address_rate" // too many requests from one address
 	ReasonNoToken     Reason = "no_token"     // no bearer token
-	ReasonOversized   Reason = "oversized"    // body larger than protocol.MaxSignRequest
+	ReasonBusy        Reason = "busy"         // too many requests at once
+	ReasonOversized   Reason = "oversized"    // body larger than protocol.MaxSignRequest, or of too many parts
 	ReasonMalformed   Reason = "malformed"    // body is not a SignRequest
 	ReasonCSR         Reason = "csr"          // the certificate request is unusable
 	ReasonReview      Reason = "review"       // the API server could not be asked
@@ -43,7 +45,7 @@ const (
 // reasons are all of them.
 func reasons() []Reason {
 	return []Reason{
-		ReasonMethod, ReasonAddressRate, ReasonNoToken, ReasonOversized, ReasonMalformed, ReasonCSR, ReasonReview, ReasonToken,
+		ReasonMethod, ReasonAddressRate, ReasonNoToken, ReasonBusy, ReasonOversized, ReasonMalformed, ReasonCSR, ReasonReview, ReasonToken,
 		ReasonUnbound, ReasonOtherPod, ReasonNoPod, ReasonReplayed, ReasonPodRate, ReasonNotReady, ReasonInternal,
 	}
 }
@@ -68,17 +70,25 @@ type Token struct {
 	Pod, PodUID string
 }
 
-// parseRequest reads the body of a request: one JSON object, not larger than protocol.MaxSignRequest.
-// Unknown fields are let through, since a later agent may send them.
-func parseRequest(body io.Reader) (protocol.SignRequest, *refusal) {
-	b, err := io.ReadAll(io.LimitReader(body, protocol.MaxSignRequest+1))
-	if err != nil {
-		return protocol.SignRequest{}, refuse(http.StatusBadRequest, ReasonMalformed, "reading the request failed")
+// maxShape bounds the structure of a request, which has four fields. A later agent may send more.
+func maxShape() bounded.Shape { return bounded.Shape{Elements: 100, Members: 100, Depth: 8} }
+
+// unread is why a body was not read. A body that is too large is a bad request by protocol.SignPath.
+func unread(no *bounded.Refusal) *refusal {
+	switch no.Status {
+	case http.StatusRequestEntityTooLarge:
+		return refuse(http.StatusBadRequest, ReasonOversized, "%s", no.Message)
+	case http.StatusTooManyRequests:
+		out := refuse(no.Status, ReasonBusy, "%s", no.Message)
+		out.Retry = no.Retry
+		return out
 	}
-	if len(b) > protocol.MaxSignRequest {
-		return protocol.SignRequest{}, refuse(http.StatusBadRequest, ReasonOversized,
-			"the request is larger than %d bytes", protocol.MaxSignRequest)
-	}
+	return refuse(no.Status, ReasonMalformed, "%s", no.Message)
+}
+
+// parseRequest reads a request: one JSON object. Unknown fields are let through, since a later agent may
+// send them.
+func parseRequest(b []byte) (protocol.SignRequest, *refusal) {
 	var r protocol.SignRequest
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&r); err != nil {

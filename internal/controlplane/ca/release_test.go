@@ -4,7 +4,6 @@
 package ca
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,7 +17,7 @@ func TestOldAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, refused := parseRequest(bytes.NewReader(body))
+	r, refused := parseRequest(body)
 	if refused != nil {
 		t.Fatalf("refused: %+v", refused)
 	}

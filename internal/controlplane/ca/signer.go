@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
@@ -59,6 +60,12 @@ const (
 	addressInterval = 500 * time.Millisecond
 	// concurrentReviews bounds what the API server is asked at once.
 	concurrentReviews = 32
+	// reading bounds the bytes of all requests in flight: some hundred. A request holds its part until it is
+	// answered, and for at most the grace, while others wait, if it arrives slowly.
+	reading = 8 << 20
+	wait    = 5 * time.Second
+	waiting = 512
+	grace   = 500 * time.Millisecond
 	// look is how often a held request looks for its pod.
 	look = 50 * time.Millisecond
 )
@@ -69,6 +76,7 @@ type Signer struct {
 	pods      *limiter
 	addresses *limiter
 	reviews   chan struct{} // a place per review under way
+	bodies    *bounded.Bodies
 }
 
 // NewSigner makes a Signer.
@@ -90,6 +98,9 @@ func NewSigner(opts SignerOptions) (*Signer, error) {
 		pods:      newLimiter(podBurst, podInterval),
 		addresses: newLimiter(addressBurst, addressInterval),
 		reviews:   make(chan struct{}, concurrentReviews),
+		bodies: bounded.NewBodies(bounded.BodyLimits{Bytes: protocol.MaxSignRequest, Shape: maxShape()}, bounded.BudgetOptions{
+			Total: reading, Share: reading / 8, Wait: wait, Waiting: waiting, Grace: grace,
+		}),
 	}, nil
 }
 
@@ -102,7 +113,7 @@ func (s *Signer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if no != nil {
 		s.opts.Metrics.refuse(no.Reason)
 		// Rate limits are counted alone: a flood must not become a flood of log lines.
-		if no.Reason != ReasonAddressRate && no.Reason != ReasonPodRate {
+		if no.Reason != ReasonAddressRate && no.Reason != ReasonPodRate && no.Reason != ReasonBusy {
 			log.Info("Refused certificate", "reason", no.Reason, "message", no.Message)
 		}
 		if no.Retry > 0 {
@@ -126,7 +137,7 @@ func (s *Signer) serve(w http.ResponseWriter, r *http.Request) (protocol.SignRes
 		w.Header().Set("Allow", http.MethodPost)
 		return fail(refuse(http.StatusMethodNotAllowed, ReasonMethod, "use POST"))
 	}
-	remote := remoteAddr(r.RemoteAddr)
+	remote := bounded.Address(r)
 	if no := limited(s.addresses, remote.String(), s.opts.Now(), ReasonAddressRate, "too many requests from this address"); no != nil {
 		return fail(no)
 	}
@@ -134,7 +145,12 @@ func (s *Signer) serve(w http.ResponseWriter, r *http.Request) (protocol.SignRes
 	if !ok || bearer == "" {
 		return fail(refuse(http.StatusUnauthorized, ReasonNoToken, "send the pod's token as Authorization: Bearer"))
 	}
-	req, no := parseRequest(r.Body)
+	body, unreadable := s.bodies.Read(w, r)
+	if unreadable != nil {
+		return fail(unread(unreadable))
+	}
+	defer body.Release()
+	req, no := parseRequest(body.Bytes)
 	if no != nil {
 		return fail(no)
 	}
@@ -247,15 +263,6 @@ func busy(reason Reason, format string, args ...any) *refusal {
 	no := refuse(http.StatusServiceUnavailable, reason, format, args...)
 	no.Retry = 2 * time.Second
 	return no
-}
-
-// remoteAddr is the peer's address; headers that proxies add are not believed.
-func remoteAddr(hostport string) netip.Addr {
-	ap, err := netip.ParseAddrPort(hostport)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

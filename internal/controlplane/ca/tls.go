@@ -6,8 +6,6 @@ package ca
 import (
 	"crypto/tls"
 	"fmt"
-	"net/http"
-	"time"
 )
 
 // ServerTLS is for the ADS port: TLS 1.3, and a client certificate that chains to an active root and
@@ -47,16 +45,4 @@ func (a *Authority) config(finish func(*material, *tls.Config)) *tls.Config {
 		return c, nil
 	}
 	return outer
-}
-
-// NewServer is an HTTP server for small requests from strangers: every phase has an end.
-func NewServer(addr string, handler http.Handler, config *tls.Config) *http.Server {
-	return &http.Server{
-		Addr: addr, Handler: handler, TLSConfig: config,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    32 << 10,
-	}
 }

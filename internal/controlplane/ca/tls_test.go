@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"testing"
 	"time"
@@ -171,30 +170,5 @@ func TestNotReadyTLS(t *testing.T) {
 		if got, err := greeting(listen(t, config), &tls.Config{InsecureSkipVerify: true}); err == nil {
 			t.Errorf("got %q", got)
 		}
-	}
-}
-
-// TestNewServer: the HTTP server speaks HTTP/2 and ends slow requests.
-func TestNewServer(t *testing.T) {
-	m := newMesh(t)
-	srv := NewServer("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }), m.authority.PublicTLS())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	go srv.ServeTLS(l, "", "")
-	t.Cleanup(func() { srv.Close() })
-	client := &http.Client{Transport: &http.Transport{
-		ForceAttemptHTTP2: true,
-		TLSClientConfig:   &tls.Config{ServerName: serverName, RootCAs: pool(m.root.cert), Time: m.clock.Now},
-	}}
-	resp, err := client.Get("https://" + l.Addr().String())
-	must(t, err)
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	must(t, err)
-	if string(b) != "HTTP/2.0" {
-		t.Errorf("spoke %s", b)
-	}
-	if srv.ReadHeaderTimeout == 0 || srv.ReadTimeout == 0 || srv.WriteTimeout == 0 || srv.IdleTimeout == 0 {
-		t.Error("a phase has no end")
 	}
 }

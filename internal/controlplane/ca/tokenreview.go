@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,11 +26,17 @@ type TokenReviews struct {
 	client v1.TokenReviewInterface
 }
 
+// reviewTimeout is how long the API server may take for a review. There are few places for reviews, and one
+// that is not answered must not hold its own for as long as the agent waits.
+const reviewTimeout = 5 * time.Second
+
 // NewTokenReviews makes TokenReviews on a client, which must be allowed to create tokenreviews.
 func NewTokenReviews(client v1.TokenReviewInterface) TokenReviews { return TokenReviews{client} }
 
 // Review implements Tokens.
 func (t TokenReviews) Review(ctx context.Context, token, audience string) (Token, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
 	r, err := t.client.Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
 	}, metav1.CreateOptions{})

@@ -30,6 +30,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/ca"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
@@ -138,7 +139,7 @@ func open(t *testing.T) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := ca.NewServer("", signer, a.PublicTLS())
+	srv := bounded.NewServer(signer, a.PublicTLS())
 	go srv.ServeTLS(l, "", "")
 	t.Cleanup(func() { srv.Close() })
 	roots := x509.NewCertPool()

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/singleflight"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/controlplane/inject"
+)
+
+// namespaces are the facts by which pods are injected. Labels come from the watch; what a namespace allows
+// its containers is read from the API server and kept for a moment. Strangers can ask for reviews, so the
+// number of questions depends on the number of namespaces and on time, never on the number of reviews.
+// Safe for concurrent use.
+type namespaces struct {
+	// watched returns the labels that the watch has seen; ok is false if it has not seen the namespace.
+	watched func(name string) (labels map[string]string, ok bool)
+	api     client.Reader
+	log     logr.Logger
+
+	flight  singleflight.Group
+	places  chan struct{} // one for each question under way
+	patient time.Duration // how long a review waits for an answer
+
+	mu     sync.Mutex // guards all below
+	bounds map[string]kept[inject.Bounds]
+	labels map[string]kept[map[string]string]
+}
+
+// kept is an answer and when it was asked for.
+type kept[T any] struct {
+	value T
+	at    time.Time
+}
+
+const (
+	// current is how long an answer counts as that of now.
+	current = time.Second
+	// patient is how long a review waits for an answer. The API server waits for ten seconds in all.
+	patient = 2 * time.Second
+	// settling is how long the watch gets to see a namespace that it has not.
+	settling = 500 * time.Millisecond
+	// questions is how many are under way at a time.
+	questions = 8
+	// maxKept is how many answers are kept.
+	maxKept = 2000
+)
+
+func newNamespaces(watched func(string) (map[string]string, bool), api client.Reader, log logr.Logger) *namespaces {
+	return &namespaces{
+		watched: watched, api: api, log: log, places: make(chan struct{}, questions), patient: patient,
+		bounds: map[string]kept[inject.Bounds]{}, labels: map[string]kept[map[string]string]{},
+	}
+}
+
+// facts returns those by the watch, or if that has not seen the namespace, those of fresh.
+func (n *namespaces) facts(ctx context.Context, name string) (inject.NamespaceFacts, error) {
+	labels, ok := n.await(ctx, name)
+	if !ok {
+		return n.fresh(ctx, name)
+	}
+	return inject.NamespaceFacts{Name: name, Labels: labels, Bounds: n.boundsOf(ctx, name)}, nil
+}
+
+// await returns what the watch has seen, and waits a little for a namespace that was perhaps made just now.
+func (n *namespaces) await(ctx context.Context, name string) (map[string]string, bool) {
+	labels, ok := n.watched(name)
+	if ok {
+		return labels, true
+	}
+	end := time.NewTimer(settling)
+	defer end.Stop()
+	look := time.NewTicker(settling / 20)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if labels, ok = n.watched(name); ok {
+				return labels, true
+			}
+		case <-end.C:
+			return nil, false
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}
+
+// fresh asks the API server for the namespace. An answer to another review of the last second will do.
+func (n *namespaces) fresh(ctx context.Context, name string) (inject.NamespaceFacts, error) {
+	labels, err := answer(ctx, n, question[map[string]string]{what: "labels", name: name, answers: n.labels, read: func(ctx context.Context) (map[string]string, error) {
+		ns := &metav1.PartialObjectMetadata{}
+		ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+		if err := n.api.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
+			return nil, fmt.Errorf("read namespace %s: %w", name, err)
+		}
+		return ns.Labels, nil
+	}})
+	if err != nil {
+		return inject.NamespaceFacts{}, err
+	}
+	return inject.NamespaceFacts{Name: name, Labels: labels, Bounds: n.boundsOf(ctx, name)}, nil
+}
+
+// boundsOf returns what a namespace allows its containers. What can't be read in time is left to the API
+// server, which refuses the pod if it has to.
+func (n *namespaces) boundsOf(ctx context.Context, name string) inject.Bounds {
+	b, err := answer(ctx, n, question[inject.Bounds]{what: "bounds", name: name, answers: n.bounds, old: true, read: func(ctx context.Context) (inject.Bounds, error) {
+		var ranges corev1.LimitRangeList
+		var quotas corev1.ResourceQuotaList
+		for _, l := range []client.ObjectList{&ranges, &quotas} {
+			if err := n.api.List(ctx, l, client.InNamespace(name)); err != nil {
+				return inject.Bounds{}, fmt.Errorf("read what namespace %s allows its containers: %w", name, err)
+			}
+		}
+		var out inject.Bounds
+		for _, r := range ranges.Items {
+			out.Ranges = append(out.Ranges, corev1.LimitRange{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: name}, Spec: r.Spec})
+		}
+		for _, q := range quotas.Items {
+			out.Quotas = append(out.Quotas, corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: q.Name, Namespace: name}, Spec: q.Spec})
+		}
+		return out, nil
+	}})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		n.log.Error(err, "Injecting without the bounds of a namespace")
+	}
+	return b
+}
+
+// question is something to ask the API server about a namespace.
+type question[T any] struct {
+	what, name string
+	answers    map[string]kept[T] // guarded by namespaces.mu
+	// old tells that an older answer will do if a new one takes long.
+	old  bool
+	read func(context.Context) (T, error)
+}
+
+// answer returns an answer of the last second, or asks for one together with all others that want it.
+func answer[T any](ctx context.Context, n *namespaces, q question[T]) (T, error) {
+	n.mu.Lock()
+	last, known := q.answers[q.name]
+	n.mu.Unlock()
+	if known && time.Since(last.at) < current {
+		return last.value, nil
+	}
+	old, wait := q.old && known, n.patient
+	if old {
+		wait /= 4
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	result := n.flight.DoChan(q.what+"/"+q.name, func() (any, error) {
+		// Not the context of one review: others wait for this, too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.patient)
+		defer cancel()
+		select {
+		case n.places <- struct{}{}:
+			defer func() { <-n.places }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		at := time.Now()
+		v, err := q.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		keep(q.answers, q.name, kept[T]{v, at})
+		return v, nil
+	})
+	var err error
+	select {
+	case a := <-result:
+		if v, ok := a.Val.(T); ok && a.Err == nil {
+			return v, nil
+		}
+		err = a.Err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if old {
+		return last.value, nil
+	}
+	var none T
+	return none, err
+}
+
+// keep keeps an answer. When there are too many, those go first that are no longer of use.
+func keep[T any](answers map[string]kept[T], name string, k kept[T]) {
+	if _, known := answers[name]; !known && len(answers) >= maxKept {
+		for other, o := range answers {
+			if k.at.Sub(o.at) > current {
+				delete(answers, other)
+			}
+		}
+		if len(answers) >= maxKept {
+			clear(answers)
+		}
+	}
+	answers[name] = k
+}
