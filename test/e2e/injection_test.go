@@ -272,6 +272,9 @@ func TestInjectionDecisions(t *testing.T) {
 			p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &seven}
 		}, refused: []string{"the pod", "1337"}},
 		{name: "the proxy's name", ns: in, change: func(p *corev1.Pod) { p.Spec.Containers[0].Name = names.ContainerSlotA }, refused: []string{names.ContainerSlotA, "rename"}},
+		{name: "the label of a Gateway's pod", ns: in, change: func(p *corev1.Pod) {
+			p.Labels = map[string]string{names.LabelProxy: names.KindGateway}
+		}, refused: []string{names.LabelProxy + "=gateway", names.LabelInject + "=disabled"}},
 		{name: "restricted", ns: restricted, change: func(*corev1.Pod) {}, refused: []string{restricted, "Pod Security", "NET_ADMIN", "privileged"}},
 		{name: "baseline, asked for by the pod", ns: baseline, change: label("enabled"), refused: []string{baseline, "Pod Security"}},
 		{name: "baseline, outside", ns: baseline, change: func(*corev1.Pod) {}},
