@@ -113,6 +113,8 @@ func bombs() map[string]string {
 		"a long name":          reviewOf(`{"spec":{"containers":[{"name":"` + long + `","ports":[` + repeat(`{"containerPort":15001}`, 9000) + `]}]}}`),
 		"capabilities":         reviewOf(`{"spec":{"containers":[{"name":"` + long + `","securityContext":{"capabilities":{"add":[` + repeat(`"ALL"`, 9000) + `]}}}]}}`),
 		"many problems":        reviewOf(`{"metadata":{"annotations":{` + numbered(`"tulle.dev/%d":""`, 49_000) + `}},"spec":{"containers":[{"name":"a"}]}}`),
+		"long probes":          reviewOf(`{"spec":{"containers":[` + numbered(`{"name":"c%d","livenessProbe":{"httpGet":{"port":80,"path":"/`+strings.Repeat("x", 12_000)+`"}}}`, 250) + `]}}`),
+		"a long path":          reviewOf(`{"metadata":{"annotations":{"prometheus.io/scrape":"true","prometheus.io/port":"80","prometheus.io/path":"` + long + `"}},"spec":{"containers":[{"name":"a"}]}}`),
 		"another container":    reviewOf(`{"spec":{"containers":[` + numbered(movedContainer, 3000) + `]}}`),
 	}
 }
@@ -264,6 +266,7 @@ func TestCost(t *testing.T) {
 		"statuses":    `{"status":{"containerStatuses":[` + repeat(`{}`, 9900) + `]},"spec":{"containers":[{"name":"a"}]}}`,
 		"left over":   `{"metadata":{"labels":{"tulle.dev/inject":"disabled"}},"spec":{"containers":[` + numbered(movedContainer, 250) + `]}}`,
 		"quantities":  `{"spec":{"containers":[{"name":"a","resources":{"limits":{` + numbered(`"r%d":1`, 49_000) + `}}}]}}`,
+		"long probes": `{"spec":{"containers":[` + numbered(`{"name":"c%d","livenessProbe":{"httpGet":{"port":80,"path":"/`+strings.Repeat("x", 400)+`"}}}`, 250) + `]}}`,
 		"many probes": `{"spec":{"containers":[` + numbered(`{"name":"c%d","livenessProbe":{"tcpSocket":{"port":80}},"readinessProbe":{"tcpSocket":{"port":80}}}`, 250) + `]}}`,
 	} {
 		review := reviewOf(pod)
@@ -277,10 +280,11 @@ func TestCost(t *testing.T) {
 		w := &discarded{header: http.Header{}}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
+		began := time.Now()
 		h.ServeHTTP(w, r)
 		runtime.ReadMemStats(&after)
 		used := int64(after.TotalAlloc - before.TotalAlloc)
-		t.Logf("%s: %d bytes, %+v: %d KB allocated, %d KB counted", name, len(review), scan.Seen(), used>>10, counted>>10)
+		t.Logf("%s: %d bytes, %+v: %d KB allocated, %d KB counted, %v", name, len(review), scan.Seen(), used>>10, counted>>10, time.Since(began))
 		if used > 2*counted { // half is collected meanwhile
 			t.Errorf("%s: %d KB are allocated, %d KB are counted", name, used>>10, counted>>10)
 		}
@@ -350,6 +354,52 @@ func TestFlood(t *testing.T) {
 	if slowest > 8*time.Second { // the API server waits for ten
 		t.Errorf("a real review took %v", slowest)
 	}
+}
+
+// unread is the connection of a client that reads no answer.
+type unread struct {
+	discarded
+	began    chan struct{}
+	end      chan struct{}
+	deadline time.Time
+}
+
+func (u *unread) Write(p []byte) (int, error) {
+	close(u.began)
+	<-u.end
+	return 0, io.ErrClosedPipe
+}
+
+func (u *unread) SetWriteDeadline(t time.Time) error {
+	u.deadline = t
+	return nil
+}
+
+// TestUnreadAnswers: a client that reads no answer holds no memory of decoding, and a write has an end.
+func TestUnreadAnswers(t *testing.T) {
+	h := handler(t, nil)
+	review := reviewOf(`{"spec":{"containers":[{"name":"a"}],"volumes":[` + repeat(`{"name":"tulle-run"}`, 9900) + `]}}`)
+	if cost(len(review), bounded.Shape{Elements: 9900}) < working/2 {
+		t.Fatal("two of these are no flood")
+	}
+	end := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 8 {
+		r := httptest.NewRequest(http.MethodPost, names.InjectPath, strings.NewReader(review))
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", 10+i)
+		w := &unread{discarded: discarded{header: http.Header{}}, began: make(chan struct{}), end: end}
+		all.Go(func() { h.ServeHTTP(w, r) })
+		<-w.began
+		if left := time.Until(w.deadline); left <= 0 || left > wait {
+			t.Errorf("a write may take %v", left)
+		}
+	}
+	if w := post(h, reviewOf(aPod), "application/json"); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	close(end)
+	all.Wait()
 }
 
 // FuzzReview: whatever is sent as a review, nothing panics and the answer is one.

@@ -152,7 +152,7 @@ func (was *injection) readEnvironment(env []corev1.EnvVar) {
 }
 
 func valid(m *protocol.AppMetrics) bool {
-	return m != nil && m.Port != 0 && !ourPort(int(m.Port)) && strings.HasPrefix(m.Path, "/")
+	return m != nil && m.Port != 0 && !ourPort(int(m.Port)) && strings.HasPrefix(m.Path, "/") && len(m.Path) <= maxMetricsPath
 }
 
 // keep returns one of our containers with what the API server's own admission has added to the

@@ -76,7 +76,7 @@ func NewProbeToken() string {
 // ServeHTTP answers one AdmissionReview. What is not one gets an HTTP error, which the webhook's
 // failurePolicy then decides upon.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	review, done, no := h.gate.read(w, r)
+	review, no := h.gate.read(w, r)
 	if no != nil {
 		h.count.WithLabelValues("error").Inc()
 		if no.Retry > 0 {
@@ -85,12 +85,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.Message, no.Status)
 		return
 	}
-	defer done()
+	defer review.drop() // also after a panic
 	answer := h.review(r.Context(), review.Request)
 	answer.UID = review.Request.UID
-	w.Header().Set("Content-Type", "application/json")
-	// The API server may be gone; there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer})
+	review.send(w, answer)
 }
 
 func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {

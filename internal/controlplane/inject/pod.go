@@ -86,6 +86,9 @@ func Pod(pod *corev1.Pod, ns NamespaceFacts, s Settings) (Result, *Refusal) {
 	if len(moved) > 0 && !protocol.ValidProbeToken(token) {
 		return Result{}, &Refusal{Problems: []string{"there is no random token for the paths of its probes; this is a bug in Tulle, report it"}}
 	}
+	if problem := tooLong(moved); problem != "" {
+		return Result{}, &Refusal{Problems: []string{problem}}
+	}
 	warnings = append(lost, warnings...)
 	scrape, warning := moveMetrics(out, was.metrics)
 	if warning != "" {

@@ -85,7 +85,7 @@ func TestPresetProbes(t *testing.T) {
 func TestPresetMetrics(t *testing.T) {
 	_, ns, s := load(t, "plain")
 	for metrics, want := range map[string]bool{
-		`{"port":9100,"path":"/stats"}`: true, `{"port":15020,"path":"/metrics"}`: false, `{"port":15000,"path":"x"}`: false, `{"port":0,"path":"/"}`: false, `{"port":99999,"path":"/"}`: false,
+		`{"port":9100,"path":"/stats"}`: true, `{"port":15020,"path":"/metrics"}`: false, `{"port":15000,"path":"x"}`: false, `{"port":0,"path":"/"}`: false, `{"port":99999,"path":"/"}`: false, `{"port":9100,"path":"/` + strings.Repeat("x", maxMetricsPath) + `"}`: false,
 	} {
 		for name, pod := range map[string]*corev1.Pod{
 			"record":      presetPod(t, `{"appMetrics":`+metrics+`}`, "", "", `{"tcpSocket":{"port":8080}}`),

@@ -181,6 +181,22 @@ func moveProbes(pod *corev1.Pod, token string) (protocol.Probes, []string) {
 	return out, warnings
 }
 
+// maxEnvironment is the length of the longest variable that Linux starts a program with, in bytes.
+const maxEnvironment = 128<<10 - 1
+
+// tooLong refuses probes that the slots can't be told of by their environment; "" for others.
+func tooLong(moved protocol.Probes) string {
+	text, err := json.Marshal(moved)
+	if err != nil {
+		// Strings and numbers always encode.
+		panic("inject: " + err.Error())
+	}
+	if n := len(protocol.EnvProbes) + 2 + len(text) + strings.Count(string(text), "$"); n > maxEnvironment {
+		return fmt.Sprintf("the probes and hooks of the pod are %d bytes long, and at most %d can be moved to the proxy: shorten their paths and headers", n, maxEnvironment)
+	}
+	return ""
+}
+
 // portOf resolves a probe's port as the kubelet does: a number, the name of one of the container's
 // ports, or a number written as text.
 func portOf(c *corev1.Container, p intstr.IntOrString) (uint16, bool) {

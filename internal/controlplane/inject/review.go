@@ -60,35 +60,62 @@ func newGate() *gate {
 	}
 }
 
-// read reads and decodes a review. done ends what it takes of the budgets; it is nil with a refusal.
-func (g *gate) read(w http.ResponseWriter, r *http.Request) (review *admissionv1.AdmissionReview, done func(), no *bounded.Refusal) {
+// admitted is a review that was let in, with its parts of the budgets.
+type admitted struct {
+	*admissionv1.AdmissionReview
+	body *bounded.Body
+	work *bounded.Lease
+}
+
+// read reads and decodes a review. Without a refusal, end it with send.
+func (g *gate) read(w http.ResponseWriter, r *http.Request) (*admitted, *bounded.Refusal) {
 	refuse := func(status int, err error) *bounded.Refusal {
 		return &bounded.Refusal{Status: status, Message: err.Error()}
 	}
 	if r.Method != http.MethodPost {
-		return nil, nil, refuse(http.StatusMethodNotAllowed, errors.New("use POST"))
+		return nil, refuse(http.StatusMethodNotAllowed, errors.New("use POST"))
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, nil, refuse(http.StatusUnsupportedMediaType, errors.New("want application/json"))
+		return nil, refuse(http.StatusUnsupportedMediaType, errors.New("want application/json"))
 	}
 	body, no := g.bodies.Read(w, r)
 	if no != nil {
-		return nil, nil, no
+		return nil, no
 	}
-	lease, err := g.work.Acquire(r.Context(), bounded.Address(r), cost(len(body.Bytes), body.Seen), nil)
+	work, err := g.work.Acquire(r.Context(), bounded.Address(r), cost(len(body.Bytes), body.Seen), nil)
 	if err != nil {
 		body.Release()
-		return nil, nil, bounded.Busy("the control plane reviews as many pods as it may at a time")
+		return nil, bounded.Busy("the control plane reviews as many pods as it may at a time")
 	}
-	done = func() {
-		lease.Release()
+	review, err := decode(body.Bytes)
+	if err != nil {
+		work.Release()
 		body.Release()
+		return nil, refuse(http.StatusBadRequest, err)
 	}
-	if review, err = decode(body.Bytes); err != nil {
-		done()
-		return nil, nil, refuse(http.StatusBadRequest, err)
+	return &admitted{review, body, work}, nil
+}
+
+// drop ends a review without an answer. It does nothing after send.
+func (a *admitted) drop() {
+	a.work.Release()
+	a.body.Release()
+}
+
+// send answers a review. A client that does not read the answer holds no more than the room of its request,
+// and for a moment.
+func (a *admitted) send(w http.ResponseWriter, answer *admissionv1.AdmissionResponse) {
+	defer a.drop()
+	text, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: a.TypeMeta, Response: answer})
+	if err != nil {
+		http.Error(w, "the answer can't be encoded", http.StatusInternalServerError) // strings and numbers always can
+		return
 	}
-	return review, done, nil
+	a.work.Release()
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait)) // without deadlines it is written to memory
+	w.Header().Set("Content-Type", "application/json")
+	// The API server may be gone; there is nobody left to tell.
+	_, _ = w.Write(text)
 }
 
 // decode decodes a review, whose shape is bounded already.

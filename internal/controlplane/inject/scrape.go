@@ -24,6 +24,8 @@ const (
 	// agentMetricsPath is where the agent serves its own, Envoy's and the application's metrics.
 	agentMetricsPath = "/metrics"
 	defaultScheme    = "http"
+	// maxMetricsPath bounds what is copied to several places of the pod.
+	maxMetricsPath = 2 << 10
 )
 
 // moveMetrics points a pod's scrape annotations at the agent, which merges what the application
@@ -58,6 +60,9 @@ func moveMetrics(pod *corev1.Pod, was *protocol.AppMetrics) (*protocol.AppMetric
 	}
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
+	}
+	if len(path) > maxMetricsPath {
+		return nil, fmt.Sprintf("%s is longer than %d characters: the metrics are not merged", scrapePathAnnotation, maxMetricsPath)
 	}
 	a[scrapePortAnnotation], a[scrapePathAnnotation] = agent, agentMetricsPath
 	return &protocol.AppMetrics{Port: port, Path: path}, ""
