@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -79,8 +78,8 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.Cache(o.Namespace),
-		Metrics:                       metricsserver.Options{BindAddress: o.metrics},
-		HealthProbeBindAddress:        o.probes,
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served below
+		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              names.Operator,
 		LeaderElectionNamespace:       o.Namespace,
@@ -92,10 +91,10 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 	if err != nil {
 		return fmt.Errorf("make manager: %w", err)
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+	if err := serve(ctx, mgr, "metrics", o.metrics, metricsHandler(metrics.Registry)); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+	if err := serve(ctx, mgr, "health", o.probes, healthHandler()); err != nil {
 		return err
 	}
 	o.Registry = metrics.Registry
