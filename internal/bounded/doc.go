@@ -9,8 +9,7 @@
 //	Bodies.Read     bytes of bodies in flight, and the shape of their JSON
 //	Budget          an amount that requests share, fairly by address
 //
-// Every port of the control plane that a stranger can reach goes through it.
-// The rules and numbers are in docs/adr/0026.
+// Which ports go through it, the rules and the numbers are in docs/adr/0026.
 //
 // Invariant: nothing that a client claims is allocated before it is counted,
 // and a client that takes little is served before one that takes much. A limit
