@@ -20,7 +20,7 @@ import (
 // moved probe.
 func presetPod(t testing.TB, record, probes, metrics, header string) *corev1.Pod {
 	t.Helper()
-	path := protocol.ProbePath("app", "liveness")
+	path := protocol.GuessablePath("app", "liveness")
 	pod := &corev1.Pod{}
 	pod.Annotations = map[string]string{names.AnnotationInjected: record, scrapeAnnotation: "true", scrapePortAnnotation: fmt.Sprint(names.PortAgent)}
 	pod.Spec.InitContainers = []corev1.Container{{
