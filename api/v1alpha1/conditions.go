@@ -21,6 +21,10 @@ const (
 	// ConditionUpgraded tells whether the mesh runs spec.version, every proxy included that takes part.
 	// It is no part of Ready: a mesh works while it is being upgraded.
 	ConditionUpgraded = "Upgraded"
+	// ConditionIntermediatesRequired tells whether the chain of every certificate must pass through one of
+	// this mesh's own intermediates, so that the issuer of its root can't issue certificates that the mesh
+	// accepts. Since when is its lastTransitionTime. It is no part of Ready.
+	ConditionIntermediatesRequired = "IntermediatesRequired"
 	// ConditionConflicted is there, and True, when an older Mesh is active in this cluster.
 	ConditionConflicted = "Conflicted"
 	// ConditionInUse is there, and True, when the Mesh is being deleted but pods or routes still use it.
@@ -53,6 +57,8 @@ const (
 const (
 	// ReasonIssued: the intermediate is there and good.
 	ReasonIssued = "Issued"
+	// ReasonIssuedBySharedIssuer is ReasonIssued with a ClusterIssuer, which may issue to every namespace; True.
+	ReasonIssuedBySharedIssuer = "IssuedBySharedIssuer"
 	// ReasonWaitingForCertManager: cert-manager has not issued yet, and has not said why.
 	ReasonWaitingForCertManager = "WaitingForCertManager"
 	// ReasonIssuerNotFound: spec.certificates.issuerRef names an issuer that is not there.
@@ -69,6 +75,15 @@ const (
 	ReasonCertificateExpired = "CertificateExpired"
 	// ReasonRootLost: the Secret of the self-made root has gone or was replaced. Traffic goes on, and a new root is brought in.
 	ReasonRootLost = "RootLost"
+)
+
+// Reasons of ConditionIntermediatesRequired.
+const (
+	// ReasonRequired: certificates that were not signed with an intermediate of this mesh are refused.
+	ReasonRequired = "Required"
+	// ReasonRecording: the mesh was created by a release that knew only roots, and some certificates in use
+	// may have been signed with an intermediate that is not known. The message says what is waited for.
+	ReasonRecording = "Recording"
 )
 
 // Reasons of ConditionControlPlaneReady.

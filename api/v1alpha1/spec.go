@@ -62,9 +62,10 @@ type IssuerRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// Kind of the issuer.
+	// Kind of the issuer. Every namespace may ask a ClusterIssuer for certificates, and only the operator's
+	// namespace an Issuer, which is safer.
 	// +optional
-	// +kubebuilder:default="ClusterIssuer"
+	// +kubebuilder:default="Issuer"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Kind string `json:"kind,omitempty"`

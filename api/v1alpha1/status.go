@@ -13,7 +13,8 @@ type MeshStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions: Ready sums up Valid, CertificatesReady, ControlPlaneReady and InjectionReady.
-	// Upgraded tells whether every proxy runs spec.version. Conflicted and InUse are there only when
+	// Upgraded tells whether every proxy runs spec.version, IntermediatesRequired whether only certificates
+	// are accepted that an intermediate of this mesh signed. Conflicted and InUse are there only when
 	// there is something to say.
 	// +optional
 	// +listType=map
@@ -50,6 +51,19 @@ type MeshStatus struct {
 	// +listMapKey=sha256
 	// +kubebuilder:validation:MaxItems=16
 	Roots []RootStatus `json:"roots,omitempty"`
+	// Intermediates are the mesh's own intermediate certificates that the chain of a certificate may pass
+	// through. One that no longer signs stays until no connected proxy's certificate was signed with it, or
+	// it ends.
+	// +optional
+	// +listType=map
+	// +listMapKey=sha256
+	// +kubebuilder:validation:MaxItems=16
+	Intermediates []IntermediateStatus `json:"intermediates,omitempty"`
+	// IntermediatesRequiredSince is when proxies, agents and the control plane began to accept only
+	// certificates whose chain passes through one of Intermediates. If unset, any certificate of the mesh's
+	// roots with a name of the mesh is accepted; condition IntermediatesRequired says what is waited for.
+	// +optional
+	IntermediatesRequiredSince *metav1.Time `json:"intermediatesRequiredSince,omitempty"`
 	// RootCertificateExpiry is when the first of the roots that new certificates hang from ends.
 	// +optional
 	RootCertificateExpiry *metav1.Time `json:"rootCertificateExpiry,omitempty"`
@@ -64,6 +78,23 @@ type RootStatus struct {
 	// Active tells whether new certificates hang from it.
 	Active bool `json:"active"`
 	// InactiveSince is when certificates stopped to hang from it.
+	// +optional
+	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
+}
+
+// IntermediateStatus is an intermediate certificate of the mesh.
+type IntermediateStatus struct {
+	// SHA256 is the fingerprint of the certificate, in lower-case hex.
+	SHA256 string `json:"sha256"`
+	// NotAfter is when it ends.
+	NotAfter metav1.Time `json:"notAfter"`
+	// Since is when the operator first saw it.
+	Since metav1.Time `json:"since"`
+	// Active tells whether it is the one that cert-manager issued last.
+	Active bool `json:"active"`
+	// Distributed tells whether every proxy accepts what it signs, so that the control plane may sign with it.
+	Distributed bool `json:"distributed"`
+	// InactiveSince is when every replica of the control plane signed with a later one.
 	// +optional
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
 }

@@ -21,6 +21,7 @@ import (
 	"tulle.dev/tulle/controllers/kinds"
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/plan"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -109,6 +110,9 @@ func (r *Reconciler) lookAtTrust(ctx context.Context, _ *v1alpha1.Mesh, o *plan.
 	cm := &corev1.ConfigMap{}
 	_, err := r.find(ctx, names.TrustConfigMap, cm)
 	o.SpreadRoots = cm.Data[names.TrustKey]
+	o.Rotation.Anchors = rotation.Anchors{
+		Intermediates: cm.Data[names.IntermediatesKey], Recorded: cm.Data[names.RecordedIntermediatesKey], Signers: cm.Data[names.SignersKey],
+	}
 	return err
 }
 

@@ -73,7 +73,7 @@ func (r *Reconciler) lookAtProxyTrust(ctx context.Context, m *v1alpha1.Mesh, o *
 		return nil
 	}
 	var err error
-	if o.Rotation.Lagging, err = r.lagging(ctx, m, o.SpreadRoots); err != nil {
+	if o.Rotation.Lagging, err = r.lagging(ctx, m, o.SpreadRoots, o.Rotation.Anchors.Intermediates); err != nil {
 		return err
 	}
 	o.Rotation.Replicas = r.Trust(ctx, replicas(o))
@@ -90,8 +90,8 @@ func (r *Reconciler) lookAtProxyTrust(ctx context.Context, m *v1alpha1.Mesh, o *
 	return err
 }
 
-// lagging are the namespaces whose roots are not those of the system namespace.
-func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots string) ([]string, error) {
+// lagging are the namespaces whose roots or intermediates are not those of the system namespace.
+func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots, intermediates string) ([]string, error) {
 	var list corev1.ConfigMapList
 	only := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", names.TrustConfigMap)}
 	if err := r.Live.List(ctx, &list, only); err != nil {
@@ -99,7 +99,8 @@ func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots string
 	}
 	var out []string
 	for _, cm := range list.Items {
-		if cm.Labels[names.LabelMesh] == m.Name && cm.Data[names.TrustKey] != roots && cm.DeletionTimestamp.IsZero() {
+		same := cm.Data[names.TrustKey] == roots && cm.Data[names.IntermediatesKey] == intermediates
+		if cm.Labels[names.LabelMesh] == m.Name && !same && cm.DeletionTimestamp.IsZero() {
 			out = append(out, cm.Namespace)
 		}
 	}

@@ -100,8 +100,8 @@ func (r *Reconciler) copyTo(ctx context.Context, m *v1alpha1.Mesh, namespace str
 		return fmt.Errorf("get ConfigMap %s/%s: %w", r.Namespace, names.TrustConfigMap, err)
 	}
 	// The coming of the original is watched.
-	roots := original.Data[names.TrustKey]
-	if roots == "" || original.Labels[names.LabelMesh] != m.Name {
+	trusted := render.TrustData{Roots: original.Data[names.TrustKey], Intermediates: original.Data[names.IntermediatesKey]}
+	if trusted.Roots == "" || original.Labels[names.LabelMesh] != m.Name {
 		return nil
 	}
 	service := &corev1.Service{}
@@ -112,7 +112,7 @@ func (r *Reconciler) copyTo(ctx context.Context, m *v1alpha1.Mesh, namespace str
 	if err != nil {
 		service = nil // its coming is watched, too
 	}
-	err = r.Apply.Apply(ctx, render.TrustFor(m.Name, namespace, roots, service))
+	err = r.Apply.Apply(ctx, render.TrustFor(m.Name, namespace, trusted, service))
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}

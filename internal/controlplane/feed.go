@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/controlplane/ca"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -48,21 +49,25 @@ type feed struct {
 	peers      peers
 	moved      chan struct{} // closed and replaced when the peers may have changed
 	failures   []incr.Failure
-	roots      string // as committed last, PEM
+	served     ca.Trust // as committed last
 }
 
 // clockStep is how finely verdicts see time.
 const clockStep = 10 * time.Minute
 
 // run applies batches of events, new roots, the time and what clients ask for until the context ends.
-func (f *feed) run(ctx context.Context, batches <-chan []source.Event, current func() (string, <-chan struct{}), subscribers status.Acks) error {
+func (f *feed) run(ctx context.Context, batches <-chan []source.Event, current func() (ca.Trust, <-chan struct{}), subscribers status.Acks) error {
 	tick := time.NewTicker(clockStep)
 	defer tick.Stop()
 	for {
-		roots, changed := current()
-		if err := f.apply(nil, &roots); err != nil {
+		trust, changed := current()
+		anchors := trust.Anchors()
+		if err := f.apply(nil, &anchors); err != nil {
 			return err
 		}
+		f.mu.Lock()
+		f.served = trust
+		f.mu.Unlock()
 		for again := false; !again; {
 			var err error
 			select {
@@ -86,10 +91,11 @@ func (f *feed) run(ctx context.Context, batches <-chan []source.Event, current f
 	}
 }
 
-// apply propagates one batch of events, or new roots. The first batch holds everything there was at the start.
-func (f *feed) apply(events []source.Event, roots *string) error {
+// apply propagates one batch of events, or what chains must end in from now on. The first batch holds
+// everything there was at the start.
+func (f *feed) apply(events []source.Event, anchors *string) error {
 	now := time.Now().Truncate(clockStep)
-	more := pipeline.Inputs{Roots: roots, Now: &now}
+	more := pipeline.Inputs{Roots: anchors, Now: &now}
 	f.mu.Lock()
 	for _, e := range events {
 		f.note(e, &more)
@@ -102,12 +108,7 @@ func (f *feed) apply(events []source.Event, roots *string) error {
 	if err := f.publish(f.graph.Apply(events, more)); err != nil {
 		return err
 	}
-	if roots != nil {
-		f.mu.Lock()
-		f.roots = *roots
-		f.mu.Unlock()
-	}
-	if roots == nil && !f.isSynced() {
+	if anchors == nil && !f.isSynced() {
 		close(f.synced)
 	}
 	return nil
@@ -260,11 +261,11 @@ func (f *feed) meshNow() *v1alpha1.Mesh {
 	return f.active
 }
 
-// rootsServed are the roots that proxies are told to trust, PEM.
-func (f *feed) rootsServed() string {
+// trustServed is what proxies are told to trust.
+func (f *feed) trustServed() ca.Trust {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.roots
+	return f.served
 }
 
 // replicas are the addresses of all ready replicas of all revisions, sorted.

@@ -24,8 +24,9 @@ import (
 // connected is the xDS principal: a proxy, or a client without one, whose pod is known and alive.
 type connected struct {
 	rights.Proxy
-	// roots are those by which its certificate was verified, notAfter is when that ends.
+	// roots are those by which its certificate was verified, signer is what signed it, notAfter is when that ends.
 	roots    []string
+	signer   string
 	notAfter time.Time
 }
 
@@ -75,7 +76,7 @@ func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	}
 	c := connected{
 		Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node},
-		roots: ca.RootsOf(info.State.VerifiedChains), notAfter: info.State.PeerCertificates[0].NotAfter,
+		roots: ca.RootsOf(info.State.VerifiedChains), signer: ca.SignerOf(info.State.VerifiedChains), notAfter: info.State.PeerCertificates[0].NotAfter,
 	}
 	if who.Kind == names.KindGateway {
 		if who.ServiceAccount != names.GatewayResource(w.Gateway) {

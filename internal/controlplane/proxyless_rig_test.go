@@ -110,7 +110,7 @@ func newPlane(t *testing.T) *plane {
 		}
 		return nil
 	})
-	go func() { ended <- p.feed.run(ctx, p.batches, p.authority.Roots, server) }()
+	go func() { ended <- p.feed.run(ctx, p.batches, p.authority.Trust, server) }()
 	t.Cleanup(func() {
 		cancel()
 		_ = desk.Close()

@@ -171,7 +171,7 @@ func (r *replica) build(m *ca.Metrics) error {
 	authority, err := ca.NewAuthority(ca.AuthorityOptions{
 		Dir: r.opts.IntermediateDir, TrustFile: filepath.Join(r.opts.TrustDir, names.TrustKey), TrustDomain: r.trust,
 		DNSNames: []string{host + ".svc", host, host + ".svc.cluster.local"}, Log: r.opts.Log.WithName("ca"), Metrics: m,
-		Skew: r.skew,
+		Skew: r.skew, Distributed: r.distributed,
 	})
 	if err != nil {
 		return err
@@ -215,6 +215,24 @@ func (r *replica) skew() time.Duration {
 		return mesh.Spec.Certificates.MaxClockSkew.Duration
 	}
 	return defaultSkew
+}
+
+// distributed are the intermediates that the operator has seen at every proxy.
+func (r *replica) distributed() []string {
+	if r.feed == nil {
+		return nil // as in skew
+	}
+	mesh := r.feed.meshNow()
+	if mesh == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range mesh.Status.Intermediates {
+		if s.Distributed {
+			out = append(out, s.SHA256)
+		}
+	}
+	return out
 }
 
 func (r *replica) signer(m *ca.Metrics) (http.Handler, error) {
@@ -304,6 +322,6 @@ func (r *replica) follow(ctx context.Context) error {
 			}
 		})
 	})
-	g.Go(func() error { return r.feed.run(ctx, batches, r.authority.Roots, r.server) })
+	g.Go(func() error { return r.feed.run(ctx, batches, r.authority.Trust, r.server) })
 	return g.Wait()
 }

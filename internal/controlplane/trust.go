@@ -19,8 +19,11 @@ const trustGrace = 10 * time.Second
 
 // trustReport answers names.PathTrust.
 func (r *replica) trustReport(w http.ResponseWriter, _ *http.Request) {
-	out := protocol.TrustReport{Roots: ca.RootsIn(r.feed.rootsServed())}
-	out.Signs, out.SignsSince = r.authority.Signs()
+	served, signs := r.feed.trustServed(), r.authority.Signs()
+	out := protocol.TrustReport{
+		Roots: ca.CertificatesIn(served.Roots), Intermediates: ca.CertificatesIn(served.Intermediates),
+		Signs: signs.Roots, Signer: signs.Intermediate, SignsSince: signs.Since,
+	}
 	// In this order: roots that are served by now, and streams that took them or something newer.
 	unsettled := r.server.Unsettled(envoy.SecretType, trustGrace)
 	out.Proxies = proxyTrust(r.server.Streams(), unsettled)
@@ -34,7 +37,7 @@ func proxyTrust(streams []xds.Stream, unsettled map[uint64]bool) []protocol.Prox
 	for _, s := range streams {
 		if c, ok := s.Principal.(connected); ok {
 			out = append(out, protocol.ProxyTrust{
-				Namespace: c.Namespace, Pod: c.Pod, Acknowledged: !unsettled[s.ID], Roots: c.roots, NotAfter: c.notAfter,
+				Namespace: c.Namespace, Pod: c.Pod, Acknowledged: !unsettled[s.ID], Roots: c.roots, Signer: c.signer, NotAfter: c.notAfter,
 			})
 		}
 	}

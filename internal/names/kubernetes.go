@@ -124,6 +124,15 @@ const (
 	TrustConfigMap = "tulle-trust"
 	// TrustKey is the key of TrustConfigMap: PEM, one or more certificates.
 	TrustKey = "ca.crt"
+	// IntermediatesKey is the key of TrustConfigMap with this mesh's intermediate certificates, PEM. If it is
+	// there, a certificate counts only if its chain passes through one of them; a root alone proves nothing.
+	IntermediatesKey = "intermediates.pem"
+	// RecordedIntermediatesKey stands in for IntermediatesKey until that is required of every chain; see
+	// package rotation. Only the system namespace has it, and only the operator reads it.
+	RecordedIntermediatesKey = "intermediates-recorded.pem"
+	// SignersKey is the key of TrustConfigMap with the SHA-256 of the intermediates that every proxy trusts,
+	// in lower-case hex, one a line: the control plane signs with no other. Only the system namespace has it.
+	SignersKey = "signers"
 	// AddressesKey is the key of TrustConfigMap with the IP addresses of ControlPlaneService, one a line:
 	// proxies find the control plane without asking a resolver.
 	AddressesKey = "addresses"

@@ -134,6 +134,14 @@ func TestFindings(t *testing.T) {
 				{Type: v1alpha1.ConditionValid, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnknownVersion, Message: "write 0.1.0"},
 			}
 		}, Problem, "Valid is False (UnknownVersion)"},
+		"intermediates not required": {true, func(f *facts.Facts) {
+			f.Meshes[0].Status.Conditions = append(f.Meshes[0].Status.Conditions, metav1.Condition{
+				Type: v1alpha1.ConditionIntermediatesRequired, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRecording, Message: "accepted for now: waiting for shop/web",
+			})
+		}, Warning, "waiting for shop/web"},
+		"shared issuer": {true, func(f *facts.Facts) {
+			f.Meshes[0].Spec.Certificates.IssuerRef = &v1alpha1.IssuerRef{Group: "cert-manager.io", Kind: "ClusterIssuer", Name: "company"}
+		}, Warning, "every namespace may ask ClusterIssuer company"},
 		"not ready, silent": {true, func(f *facts.Facts) { f.Meshes[0].Status.Conditions = nil }, Problem, "does not say why"},
 		"not observed":      {true, func(f *facts.Facts) { f.Meshes[0].Generation = 2 }, Warning, "not looked at yet"},
 		"root ends soon": {true, func(f *facts.Facts) {

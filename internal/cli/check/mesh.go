@@ -108,6 +108,24 @@ func rootExpiry(f facts.Facts) []Finding {
 	return ok(SectionMesh, "the root certificate is good until %s", end.UTC().Format(time.DateOnly))
 }
 
+// whoIssues warns where the mesh's root may sign certificates for others than the mesh.
+func whoIssues(f facts.Facts) []Finding {
+	m, there := f.ActiveMesh()
+	if !there {
+		return nil
+	}
+	var out []Finding
+	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionIntermediatesRequired); c != nil && c.Status != metav1.ConditionTrue {
+		out = append(out, found(SectionMesh, Warning, fmt.Sprintf("Mesh %s: %s", m.Name, c.Message),
+			"wait for condition "+v1alpha1.ConditionIntermediatesRequired+"; its message says what for")...)
+	}
+	if ref := m.Spec.Certificates.IssuerRef; ref != nil && ref.Group == "cert-manager.io" && ref.Kind == "ClusterIssuer" {
+		out = append(out, found(SectionMesh, Warning, fmt.Sprintf("every namespace may ask ClusterIssuer %s, below whose root the mesh's certificates are, for certificates of its own", ref.Name),
+			"name an Issuer in namespace "+f.System+" in spec.certificates.issuerRef, or allow no other namespace to use the ClusterIssuer")...)
+	}
+	return out
+}
+
 func controlPlaneRuns(f facts.Facts) []Finding {
 	if _, missed := f.Missed(facts.UnreadSystem); missed {
 		return nil // said by operatorRuns

@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // ErrNotReady says that there is no usable intermediate yet.
@@ -24,7 +27,8 @@ type AuthorityOptions struct {
 	// Dir is the mounted Secret names.IntermediateSecret: tls.crt, tls.key and perhaps ca.crt.
 	Dir string
 	// TrustFile is the mounted bundle of active roots (names.TrustKey of names.TrustConfigMap). Empty
-	// or missing: the root in Dir alone.
+	// or missing: the root in Dir alone. Beside it are the files of names.IntermediatesKey and
+	// names.SignersKey; if the former is missing, chains need only end in a root.
 	TrustFile   string
 	TrustDomain string
 	// DNSNames are the names the control plane serves under; at least one.
@@ -32,6 +36,9 @@ type AuthorityOptions struct {
 	// Skew is how far clocks may be apart, asked at each look; nil means not at all. A new intermediate
 	// waits until it is that old if there is another one to sign with meanwhile.
 	Skew func() time.Duration
+	// Distributed names further intermediates that every proxy trusts, as SHA-256 in hex, beside those in the
+	// file of names.SignersKey, which the kubelet writes some time later. It is asked at each look; nil: none.
+	Distributed func() []string
 	// Interval between looks at the files; 0 means 5 s. Polling, because the kubelet changes a mounted
 	// Secret by swapping a symlink and a watch on it can be lost without a word.
 	Interval time.Duration
@@ -42,10 +49,19 @@ type AuthorityOptions struct {
 	Metrics *Metrics
 }
 
+// errHeld says that signing waits, because some proxy may not trust the intermediate yet.
+var errHeld = errors.New("the intermediate certificate is new and is being distributed to the proxies")
+
+// holdFor is how long a replica that starts with an intermediate that is still being distributed does not
+// sign. After that the operator is taken to be away: a certificate that some peers may not accept yet is
+// better than none.
+const holdFor = 10 * time.Minute
+
 // Authority holds the intermediate, the active roots and the control plane's serving certificate,
 // and keeps them current. Safe for concurrent use.
 type Authority struct {
-	opts AuthorityOptions
+	opts    AuthorityOptions
+	started time.Time
 
 	// reloading lets one reload run at a time; it guards last, lastErr and waiting.
 	reloading sync.Mutex
@@ -77,7 +93,7 @@ func NewAuthority(opts AuthorityOptions) (*Authority, error) {
 	if opts.Skew == nil {
 		opts.Skew = func() time.Duration { return 0 }
 	}
-	a := &Authority{opts: opts, err: ErrNotReady, changed: make(chan struct{})}
+	a := &Authority{opts: opts, started: opts.Now(), err: ErrNotReady, changed: make(chan struct{})}
 	a.Reload()
 	return a, nil
 }
@@ -120,6 +136,9 @@ func (a *Authority) reload() error {
 		a.unusable(err)
 		return err
 	}
+	if a.opts.Distributed != nil {
+		f.signers = append(f.signers, []byte("\n"+strings.Join(a.opts.Distributed(), "\n"))...)
+	}
 	a.mu.RLock()
 	m, own := a.current, a.own
 	a.mu.RUnlock()
@@ -132,7 +151,11 @@ func (a *Authority) reload() error {
 		used := successor(m, next, a.opts.Skew(), now)
 		a.waiting = used != next
 		if changed || used == next {
-			own = nil
+			// An agent reads the mesh's intermediates from a file that the kubelet writes, some time after a
+			// proxy has them. So what is served stays for as long as it can be verified.
+			if own != nil && !used.signed(own.Leaf) {
+				own = nil
+			}
 			m = used
 		}
 	}
@@ -171,7 +194,7 @@ func (a *Authority) publish(m *material, own *tls.Certificate) {
 		if a.current == nil || !a.current.issuer.same(m.issuer) {
 			a.since = a.opts.Now()
 		}
-		if a.current == nil || a.current.rootPEM != m.rootPEM {
+		if a.current == nil || a.current.rootPEM != m.rootPEM || a.current.pem != m.pem {
 			close(a.changed)
 			a.changed = make(chan struct{})
 		}
@@ -193,27 +216,66 @@ func (a *Authority) Ready() error {
 	return nil
 }
 
-// Roots are the active roots, PEM: the union of the trust bundle and of the root the intermediate
-// was signed with, in the same order on every replica. Empty before the first load. The channel is
-// closed when they change.
-func (a *Authority) Roots() (string, <-chan struct{}) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.current == nil {
-		return "", a.changed
-	}
-	return a.current.rootPEM, a.changed
+// Trust is what certificates of the mesh are verified by, PEM.
+type Trust struct {
+	// Roots are the active roots: the union of the trust bundle and of the root the intermediate was
+	// signed with.
+	Roots string
+	// Intermediates are those that a chain must pass through: the union of the mesh's intermediates and of
+	// those that this replica has. Empty: a chain need only end in one of Roots.
+	Intermediates string
 }
 
-// Signs names the roots by which the certificates that are signed now can be verified, as SHA-256 in
-// hex, and when signing with this intermediate began. Empty before the first load.
-func (a *Authority) Signs() (roots []string, since time.Time) {
+// Anchors are the certificates that a chain must end in.
+func (t Trust) Anchors() string {
+	if t.Intermediates != "" {
+		return t.Intermediates
+	}
+	return t.Roots
+}
+
+// Trust returns what is trusted now, in the same order on every replica. It is empty before the first
+// load. The channel is closed when it changes.
+func (a *Authority) Trust() (Trust, <-chan struct{}) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.current == nil {
-		return nil, time.Time{}
+		return Trust{}, a.changed
 	}
-	return a.current.signs, a.since
+	return Trust{Roots: a.current.rootPEM, Intermediates: a.current.pem}, a.changed
+}
+
+// Signs is what certificates are signed with now. The zero value: nothing yet.
+type Signs struct {
+	// Roots names the roots by which the certificates can be verified, Intermediate what signs them: both as
+	// SHA-256 in hex.
+	Roots        []string
+	Intermediate string
+	// Since is when signing with this intermediate began.
+	Since time.Time
+}
+
+// Signs returns what certificates are signed with now.
+func (a *Authority) Signs() Signs {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.current == nil {
+		return Signs{}
+	}
+	return Signs{Roots: a.current.signs, Intermediate: Fingerprint(a.current.issuer.chain[0]), Since: a.since}
+}
+
+// signer returns what to sign certificates of workloads with. A replica that has just started has no
+// earlier intermediate: if its only one is not distributed yet, it waits, for holdFor at most.
+func (a *Authority) signer() (*material, error) {
+	m := a.material()
+	switch {
+	case m == nil:
+		return nil, ErrNotReady
+	case !m.maySign(m.issuer.chain[0]) && a.opts.Now().Sub(a.started) < holdFor:
+		return nil, errHeld
+	}
+	return m, nil
 }
 
 // material returns the current material, or nil.
@@ -244,8 +306,14 @@ func read(dir, trustFile string) (files, error) {
 	if trustFile == "" {
 		return f, nil
 	}
-	if f.trust, err = os.ReadFile(trustFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return files{}, fmt.Errorf("read trust bundle: %w", err)
+	dir, base := filepath.Split(trustFile)
+	if real, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
+		dir = real
+	}
+	for name, into := range map[string]*[]byte{base: &f.trust, names.IntermediatesKey: &f.intermediates, names.SignersKey: &f.signers} {
+		if *into, err = os.ReadFile(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return files{}, fmt.Errorf("read trust bundle: %w", err)
+		}
 	}
 	return f, nil
 }

@@ -181,9 +181,9 @@ func TestHotReload(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- m.authority.Run(ctx) }()
-	roots, changed := m.authority.Roots()
-	if roots != string(pemOf(m.root.cert)) {
-		t.Errorf("roots are\n%s", roots)
+	trust, changed := m.authority.Trust()
+	if trust != (Trust{Roots: string(pemOf(m.root.cert))}) {
+		t.Errorf("trusted are\n%+v", trust)
 	}
 
 	next := certify(t, m.root, "renewed", m.clock.now.Add(-time.Hour), m.clock.now.Add(200*time.Hour), constrained(domain))
@@ -203,8 +203,8 @@ func TestHotReload(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody was told of the new root")
 	}
-	if roots, _ = m.authority.Roots(); roots != string(pemOf(m.root.cert, second.cert)) {
-		t.Errorf("roots are\n%s", roots)
+	if trust, _ = m.authority.Trust(); trust.Roots != string(pemOf(m.root.cert, second.cert)) {
+		t.Errorf("roots are\n%s", trust.Roots)
 	}
 	cancel()
 	must(t, <-done)
@@ -230,9 +230,9 @@ func TestStartsEmpty(t *testing.T) {
 	if err := a.Ready(); !errors.Is(err, ErrNotReady) {
 		t.Errorf("Ready says %v", err)
 	}
-	roots, changed := a.Roots()
-	if roots != "" {
-		t.Errorf("roots are %s", roots)
+	trust, changed := a.Trust()
+	if trust != (Trust{}) {
+		t.Errorf("trusted are %+v", trust)
 	}
 	s.putAuthority(m.root, m.inter)
 	a.Reload()

@@ -6,7 +6,7 @@
 //
 //	Secret of cert-manager -> Authority (chain, key, roots; reloaded while running)
 //	agent's request -> Signer: CSR, token, live pod, source address -> leaf
-//	client certificate on the ADS port -> Principal
+//	client certificate on the ADS port -> anchors (is it ours?) -> Principal
 //
 // It owns what a workload certificate looks like, who may have one, and the
 // control plane's own TLS. It knows nothing of xDS and of how pods are watched:

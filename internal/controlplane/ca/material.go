@@ -21,15 +21,18 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// files are the PEM contents that an Authority is made of: a cert-manager Secret (tls.crt, tls.key,
-// ca.crt) and the bundle of active roots, which is empty before the operator has written it.
+// files are the contents that an Authority is made of: a cert-manager Secret (tls.crt, tls.key, ca.crt),
+// and of the trust ConfigMap the active roots, the mesh's intermediates, and which of those may sign. The
+// latter three are empty before the operator has written them.
 type files struct {
-	chain, key, issuerRoot, trust []byte
+	chain, key, issuerRoot        []byte
+	trust, intermediates, signers []byte
 }
 
 func (f files) equal(o files) bool {
 	return bytes.Equal(f.chain, o.chain) && bytes.Equal(f.key, o.key) &&
-		bytes.Equal(f.issuerRoot, o.issuerRoot) && bytes.Equal(f.trust, o.trust)
+		bytes.Equal(f.issuerRoot, o.issuerRoot) && bytes.Equal(f.trust, o.trust) &&
+		bytes.Equal(f.intermediates, o.intermediates) && bytes.Equal(f.signers, o.signers)
 }
 
 // material is what files mean: immutable, replaced as a whole.
@@ -41,6 +44,7 @@ type material struct {
 	trusted []*x509.Certificate
 	// signs names the roots that the issuer's chain can end in.
 	signs []string
+	anchors
 }
 
 // materialFrom reads files and proves that certificates signed with them will be accepted: it signs
@@ -64,6 +68,10 @@ func materialFrom(f files, trustDomain string, now time.Time) (*material, error)
 		return nil, fmt.Errorf("read trust bundle: %w", err)
 	}
 	roots = append(roots, trusted...)
+	required, err := anchorsFrom(f)
+	if err != nil {
+		return nil, err
+	}
 	is := &issuer{key: key}
 	for _, der := range pair.Certificate {
 		c, err := x509.ParseCertificate(der)
@@ -79,7 +87,7 @@ func materialFrom(f files, trustDomain string, now time.Time) (*material, error)
 	if c := is.chain[0]; !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return nil, fmt.Errorf("%q is not a CA certificate: its issuer cannot issue one", c.Subject)
 	}
-	m := &material{issuer: is, roots: x509.NewCertPool(), trusted: trusted}
+	m := &material{issuer: is, roots: x509.NewCertPool(), trusted: trusted, anchors: required.with(is.chain[0])}
 	for _, c := range union(roots) {
 		m.roots.AddCert(c)
 		m.rootPEM += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))

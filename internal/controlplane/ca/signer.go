@@ -232,9 +232,9 @@ func (s *Signer) livePod(ctx context.Context, t Token, remote netip.Addr) (model
 }
 
 func (s *Signer) sign(p Principal, key any, wanted time.Duration) (protocol.SignResponse, Principal, *refusal) {
-	m := s.opts.Authority.material()
-	if m == nil {
-		return protocol.SignResponse{}, p, busy(ReasonNotReady, "%v", ErrNotReady)
+	m, err := s.opts.Authority.signer()
+	if err != nil {
+		return protocol.SignResponse{}, p, busy(ReasonNotReady, "%v", err)
 	}
 	l, err := m.issuer.workload(key, p, s.opts.TrustDomain, lifetime(wanted, s.opts.Lifetime()), s.opts.Now())
 	switch {

@@ -17,7 +17,9 @@ import (
 //   - until it is as old as clocks may be apart: cert-manager's certificates begin when they are made,
 //     and a peer whose clock is behind would refuse every certificate below;
 //   - until the trust bundle has its root: a proxy that does not know it would refuse them too. Who
-//     puts it there waits for the proxies (package rotation).
+//     puts it there waits for the proxies (package rotation);
+//   - where chains must pass through the mesh's intermediates, until it is among those that may sign: until
+//     then some proxy may not know it. Package rotation decides this, too.
 //
 // It waits only while the other one can still sign.
 func successor(m, next *material, skew time.Duration, now time.Time) *material {
@@ -27,10 +29,12 @@ func successor(m, next *material, skew time.Duration, now time.Time) *material {
 	c := next.issuer.chain[0]
 	early := now.Before(c.NotBefore.Add(skew))
 	strange := len(next.trusted) > 0 && !next.signsBelow(next.trusted)
-	if !early && !strange {
+	if !early && !strange && next.maySign(c) {
 		return next
 	}
-	kept := &material{issuer: m.issuer, roots: next.roots, rootPEM: next.rootPEM, trusted: next.trusted}
+	kept := &material{
+		issuer: m.issuer, roots: next.roots, rootPEM: next.rootPEM, trusted: next.trusted, anchors: next.with(m.issuer.chain[0]),
+	}
 	until, signs, err := kept.end(now)
 	if err != nil || until.Sub(now) < margin+minLifetime {
 		return next // nothing else can sign
@@ -63,8 +67,8 @@ func RootsOf(chains [][]*x509.Certificate) []string {
 	return slices.Compact(out)
 }
 
-// RootsIn names the roots of a PEM bundle, in its order; what is no certificate is passed over.
-func RootsIn(bundle string) []string {
+// CertificatesIn names the certificates of a PEM bundle, in its order; what is no certificate is passed over.
+func CertificatesIn(bundle string) []string {
 	list, _ := certificates([]byte(bundle))
 	out := make([]string, 0, len(list))
 	for _, c := range list {

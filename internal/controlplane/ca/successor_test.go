@@ -17,7 +17,7 @@ func TestANewIntermediateWaitsForClocks(t *testing.T) {
 	m := newMesh(t)
 	m.authority.opts.Skew = func() time.Duration { return skew }
 	now := m.clock.now
-	_, began := m.authority.Signs()
+	began := m.authority.Signs().Since
 	next := certify(t, m.root, "renewed", now, now.Add(200*time.Hour), constrained(domain))
 	m.putAuthority(m.root, next)
 
@@ -28,7 +28,7 @@ func TestANewIntermediateWaitsForClocks(t *testing.T) {
 			t.Fatalf("the new intermediate signs %s after it began", after)
 		}
 	}
-	if _, since := m.authority.Signs(); !since.Equal(began) {
+	if since := m.authority.Signs().Since; !since.Equal(began) {
 		t.Errorf("signing is said to have begun at %s, want %s", since, began)
 	}
 	m.clock.now = now.Add(skew)
@@ -37,7 +37,7 @@ func TestANewIntermediateWaitsForClocks(t *testing.T) {
 	if !mat.issuer.chain[0].Equal(next.cert) {
 		t.Fatal("the new intermediate does not sign although it is old enough")
 	}
-	if _, since := m.authority.Signs(); !since.Equal(m.clock.now) {
+	if since := m.authority.Signs().Since; !since.Equal(m.clock.now) {
 		t.Errorf("signing is said to have begun at %s, want now", since)
 	}
 	l, err := mat.issuer.workload(newKey(t).Public(), somebody(), domain, time.Hour, m.clock.now)
@@ -61,12 +61,12 @@ func TestAnUntrustedRootSignsNothing(t *testing.T) {
 	next := certify(t, second, "below it", now.Add(-time.Hour), now.Add(200*time.Hour), constrained(domain))
 	m.putAuthority(second, next)
 	m.authority.Reload()
-	if signs, _ := m.authority.Signs(); !m.authority.material().issuer.chain[0].Equal(m.inter.cert) || !slices.Equal(signs, []string{Fingerprint(m.root.cert)}) {
+	if signs := m.authority.Signs().Roots; !m.authority.material().issuer.chain[0].Equal(m.inter.cert) || !slices.Equal(signs, []string{Fingerprint(m.root.cert)}) {
 		t.Fatalf("it signs below a root that nobody trusts: %v", signs)
 	}
 	must(t, os.WriteFile(m.trust, pemOf(m.root.cert, second.cert), 0o600))
 	m.authority.Reload()
-	if signs, _ := m.authority.Signs(); !m.authority.material().issuer.chain[0].Equal(next.cert) || !slices.Equal(signs, []string{Fingerprint(second.cert)}) {
+	if signs := m.authority.Signs().Roots; !m.authority.material().issuer.chain[0].Equal(next.cert) || !slices.Equal(signs, []string{Fingerprint(second.cert)}) {
 		t.Fatalf("it does not sign below the new root: %v", signs)
 	}
 }

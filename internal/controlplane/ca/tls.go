@@ -8,14 +8,18 @@ import (
 	"fmt"
 )
 
-// ServerTLS is for the ADS port: TLS 1.3, and a client certificate that chains to an active root and
-// names a workload of the trust domain. Every handshake sees the current roots and certificate.
+// ServerTLS is for the ADS port: TLS 1.3, and a client certificate that chains to an active root, passes
+// through an intermediate of this mesh once that is required, and names a workload of the trust domain.
+// Every handshake sees what is trusted at that moment, and the current certificate.
 func (a *Authority) ServerTLS() *tls.Config {
 	return a.config(func(m *material, c *tls.Config) {
 		c.ClientAuth = tls.RequireAndVerifyClientCert
 		c.ClientCAs = m.roots
 		c.NextProtos = []string{"h2"}
 		c.VerifyConnection = func(s tls.ConnectionState) error {
+			if err := m.accept(s.VerifiedChains); err != nil {
+				return err
+			}
 			_, err := PrincipalFromCert(s.PeerCertificates[0], a.opts.TrustDomain)
 			return err
 		}

@@ -30,16 +30,19 @@ func PeerSecret(p model.Peers) Resource {
 	return validation(names.SAN(p.Service.Namespace, p.Service.Name), p.Roots, m)
 }
 
-// TrustSecret makes the Secret with which servers check their clients: roots, as PEM, and any
-// SPIFFE id of the trust domain.
-func TrustSecret(roots, trustDomain string) Resource {
-	return validation(names.Trust, roots, []*matcherv3.StringMatcher{{
+// TrustSecret makes the Secret with which servers check their clients: what chains must end in, as PEM, and
+// any SPIFFE id of the trust domain.
+func TrustSecret(anchors, trustDomain string) Resource {
+	return validation(names.Trust, anchors, []*matcherv3.StringMatcher{{
 		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "spiffe://" + trustDomain + "/"},
 	}})
 }
 
-func validation(name, roots string, uris []*matcherv3.StringMatcher) Resource {
-	v := &tlsv3.CertificateValidationContext{TrustedCa: inline(roots)}
+// validation makes a Secret with anchors, as PEM: the mesh's intermediates, or its roots where those are not
+// required yet. Envoy accepts a chain that ends in an intermediate (X509_V_FLAG_PARTIAL_CHAIN), unless
+// max_verify_depth is set, which must not be.
+func validation(name, anchors string, uris []*matcherv3.StringMatcher) Resource {
+	v := &tlsv3.CertificateValidationContext{TrustedCa: inline(anchors)}
 	for _, m := range uris {
 		v.MatchTypedSubjectAltNames = append(v.MatchTypedSubjectAltNames, &tlsv3.SubjectAltNameMatcher{
 			SanType: tlsv3.SubjectAltNameMatcher_URI,

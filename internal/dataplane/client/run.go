@@ -117,9 +117,9 @@ type writer struct {
 }
 
 func (w *writer) write(c *identity.Certificate, trustFile string) error {
-	roots, err := os.ReadFile(trustFile)
+	roots, err := identity.ReadAnchors(trustFile)
 	if err != nil {
-		return fmt.Errorf("read the mesh's roots: %w", err)
+		return err
 	}
 	if c == w.cert && bytes.Equal(roots, w.roots) {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -25,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -268,4 +270,54 @@ func TestKeeper(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestForgedControlPlane: a certificate for the control plane's name that the issuer of the root signed for
+// somebody else gets neither the pod's token nor a request, once the mesh's intermediates are known. Where
+// only roots are, as for release 0.2.0, it does.
+func TestForgedControlPlane(t *testing.T) {
+	p := newPlane(t)
+	s := p.signer(t)
+	if _, err := s.Sign(t.Context(), time.Minute); err != nil || p.token == "" {
+		t.Fatalf("refused although only roots are known; the test proves nothing: %v", err)
+	}
+	p.token = ""
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intermediate := &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "intermediate"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, intermediate, p.cert, key.Public(), p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(filepath.Dir(s.TrustFile), names.IntermediatesKey), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	if _, err := s.Sign(t.Context(), time.Minute); err == nil || p.token != "" {
+		t.Errorf("accepted (%v); the token got out: %v", err, p.token != "")
+	}
+
+	// The same control plane, with a certificate that the intermediate signed.
+	ours := &x509.Certificate{
+		SerialNumber: big.NewInt(8), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	parent, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.CreateCertificate(rand.Reader, ours, parent, p.key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf, der}, PrivateKey: p.key}}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s.Addr = server.Listener.Addr().String()
+	if _, err := s.Sign(t.Context(), time.Minute); err != nil {
+		t.Errorf("the control plane's own certificate is refused: %v", err)
+	}
 }

@@ -19,10 +19,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -58,11 +60,29 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%s (%d)", r.Message, r.Status) }
 
-// ReadRoots reads the active roots. It is done for every connection: the kubelet keeps the file current.
-func ReadRoots(file string) (*x509.CertPool, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
+// ReadAnchors reads the certificates that a chain of the mesh must end in, PEM: the mesh's own intermediates
+// if there is a file of them beside that of the roots, else the roots. The issuer of a root may sign for
+// others than this mesh, so once there are intermediates the roots do not count.
+func ReadAnchors(rootsFile string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(rootsFile), names.IntermediatesKey))
+	if len(bytes.TrimSpace(b)) > 0 {
+		return b, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read the mesh's intermediates: %w", err)
+	}
+	if b, err = os.ReadFile(rootsFile); err != nil {
 		return nil, fmt.Errorf("read the mesh's roots: %w", err)
+	}
+	return b, nil
+}
+
+// ReadRoots reads what the control plane's certificate is verified by, see ReadAnchors. It is done for every
+// connection: the kubelet keeps the files current.
+func ReadRoots(file string) (*x509.CertPool, error) {
+	b, err := ReadAnchors(file)
+	if err != nil {
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {

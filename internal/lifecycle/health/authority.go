@@ -20,6 +20,8 @@ import (
 
 // Authority is an intermediate certificate that workloads' certificates can be signed with.
 type Authority struct {
+	// Intermediate is its certificate.
+	Intermediate *x509.Certificate
 	// Roots are the certificates its chain ends in.
 	Roots []*x509.Certificate
 	// NotAfter is when the intermediate ends.
@@ -57,7 +59,7 @@ func ReadAuthority(f CertificateFacts, trustDomain, issuer string, now time.Time
 	if v := maySign(chains[0], trustDomain, issuer); v != nil {
 		return Authority{}, v
 	}
-	return Authority{Roots: roots, NotAfter: leaf.NotAfter}, nil
+	return Authority{Intermediate: leaf, Roots: roots, NotAfter: leaf.NotAfter}, nil
 }
 
 func verify(chain, roots []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {

@@ -87,6 +87,10 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 		return out
 	}
 	out.Verdict = Verdict{Good: true, Reason: v1alpha1.ReasonIssued, Message: "the intermediate certificate is issued by " + name + " and its roots are spread"}
+	if ref := m.Spec.Certificates.IssuerRef; ref != nil && ref.Group == "cert-manager.io" && ref.Kind == cmv1.ClusterIssuerKind {
+		out.Reason = v1alpha1.ReasonIssuedBySharedIssuer
+		out.Message += "; every namespace may ask " + name + " for certificates below the same root: name an Issuer in the operator's namespace, or allow no other namespace to use it"
+	}
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,6 +24,14 @@ func rotate(m *v1alpha1.Mesh, o Observed, now time.Time) rotation.Result {
 	return rotation.Next(m, s, now)
 }
 
+// trust is what the ConfigMap of the system namespace is to have.
+func (d decision) trust() render.Object {
+	a := d.rotation.Anchors
+	return render.Trust(d.mesh.Name, d.seen.Namespace, render.TrustData{
+		Roots: d.roots, Intermediates: a.Intermediates, Recorded: a.Recorded, Signers: a.Signers,
+	})
+}
+
 func (d decision) authorities() render.Authorities {
 	return render.Authorities{Issuer: d.rotation.Issuer, Trial: d.rotation.Trial, Roots: d.rotation.Roots}
 }
@@ -36,6 +45,20 @@ func (d decision) spentSecrets() []Ref {
 			GroupVersionKind: schema.GroupVersionKind{Version: "v1", Kind: "Secret"},
 			NamespacedName:   types.NamespacedName{Namespace: d.seen.Namespace, Name: name},
 		})
+	}
+	return out
+}
+
+// trustEvents report once when chains must pass through intermediates from now on, and when the issuer
+// begins to be one that others may use.
+func (d decision) trustEvents() []upgrade.Event {
+	var out []upgrade.Event
+	if d.mesh.Status.IntermediatesRequiredSince == nil && d.rotation.RequiredSince != nil {
+		out = append(out, upgrade.Event{Reason: v1alpha1.ConditionIntermediatesRequired, Message: d.judgeIntermediates().Message})
+	}
+	was := meta.FindStatusCondition(d.mesh.Status.Conditions, v1alpha1.ConditionCertificatesReady)
+	if is := d.certs.Verdict; is.Reason == v1alpha1.ReasonIssuedBySharedIssuer && (was == nil || was.Reason != is.Reason) {
+		out = append(out, upgrade.Event{Reason: is.Reason, Message: is.Message, Warning: true})
 	}
 	return out
 }

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func Next(m *v1alpha1.Mesh, o Observed, known release.Catalog, now time.Time) Pl
 		return conflicted(m, o)
 	}
 	d := decide(m, o, known, now)
-	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: append(d.up.Events, d.rotationEvents()...)}
+	p := Plan{Finalize: true, Status: d.status(), Steps: d.steps(), Events: slices.Concat(d.up.Events, d.rotationEvents(), d.trustEvents())}
 	switch {
 	case !o.CertManager || !o.GatewayAPI:
 		// A kind is served some time after its definition was seen, and nothing tells when.
@@ -131,7 +132,7 @@ func (d decision) steps() []Step {
 		add("certificates", render.Certificates(d.input(d.wanted))...)
 	}
 	if d.roots != "" {
-		add("trust", render.Trust(d.mesh.Name, d.seen.Namespace, d.roots))
+		add("trust", d.trust())
 	}
 	if d.seen.GatewayAPI && (!d.unknown || !d.none) {
 		out = append(out, d.gatewayAPI())
@@ -180,7 +181,7 @@ func (d decision) gatewayAPI() Step {
 }
 
 func (d decision) input(r release.Release) render.Input {
-	in := render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Roots: d.roots, Authorities: d.authorities()}
+	in := render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Anchors: cmp.Or(d.rotation.Anchors.Intermediates, d.roots), Authorities: d.authorities()}
 	if d.scale != nil {
 		in.Replicas = d.scale.Replicas
 	}
@@ -196,7 +197,7 @@ func (d decision) prune() []Ref {
 	in := d.input(d.serving)
 	keep := slices.Concat(render.Certificates(in), render.ControlPlane(in), []render.Object{
 		render.Service(in), render.Replicas(in), render.Webhook(in), render.GatewayClass(in),
-		render.Trust(d.mesh.Name, d.seen.Namespace, d.roots),
+		d.trust(),
 	})
 	return append(slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
 		// A Secret is cert-manager's to write; a ConfigMap elsewhere is the trust controller's.

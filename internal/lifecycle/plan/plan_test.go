@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -137,6 +139,52 @@ func TestSameSightSamePlan(t *testing.T) {
 	slices.Reverse(o.Owned)
 	if d := cmp.Diff(first, Next(c.mesh, o, catalog(), c.now)); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestIntermediatesRequired: the condition and an event say when certificates of others are refused, and the
+// webhook is called by the same rule; of a shared issuer an event warns once.
+func TestIntermediatesRequired(t *testing.T) {
+	c := newCluster(t)
+	c.certMan, c.gateway = true, true
+	said := map[string]int{}
+	for range 12 {
+		p := Next(c.mesh, c.observe(), catalog(), c.now)
+		for _, e := range p.Events {
+			said[e.Reason]++
+		}
+		c.do(p, -1)
+		for _, move := range c.others() {
+			move()
+		}
+	}
+	if r := reason(c.mesh, v1alpha1.ConditionIntermediatesRequired); r != v1alpha1.ReasonRequired || said[v1alpha1.ConditionIntermediatesRequired] != 1 {
+		t.Errorf("condition %s, events %v", r, said)
+	}
+	o := c.observe()
+	list := o.Rotation.Anchors.Intermediates
+	if list == "" || list != string(c.secrets[names.IntermediateSecret][0]) {
+		t.Errorf("the ConfigMap has the intermediates %q", list)
+	}
+	for _, s := range Next(c.mesh, o, catalog(), c.now).Steps {
+		for _, x := range s.Apply {
+			if text := fmt.Sprint(x.Object); x.GetKind() == "MutatingWebhookConfiguration" && !strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(list))[:100]) {
+				t.Error("the API server would accept any certificate of the root as the webhook's")
+			}
+		}
+	}
+
+	d := decision{mesh: &v1alpha1.Mesh{}}
+	d.certs.Verdict = health.Verdict{Good: true, Reason: v1alpha1.ReasonIssuedBySharedIssuer, Message: "shared"}
+	if e := d.trustEvents(); len(e) != 1 || !e[0].Warning || e[0].Message != "shared" {
+		t.Errorf("events %+v", e)
+	}
+	d.mesh.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionCertificatesReady, Reason: v1alpha1.ReasonIssuedBySharedIssuer}}
+	if e := d.trustEvents(); len(e) != 0 {
+		t.Errorf("events %+v", e)
+	}
+	if v := d.judgeIntermediates(); v.Good || v.Reason != v1alpha1.ReasonRecording {
+		t.Errorf("%+v", v)
 	}
 }
 

@@ -109,6 +109,8 @@ func (c *cluster) observe() Observed {
 		case "ConfigMap":
 			data := obj.Object["data"].(map[string]any)
 			o.SpreadRoots = data[names.TrustKey].(string)
+			o.Rotation.Anchors.Intermediates, _ = data[names.IntermediatesKey].(string)
+			o.Rotation.Anchors.Signers, _ = data[names.SignersKey].(string)
 		case "Service":
 			if sel := obj.Object["spec"].(map[string]any)["selector"].(map[string]any); obj.GetName() == names.ControlPlaneService {
 				o.ServingRevision = sel[names.LabelRevision].(string)

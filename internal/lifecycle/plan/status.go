@@ -54,9 +54,12 @@ func (d decision) status() v1alpha1.MeshStatus {
 		Conditions:         d.conditions(),
 		Certificates:       d.rotation.Progress,
 		Roots:              d.rootStatus,
+		Intermediates:      d.rotation.Intermediates,
 		Proxies:            d.proxies(),
 		Upgrade:            d.up.Status,
 		GatewayVersion:     d.up.Gateways,
+
+		IntermediatesRequiredSince: d.rotation.RequiredSince,
 	}
 	for _, r := range d.rootStatus {
 		if r.Active && (s.RootCertificateExpiry == nil || r.NotAfter.Before(s.RootCertificateExpiry)) {
@@ -95,7 +98,21 @@ func (d decision) conditions() []metav1.Condition {
 	}
 	c.add(v1alpha1.ConditionReady, ready)
 	c.add(v1alpha1.ConditionUpgraded, d.judgeUpgraded())
+	c.add(v1alpha1.ConditionIntermediatesRequired, d.judgeIntermediates())
 	return c.list
+}
+
+func (d decision) judgeIntermediates() health.Verdict {
+	if d.rotation.RequiredSince == nil {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonRecording,
+			Message: "every certificate of the mesh's roots with a name of the mesh is accepted for now: " + d.rotation.Waiting,
+		}
+	}
+	return health.Verdict{
+		Good: true, Reason: v1alpha1.ReasonRequired,
+		Message: "only certificates that were signed with an intermediate of this mesh are accepted",
+	}
 }
 
 func (d decision) judgeCertificates() health.Verdict {

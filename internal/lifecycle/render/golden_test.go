@@ -25,7 +25,7 @@ func TestGolden(t *testing.T) {
 		if gw == nil {
 			for _, list := range [][]Object{
 				Certificates(in),
-				{Trust(in.Mesh.Name, in.Namespace, in.Roots)},
+				{Trust(in.Mesh.Name, in.Namespace, TrustData{Roots: in.Anchors})},
 				ControlPlane(in),
 				{Service(in), Replicas(in), Webhook(in), GatewayClass(in), XMesh()},
 			} {
@@ -54,7 +54,7 @@ func renderAgain(in Input, gw *gwapiv1.Gateway, first []Object) []Object {
 	if gw != nil {
 		return gatewayOf(in, gw.DeepCopy())
 	}
-	out := append(Certificates(in), Trust(in.Mesh.Name, in.Namespace, in.Roots))
+	out := append(Certificates(in), Trust(in.Mesh.Name, in.Namespace, TrustData{Roots: in.Anchors}))
 	return append(append(out, ControlPlane(in)...), Service(in), Replicas(in), Webhook(in), GatewayClass(in), first[len(first)-1])
 }
 
@@ -81,7 +81,7 @@ func labelled(t *testing.T, objects []Object) {
 func read(t *testing.T, text []byte) (Input, *gwapiv1.Gateway) {
 	t.Helper()
 	known := release.Known("registry.example/tulle:1", "registry.example/tulle-proxy:1")
-	in := Input{Release: known[len(known)-1], Namespace: "tulle-system", Roots: "-----ROOTS-----\n"}
+	in := Input{Release: known[len(known)-1], Namespace: "tulle-system", Anchors: "-----ROOTS-----\n"}
 	var gw *gwapiv1.Gateway
 	for _, doc := range bytes.Split(text, []byte("\n---\n")) {
 		var kind unstructured.Unstructured

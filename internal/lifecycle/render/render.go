@@ -21,8 +21,8 @@ type Input struct {
 	Release release.Release
 	// Namespace is where the control plane and its certificates live.
 	Namespace string
-	// Roots are PEM certificates that the mesh trusts; empty until there are any.
-	Roots string
+	// Anchors are the certificates that the control plane's chain must end in, PEM; empty until there are any.
+	Anchors string
 	// Replicas of the control plane; 0: as spec.controlPlane.replicas says.
 	Replicas int32
 	// Led says where the Service leads. Each value has the API server connect to the webhook again: it

@@ -4,6 +4,7 @@
 package render
 
 import (
+	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,15 +13,28 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Trust is the ConfigMap with the roots, for one namespace.
-func Trust(mesh, namespace, roots string) Object {
-	return trust(mesh, namespace, map[string]string{names.TrustKey: roots})
+// TrustData is what is trusted, each field a key of ConfigMap names.TrustConfigMap; a key that is empty is
+// left out. Recorded and Signers are for the system namespace alone.
+type TrustData struct{ Roots, Intermediates, Recorded, Signers string }
+
+func (d TrustData) keys() map[string]string {
+	out := map[string]string{
+		names.TrustKey: d.Roots, names.IntermediatesKey: d.Intermediates,
+		names.RecordedIntermediatesKey: d.Recorded, names.SignersKey: d.Signers,
+	}
+	maps.DeleteFunc(out, func(k, v string) bool { return v == "" && k != names.TrustKey })
+	return out
 }
 
-// TrustFor is Trust with the addresses at which proxies of the namespace reach the control plane; none if
-// its Service does not exist yet.
-func TrustFor(mesh, namespace, roots string, service *corev1.Service) Object {
-	data := map[string]string{names.TrustKey: roots}
+// Trust is the ConfigMap of the system namespace, which the others are copied from.
+func Trust(mesh, namespace string, d TrustData) Object {
+	return trust(mesh, namespace, d.keys())
+}
+
+// TrustFor is the copy of a namespace, with the addresses at which its proxies reach the control plane; none
+// if its Service does not exist yet.
+func TrustFor(mesh, namespace string, d TrustData, service *corev1.Service) Object {
+	data := TrustData{Roots: d.Roots, Intermediates: d.Intermediates}.keys()
 	if service != nil {
 		var lines strings.Builder
 		for _, ip := range service.Spec.ClusterIPs {

@@ -81,13 +81,13 @@ func (in Input) hook(name string, namespaces, pods *metav1.LabelSelector) admiss
 	}
 }
 
-// bundle are the roots, and after them a line that is no certificate, which the API server ignores. It
+// bundle is what the control plane's chain must end in, and after that a line that is no certificate, which the API server ignores. It
 // makes a new client, with new connections, for each clientConfig that differs.
 func (in Input) bundle() []byte {
 	if in.Led == "" {
-		return []byte(in.Roots)
+		return []byte(in.Anchors)
 	}
-	return []byte(strings.TrimSuffix(in.Roots, "\n") + "\n# the control plane: " + in.Led + "\n")
+	return []byte(strings.TrimSuffix(in.Anchors, "\n") + "\n# the control plane: " + in.Led + "\n")
 }
 
 // leftOver is the entry for pods with a proxy and without its label.

@@ -17,7 +17,11 @@
 // of the control plane. Until Retiring it can be turned back, which is nothing
 // or the same way in the other direction.
 //
+// Beside the roots, and whether one changes or not, it keeps the list of the mesh's own intermediates that
+// every chain must pass through (intermediates.go).
+//
 // Invariant: a root leaves the bundle only when nothing that is in use hangs
-// from it, and nothing is signed below a root before every proxy trusts it.
+// from it, and nothing is signed below a root, or with an intermediate, before
+// every proxy trusts it.
 // Start at Next; phases.go has what each phase waits for.
 package rotation

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/health"
@@ -28,6 +29,14 @@ type Result struct {
 	// Bundle is what every proxy trusts, Status the same for the Mesh's status.
 	Bundle string
 	Status []v1alpha1.RootStatus
+	// Anchors is what the ConfigMap of the system namespace is to have about intermediates, Intermediates the
+	// same for the Mesh's status.
+	Anchors       Anchors
+	Intermediates []v1alpha1.IntermediateStatus
+	// RequiredSince is when chains had to pass through them for the first time; nil: they need not yet, and
+	// Waiting says why.
+	RequiredSince *metav1.Time
+	Waiting       string
 	// Progress is for status.certificates; nil: the root never changed.
 	Progress *v1alpha1.CertificatesStatus
 	// Again is when to look again, because what proxies trust is asked and not watched; 0: not for this.
@@ -54,14 +63,16 @@ type decision struct {
 	st      *v1alpha1.CertificatesStatus // the one to write
 	// active are the roots of the signing intermediate, coming those of the trial one.
 	active, coming []*x509.Certificate
-	out            Result
+	// signing is the intermediate that cert-manager issued last; nil: it can't be used.
+	signing *x509.Certificate
+	out     Result
 }
 
 // Next decides. The Mesh's status is that which the last decision gave, or an older one.
 func Next(m *v1alpha1.Mesh, s Seen, now time.Time) Result {
 	d := &decision{mesh: m, seen: s, now: now, st: m.Status.Certificates.DeepCopy()}
 	if a, v := health.ReadAuthority(s.Facts, m.Spec.TrustDomain, "", now); len(s.Facts.TLSCrt) > 0 && v == nil {
-		d.out.Health.Authority, d.active = &a, a.Roots
+		d.out.Health.Authority, d.active, d.signing = &a, a.Roots, a.Intermediate
 	}
 	d.cur = s.current(d.st)
 	d.want, d.trigger = wanted(m, s, d.st, d.cur, d.active, now)
@@ -80,13 +91,14 @@ func Next(m *v1alpha1.Mesh, s Seen, now time.Time) Result {
 		d.moving()
 	}
 	d.bundle()
+	d.intermediates()
 	d.wait()
 	d.keep()
 	d.out.Progress = d.st
 	switch {
 	case d.st.Active():
 		d.out.Again = whileActive
-	case slices.ContainsFunc(d.out.Status, func(r v1alpha1.RootStatus) bool { return !r.Active }):
+	case slices.ContainsFunc(d.out.Status, func(r v1alpha1.RootStatus) bool { return !r.Active }), d.out.RequiredSince == nil, unsettled(d.out.Intermediates):
 		d.out.Again = whileTrusting
 	}
 	return d.out

@@ -70,7 +70,13 @@ func (d *decision) wait() {
 	case v1alpha1.RotationRetiring:
 		// The bundle without the old root is made in the round after this phase was entered.
 		if !slices.ContainsFunc(d.out.Status, func(r v1alpha1.RootStatus) bool { return !r.Active }) {
-			if d.spread() {
+			switch {
+			case slices.ContainsFunc(d.out.Intermediates, func(s v1alpha1.IntermediateStatus) bool { return !s.Active }):
+				d.st.Message = "waiting for the certificates of earlier intermediates to go"
+				if d.succeeded() {
+					d.askToRenew() // cert-manager renewed the intermediate meanwhile
+				}
+			case d.spread():
 				d.end(v1alpha1.RotationCompleted, "nothing hangs from the old root, and nobody trusts it any more")
 			}
 			return
@@ -86,7 +92,7 @@ func (d *decision) wait() {
 // spread tells whether the bundle has come to every namespace, replica and connected proxy.
 func (d *decision) spread() bool {
 	say := func(format string, args ...any) bool { d.st.Message = fmt.Sprintf(format, args...); return false }
-	if d.seen.Spread != d.out.Bundle {
+	if d.seen.Spread != d.out.Bundle || d.seen.Anchors.list() != d.out.Anchors.list() {
 		return say("the roots are being written to the ConfigMap")
 	}
 	if n := len(d.seen.Lagging); n > 0 {
@@ -138,8 +144,8 @@ func (d *decision) sign() {
 	d.st.NewRoot = health.Fingerprint(d.active[0])
 	roots := idsOf(d.active)
 	for _, r := range d.seen.Replicas {
-		if !roots.any(r.Report.Signs) {
-			d.st.Message = fmt.Sprintf("replica %s of the control plane still signs below the old root; it takes a new intermediate once that is as old as clocks may differ (spec.certificates.maxClockSkew)", r.Pod)
+		if !roots.any(r.Report.Signs) || r.Report.Signer != "" && r.Report.Signer != health.Fingerprint(d.signing) {
+			d.st.Message = fmt.Sprintf("replica %s of the control plane still signs with the old intermediate; it takes a new intermediate once every proxy has acknowledged it and it is as old as clocks may differ (spec.certificates.maxClockSkew)", r.Pod)
 			return
 		}
 	}

@@ -33,9 +33,12 @@ func (w *world) alone(issuer string, not *x509.Certificate) bool {
 		}
 	}
 	for _, p := range w.proxies {
-		if !p.root.Equal(x.root) {
+		if !p.root.Equal(x.root) || !w.former && (!p.signer.Equal(x.cert) || p.bundle != string(text(x.cert))) {
 			return false
 		}
+	}
+	if !w.former && (w.anchors.Intermediates != string(text(x.cert)) || w.anchors.Recorded != "") {
+		return false
 	}
 	for _, name := range []string{names.RootSecret, names.SecondRootSecret} {
 		if _, there := w.secrets[name]; there != (name == issuer) {
@@ -137,13 +140,14 @@ func TestARootThatIsChangedBehindOurBack(t *testing.T) {
 		for range 40 {
 			w.operator(-1)
 			for ns := range w.copies {
-				w.copies[ns] = w.spread
+				w.copyTo(ns)
 			}
 			for _, r := range w.replicas {
 				w.mount(r)
 			}
 			for _, p := range w.proxies {
-				p.bundle = w.replicas[max(p.at, 0)].bundle
+				p.at = max(p.at, 0)
+				w.accept(p)
 			}
 		}
 		w.now = w.now.Add(16 * time.Hour) // they renew
@@ -237,13 +241,13 @@ func TestPodsThatAreNotConnected(t *testing.T) {
 			w.issue(n)
 		}
 		for ns := range w.copies {
-			w.copies[ns] = w.spread
+			w.copyTo(ns)
 		}
 		for _, r := range w.replicas {
 			w.mount(r)
 		}
 		for _, p := range w.proxies[1:] {
-			p.bundle = w.replicas[p.at].bundle
+			w.accept(p)
 		}
 		w.now = w.now.Add(time.Minute)
 	}

@@ -33,9 +33,11 @@ type Seen struct {
 	Roots   map[string]*cmv1.Certificate
 	RootTLS map[string][]byte
 	// Spread is the bundle in the system namespace's ConfigMap, Lagging are the namespaces whose
-	// ConfigMap has another one, sorted.
+	// ConfigMap has another one, or other intermediates, sorted.
 	Spread  string
 	Lagging []string
+	// Anchors is what that ConfigMap has about intermediates.
+	Anchors Anchors
 	// Replicas are the ready replicas of the control plane, of all revisions. They are asked only if Asks.
 	Replicas []Replica
 	// Missing are pods with a running proxy that is connected to none of them, "NAMESPACE/NAME", sorted.
@@ -49,10 +51,11 @@ type Replica struct {
 	Report *protocol.TrustReport
 }
 
-// Asks tells whether a decision needs the replicas' answers: while the root changes, and while the
-// bundle has roots that may no longer be needed.
+// Asks tells whether a decision needs the replicas' answers: while the root changes, while the bundle has
+// roots or the list intermediates that may no longer be needed, while an intermediate is distributed, and
+// until chains must pass through one.
 func Asks(m *v1alpha1.Mesh) bool {
-	return m.Status.Certificates.Active() ||
+	return m.Status.Certificates.Active() || len(m.Status.Roots) > 0 && m.Status.IntermediatesRequiredSince == nil || unsettled(m.Status.Intermediates) ||
 		slices.ContainsFunc(m.Status.Roots, func(r v1alpha1.RootStatus) bool { return !r.Active })
 }
 

@@ -4,6 +4,7 @@
 package rotation
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -54,16 +55,24 @@ type issued struct {
 // replica is one of the control plane: what it has mounted, and what it signs with.
 type replica struct {
 	bundle string
-	signs  *issued
-	since  time.Time
+	// list are the intermediates that it has its proxies require; empty: it has them trust the bundle.
+	list  string
+	signs *issued
+	since time.Time
+	// started: it signs with the intermediate that it started with. held: and that may not sign yet.
+	started, held bool
 }
+
+// trusted is what it tells its proxies to trust.
+func (r *replica) trusted() string { return cmp.Or(r.list, r.bundle) }
 
 // proxy is a connected proxy, or one that is not connected for a while.
 type proxy struct {
 	name      string
 	at        int    // the replica that it is connected to; -1: to none
-	bundle    string // what its Envoy trusts
+	bundle    string // what its Envoy trusts: roots, or intermediates
 	root      *x509.Certificate
+	signer    *x509.Certificate
 	notBefore time.Time
 	asked     int64 // the RenewIssuedBefore that it has followed
 }
@@ -79,20 +88,26 @@ type world struct {
 	broken   map[string]bool // issuers that turn requests away
 	corp     authority
 	spread   string            // the original ConfigMap
+	anchors  Anchors           // the same
 	copies   map[string]string // of namespaces
+	copied   map[string]string // their intermediates
 	replicas []*replica
 	proxies  []*proxy
 	skew     time.Duration
 	read     map[string][]string // see ids
 	// early breaks the rule that a replica waits for its root to be trusted.
 	early bool
+	// former: the replicas are of a release that knows only roots.
+	former bool
+	// renewing: cert-manager renews the signing intermediate, and replicas restart, at random.
+	renewing bool
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rnd: mathrand.New(mathrand.NewPCG(seed, 7)), now: start(), mesh: &v1alpha1.Mesh{},
 		certs: map[string]cmmeta.IssuerReference{}, secrets: map[string]*issued{}, broken: map[string]bool{},
-		copies: map[string]string{"a": "", "b": ""}, read: map[string][]string{}, skew: 5 * time.Minute,
+		copies: map[string]string{"a": "", "b": ""}, copied: map[string]string{}, read: map[string][]string{}, skew: 5 * time.Minute,
 	}
 	w.mesh.Spec.TrustDomain = "cluster.local"
 	w.corp = w.authority("corp", nil)
@@ -127,7 +142,7 @@ func (w *world) authority(name string, by *authority) authority {
 
 // see is what the operator would see.
 func (w *world) see() Seen {
-	s := Seen{Spread: w.spread, Roots: map[string]*cmv1.Certificate{}, RootTLS: map[string][]byte{}}
+	s := Seen{Spread: w.spread, Anchors: w.anchors, Roots: map[string]*cmv1.Certificate{}, RootTLS: map[string][]byte{}}
 	if ref := w.mesh.Spec.Certificates.IssuerRef; ref != nil {
 		s.Facts.Issuer = &health.IssuerFacts{Found: true}
 	}
@@ -150,7 +165,7 @@ func (w *world) see() Seen {
 		return s
 	}
 	for ns, have := range w.copies {
-		if have != w.spread {
+		if have != w.spread || w.copied[ns] != w.anchors.Intermediates {
 			s.Lagging = append(s.Lagging, ns)
 		}
 	}
@@ -167,12 +182,22 @@ func (w *world) see() Seen {
 }
 
 func (w *world) report(i int, r *replica) *protocol.TrustReport {
-	out := &protocol.TrustReport{Roots: w.ids(r.bundle), Signs: []string{health.Fingerprint(r.signs.root)}, SignsSince: r.since}
+	out := &protocol.TrustReport{
+		Roots: w.ids(r.bundle), Intermediates: w.ids(r.list), Signs: []string{health.Fingerprint(r.signs.root)},
+		Signer: health.Fingerprint(r.signs.cert), SignsSince: r.since,
+	}
 	for _, p := range w.proxies {
 		if p.at == i {
 			out.Proxies = append(out.Proxies, protocol.ProxyTrust{
-				Namespace: "a", Pod: p.name, Acknowledged: p.bundle == r.bundle, Roots: []string{health.Fingerprint(p.root)},
+				Namespace: "a", Pod: p.name, Acknowledged: p.bundle == r.trusted(),
+				Roots: []string{health.Fingerprint(p.root)}, Signer: health.Fingerprint(p.signer),
 			})
+		}
+	}
+	if w.former {
+		out.Signer, out.Intermediates = "", nil
+		for i := range out.Proxies {
+			out.Proxies[i].Signer = ""
 		}
 	}
 	return out
@@ -234,7 +259,7 @@ func (w *world) operator(stop int) {
 		do(func() { w.certs[names.NextIntermediateSecret] = *res.Trial })
 	}
 	if res.Bundle != "" {
-		do(func() { w.spread = res.Bundle })
+		do(func() { w.spread, w.anchors = res.Bundle, res.Anchors })
 	}
 	if res.Health.Good {
 		for name := range w.certs {
@@ -247,7 +272,11 @@ func (w *world) operator(stop int) {
 			do(func() { delete(w.secrets, name) })
 		}
 	}
-	do(func() { w.mesh.Status.Certificates, w.mesh.Status.Roots = res.Progress, res.Status })
+	do(func() {
+		s := &w.mesh.Status
+		s.Certificates, s.Roots = res.Progress, res.Status
+		s.Intermediates, s.IntermediatesRequiredSince = res.Intermediates, res.RequiredSince
+	})
 }
 
 // issue writes a Secret as cert-manager would; false: there is nothing to do or it can't.
@@ -286,22 +315,52 @@ func (w *world) mount(r *replica) {
 	if x == nil || w.spread == "" {
 		return
 	}
-	r.bundle = w.spread
-	if r.signs == x {
-		return
+	r.bundle, r.list = w.spread, ""
+	required := w.anchors.Intermediates != "" && !w.former
+	cleared := func(c *x509.Certificate) bool {
+		return !required || strings.Contains(w.anchors.Signers, health.Fingerprint(c))
 	}
-	trusted := slices.Contains(w.ids(r.bundle), health.Fingerprint(x.root))
-	if r.signs == nil || w.early || trusted && !w.now.Before(x.cert.NotBefore.Add(w.skew)) {
-		r.signs, r.since = x, w.now
+	if r.signs != x {
+		trusted := slices.Contains(w.ids(r.bundle), health.Fingerprint(x.root))
+		first := r.signs == nil
+		if first || w.early || trusted && cleared(x.cert) && !w.now.Before(x.cert.NotBefore.Add(w.skew)) {
+			r.signs, r.since, r.started = x, w.now, first
+		}
+	}
+	r.held = r.started && !w.early && !cleared(r.signs.cert)
+	if required {
+		r.list = w.anchors.Intermediates
+		for _, c := range []*x509.Certificate{x.cert, r.signs.cert} { // what it has in hand
+			if !slices.Contains(w.ids(r.list), health.Fingerprint(c)) {
+				r.list += string(text(c))
+			}
+		}
+	}
+}
+
+// restart has a replica lose what it has in memory.
+func (w *world) restart(r *replica) {
+	r.signs = nil
+	w.mount(r)
+}
+
+// copyTo brings a namespace's ConfigMap up to date.
+func (w *world) copyTo(ns string) { w.copies[ns], w.copied[ns] = w.spread, w.anchors.Intermediates }
+
+// accept is a response and its ACK.
+func (w *world) accept(p *proxy) {
+	if p.at >= 0 {
+		p.bundle = w.replicas[p.at].trusted()
 	}
 }
 
 // renew gives a proxy a new certificate.
 func (w *world) renew(p *proxy) {
-	if p.at < 0 {
+	if p.at < 0 || w.replicas[p.at].held {
 		return
 	}
-	p.root, p.notBefore = w.replicas[p.at].signs.root, w.now
+	by := w.replicas[p.at].signs
+	p.root, p.signer, p.notBefore = by.root, by.cert, w.now
 	if c := w.mesh.Status.Certificates; c != nil && c.RenewIssuedBefore != nil {
 		p.asked = c.RenewIssuedBefore.Unix()
 	}
@@ -318,6 +377,16 @@ func (w *world) due(p *proxy) bool {
 
 // others makes one random move of somebody else.
 func (w *world) others() {
+	if w.renewing && w.rnd.IntN(150) == 0 {
+		switch w.rnd.IntN(2) {
+		case 0:
+			delete(w.secrets, names.IntermediateSecret)
+			w.issue(names.IntermediateSecret)
+		case 1:
+			w.restart(w.replicas[w.rnd.IntN(len(w.replicas))])
+		}
+		return
+	}
 	switch w.rnd.IntN(6) {
 	case 0:
 		for _, name := range []string{names.RootSecret, names.SecondRootSecret, names.IntermediateSecret, names.NextIntermediateSecret} {
@@ -327,7 +396,7 @@ func (w *world) others() {
 		}
 	case 1:
 		for ns := range w.copies {
-			w.copies[ns] = w.spread
+			w.copyTo(ns)
 			return
 		}
 	case 2:
@@ -335,8 +404,8 @@ func (w *world) others() {
 			w.mount(w.replicas[w.rnd.IntN(len(w.replicas))])
 		}
 	case 3: // a response and its ACK
-		if p := w.any(); p != nil && p.at >= 0 {
-			p.bundle = w.replicas[p.at].bundle
+		if p := w.any(); p != nil {
+			w.accept(p)
 		}
 	case 4:
 		if p := w.any(); p != nil && w.due(p) {
@@ -361,13 +430,14 @@ func (w *world) any() *proxy {
 	return w.proxies[w.rnd.IntN(len(w.proxies))]
 }
 
-// verifiable is the invariant: whatever certificate a proxy has, every other one trusts its root.
+// verifiable is the invariant: whatever certificate a proxy has, every other one trusts its root or, if it
+// requires intermediates, its signer.
 func (w *world) verifiable() error {
 	for _, p := range w.proxies {
-		id := health.Fingerprint(p.root)
+		root, signer := health.Fingerprint(p.root), health.Fingerprint(p.signer)
 		for _, q := range w.proxies {
-			if !slices.Contains(w.ids(q.bundle), id) {
-				return fmt.Errorf("%s has a certificate below %s, which %s does not trust (phase %v)", p.name, p.root.Subject, q.name, phase(w.mesh))
+			if trusted := w.ids(q.bundle); !slices.Contains(trusted, root) && !slices.Contains(trusted, signer) {
+				return fmt.Errorf("%s has a certificate of %s below %s, which %s does not trust (phase %v)", p.name, p.signer.Subject, p.root.Subject, q.name, phase(w.mesh))
 			}
 		}
 	}
@@ -394,12 +464,13 @@ func (w *world) install() {
 		w.replicas = append(w.replicas, r)
 	}
 	for i := range 4 {
-		p := &proxy{name: fmt.Sprint("p", i), at: i % 2, bundle: w.spread}
+		p := &proxy{name: fmt.Sprint("p", i), at: i % 2}
+		w.accept(p)
 		w.renew(p)
 		w.proxies = append(w.proxies, p)
 	}
 	for ns := range w.copies {
-		w.copies[ns] = w.spread
+		w.copyTo(ns)
 	}
 	w.now = w.now.Add(time.Hour)
 	w.operator(-1)
