@@ -4,6 +4,7 @@
 package envoy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"testing"
@@ -21,14 +22,24 @@ type mesh struct {
 	pki  *authority
 	wire *wire
 	ads  *ads
+	// anchors are what chains of the mesh must end in; empty: the root.
+	anchors string
 	// common are the resources that all sidecars have in common; nil: envoy.Common.
 	common []envoy.Resource
 }
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	return &mesh{bin: executable(t, binary(t)), pki: newAuthority(t), wire: newWire(t), ads: newADS(t, shared(t))}
+	return newMeshOf(t, binary(t))
 }
+
+// newMeshOf is a mesh of another Envoy.
+func newMeshOf(t *testing.T, bin string) *mesh {
+	t.Helper()
+	return &mesh{bin: executable(t, bin), pki: newAuthority(t), wire: newWire(t), ads: newADS(t, shared(t))}
+}
+
+func (m *mesh) trusted() string { return cmp.Or(m.anchors, m.pki.roots()) }
 
 // pod is a meshed pod.
 type pod struct {
@@ -51,7 +62,7 @@ func (m *mesh) sidecar(t *testing.T, name, ip string, in model.Inbound, outbound
 	}
 	p.own = append(slices.Clone(common),
 		envoy.Inbound(in),
-		envoy.TrustSecret(m.pki.roots(), trustDomain),
+		envoy.TrustSecret(m.trusted(), trustDomain),
 		envoy.Resource{TypeURL: envoy.SecretType, Name: "identity", Message: identity},
 	)
 	p.proxy = startProxy(t, m.bin, p.netns, m.ads, name, append(p.own, outbound...))
@@ -97,7 +108,7 @@ func (s service) backend(m *mesh) []envoy.Resource {
 	return []envoy.Resource{
 		envoy.Cluster(model.Backend{Key: s.key(), Protocol: s.protocol, Transport: transport, Affinity: s.affinity}),
 		envoy.Endpoints(model.Endpoints{Key: s.key(), List: s.endpoints}),
-		envoy.PeerSecret(model.Peers{Service: s.key().Service, Identities: ids, Roots: m.pki.roots()}),
+		envoy.PeerSecret(model.Peers{Service: s.key().Service, Identities: ids, Roots: m.trusted()}),
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // authority is a root with an intermediate, as the control plane's.
 type authority struct {
 	root, intermediate       *x509.Certificate
-	intermediateKey          *ecdsa.PrivateKey
+	intermediateKey, rootKey *ecdsa.PrivateKey
 	rootPEM, intermediatePEM string
 }
 
@@ -31,11 +31,26 @@ type leaf struct{ chain, key string }
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{}
-	var rootKey *ecdsa.PrivateKey
-	a.root, rootKey, a.rootPEM = issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	a.intermediate, a.intermediateKey, a.intermediatePEM = issue(t,
-		&x509.Certificate{Subject: pkix.Name{CommonName: "intermediate"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}, a.root, rootKey)
-	return a
+	a.root, a.rootKey, a.rootPEM = issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	return a.beside(t)
+}
+
+// beside is another intermediate below the same root, of the same name: the next one of a mesh, or another mesh's.
+func (a *authority) beside(t *testing.T) *authority {
+	t.Helper()
+	b := *a
+	b.intermediate, b.intermediateKey, b.intermediatePEM = issue(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "intermediate"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign,
+		PermittedURIDomains: []string{trustDomain}, PermittedDNSDomainsCritical: true,
+	}, a.root, a.rootKey)
+	return &b
+}
+
+// direct signs with the root itself, as its issuer does for whoever asks it.
+func (a *authority) direct() *authority {
+	b := *a
+	b.intermediate, b.intermediateKey, b.intermediatePEM = a.root, a.rootKey, ""
+	return &b
 }
 
 func (a *authority) roots() string { return a.rootPEM }

@@ -27,6 +27,7 @@ import (
 
 // proxy is a real Envoy inside a pod's namespace, run by the user whose traffic is not redirected.
 type proxy struct {
+	pid   int // of Envoy
 	node  string
 	ads   *ads
 	admin *http.Client
@@ -87,6 +88,7 @@ func launch(t *testing.T, bin string, ns *netns, node, socket string, heap uint6
 		close(stop)
 		t.Fatal(err)
 	}
+	p.pid = cmd.Process.Pid
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
