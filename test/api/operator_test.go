@@ -123,14 +123,14 @@ func installs(t *testing.T) {
 		m.Status.RootCertificateExpiry == nil || len(m.Status.Roots) != 1 || !m.Status.Roots[0].Active {
 		t.Errorf("status: %+v", m.Status)
 	}
-	// The webhook trusts the roots, and leads to the Service.
+	// The webhook trusts the mesh's intermediates, and leads to the Service.
 	hook := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: controlPlane}}
 	there(t, hook)
 	trust := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-trust"}}
 	there(t, trust)
 	for _, w := range hook.Webhooks {
-		if !strings.HasPrefix(string(w.ClientConfig.CABundle), trust.Data["ca.crt"]) || certificates(trust.Data["ca.crt"]) != 1 {
-			t.Errorf("webhook %s does not trust the roots", w.Name)
+		if !strings.HasPrefix(string(w.ClientConfig.CABundle), trust.Data["intermediates.pem"]) || certificates(trust.Data["intermediates.pem"]) != 1 {
+			t.Errorf("webhook %s does not trust the intermediate alone", w.Name)
 		}
 	}
 }

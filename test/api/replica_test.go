@@ -25,7 +25,8 @@ func replicaTrust(ctx context.Context, _ []corev1.Pod) []rotation.Replica {
 	if admin.Get(ctx, client.ObjectKey{Namespace: system, Name: "tulle-trust"}, cm) == nil &&
 		admin.Get(ctx, client.ObjectKey{Namespace: system, Name: "tulle-intermediate"}, secret) == nil {
 		r.Report = &protocol.TrustReport{
-			Roots: fingerprints([]byte(cm.Data["ca.crt"])), Signs: fingerprints(secret.Data["ca.crt"]), SignsSince: time.Now(),
+			Roots: fingerprints([]byte(cm.Data["ca.crt"])), Intermediates: fingerprints([]byte(cm.Data["intermediates.pem"])),
+			Signs: fingerprints(secret.Data["ca.crt"]), Signer: fingerprints(secret.Data["tls.crt"])[0], SignsSince: time.Now(),
 		}
 	}
 	return []rotation.Replica{r}
