@@ -35,7 +35,7 @@ func TestANewMeshRequiresIntermediates(t *testing.T) {
 // operator crashes, and proxies come and go, there is never a proxy whose certificate another one refuses;
 // and in the end one intermediate is left.
 func TestIntermediatesRenew(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		w := newWorld(t, 100+seed)
 		w.install()
 		w.renewing = true
