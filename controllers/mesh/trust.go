@@ -99,7 +99,8 @@ func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots, inter
 	}
 	var out []string
 	for _, cm := range list.Items {
-		same := cm.Data[names.TrustKey] == roots && cm.Data[names.IntermediatesKey] == intermediates
+		// Where intermediates are not required yet, the key is not the operator's, and may be anybody's.
+		same := cm.Data[names.TrustKey] == roots && (intermediates == "" || cm.Data[names.IntermediatesKey] == intermediates)
 		if cm.Labels[names.LabelMesh] == m.Name && !same && cm.DeletionTimestamp.IsZero() {
 			out = append(out, cm.Namespace)
 		}

@@ -228,17 +228,17 @@ func (a authorities) unproven() string {
 	return ""
 }
 
-// distributed tells whether every namespace, replica and proxy has a list with this intermediate. Pods and
-// proxies that do not show it are waited for only for as long as a certificate of theirs could live.
+// distributed tells whether every namespace, replica and proxy has a list with this intermediate. Those that do
+// not show it are waited for only for as long as a certificate of a proxy could live.
 func (a authorities) distributed(id string) bool {
 	b, ok := a.before[id]
-	if !ok || len(a.seen.Lagging) > 0 {
+	if !ok {
 		return false
 	}
 	if a.now.Sub(b.Since.Time) >= graceOf(a.mesh) {
 		return true
 	}
-	if a.seen.answers() != "" || len(a.seen.Missing) > 0 {
+	if a.seen.answers() != "" || len(a.seen.Lagging) > 0 || len(a.seen.Missing) > 0 {
 		return false
 	}
 	for _, r := range a.seen.Replicas {

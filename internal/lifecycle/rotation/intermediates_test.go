@@ -205,6 +205,7 @@ func TestDistributionEnds(t *testing.T) {
 	for name, silent := range map[string]func(*Seen){
 		"a proxy never acknowledges": func(s *Seen) { s.Replicas[0].Report.Proxies[0].Acknowledged = false },
 		"a pod never connects":       func(s *Seen) { s.Missing = []string{"a/p0"} },
+		"a namespace never agrees":   func(s *Seen) { s.Lagging = []string{"a"} },
 		"a replica never answers":    func(s *Seen) { s.Replicas[0].Report = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
