@@ -38,6 +38,9 @@ func rootsSpread(t *testing.T) {
 		if cm.Data["ca.crt"] != original.Data["ca.crt"] {
 			t.Errorf("namespace %s has other roots", ns)
 		}
+		if list := cm.Data["intermediates.pem"]; certificates(list) != 1 || list != original.Data["intermediates.pem"] || cm.Data["signers"] != "" {
+			t.Errorf("namespace %s has other intermediates, or what is not for it: %v", ns, cm.Data)
+		}
 	}
 	for _, ns := range []string{"plain", "refused"} {
 		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(trustIn(ns)), trustIn(ns)); err == nil {
@@ -56,10 +59,14 @@ func rootsSpread(t *testing.T) {
 	}
 	cm = trustIn("labelled")
 	there(t, cm)
-	update(t, cm, func() { cm.Data["ca.crt"] = "nonsense"; cm.Data["mine"] = "stays" })
-	eventually(t, "edited roots are put right", func() string {
+	update(t, cm, func() {
+		cm.Data["ca.crt"] = "nonsense"
+		cm.Data["mine"] = "stays"
+		delete(cm.Data, "intermediates.pem")
+	})
+	eventually(t, "edited roots and deleted intermediates are put right", func() string {
 		there(t, cm)
-		if cm.Data["ca.crt"] != original.Data["ca.crt"] || cm.Data["mine"] != "stays" {
+		if cm.Data["ca.crt"] != original.Data["ca.crt"] || cm.Data["intermediates.pem"] != original.Data["intermediates.pem"] || cm.Data["mine"] != "stays" {
 			return cm.Data["ca.crt"]
 		}
 		return ""

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tulle.dev/tulle/internal/dataplane/identity"
+	"tulle.dev/tulle/internal/names"
 )
 
 // TestFromEnv: what is missing is named, and the rest has defaults.
@@ -108,6 +109,19 @@ func TestWriter(t *testing.T) {
 	check("first", one, "r1", false)
 	check("nothing new", one, "r1", true)
 	check("new roots", one, "r2", false)
+	own := filepath.Join(filepath.Dir(trust), names.IntermediatesKey)
+	if err := os.WriteFile(own, []byte("i1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.write(one, trust); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, current, rootsFile)); err != nil || string(got) != "i1" {
+		t.Errorf("with the mesh's intermediates beside the roots, programs trust %q, %v", got, err)
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
+	}
 	check("a new certificate", two, "r2", false)
 	if err := os.Symlink("nowhere", filepath.Join(dir, current+".new")); err != nil { // it ended in the middle
 		t.Fatal(err)

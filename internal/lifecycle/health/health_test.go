@@ -53,12 +53,13 @@ func TestCertificates(t *testing.T) {
 			CertificateFacts{Issuer: &IssuerFacts{}, Intermediate: issued, TLSCrt: good, CACrt: text(root)},
 			v1alpha1.ReasonIssuerNotFound, "no Issuer corp", true,
 		},
-		"issuer not ready":     {named, CertificateFacts{Issuer: notReady}, v1alpha1.ReasonIssuerNotReady, "Issuer corp can't issue: no such secret", false},
-		"intermediate failed":  {named, CertificateFacts{Issuer: &IssuerFacts{Found: true}, Intermediate: failed}, v1alpha1.ReasonIssuingFailed, "The vault is sealed", false},
-		"external issuer":      {&v1alpha1.IssuerRef{Name: "x", Kind: "Y", Group: "z"}, CertificateFacts{Intermediate: issued, TLSCrt: good, CACrt: text(root)}, v1alpha1.ReasonIssued, "Y x", true},
+		"issuer not ready":    {named, CertificateFacts{Issuer: notReady}, v1alpha1.ReasonIssuerNotReady, "Issuer corp can't issue: no such secret", false},
+		"intermediate failed": {named, CertificateFacts{Issuer: &IssuerFacts{Found: true}, Intermediate: failed}, v1alpha1.ReasonIssuingFailed, "The vault is sealed", false},
+		"external issuer":     {&v1alpha1.IssuerRef{Name: "x", Kind: "Y", Group: "z"}, CertificateFacts{Intermediate: issued, TLSCrt: good, CACrt: text(root)}, v1alpha1.ReasonIssued, "Y x", true},
 		"issuer of the operator's namespace": {
 			named,
-			CertificateFacts{Issuer: &IssuerFacts{Found: true}, Intermediate: issued, TLSCrt: good, CACrt: text(root)}, v1alpha1.ReasonIssued, "Issuer corp", true,
+			CertificateFacts{Issuer: &IssuerFacts{Found: true}, Intermediate: issued, TLSCrt: good, CACrt: text(root)},
+			v1alpha1.ReasonIssued, "Issuer corp", true,
 		},
 		"issuer that every namespace may ask": {
 			&v1alpha1.IssuerRef{Name: "corp", Kind: "ClusterIssuer", Group: "cert-manager.io"},

@@ -101,10 +101,17 @@ func (d *decision) spread() bool {
 	if why := d.seen.answers(); why != "" {
 		return say("%s", why)
 	}
-	roots := idsIn(d.out.Status)
+	roots, intermediates := idsIn(d.out.Status), set{}
+	for _, s := range d.out.Intermediates {
+		intermediates[s.SHA256] = true
+	}
 	for _, r := range d.seen.Replicas {
 		if !roots.equal(r.Report.Roots) {
 			return say("replica %s of the control plane has not taken the roots in yet", r.Pod)
+		}
+		// A replica that names no signer is of a release that does not know intermediates.
+		if r.Report.Signer != "" && d.out.RequiredSince != nil && !intermediates.equal(r.Report.Intermediates) {
+			return say("replica %s of the control plane has not taken the intermediates in yet", r.Pod)
 		}
 	}
 	t := d.seen.count(acknowledged)

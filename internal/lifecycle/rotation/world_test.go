@@ -4,7 +4,6 @@
 package rotation
 
 import (
-	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,7 +25,6 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/names"
-	"tulle.dev/tulle/internal/protocol"
 )
 
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -51,20 +49,6 @@ type issued struct {
 	root   *x509.Certificate // what it hangs from; itself for a root
 	issuer cmmeta.IssuerReference
 }
-
-// replica is one of the control plane: what it has mounted, and what it signs with.
-type replica struct {
-	bundle string
-	// list are the intermediates that it has its proxies require; empty: it has them trust the bundle.
-	list  string
-	signs *issued
-	since time.Time
-	// started: it signs with the intermediate that it started with. held: and that may not sign yet.
-	started, held bool
-}
-
-// trusted is what it tells its proxies to trust.
-func (r *replica) trusted() string { return cmp.Or(r.list, r.bundle) }
 
 // proxy is a connected proxy, or one that is not connected for a while.
 type proxy struct {
@@ -181,28 +165,6 @@ func (w *world) see() Seen {
 	return s
 }
 
-func (w *world) report(i int, r *replica) *protocol.TrustReport {
-	out := &protocol.TrustReport{
-		Roots: w.ids(r.bundle), Intermediates: w.ids(r.list), Signs: []string{health.Fingerprint(r.signs.root)},
-		Signer: health.Fingerprint(r.signs.cert), SignsSince: r.since,
-	}
-	for _, p := range w.proxies {
-		if p.at == i {
-			out.Proxies = append(out.Proxies, protocol.ProxyTrust{
-				Namespace: "a", Pod: p.name, Acknowledged: p.bundle == r.trusted(),
-				Roots: []string{health.Fingerprint(p.root)}, Signer: health.Fingerprint(p.signer),
-			})
-		}
-	}
-	if w.former {
-		out.Signer, out.Intermediates = "", nil
-		for i := range out.Proxies {
-			out.Proxies[i].Signer = ""
-		}
-	}
-	return out
-}
-
 // ids are the roots of a bundle; a bundle is read once.
 func (w *world) ids(bundle string) []string {
 	out, ok := w.read[bundle]
@@ -307,41 +269,6 @@ func (w *world) issue(name string) bool {
 	}
 	w.secrets[name] = &issued{authority: w.authority(name, &by), root: by.cert, issuer: ref}
 	return true
-}
-
-// mount lets a replica see what it has mounted, and sign with it by the rules of package ca.
-func (w *world) mount(r *replica) {
-	x := w.secrets[names.IntermediateSecret]
-	if x == nil || w.spread == "" {
-		return
-	}
-	r.bundle, r.list = w.spread, ""
-	required := w.anchors.Intermediates != "" && !w.former
-	cleared := func(c *x509.Certificate) bool {
-		return !required || strings.Contains(w.anchors.Signers, health.Fingerprint(c))
-	}
-	if r.signs != x {
-		trusted := slices.Contains(w.ids(r.bundle), health.Fingerprint(x.root))
-		first := r.signs == nil
-		if first || w.early || trusted && cleared(x.cert) && !w.now.Before(x.cert.NotBefore.Add(w.skew)) {
-			r.signs, r.since, r.started = x, w.now, first
-		}
-	}
-	r.held = r.started && !w.early && !cleared(r.signs.cert)
-	if required {
-		r.list = w.anchors.Intermediates
-		for _, c := range []*x509.Certificate{x.cert, r.signs.cert} { // what it has in hand
-			if !slices.Contains(w.ids(r.list), health.Fingerprint(c)) {
-				r.list += string(text(c))
-			}
-		}
-	}
-}
-
-// restart has a replica lose what it has in memory.
-func (w *world) restart(r *replica) {
-	r.signs = nil
-	w.mount(r)
 }
 
 // copyTo brings a namespace's ConfigMap up to date.
