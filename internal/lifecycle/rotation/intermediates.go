@@ -46,9 +46,10 @@ func (a Anchors) list() string { return cmp.Or(a.Intermediates, a.Recorded) }
 //     earlier intermediate may have signed some of them, and nothing in the cluster has kept it.
 type authorities struct {
 	*decision
-	before  map[string]v1alpha1.IntermediateStatus // as the Mesh's status has them
-	list    []*x509.Certificate
-	cleared set
+	before map[string]v1alpha1.IntermediateStatus // as the Mesh's status has them
+	list   []*x509.Certificate
+	// known are those of the ConfigMap, and the one that signs.
+	known, cleared set
 }
 
 // intermediates sets Result.Anchors and what the status says about them.
@@ -67,7 +68,7 @@ func (d *decision) intermediates() {
 		d.out.Waiting = "waiting for the first intermediate certificate"
 		return
 	}
-	required := d.seen.Anchors.Intermediates != "" || d.mesh.Status.IntermediatesRequiredSince != nil && a.complete()
+	required := a.complete() && (d.seen.Anchors.Intermediates != "" || d.mesh.Status.IntermediatesRequiredSince != nil)
 	switch {
 	case required:
 	case a.fresh():
@@ -105,12 +106,13 @@ func (a authorities) fresh() bool {
 	return a.seen.Spread == "" && a.seen.Anchors.list() == "" && len(a.mesh.Status.Roots) == 0
 }
 
-// complete tells whether the list has every intermediate that the status has and that has not ended. If not,
-// the ConfigMap was written by something else meanwhile, such as an earlier release.
+// complete tells whether every intermediate that the status has, and that proxies may use, is known. If not,
+// the ConfigMap was written by something else meanwhile, such as an earlier release. Without a status it is
+// not, either: after a restored backup, proxies that were running all the while may have certificates of an
+// intermediate that the backup does not have.
 func (a authorities) complete() bool {
-	ids := idsOf(a.list)
 	for id, s := range a.before {
-		if !ids[id] && a.now.Before(s.NotAfter.Time) {
+		if !a.known[id] && s.InactiveSince == nil && a.now.Before(s.NotAfter.Time) {
 			return false
 		}
 	}
@@ -124,6 +126,9 @@ func (a *authorities) collect() {
 	earlier, err := health.ParsePEM([]byte(a.seen.Anchors.list()))
 	if err != nil {
 		earlier = nil // Somebody broke it; the one that signs repairs it.
+	}
+	if a.known = idsOf(earlier); a.signing != nil {
+		a.known[health.Fingerprint(a.signing)] = true
 	}
 	for _, c := range earlier {
 		_, ours := a.before[health.Fingerprint(c)]
@@ -176,7 +181,7 @@ func (a authorities) mayLeave(c *x509.Certificate) bool {
 	}
 	id := health.Fingerprint(c)
 	since := a.before[id].InactiveSince
-	if len(a.seen.Missing) > 0 && (since == nil || a.now.Sub(since.Time) < graceOf(a.mesh)) {
+	if since == nil || len(a.seen.Missing) > 0 && a.now.Sub(since.Time) < graceOf(a.mesh) {
 		return false
 	}
 	t := a.seen.count(func(p protocol.ProxyTrust) bool { return p.Signer != id || ended(p, a.now) })

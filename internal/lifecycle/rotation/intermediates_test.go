@@ -257,3 +257,31 @@ func TestAForeignIntermediateInTheConfigMap(t *testing.T) {
 		t.Errorf("%+v", w.anchors)
 	}
 }
+
+// TestARestoredMesh: a backup may be older than the intermediate that signed what running proxies have. So
+// the list of the backup is required when they show other certificates, and at once where there are none.
+func TestARestoredMesh(t *testing.T) {
+	w := newWorld(t, 25)
+	w.install()
+	w.mesh.Status.Intermediates, w.mesh.Status.IntermediatesRequiredSince = nil, nil
+	root := w.secrets[names.RootSecret].authority
+	later := w.authority("later than the backup", &root)
+	for _, p := range w.proxies {
+		p.signer, p.bundle = later.cert, w.spread
+	}
+	for range 4 {
+		w.round()
+	}
+	if w.mesh.Status.IntermediatesRequiredSince != nil || w.anchors.Intermediates != "" {
+		t.Fatal("required of proxies that were running all the while")
+	}
+	for _, p := range w.proxies {
+		w.renew(p)
+	}
+	for range 3 {
+		w.round()
+	}
+	if w.mesh.Status.IntermediatesRequiredSince == nil || !strings.Contains(w.anchors.Signers, health.Fingerprint(w.secrets[names.IntermediateSecret].cert)) {
+		t.Errorf("%+v", w.anchors)
+	}
+}
