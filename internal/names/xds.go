@@ -9,6 +9,10 @@ import (
 	"strings"
 )
 
+// MaxLength bounds the names of resources, in bytes. The longest are those of routes in a section of a
+// Gateway (RoutePart, Stream).
+const MaxLength = 1024
+
 // Names of resources that are the same in every proxy.
 const (
 	Identity     = "identity"        // Secret served by the agent itself: the workload's key and certificate

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
 	"tulle.dev/tulle/internal/bounded"
@@ -163,8 +162,7 @@ func matchAddress(t Token, w model.Workload, remote netip.Addr) *refusal {
 		r.Retry = time.Second
 		return r
 	}
-	same := func(a netip.Addr) bool { return a.Unmap().WithZone("") == remote.Unmap().WithZone("") }
-	if !remote.IsValid() || !slices.ContainsFunc(w.Addresses, same) {
+	if !w.HasAddress(remote) {
 		return refuse(http.StatusForbidden, ReasonReplayed,
 			"the request for pod %s/%s came from %s, which is not an address of that pod", t.Namespace, t.Pod, remote)
 	}

@@ -5,6 +5,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 
 	"tulle.dev/tulle/internal/names"
 )
@@ -57,6 +58,13 @@ func (w Workload) Meshed(port uint16) bool {
 		}
 	}
 	return true
+}
+
+// HasAddress tells whether an address is one of the workload's. It is the rule by which a key or a token is
+// of use only in its own pod: both the signing port and the ADS port apply it to where a request comes from.
+func (w Workload) HasAddress(from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return from.IsValid() && slices.ContainsFunc(w.Addresses, func(a netip.Addr) bool { return a.Unmap().WithZone("") == from })
 }
 
 // Inbound is what a sidecar serves for its pod.
