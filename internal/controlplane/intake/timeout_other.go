@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+//go:build !linux
+
+package intake
+
+import "net"
+
+func limitUnacknowledged(net.Conn) {}
