@@ -148,21 +148,6 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Identified takes a connection out of the count and lifts its limit of age: its client has proven who it
-// is. It does nothing for other connections than those of Listen.
-func Identified(nc net.Conn) {
-	c, ok := nc.(*conn)
-	if !ok {
-		return
-	}
-	if c.age != nil {
-		c.age.Stop()
-	}
-	c.l.mu.Lock()
-	defer c.l.mu.Unlock()
-	c.l.drop(c)
-}
-
 // serving notes which connections serve a request. It is an http.Server's ConnState.
 func serving(nc net.Conn, state http.ConnState) {
 	if t, ok := nc.(*tls.Conn); ok {

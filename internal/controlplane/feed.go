@@ -40,6 +40,8 @@ type feed struct {
 	ignored int // public networks, as last logged
 	// relocate has the ADS server look again where its clients are. Nil: there is no server.
 	relocate func()
+	// recheck has the ADS server look again whether the streams of a pod may stay. Nil: there is no server.
+	recheck func(pod any)
 
 	mu        sync.RWMutex // guards all below: what other goroutines ask for
 	workloads map[model.Key]model.Workload
@@ -96,12 +98,20 @@ func (f *feed) run(ctx context.Context, batches <-chan []source.Event, current f
 func (f *feed) apply(events []source.Event, anchors *string) error {
 	now := time.Now().Truncate(clockStep)
 	more := pipeline.Inputs{Roots: anchors, Now: &now}
+	var pods []model.Key
 	f.mu.Lock()
 	for _, e := range events {
-		f.note(e, &more)
+		if f.note(e, &more) {
+			pods = append(pods, e.Key)
+		}
 	}
 	f.mu.Unlock()
 
+	if f.recheck != nil {
+		for _, pod := range pods {
+			f.recheck(pod)
+		}
+	}
 	if f.zones.take(events) && f.relocate != nil {
 		f.relocate()
 	}
@@ -189,12 +199,13 @@ func (f *feed) forget(kind, namespace, name string, parents int) {
 	}
 }
 
-// note keeps what is asked for by other parts of the control plane.
-func (f *feed) note(e source.Event, more *pipeline.Inputs) {
+// note keeps what is asked for by other parts of the control plane. It returns whether the event changes
+// who a pod is.
+func (f *feed) note(e source.Event, more *pipeline.Inputs) (changed bool) {
 	switch e.Kind {
 	case source.Mesh:
 		if e.Key.Name != f.mesh {
-			return
+			return false
 		}
 		f.active, _ = e.Object.(*v1alpha1.Mesh)
 		if f.active != nil {
@@ -202,11 +213,15 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 			more.Settings = &s
 		}
 	case source.Pod:
-		if w, ok := e.Object.(model.Workload); ok {
+		before, known := f.workloads[e.Key]
+		w, ok := e.Object.(model.Workload)
+		if ok {
 			f.workloads[e.Key] = w
 		} else {
 			delete(f.workloads, e.Key)
 		}
+		return known && (!ok || w.UID != before.UID || w.Ended != before.Ended || w.ServiceAccount != before.ServiceAccount ||
+			w.Kind != before.Kind || w.Gateway != before.Gateway)
 	case source.Namespace:
 		if ns, ok := e.Object.(model.Namespace); ok {
 			f.namespaces[e.Key.Name] = ns.Labels
@@ -221,6 +236,7 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) {
 	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet, source.BackendTLSPolicy:
 		f.refresh(e)
 	}
+	return false
 }
 
 // refresh looks at an object's status again: the event may be somebody else's writing to it.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"tulle.dev/tulle/internal/bounded"
+	"tulle.dev/tulle/internal/controlplane/intake"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -28,14 +29,6 @@ func signConnections() bounded.Connections {
 	return bounded.Connections{Total: 1024, PerAddress: 64, Age: bounded.MaxAge}
 }
 
-// adsConnections are those whose handshake is not over: then the client has shown a certificate of the mesh.
-func adsConnections() bounded.Connections {
-	return bounded.Connections{Total: 512, PerAddress: 64, Age: handshake}
-}
-
-// handshake is how long a client of the ADS port has to show its certificate.
-const handshake = 10 * time.Second
-
 func listen(ctx context.Context, port int, most bounded.Connections) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
@@ -44,32 +37,14 @@ func listen(ctx context.Context, port int, most bounded.Connections) (net.Listen
 	return bounded.Listen(l, most), nil
 }
 
+// ads serves the ADS port. Connections are bounded by intake, before and after the handshake.
 func (r *replica) ads(ctx context.Context) error {
-	l, err := listen(ctx, names.PortADS, adsConnections())
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(names.PortADS))
 	if err != nil {
-		return err
+		return fmt.Errorf("listen for proxies: %w", err)
 	}
-	return r.server.Serve(ctx, l, grpc.Creds(identifying{credentials.NewTLS(r.authority.ServerTLS())}), grpc.ConnectionTimeout(handshake))
-}
-
-// identifying are server credentials that require a client certificate. A connection counts as a stranger's
-// until its handshake is over.
-type identifying struct {
-	credentials.TransportCredentials
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (i identifying) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := i.TransportCredentials.ServerHandshake(raw)
-	if err == nil {
-		bounded.Identified(raw)
-	}
-	return conn, info, err
-}
-
-// Clone implements credentials.TransportCredentials.
-func (i identifying) Clone() credentials.TransportCredentials {
-	return identifying{i.TransportCredentials.Clone()}
+	in := intake.New(intake.Options{Request: r.server.MaxRequest, Metrics: r.metrics})
+	return r.server.Serve(ctx, in.Listener(l), grpc.Creds(in.Credentials(credentials.NewTLS(r.authority.ServerTLS()))))
 }
 
 func (r *replica) https(ctx context.Context, port int, most bounded.Connections, h http.Handler) error {

@@ -7,13 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
 	"tulle.dev/tulle/internal/controlplane/ca"
 	"tulle.dev/tulle/internal/controlplane/envoy"
+	"tulle.dev/tulle/internal/controlplane/intake"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/rights"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -24,6 +26,8 @@ import (
 // connected is the xDS principal: a proxy, or a client without one, whose pod is known and alive.
 type connected struct {
 	rights.Proxy
+	// uid and account are those of the pod, as its certificate names them.
+	uid, account string
 	// roots are those by which its certificate was verified, signer is what signed it, notAfter is when that ends.
 	roots    []string
 	signer   string
@@ -36,10 +40,21 @@ func (c connected) String() string { return c.Namespace + "/" + c.Pod }
 // maxDials is how many destinations a proxy may ask for at a time: as many as its agent keeps.
 const maxDials = 1000
 
+// How many streams a pod may have. The agent of each slot has one, and opens another one with each
+// certificate, while the server may not have noticed the end of the one before. gRPC libraries have one
+// for each target that the program dials.
+const (
+	proxyStreams  = 4
+	clientStreams = 32
+)
+
 // serverOptions are those of the ADS server, but for where it logs and counts.
 func (f *feed) serverOptions() xds.Options {
 	return xds.Options{
-		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, Places: f.zones.places, MaxAge: streamAge, Notes: []string{protocol.ReportType},
+		Authenticate: f.authenticate, Authorize: authorize, Rename: rename, Places: f.zones.places, MaxAge: streamAge,
+		Owner: owner, Verify: f.verify, Expires: expires, Handled: intake.Handled, Ended: intake.Ended,
+		Notes: []string{protocol.ReportType}, NoteFields: []string{protocol.MetaReport},
+		NodeFields: []string{protocol.MetaVersion, protocol.MetaEnvoy, protocol.MetaSlot},
 		OnInterest: f.asked.dial,
 		Bounded:    func(k xds.Key) bool { return k.TypeURL == envoy.ClusterType && names.IsDestination(k.Name) }, MaxBounded: maxDials,
 		OnProgress: func(keys []xds.Key) {
@@ -50,13 +65,14 @@ func (f *feed) serverOptions() xds.Options {
 }
 
 // authenticate names the client of a stream: the pod in its certificate must be the live pod of that
-// UID, and a Gateway's proxy must run as the account the operator made for that Gateway.
+// UID, and a Gateway's proxy must run as the account the operator made for that Gateway. The stream must
+// come from the pod itself, so that a stolen key is of no use elsewhere.
 func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil, errors.New("no peer")
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	info, ok := intake.TLS(p.AuthInfo)
 	if !ok || len(info.State.PeerCertificates) == 0 {
 		return nil, errors.New("a client certificate of the mesh is needed")
 	}
@@ -64,27 +80,81 @@ func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := model.Key{Namespace: who.Namespace, Name: who.Pod}
-	w, ok := f.workload(k)
-	switch {
-	case !ok || w.UID != who.PodUID:
-		return nil, fmt.Errorf("pod %s with UID %s is not known", k, who.PodUID)
-	case w.Ended:
-		return nil, fmt.Errorf("pod %s has ended", k)
-	case w.ServiceAccount != who.ServiceAccount || w.Kind != who.Kind:
-		return nil, fmt.Errorf("the certificate of pod %s is not for its account and kind", k)
-	}
 	c := connected{
-		Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind, Node: w.Node},
+		Proxy: rights.Proxy{Namespace: who.Namespace, Pod: who.Pod, Kind: who.Kind}, uid: who.PodUID, account: who.ServiceAccount,
 		roots: ca.RootsOf(info.State.VerifiedChains), signer: ca.SignerOf(info.State.VerifiedChains), notAfter: info.State.PeerCertificates[0].NotAfter,
 	}
-	if who.Kind == names.KindGateway {
-		if who.ServiceAccount != names.GatewayResource(w.Gateway) {
-			return nil, fmt.Errorf("pod %s claims Gateway %s, but does not run as its account %s", k, w.Gateway, names.GatewayResource(w.Gateway))
-		}
+	w, err := f.live(c)
+	if err != nil {
+		return nil, err
+	}
+	if from := addressOf(p.Addr); !w.HasAddress(from) {
+		return nil, fmt.Errorf("the stream for pod %s came from %s, which is not an address of that pod", c, from)
+	}
+	c.Node = w.Node
+	if c.Kind == names.KindGateway {
 		c.Gateway = w.Gateway
 	}
 	return c, nil
+}
+
+// live returns the pod of a proxy, or why it is not, or not any more, the one that its certificate names.
+func (f *feed) live(c connected) (model.Workload, error) {
+	w, ok := f.workload(keyOf(c))
+	switch {
+	case !ok || w.UID != c.uid:
+		return w, fmt.Errorf("pod %s with UID %s is not known", c, c.uid)
+	case w.Ended:
+		return w, fmt.Errorf("pod %s has ended", c)
+	case w.ServiceAccount != c.account || w.Kind != c.Kind:
+		return w, fmt.Errorf("the certificate of pod %s is not for its account and kind", c)
+	case c.Kind == names.KindGateway && c.account != names.GatewayResource(w.Gateway):
+		return w, fmt.Errorf("pod %s claims Gateway %s, but does not run as its account %s", c, w.Gateway, names.GatewayResource(w.Gateway))
+	}
+	return w, nil
+}
+
+// verify returns why a proxy may not have its stream any more. It rests on what the API server has
+// reported: while there is no news, streams stay.
+func (f *feed) verify(p xds.Principal) error {
+	c, ok := p.(connected)
+	if !ok {
+		return errors.New("unknown client")
+	}
+	w, err := f.live(c)
+	if err != nil {
+		return err
+	}
+	if w.Gateway != c.Gateway && c.Kind == names.KindGateway {
+		return fmt.Errorf("pod %s is of Gateway %s now, not of %s", c, w.Gateway, c.Gateway)
+	}
+	return nil
+}
+
+// owner is the pod: what its streams use is counted together.
+func owner(p xds.Principal) xds.Owner {
+	c, ok := p.(connected)
+	if !ok {
+		return xds.Owner{}
+	}
+	if c.Kind == names.KindClient {
+		return xds.Owner{Key: keyOf(c), Streams: clientStreams}
+	}
+	return xds.Owner{Key: keyOf(c), Streams: proxyStreams}
+}
+
+// expires is when the certificate of a stream ends.
+func expires(p xds.Principal) time.Time {
+	c, _ := p.(connected)
+	return c.notAfter
+}
+
+// addressOf is the invalid address for what is not IP.
+func addressOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }
 
 func authorize(p xds.Principal, k xds.Key) bool {

@@ -36,6 +36,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/ca"
+	"tulle.dev/tulle/internal/controlplane/intake"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/status"
@@ -82,7 +83,7 @@ func newPlane(t *testing.T) *plane {
 	p.must(p.authority.Ready())
 	server, err := xds.NewServer(p.feed.store, p.feed.serverOptions())
 	p.must(err)
-	p.server, p.feed.relocate = server, server.Relocate
+	p.server, p.feed.relocate, p.feed.recheck = server, server.Relocate, server.Recheck
 	p.feed.ledger = status.NewLedger(server, "0.2.0")
 	signer, err := ca.NewSigner(ca.SignerOptions{
 		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, Log: logr.Discard(),
@@ -102,7 +103,8 @@ func newPlane(t *testing.T) *plane {
 		return net.JoinHostPort("localhost", port)
 	}
 	p.ads = listen(func(l net.Listener) error {
-		return server.Serve(ctx, l, grpc.Creds(credentials.NewTLS(p.authority.ServerTLS())))
+		in := intake.New(intake.Options{Request: server.MaxRequest})
+		return server.Serve(ctx, in.Listener(l), grpc.Creds(in.Credentials(credentials.NewTLS(p.authority.ServerTLS()))))
 	})
 	p.sign = listen(func(l net.Listener) error {
 		if err := desk.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {

@@ -197,7 +197,7 @@ func (r *replica) build(m *ca.Metrics) error {
 	if err := r.countPlaintext(); err != nil {
 		return err
 	}
-	r.feed.relocate = r.server.Relocate
+	r.feed.relocate, r.feed.recheck = r.server.Relocate, r.server.Recheck
 	r.feed.ledger = status.NewLedger(r.server, r.opts.Version)
 	r.source, err = source.New(r.opts.Config, source.Options{SystemNamespace: r.opts.SystemNamespace, Mesh: r.opts.Mesh, Log: r.opts.Log.WithName("source")})
 	return err

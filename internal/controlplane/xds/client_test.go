@@ -158,7 +158,7 @@ func (c *client) deliverRequest() bool {
 	for _, n := range r.GetResourceNamesSubscribe() {
 		c.asked[Key{r.GetTypeUrl(), n}]++
 	}
-	if err := c.ss.handle(r); err != nil {
+	if err := deliver(c.ss, r); err != nil {
 		c.t.Errorf("%s: %v", c.name, err)
 	}
 	return true

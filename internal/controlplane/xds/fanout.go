@@ -58,6 +58,10 @@ func (s *Server) fanOut() {
 		for _, sb := range e.subs {
 			ss := sb.watch.session
 			ss.mu.Lock()
+			if sb.is(charged) && e.cur != nil { // it exists now
+				sb.state &^= charged
+				ss.owner.refund(e.key.Name)
+			}
 			news := e.cur == nil || e.cur.variants == nil || !sb.current()
 			if news {
 				sb.queue()

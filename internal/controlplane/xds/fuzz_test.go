@@ -54,7 +54,7 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		store := NewStore(testTypes()...)
 		clock := time.Unix(1_000_000, 0)
-		srv := testServer(t, store, &clock, Options{Authenticate: nobody, MaxNames: 50, Notes: []string{noted}})
+		srv := testServer(t, store, &clock, Options{Authenticate: nobody, SpareNames: 50, NodeFields: []string{"REPORT"}, Notes: []string{noted}, NoteFields: []string{"REPORT"}})
 		commit := func(rev int) {
 			a, b := Key{clusters, "a"}, Key{clusters, "b"}
 			changes := []Change{
@@ -107,8 +107,7 @@ func FuzzStream(f *testing.F) {
 				}
 				unacked[out.GetTypeUrl()] = true
 			}
-			var req discoveryv3.DeltaDiscoveryRequest
-			if proto.Unmarshal(m, &req) != nil || ss.handle(&req) != nil {
+			if ss.deltas()(m) != nil {
 				break
 			}
 		}
@@ -119,5 +118,8 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("backlog = %d after the only stream ended", n)
 		}
 		checkEmpty(t, 0, store)
+		if n := srv.owners.unknown; n != 0 {
+			t.Errorf("%d bytes are charged after the only stream ended", n)
+		}
 	})
 }

@@ -19,6 +19,7 @@ type metrics struct {
 	gathered  prometheus.Counter
 	refused   *prometheus.CounterVec // by reason
 	malformed prometheus.Counter
+	paused    prometheus.Counter
 	notes     prometheus.Counter
 	dropped   *prometheus.CounterVec // notes, by reason
 	latency   prometheus.Histogram
@@ -42,7 +43,8 @@ func newMetrics(kinds map[string]*kind) *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_xds_refused_total", Help: "Names refused, by reason: unauthorized, wildcard or unauthenticated (streams).",
 		}, []string{"reason"}),
-		notes: counter("notes_total", "Notes of proxies that were kept."),
+		paused: counter("paused_total", "Requests that had to wait because their pod sent too many or too large ones."),
+		notes:  counter("notes_total", "Notes of proxies that were kept."),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_xds_dropped_notes_total", Help: "Notes of proxies that were dropped, by reason: oversized, empty or frequent.",
 		}, []string{"reason"}),
@@ -81,7 +83,7 @@ func newTypeMetrics(label string) *typeMetrics {
 func (m *metrics) of(k *kind) *typeMetrics { return m.types[k] }
 
 func (m *metrics) register(r prometheus.Registerer) error {
-	all := []prometheus.Collector{m.streams, m.stale, m.cycles, m.gathered, m.malformed, m.notes, m.dropped, m.refused, m.latency}
+	all := []prometheus.Collector{m.streams, m.stale, m.cycles, m.gathered, m.malformed, m.paused, m.notes, m.dropped, m.refused, m.latency}
 	for _, t := range m.types {
 		all = append(all, t.responses, t.resources, t.removals, t.bytes, t.acks, t.nacks)
 	}

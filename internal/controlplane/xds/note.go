@@ -3,11 +3,7 @@
 
 package xds
 
-import (
-	"time"
-
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-)
+import "time"
 
 // Limits of the notes of one stream. What is above them is dropped and counted.
 const (
@@ -22,27 +18,27 @@ const (
 // nothing and is never answered.
 type Note struct {
 	TypeURL string
-	// Metadata are the fields of its node's metadata that are strings. Never changed once made.
+	// Metadata are those fields of its node's metadata that Options.NoteFields names and that are strings.
+	// They are not changed once they were read.
 	Metadata map[string]string
 	// At is when it came.
 	At time.Time
 }
 
 // note keeps a note, if it is one within the limits.
-func (ss *session) note(url string, req *discoveryv3.DeltaDiscoveryRequest) {
-	n := Note{TypeURL: url, Metadata: map[string]string{}, At: ss.srv.now()}
+func (ss *session) note(r *request) {
+	n := Note{TypeURL: r.url, At: ss.srv.now()}
+	if r.node != nil {
+		n.Metadata = r.node.Metadata
+	}
 	size := 0
-	for k, v := range req.GetNode().GetMetadata().GetFields() {
-		if s := v.GetStringValue(); s != "" {
-			// Checked before anything is copied: the request may be much larger.
-			if size += len(k) + len(s); size > maxNoteBytes {
-				ss.srv.metrics.dropped.WithLabelValues("oversized").Inc()
-				return
-			}
-			n.Metadata[clip(k, maxNoteBytes)] = clip(s, maxNoteBytes)
-		}
+	for k, v := range n.Metadata {
+		size += len(k) + len(v)
 	}
 	switch {
+	case size > maxNoteBytes:
+		ss.srv.metrics.dropped.WithLabelValues("oversized").Inc()
+		return
 	case len(n.Metadata) == 0:
 		ss.srv.metrics.dropped.WithLabelValues("empty").Inc()
 		return
@@ -54,7 +50,7 @@ func (ss *session) note(url string, req *discoveryv3.DeltaDiscoveryRequest) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for i := range ss.notes {
-		if ss.notes[i].TypeURL == url {
+		if ss.notes[i].TypeURL == r.url {
 			ss.notes[i] = n
 			return
 		}

@@ -25,7 +25,7 @@ func noteOf(url, key, text string) *discoveryv3.DeltaDiscoveryRequest {
 }
 
 func TestNotes(t *testing.T) {
-	b := newBench(t, Options{Notes: []string{noted, noted + "2"}}, set(clusters, "a", "1"))
+	b := newBench(t, Options{Notes: []string{noted, noted + "2"}, NoteFields: []string{"REPORT"}}, set(clusters, "a", "1"))
 	dropped := func(reason string) float64 { return testutil.ToFloat64(b.srv.metrics.dropped.WithLabelValues(reason)) }
 	shown := func(what string, want ...Note) {
 		t.Helper()
@@ -62,7 +62,7 @@ func TestNotes(t *testing.T) {
 
 // TestFrequentNotes: a client that tells too often is not heard for a moment, and then again.
 func TestFrequentNotes(t *testing.T) {
-	b := newBench(t, Options{Notes: []string{noted}})
+	b := newBench(t, Options{Notes: []string{noted}, NoteFields: []string{"REPORT"}})
 	for i := range noteBurst + 7 {
 		b.request(noteOf(noted, "REPORT", fmt.Sprint(i)))
 	}

@@ -121,7 +121,10 @@ type Rejection struct {
 }
 
 // maxShown bounds what Streams tells of one stream.
-const maxShown = 10
+const (
+	maxShown     = 10
+	maxShownText = 512 // bytes of the client's words about one resource
+)
 
 // Streams returns all streams, sorted by id. It costs a look at every
 // subscription whose contents are on their way.
@@ -149,6 +152,9 @@ func (s *Server) Streams() []Stream {
 			return cmp.Or(cmp.Compare(a.Key.Name, b.Key.Name), cmp.Compare(a.Key.TypeURL, b.Key.TypeURL))
 		})
 		st.Rejections = st.Rejections[:min(len(st.Rejections), maxShown)]
+		for i := range st.Rejections {
+			st.Rejections[i].Err = clip(st.Rejections[i].Err, maxShownText)
+		}
 		for _, w := range ss.watches {
 			waiting := map[*sub]struct{}{}
 			lists := append([][]*sub{w.dirty, w.items}, w.trials...)

@@ -4,22 +4,18 @@
 package xds
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
-	maxNameBytes    = 2048 // of one name or type URL
-	maxUnknownTypes = 16   // types that are not served, per stream
-	maxErrorBytes   = 4096 // of a client's NACK that are kept
-	maxMaybe        = 8    // versions of a resource that a client may have taken
+	maxUnknownTypes = 16 // types that are not served, per stream
+	maxMaybe        = 8  // versions of a resource that a client may have taken
+	maxTexts        = 64 // rejections of a stream of which the client's words are kept
 )
 
 // Ack is one resource that a client accepted or rejected.
@@ -36,47 +32,71 @@ type Ack struct {
 
 // deltas returns what takes the bytes of requests, one after the other.
 func (ss *session) deltas() func([]byte) error {
-	var req discoveryv3.DeltaDiscoveryRequest
 	return func(b []byte) error {
-		defer req.Reset()
-		if err := proto.Unmarshal(b, &req); err != nil {
-			return status.Errorf(codes.InvalidArgument, "the request is not a DeltaDiscoveryRequest: %v", err)
+		r, err := ss.decode(deltaLayout, b)
+		if err != nil {
+			return err
 		}
-		return ss.handle(&req)
+		return ss.handle(r)
 	}
+}
+
+// decode reads a request within the limits that apply now.
+func (ss *session) decode(l layout, b []byte) (*request, error) {
+	opts := &ss.srv.opts
+	if limit := ss.srv.MaxRequest(); len(b) > limit {
+		return nil, status.Errorf(codes.ResourceExhausted, "the request has %d bytes, more than the %d that a mesh of this size needs", len(b), limit)
+	}
+	r, err := l.decode(b, limits{
+		names: ss.srv.maxNames(),
+		meta: func(url string) []string {
+			switch {
+			case slices.Contains(opts.Notes, url):
+				return opts.NoteFields
+			case ss.sawNode:
+				return nil
+			}
+			return opts.NodeFields
+		},
+		metaBytes: func(url string) int {
+			if slices.Contains(opts.Notes, url) {
+				return maxNoteBytes + 1
+			}
+			return maxNodeBytes
+		},
+	})
+	switch {
+	case errors.Is(err, errManyName):
+		return nil, status.Errorf(codes.ResourceExhausted, "more than %d names in one request", ss.srv.maxNames())
+	case err != nil:
+		return nil, status.Error(codes.InvalidArgument, l.malformed(err).Error())
+	}
+	ss.work = len(r.subscribe) + len(r.unsubscribe) + len(r.versions)
+	return r, nil
 }
 
 // handle takes one request. An error is the client's fault and ends its stream.
-func (ss *session) handle(req *discoveryv3.DeltaDiscoveryRequest) error {
-	if url := req.GetTypeUrl(); slices.Contains(ss.srv.opts.Notes, url) {
-		ss.note(url, req)
+func (ss *session) handle(r *request) error {
+	if slices.Contains(ss.srv.opts.Notes, r.url) {
+		ss.note(r)
 		return nil
 	}
-	return ss.take(req, func(url string) error { return ss.interest(url, req) })
-}
-
-// request is what requests of both protocols have.
-type request interface {
-	GetTypeUrl() string
-	GetNode() *corev3.Node
-	GetResponseNonce() string
-	GetErrorDetail() *statuspb.Status
+	return ss.take(r, ss.interest)
 }
 
 // take takes one request, which subscribes to what it wants.
-func (ss *session) take(req request, subscribe func(url string) error) error {
-	url := req.GetTypeUrl()
-	if url == "" || len(url) > maxNameBytes {
-		return status.Error(codes.InvalidArgument, "type_url is empty or too long")
+func (ss *session) take(r *request, subscribe func(*request) error) error {
+	if r.url == "" {
+		return status.Error(codes.InvalidArgument, "type_url is empty")
 	}
 	if !ss.sawNode {
 		ss.sawNode = true
-		ss.introduce(req.GetNode())
+		ss.introduce(r.node)
 	}
-	if req.GetResponseNonce() != "" {
-		ss.answer(url, req.GetResponseNonce(), req.GetErrorDetail())
+	if r.nonce != "" {
+		ss.answer(r)
 	}
-	if err := subscribe(url); err != nil {
+	if err := subscribe(r); err != nil {
 		return err
 	}
 	if ss.pendingWork() {
@@ -86,19 +106,13 @@ func (ss *session) take(req request, subscribe func(url string) error) error {
 }
 
 // introduce keeps what the client says of itself with its first request.
-func (ss *session) introduce(node *corev3.Node) {
-	n := Node{ID: clip(node.GetId(), maxNameBytes)}
-	for k, v := range node.GetMetadata().GetFields() {
-		if s := v.GetStringValue(); s != "" && len(n.Metadata) < 64 {
-			if n.Metadata == nil {
-				n.Metadata = map[string]string{}
-			}
-			n.Metadata[clip(k, 256)] = clip(s, 256)
-		}
+func (ss *session) introduce(n *Node) {
+	if n == nil {
+		return
 	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.node = n
+	ss.node = *n
 }
 
 // clip shortens text of others; a character cut in two is dropped.
@@ -110,13 +124,13 @@ func clip(s string, n int) string {
 }
 
 // answer takes an ACK or, with a detail, a NACK.
-func (ss *session) answer(url, nonce string, detail *statuspb.Status) {
+func (ss *session) answer(r *request) {
 	var acks []Ack
 	var entries []*entry
 	report := ss.srv.opts.OnAck != nil
 	ss.mu.Lock()
-	w := ss.existing(url)
-	if w == nil || !w.inflight || w.inflightID != nonce {
+	w := ss.existing(r.url)
+	if w == nil || !w.inflight || w.inflightID != r.nonce {
 		ss.mu.Unlock()
 		ss.srv.metrics.stale.Inc() // of a response that was answered, or of another stream
 		return
@@ -124,8 +138,8 @@ func (ss *session) answer(url, nonce string, detail *statuspb.Status) {
 	items, sentAt := w.items, w.sentAt
 	w.inflight, w.items = false, nil
 	text := ""
-	if detail != nil {
-		if text = clip(detail.GetMessage(), maxErrorBytes); text == "" {
+	if r.rejected {
+		if text = r.text; text == "" {
 			text = "rejected without a message"
 		}
 	}
@@ -193,14 +207,11 @@ func (ss *session) settle(s *sub, text string) {
 	if text == "" {
 		delete(ss.rejected, s)
 	} else {
-		if ss.rejected == nil {
-			ss.rejected = map[*sub]rejection{}
-		}
 		r := rejection{text: text}
 		if !removed {
 			r.version = sent.version
 		}
-		ss.rejected[s] = r
+		ss.reject(s, r)
 	}
 	switch {
 	case removed: // a client can't keep by a NACK what does not exist
@@ -214,64 +225,18 @@ func (ss *session) settle(s *sub, text string) {
 	}
 }
 
-// interest takes the changes of a request to what the stream subscribes to.
-func (ss *session) interest(url string, req *discoveryv3.DeltaDiscoveryRequest) error {
-	add, refused, err := ss.admit(url, req.GetResourceNamesSubscribe())
-	if err != nil {
-		return err
+// reject notes a rejection. Of many only the first are kept in the client's words: they may be long.
+func (ss *session) reject(s *sub, r rejection) {
+	switch {
+	case ss.rejected == nil:
+		ss.rejected = map[*sub]rejection{}
+	case r.text == ss.lastText:
+		r.text = ss.lastText // one copy of what was said of many
+	case len(ss.rejected) >= maxTexts:
+		r.text = "rejected; the message was not kept, since this stream rejected many resources"
 	}
-	store := ss.srv.store
-	if len(req.GetResourceNamesSubscribe()) == 0 && len(req.GetResourceNamesUnsubscribe()) == 0 {
-		ss.mu.Lock()
-		defer ss.mu.Unlock()
-		w := ss.watch(url)
-		if w == nil {
-			return errTooManyTypes()
-		}
-		w.started = true
-		return nil
-	}
-	store.mu.Lock()
-	ss.mu.Lock()
-	if ss.closed { // the sender ended the stream meanwhile
-		ss.mu.Unlock()
-		store.mu.Unlock()
-		return nil
-	}
-	w := ss.watch(url)
-	if w == nil {
-		ss.mu.Unlock()
-		store.mu.Unlock()
-		return errTooManyTypes()
-	}
-	var versions map[string]string
-	if !w.started {
-		versions = req.GetInitialResourceVersions()
-	}
-	w.started = true
-	var touched []*entry
-	if w.kind != nil {
-		left := ss.unsubscribe(w, req.GetResourceNamesUnsubscribe())
-		var over []string
-		add, over = ss.bound(w, add)
-		refused = append(refused, over...)
-		touched = append(ss.subscribe(w, add, versions), left...)
-		for _, e := range left {
-			store.collect(e)
-		}
-	}
-	w.unknown = append(w.unknown, refused...)
-	names := ss.names + len(w.unknown)
-	ss.mu.Unlock()
-	store.mu.Unlock()
-	if names > ss.srv.opts.MaxNames {
-		return status.Errorf(codes.ResourceExhausted, "more than %d names on one stream", ss.srv.opts.MaxNames)
-	}
-	ss.srv.progress.note(touched)
-	if f := ss.srv.opts.OnInterest; f != nil && w.kind != nil && len(add) > 0 {
-		f(url, add)
-	}
-	return nil
+	ss.lastText = r.text
+	ss.rejected[s] = r
 }
 
 // bound takes out of names those that are too many on this stream. Store.mu and ss.mu must be locked.
@@ -307,15 +272,12 @@ func errTooManyTypes() error {
 // admit sorts the names of a request into those to subscribe to and those to
 // answer as removed. No lock is held: Authorize is somebody else's code.
 func (ss *session) admit(url string, names []string) (add, refused []string, err error) {
-	if len(names) > ss.srv.opts.MaxNames {
-		return nil, nil, status.Errorf(codes.ResourceExhausted, "more than %d names in one request", ss.srv.opts.MaxNames)
-	}
 	k := ss.srv.store.kinds[url]
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
 		switch _, twice := seen[name]; {
 		case name == "" || len(name) > maxNameBytes:
-			return nil, nil, status.Error(codes.InvalidArgument, "a resource name is empty or too long")
+			return nil, nil, status.Error(codes.InvalidArgument, errName.Error())
 		case twice:
 			continue
 		case name == "*":
@@ -341,7 +303,7 @@ func (ss *session) pendingWork() bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for _, w := range ss.watches {
-		if len(w.dirty) > 0 || len(w.trials) > 0 || len(w.unknown) > 0 {
+		if len(w.dirty) > 0 || len(w.trials) > 0 || w.refusals() {
 			return true
 		}
 	}

@@ -57,7 +57,7 @@ func (ss *session) next(now time.Time) *response {
 
 // compose makes a response of what may be sent of one type.
 func (t *turn) compose(w *watch) *response {
-	if len(w.dirty) == 0 && len(w.trials) == 0 && len(w.unknown) == 0 {
+	if len(w.dirty) == 0 && len(w.trials) == 0 && !w.refusals() {
 		return nil
 	}
 	c := composer{turn: t, watch: w}
@@ -79,7 +79,7 @@ func (t *turn) compose(w *watch) *response {
 				s.state &^= queued
 				continue
 			}
-			if c.size >= t.ss.srv.opts.MaxResponseBytes || !c.visit(s) {
+			if c.size >= t.ss.srv.opts.MaxResponseBytes || c.gone >= maxRemoved || !c.visit(s) {
 				keep = append(keep, s)
 			}
 		}
@@ -87,8 +87,7 @@ func (t *turn) compose(w *watch) *response {
 		if w.dirty = keep; len(keep) == 0 && cap(keep) > 64 {
 			w.dirty = nil // the memory of a first request is not kept
 		}
-		c.removed = append(c.removed, w.unknown...)
-		w.unknown = nil
+		c.removed = append(c.removed, w.told(maxRemoved-c.gone)...)
 	}
 	return c.finish()
 }
@@ -101,6 +100,7 @@ type composer struct {
 	frames  [][]byte
 	removed []string
 	size    int
+	gone    int // bytes of removed
 	oldest  int64
 }
 
@@ -137,6 +137,7 @@ func (c *composer) visit(s *sub) bool {
 	case remove:
 		c.removed = append(c.removed, s.entry.key.Name)
 		c.size += len(s.entry.key.Name)
+		c.gone += len(s.entry.key.Name)
 		s.state = s.state&^(queued|again|paired) | sending | removing
 		c.items = append(c.items, s)
 	}

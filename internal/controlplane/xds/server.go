@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -42,9 +41,22 @@ type Options struct {
 	// client gets that one, else the resource itself. It is called with locks held, when a stream begins
 	// and by Relocate, and must be quick and not call the Server or the Store.
 	Places func(Principal) []string
+	// Owner, if set, says whose a stream is. Without it, each stream has an owner of its own.
+	Owner func(Principal) Owner
+	// Verify, if set, returns why a client may not have its stream any more. It is called when a stream
+	// begins and by Recheck, and its error ends the stream.
+	Verify func(Principal) error
+	// Expires, if set, returns when a client's right to its stream ends. The zero time means never.
+	Expires func(Principal) time.Time
+	// Handled, if set, is called with the size of each request that was handled, on its stream's context.
+	Handled func(context.Context, int)
+	// Ended, if set, is called with the context of a stream that the server ends because of its client.
+	Ended func(context.Context)
 	// Notes are the type URLs of requests that ask for nothing: the last of each stream is kept, and
-	// shown by Streams.
-	Notes []string
+	// shown by Streams. NoteFields are the fields of the node's metadata that are kept of it.
+	Notes, NoteFields []string
+	// NodeFields are the fields of the node's metadata that are kept of a stream's first request.
+	NodeFields []string
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
 	// OnInterest, if set, hears at once of names that a delta stream subscribes to. It must not block.
@@ -58,13 +70,15 @@ type Options struct {
 	Logger logr.Logger
 	// Metrics, if set, is where tulle_xds_* are registered.
 	Metrics prometheus.Registerer
-	// MaxNames that a stream may subscribe to; defaults to 100,000.
-	MaxNames int
+	// SpareNames is how many names a stream may subscribe to beyond twice the number of resources;
+	// defaults to 4,000.
+	SpareNames int
 	// Bounded, if set, says of which names a delta stream may subscribe to no more than MaxBounded; more
 	// of them are answered as removed. It must be pure and quick.
 	Bounded    func(Key) bool
 	MaxBounded int
-	// MaxRequestBytes of a request; defaults to 8 MiB: names and versions of MaxNames.
+	// MaxRequestBytes of a request, however many resources there are; defaults to 8 MiB. With few
+	// resources less is enough: see MaxRequest.
 	MaxRequestBytes int
 	// MaxResponseBytes after which a response takes no more resources; defaults
 	// to 1 MiB, for clients that accept 4 MiB, gRPC's default.
@@ -89,7 +103,9 @@ type Server struct {
 	now      func() time.Time
 	progress progress
 
-	backlog atomic.Int64 // sessions that were woken and have not looked yet
+	owners  owners
+	large   chan struct{} // a place for each large request that is being handled
+	backlog atomic.Int64  // sessions that were woken and have not looked yet
 	streams atomic.Int64
 
 	// Guarded by store.mu.
@@ -103,7 +119,7 @@ type Server struct {
 	stop     chan struct{} // closed when stopping
 	spread   chan struct{} // closed and replaced when streams are to end within
 	within   time.Duration
-	lines    logLimit
+	lines    logLimit // guarded by its own mutex
 }
 
 // NewServer returns the one server of a store.
@@ -112,7 +128,7 @@ func NewServer(store *Store, opts Options) (*Server, error) {
 		return nil, errors.New("xds server: Authenticate and Authorize are required")
 	}
 	setDefault(&opts.ProgressDelay, 100*time.Millisecond)
-	setDefault(&opts.MaxNames, 100_000)
+	setDefault(&opts.SpareNames, spareNames)
 	setDefault(&opts.MaxRequestBytes, 8<<20)
 	setDefault(&opts.MaxResponseBytes, 1<<20)
 	setDefault(&opts.MaxWindow, 200*time.Millisecond)
@@ -120,7 +136,7 @@ func NewServer(store *Store, opts Options) (*Server, error) {
 	s := &Server{
 		store: store, opts: opts, metrics: newMetrics(store.kinds), now: time.Now,
 		progress: progress{call: opts.OnProgress, delay: opts.ProgressDelay},
-		sessions: map[*session]struct{}{}, stop: make(chan struct{}), spread: make(chan struct{}),
+		sessions: map[*session]struct{}{}, owners: owners{byKey: map[any]*owner{}}, large: make(chan struct{}, largeAtOnce), stop: make(chan struct{}), spread: make(chan struct{}),
 	}
 	store.mu.Lock()
 	defer store.mu.Unlock()
@@ -172,7 +188,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, opts ...grpc.ServerO
 // NewGRPC returns a gRPC server with the ADS service and with the options that
 // it needs: its codec, small buffers (most streams are idle), limits and keepalive.
 func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
-	params := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
+	params := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: time.Minute}
 	if s.opts.MaxAge > 0 {
 		// Sent away before its stream ends, so that it comes back on a new connection.
 		params.MaxConnectionAge = s.opts.MaxAge * 2 / 5
@@ -180,7 +196,10 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	g := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.ReadBufferSize(0), grpc.WriteBufferSize(4 << 10),
-		grpc.MaxRecvMsgSize(s.opts.MaxRequestBytes), grpc.MaxConcurrentStreams(16),
+		grpc.MaxRecvMsgSize(s.opts.MaxRequestBytes), grpc.MaxConcurrentStreams(16), grpc.MaxHeaderListSize(16 << 10),
+		// No more is held of a stream than a request that is being read, or this.
+		grpc.StaticStreamWindowSize(64 << 10), grpc.StaticConnWindowSize(1 << 20),
+		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(params),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}, opts...)...)
@@ -233,8 +252,9 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	principal, err := s.opts.Authenticate(stream.Context())
 	if err != nil {
 		s.metrics.refused.WithLabelValues("unauthenticated").Inc()
-		s.log(func() {
-			s.opts.Logger.Info("Refused a stream", "peer", address(stream.Context()), "reason", err.Error())
+		from := address(stream.Context())
+		s.log(host(from), func() {
+			s.opts.Logger.Info("Refused a stream", "peer", from, "reason", err.Error())
 		})
 		return status.Error(codes.Unauthenticated, err.Error())
 	}
@@ -242,10 +262,13 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	ss := s.open(principal)
 	ss.sotw = sotw
 	defer s.end(ss)
+	s.verify(ss) // after it can be found by Recheck
 	life := time.Duration(math.MaxInt64)
 	if s.opts.MaxAge > 0 {
 		life = s.opts.MaxAge/2 + rand.N(s.opts.MaxAge) //nolint:gosec // spreads load only
 	}
+	expired := s.expiry(principal)
+	defer expired.Stop()
 	old, opened := time.NewTimer(life), time.Now()
 	defer old.Stop()
 	received := make(chan error, 1)
@@ -253,6 +276,9 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	for {
 		select {
 		case err := <-received:
+			if err != nil {
+				s.away(stream.Context())
+			}
 			return err
 		case <-ss.wakeup:
 			ss.awake()
@@ -266,6 +292,12 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 				life = end
 				old.Reset(life - time.Since(opened))
 			}
+		case err := <-ss.ended:
+			s.away(stream.Context())
+			return s.ending(ss, err)
+		case <-expired.C:
+			s.away(stream.Context())
+			return s.ending(ss, status.Error(codes.Unauthenticated, "the certificate that this stream was opened with is not valid any more; connect again with a new one"))
 		case <-old.C:
 			return status.Error(codes.Unavailable, "the stream has reached its age; connect again")
 		case <-s.stop:
@@ -274,36 +306,9 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	}
 }
 
-// receive returns nil when the client ends the stream.
-func (s *Server) receive(ss *session, stream grpc.ServerStream) error {
-	var m raw
-	handle := ss.deltas()
-	if ss.sotw {
-		handle = ss.states()
-	}
-	for {
-		err := stream.RecvMsg(&m)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case status.Code(err) == codes.ResourceExhausted:
-			return s.malformed(ss, err)
-		case err != nil:
-			return err
-		}
-		if err := handle(m.bytes); err != nil {
-			return s.malformed(ss, err)
-		}
-		m.bytes = nil // the next one may be long in coming; the first one was large
-	}
-}
-
 func (s *Server) malformed(ss *session, err error) error {
 	s.metrics.malformed.Inc()
-	s.log(func() {
-		s.opts.Logger.Info("Ended a stream", "principal", ss.principal, "stream", ss.id, "reason", err.Error())
-	})
-	return err
+	return s.ending(ss, err)
 }
 
 // send sends all that may be sent now.
@@ -325,14 +330,22 @@ func (s *Server) send(ss *session, stream grpc.ServerStream) error {
 }
 
 func (s *Server) open(p Principal) *session {
-	ss := &session{srv: s, principal: p, since: s.now(), wakeup: make(chan struct{}, 1)}
+	ss := &session{srv: s, principal: p, since: s.now(), wakeup: make(chan struct{}, 1), ended: make(chan error, 1)}
 	s.mu.Lock()
 	s.lastID++
 	ss.id = s.lastID
+	who := Owner{Key: ss.id}
+	if s.opts.Owner != nil {
+		who = s.opts.Owner(p)
+	}
+	over := s.owners.join(who, ss, s.now())
 	s.sessions[ss] = struct{}{}
 	s.streams.Add(1)
 	s.metrics.streams.Inc()
 	s.mu.Unlock()
+	for _, old := range over {
+		old.endWith(status.Errorf(codes.ResourceExhausted, "more than %d streams at a time; the oldest ends", who.Streams))
+	}
 	ss.mu.Lock() // after s.sessions has it: a Relocate at the same time comes before this, or sees it
 	defer ss.mu.Unlock()
 	s.locate(ss)
@@ -345,6 +358,7 @@ func (s *Server) end(ss *session) {
 	s.mu.Lock()
 	delete(s.sessions, ss)
 	s.mu.Unlock()
+	s.owners.leave(ss, s.now())
 	s.streams.Add(-1)
 	s.metrics.streams.Dec()
 	s.progress.note(touched)
@@ -360,9 +374,9 @@ func (s *Server) answered(ss *session, w *watch, text string, sentAt int64, entr
 		}
 	} else {
 		m.nacks.Inc()
-		s.log(func() {
-			names := make([]string, 0, len(entries))
-			for _, e := range entries {
+		s.log(ss.owner.key, func() {
+			var names []string
+			for _, e := range entries[:min(len(entries), maxShown)] {
 				names = append(names, e.key.String())
 			}
 			s.opts.Logger.Info("A proxy rejected a resource", "principal", ss.principal, "stream", ss.id, "resources", names, "reason", text)
@@ -377,28 +391,9 @@ func (s *Server) answered(ss *session, w *watch, text string, sentAt int64, entr
 // refuse counts and logs a name that is answered as if it did not exist.
 func (s *Server) refuse(ss *session, k Key, reason string) {
 	s.metrics.refused.WithLabelValues(reason).Inc()
-	s.log(func() {
+	s.log(ss.owner.key, func() {
 		s.opts.Logger.Info("Refused a name", "principal", ss.principal, "stream", ss.id, "resource", k.String(), "reason", reason)
 	})
-}
-
-// logLimit lets through ten lines a second: what clients cause must not fill a disk.
-type logLimit struct {
-	second int64
-	lines  int
-}
-
-func (s *Server) log(line func()) {
-	s.mu.Lock()
-	if now := s.now().Unix(); s.lines.second != now {
-		s.lines = logLimit{second: now}
-	}
-	s.lines.lines++
-	ok := s.lines.lines <= 10
-	s.mu.Unlock()
-	if ok {
-		line()
-	}
 }
 
 func address(ctx context.Context) string {

@@ -131,7 +131,7 @@ func TestOverGRPC(t *testing.T) {
 	store := NewStore(testTypes()...)
 	var mu sync.Mutex
 	progressed := map[Key]int{}
-	srv, addr, stop := serve(t, store, Options{ProgressDelay: time.Millisecond, OnProgress: func(keys []Key) {
+	srv, addr, stop := serve(t, store, Options{NodeFields: []string{"TULLE_VERSION", "number"}, ProgressDelay: time.Millisecond, OnProgress: func(keys []Key) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, k := range keys {
@@ -389,7 +389,7 @@ func TestCommitsAreGatheredUnderBacklog(t *testing.T) {
 	var others []*session
 	for range 40 { // woken, and nobody looks
 		ss := b.srv.open("other")
-		if err := ss.handle(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a"}}); err != nil {
+		if err := deliver(ss, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a"}}); err != nil {
 			t.Fatal(err)
 		}
 		others = append(others, ss)

@@ -4,6 +4,7 @@
 package xds
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,10 +18,13 @@ type session struct {
 	id        uint64
 	principal Principal
 	since     time.Time
-	sotw      bool // of states of the world: see sotw.go
+	owner     *owner
+	sotw      bool       // of states of the world: see sotw.go
+	ended     chan error // capacity 1: why the server ends the stream
 
 	// Used by the goroutine that receives, only.
 	sawNode   bool
+	work      int              // names in the last request
 	denied    map[Key]struct{} // asked for in states of the world, and refused
 	notesPaid time.Time        // see afford
 
@@ -36,6 +40,7 @@ type session struct {
 	names    int // subscribed, of all types
 	closed   bool
 	rejected map[*sub]rejection
+	lastText string           // of the last of rejected
 	maybe    map[*sub][]*meta // what the client may have taken of responses that it rejected as a whole
 	resumed  bool             // the client brought resources with it
 	graceEnd time.Time        // until then nothing that a resumed client holds is removed
@@ -51,11 +56,13 @@ type watch struct {
 	kind    *kind // nil if the type is not served: all its names are answered as removed
 	started bool  // the first request of the type was seen
 
-	subs    []*sub // sorted by entry id
-	dirty   []*sub // those with state queued, and some that no longer have it
-	trials  [][]*sub
-	unknown []string // names to answer as removed without subscribing to them
-	foreign int      // subs whose held revision is foreign
+	subs   []*sub // sorted by entry id
+	dirty  []*sub // those with state queued, and some that no longer have it
+	trials [][]*sub
+	// unknown are names to answer as removed without subscribing to them, unpaid those of them that the
+	// owner was not charged with.
+	unknown, unpaid []string
+	foreign         int // subs whose held revision is foreign
 
 	inflight   bool // a response is not ACKed yet
 	inflightID string
@@ -87,6 +94,7 @@ const (
 	unsure                     // rejected together with others: the client may or may not have taken it, until it ACKs
 	offered                    // sent once: the client may have some version of it, ACK or not
 	absent                     // the client knows that there is no such resource
+	charged                    // to the owner, since there was no such resource
 	gone                       // unsubscribed; only stale lists still have it
 )
 
@@ -157,6 +165,9 @@ func byEntry(s *sub, id uint64) int {
 }
 
 func find(subs []*sub, e *entry) *sub {
+	if e == nil {
+		return nil
+	}
 	if i, ok := slices.BinarySearchFunc(subs, e.id, byEntry); ok {
 		return subs[i]
 	}
@@ -216,26 +227,47 @@ func (s *sub) current() bool {
 	return s.held != nil && s.held.version == cur.version
 }
 
+// subsAtOnce are allocated together: few, since one that is left keeps all of them in memory.
+const subsAtOnce = 16
+
 // subscribe adds names to a watch; versions are what the client says it has
-// of them. Store.mu and ss.mu must be locked. It returns the entries concerned.
-func (ss *session) subscribe(w *watch, names []string, versions map[string]string) []*entry {
+// of them. Store.mu and ss.mu must be locked. It returns the entries concerned,
+// and names that do not exist and of which the owner has too many already.
+func (ss *session) subscribe(w *watch, names []string, versions map[string]string) (touched []*entry, over []string, err error) {
 	store := ss.srv.store
-	fresh := make([]sub, len(names))
-	n := 0
-	sorted := true
-	touched := make([]*entry, 0, len(names))
-	had := len(w.subs)
+	limit := ss.srv.maxNames()
+	var fresh []sub
+	news := make([]*sub, 0, len(names))
+	touched = make([]*entry, 0, len(names))
 	for _, name := range names {
-		e := store.entry(Key{w.url, name})
-		if s := find(w.subs[:had], e); s != nil {
+		e := w.kind.entries[name]
+		if s := find(w.subs, e); s != nil {
 			// The protocol wants an answer: the client may have dropped it meanwhile.
 			s.state |= again
 			s.queue()
 			continue
 		}
-		s := &fresh[n]
-		n++
-		*s = sub{entry: e, watch: w, place: uint32(len(e.subs))} //nolint:gosec // subscribers of one name fit
+		if ss.names+len(news) >= limit {
+			err = errTooManyNames(limit)
+			break
+		}
+		var pays state
+		if e == nil || e.cur == nil {
+			if !ss.owner.charge(name) {
+				over = append(over, name)
+				continue
+			}
+			pays = charged
+		}
+		if e == nil {
+			e = store.entry(Key{w.url, name})
+		}
+		if len(fresh) == 0 {
+			fresh = make([]sub, min(subsAtOnce, len(names)-len(news)))
+		}
+		s := &fresh[0]
+		fresh = fresh[1:]
+		*s = sub{entry: e, watch: w, place: uint32(len(e.subs)), state: pays} //nolint:gosec // subscribers of one name fit
 		e.subs = append(e.subs, s)
 		if v, ok := versions[name]; ok {
 			ss.resumed = true
@@ -248,20 +280,34 @@ func (ss *session) subscribe(w *watch, names []string, versions map[string]strin
 		} else {
 			s.queue()
 		}
-		if len(w.subs) > 0 && w.subs[len(w.subs)-1].entry.id > e.id {
-			sorted = false
-		}
-		w.subs = append(w.subs, s)
+		news = append(news, s)
 		touched = append(touched, e)
 	}
-	if !sorted {
-		slices.SortFunc(w.subs, func(a, b *sub) int { return byEntry(a, b.entry.id) })
+	if ss.names += len(news); ss.owner.count(len(news)) > 2*limit && err == nil {
+		err = errTooManyNames(limit)
 	}
-	ss.names += n
+	w.subs = merge(w.subs, news)
 	if ss.resumed && ss.graceEnd.IsZero() {
 		ss.graceEnd = ss.srv.now().Add(ss.srv.opts.ResumeGrace)
 	}
-	return touched
+	return touched, over, err
+}
+
+// merge adds news, which it sorts, to what is sorted by entry.
+func merge(subs, news []*sub) []*sub {
+	slices.SortFunc(news, func(a, b *sub) int { return byEntry(a, b.entry.id) })
+	i := len(subs) - 1
+	subs = append(subs, news...)
+	for j, at := len(news)-1, len(subs)-1; j >= 0; at-- {
+		if i >= 0 && subs[i].entry.id > news[j].entry.id {
+			subs[at] = subs[i]
+			i--
+			continue
+		}
+		subs[at] = news[j]
+		j--
+	}
+	return subs
 }
 
 // unsubscribe removes names from a watch. Store.mu and ss.mu must be locked.
@@ -277,8 +323,13 @@ func (ss *session) unsubscribe(w *watch, names []string) []*entry {
 		}
 	}
 	if len(touched) > 0 {
-		w.subs = slices.DeleteFunc(w.subs, func(s *sub) bool { return s.is(gone) })
+		left := func(s *sub) bool { return s.is(gone) }
+		w.subs = slices.DeleteFunc(w.subs, left)
 		ss.names -= len(touched)
+		ss.owner.count(-len(touched))
+		if len(w.dirty) > 64+2*len(w.subs) { // the client does not ACK, and its sender does not look
+			w.dirty = slices.DeleteFunc(w.dirty, left)
+		}
 	}
 	return touched
 }
@@ -293,6 +344,9 @@ func (ss *session) drop(s *sub) {
 	s.entry.subs = l[:last]
 	s.hold(nil)
 	s.sent = nil
+	if s.is(charged) {
+		s.watch.session.owner.refund(s.entry.key.Name)
+	}
 	s.state = gone
 	delete(ss.rejected, s)
 	delete(ss.maybe, s)
@@ -317,7 +371,9 @@ func (ss *session) close() []*entry {
 			ss.drop(s)
 			store.collect(s.entry)
 		}
+		w.told(math.MaxInt)
 	}
+	ss.owner.count(-ss.names)
 	ss.watches, ss.names = nil, 0
 	return touched
 }

@@ -50,9 +50,21 @@ func (b *bench) commit(changes ...Change) {
 	}
 }
 
+// deliver has a session take a request as it comes over the network.
+func deliver(ss *session, r proto.Message) error {
+	b, err := proto.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if ss.sotw {
+		return ss.states()(b)
+	}
+	return ss.deltas()(b)
+}
+
 func (b *bench) request(r *discoveryv3.DeltaDiscoveryRequest) {
 	b.t.Helper()
-	if err := b.ss.handle(r); err != nil {
+	if err := deliver(b.ss, r); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -336,26 +348,25 @@ func TestRejectedTogetherAreTriedApart(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	b := newBench(t, Options{MaxNames: 3, MaxResponseBytes: 30}, set(clusters, "a", "1"), set(clusters, "b", "1"))
+	b := newBench(t, Options{SpareNames: 1, MaxResponseBytes: 30}, set(clusters, "a", "1"), set(clusters, "b", "1"))
 	code := func(r *discoveryv3.DeltaDiscoveryRequest) codes.Code {
 		b.connect()
 		if r.GetTypeUrl() == clusters {
-			b.subscribe(listeners, "x", "y")
+			b.subscribe(listeners, "x", "y", "z")
 		}
-		return status.Code(b.ss.handle(r))
+		return status.Code(deliver(b.ss, r))
 	}
 	for name, c := range map[string]struct {
 		req  *discoveryv3.DeltaDiscoveryRequest
 		want codes.Code
 	}{
-		"no type":        {&discoveryv3.DeltaDiscoveryRequest{}, codes.InvalidArgument},
-		"long type":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: strings.Repeat("x", maxNameBytes+1)}, codes.InvalidArgument},
-		"empty name":     {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a", ""}}, codes.InvalidArgument},
-		"long name":      {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{strings.Repeat("x", maxNameBytes+1)}}, codes.InvalidArgument},
-		"many at once":   {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a", "b", "c", "d"}}, codes.ResourceExhausted},
-		"many in sum":    {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters, ResourceNamesSubscribe: []string{"a", "b"}}, codes.ResourceExhausted},
-		"just enough":    {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters, ResourceNamesSubscribe: []string{"a"}}, codes.OK},
-		"unknown counts": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: "other", ResourceNamesSubscribe: []string{"a", "b", "c", "d"}}, codes.ResourceExhausted},
+		"no type":      {&discoveryv3.DeltaDiscoveryRequest{}, codes.InvalidArgument},
+		"long type":    {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: strings.Repeat("x", maxNameBytes+1)}, codes.InvalidArgument},
+		"empty name":   {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a", ""}}, codes.InvalidArgument},
+		"long name":    {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{strings.Repeat("x", maxNameBytes+1)}}, codes.InvalidArgument},
+		"many at once": {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: endpoints, ResourceNamesSubscribe: []string{"a", "b", "c", "d", "e", "f"}}, codes.ResourceExhausted},
+		"many in sum":  {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters, ResourceNamesSubscribe: []string{"a", "b", "c"}}, codes.ResourceExhausted},
+		"just enough":  {&discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters, ResourceNamesSubscribe: []string{"a", "b"}}, codes.OK},
 	} {
 		if got := code(c.req); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -367,7 +378,7 @@ func TestLimits(t *testing.T) {
 		if i == maxUnknownTypes {
 			want = codes.ResourceExhausted
 		}
-		if got := status.Code(b.ss.handle(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: fmt.Sprint("other", i)})); got != want {
+		if got := status.Code(deliver(b.ss, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: fmt.Sprint("other", i)})); got != want {
 			t.Errorf("unknown type %d: %v, want %v", i, got, want)
 		}
 	}

@@ -8,11 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // State-of-the-world streams are for clients that speak no delta ADS: gRPC's. Each request names all that
@@ -29,73 +24,66 @@ import (
 
 // states returns what takes the bytes of requests, one after the other.
 func (ss *session) states() func([]byte) error {
-	var req discoveryv3.DiscoveryRequest
 	return func(b []byte) error {
-		defer req.Reset()
-		if err := proto.Unmarshal(b, &req); err != nil {
-			return status.Errorf(codes.InvalidArgument, "the request is not a DiscoveryRequest: %v", err)
+		r, err := ss.decode(stateLayout, b)
+		if err != nil {
+			return err
 		}
-		return ss.handleState(&req)
+		return ss.handleState(r)
 	}
 }
 
 // handleState takes one request. An error is the client's fault and ends its stream.
-func (ss *session) handleState(req *discoveryv3.DiscoveryRequest) error {
+func (ss *session) handleState(r *request) error {
 	// The names count even if the nonce is an old one: requests come in order, so this is the latest wish.
-	return ss.take(req, func(url string) error { return ss.want(url, req.GetResourceNames()) })
+	return ss.take(r, ss.want)
 }
 
 // want makes names the whole subscription to a type.
-func (ss *session) want(url string, names []string) error {
-	store := ss.srv.store
-	kd := store.kinds[url]
-	if len(names) > ss.srv.opts.MaxNames {
-		return status.Errorf(codes.ResourceExhausted, "more than %d names in one request", ss.srv.opts.MaxNames)
-	}
+func (ss *session) want(r *request) error {
+	kd := ss.srv.store.kinds[r.url]
 	ss.mu.Lock()
-	w := ss.watch(url)
+	w := ss.watch(r.url)
 	if w == nil {
 		ss.mu.Unlock()
 		return errTooManyTypes()
 	}
 	first := !w.started
-	w.started = true
-	gone := make(map[string]struct{}, len(w.subs))
+	left := make(map[string]struct{}, len(w.subs))
 	for _, s := range w.subs {
-		gone[s.entry.key.Name] = struct{}{}
+		left[s.entry.key.Name] = struct{}{}
 	}
 	ss.mu.Unlock()
 	if kd == nil {
 		return nil // not served: there is no way to say so
 	}
-	if first && len(names) == 0 && kd.Whole {
-		ss.srv.refuse(ss, Key{url, "*"}, "wildcard") // the first request without names asks for all
+	if first && len(r.subscribe) == 0 && kd.Whole {
+		ss.srv.refuse(ss, Key{r.url, "*"}, "wildcard") // the first request without names asks for all
 	}
-	add, err := ss.unknown(kd, names, gone)
+	add, err := ss.unknown(kd, r.subscribe, left)
 	if err != nil {
 		return err
 	}
-	if len(add) == 0 && len(gone) == 0 {
-		return nil // most requests merely ACK
+	// Most requests merely ACK, and have neither.
+	var touched []*entry
+	for part := range slices.Chunk(slices.Collect(maps.Keys(left)), lockSlice) {
+		ss.locked(func() { touched = append(touched, ss.leave(w, part)...) })
 	}
-	store.mu.Lock()
+	for part := range slices.Chunk(add, lockSlice) {
+		ss.locked(func() {
+			var t []*entry
+			var over []string
+			t, over, err = ss.subscribe(w, part, nil)
+			touched = append(touched, t...)
+			ss.deny(kd, over)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	ss.mu.Lock()
-	if ss.closed { // the sender ended the stream meanwhile
-		ss.mu.Unlock()
-		store.mu.Unlock()
-		return nil
-	}
-	left := ss.unsubscribe(w, slices.Collect(maps.Keys(gone)))
-	touched := append(ss.subscribe(w, add, nil), left...)
-	for _, e := range left {
-		store.collect(e)
-	}
-	total := ss.names + len(ss.denied)
+	w.started = true
 	ss.mu.Unlock()
-	store.mu.Unlock()
-	if total > ss.srv.opts.MaxNames {
-		return status.Errorf(codes.ResourceExhausted, "more than %d names on one stream", ss.srv.opts.MaxNames)
-	}
 	ss.srv.progress.note(touched)
 	return nil
 }
@@ -108,9 +96,6 @@ func (ss *session) unknown(kd *kind, names []string, subscribed map[string]struc
 	var ask []string
 	for _, name := range names {
 		k := Key{kd.URL, name}
-		if name == "" || len(name) > maxNameBytes {
-			return nil, status.Error(codes.InvalidArgument, "a resource name is empty or too long")
-		}
 		if name != "*" && ss.srv.opts.Rename != nil {
 			k = ss.srv.opts.Rename(ss.principal, k)
 		}
@@ -128,13 +113,21 @@ func (ss *session) unknown(kd *kind, names []string, subscribed map[string]struc
 	if slices.Contains(ask, "*") {
 		refused = append(refused, "*")
 	}
-	for _, name := range refused {
-		if ss.denied == nil {
+	ss.deny(kd, refused)
+	return add, err
+}
+
+// maxDenied is how many refused names are remembered. Each is asked for again in every request.
+const maxDenied = 1000
+
+// deny remembers names that are refused, so that each is looked at and logged once.
+func (ss *session) deny(kd *kind, names []string) {
+	for _, name := range names {
+		if ss.denied == nil || len(ss.denied) >= maxDenied {
 			ss.denied = map[Key]struct{}{}
 		}
 		ss.denied[Key{kd.URL, name}] = struct{}{}
 	}
-	return add, err
 }
 
 // has says whether the client holds a version; nil stands for none.

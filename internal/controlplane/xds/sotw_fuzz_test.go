@@ -36,7 +36,7 @@ func FuzzStates(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		store := NewStore(stateTypes()...)
 		clock := time.Unix(1_000_000, 0)
-		srv := testServer(t, store, &clock, Options{Authenticate: nobody, MaxNames: 50})
+		srv := testServer(t, store, &clock, Options{Authenticate: nobody, SpareNames: 50})
 		rev := 0
 		commit := func() {
 			changes := []Change{set(clusters, "a", fmt.Sprint(rev)), set(clusters, "hidden", "1"), set(routes, "r", fmt.Sprint(rev/2)), set(endpoints, "a", fmt.Sprint(rev/3))}
@@ -99,5 +99,8 @@ func FuzzStates(f *testing.F) {
 			t.Errorf("backlog = %d after the only stream ended", n)
 		}
 		checkEmpty(t, 0, store)
+		if n := srv.owners.unknown; n != 0 {
+			t.Errorf("%d bytes are charged after the only stream ended", n)
+		}
 	})
 }

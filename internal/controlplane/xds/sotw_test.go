@@ -93,7 +93,7 @@ func (c *naive) deliverRequest() bool {
 	}
 	r := c.requests[0]
 	c.requests = c.requests[1:]
-	if err := c.ss.handleState(r); err != nil {
+	if err := deliver(c.ss, r); err != nil {
 		c.t.Errorf("%s: %v", c.who, err)
 	}
 	return true
@@ -382,7 +382,7 @@ func TestStatesAreTold(t *testing.T) {
 // TestStateRequests: what a client may not say ends its stream, and a wildcard gets it nothing.
 func TestStateRequests(t *testing.T) {
 	clock := time.Unix(1_000_000, 0)
-	srv := testServer(t, NewStore(stateTypes()...), &clock, Options{Authenticate: nobody, MaxNames: 3})
+	srv := testServer(t, NewStore(stateTypes()...), &clock, Options{Authenticate: nobody, SpareNames: 1})
 	if _, err := srv.store.Commit(Set(Resource{Key: Key{listeners, "a"}, Body: []byte("{}")})); err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestStateRequests(t *testing.T) {
 	} {
 		ss := srv.open("x")
 		ss.sotw = true
-		err := ss.handleState(&discoveryv3.DiscoveryRequest{TypeUrl: c.url, ResourceNames: c.names})
+		err := deliver(ss, &discoveryv3.DiscoveryRequest{TypeUrl: c.url, ResourceNames: c.names})
 		if status.Code(err) != c.code {
 			t.Errorf("%s: %v, want %s", what, err, c.code)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,7 @@ import (
 // is for one writer; everything else may be called from anywhere.
 type Store struct {
 	kinds map[string]*kind // by type URL; the map does not change
+	known atomic.Int64     // how many resources there are
 
 	mu      sync.RWMutex
 	seq     uint64   // of the last commit; 0 before the first
@@ -207,6 +209,12 @@ func (s *Store) apply(r *Resource, rev *revision) {
 	}
 	old := e.cur
 	e.cur = rev
+	switch {
+	case old == nil:
+		s.known.Add(1)
+	case rev == nil:
+		s.known.Add(-1)
+	}
 	if rev != nil {
 		rev.fill(r, old)
 		rev.seq = s.seq
