@@ -4,6 +4,9 @@
 // Command intruder is a meshed pod gone bad: with its own valid token and with
 // others it asks the control plane for what it must not get, and prints what
 // it got as one JSON object, by attempt. It makes each attempt once and ends.
+//
+// With -attack it puts load on the ADS port instead, for as long as -for says, and prints how many
+// requests it sent and how its streams ended.
 package main
 
 import (
@@ -12,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // options come from flags and, for the pod's own facts, from its environment.
@@ -21,6 +25,9 @@ type options struct {
 	token, otherAudience, trust  string
 	stolen, stolenPod, stolenUID string
 	names                        []string
+	attack                       string
+	streams                      int
+	last                         time.Duration
 }
 
 func main() {
@@ -34,9 +41,18 @@ func main() {
 	flag.StringVar(&o.stolenPod, "stolen-pod", "", "that pod's name")
 	flag.StringVar(&o.stolenUID, "stolen-uid", "", "that pod's UID")
 	flag.StringVar(&names, "names", "", "xDS resources to ask for: TYPE=NAME, comma-separated; TYPE is listener, cluster, secret or scope")
+	flag.StringVar(&o.attack, "attack", "", "the load to make: names, loop, metadata, idle, unfinished or reconnect")
+	flag.IntVar(&o.streams, "streams", 20, "streams of the attack at a time")
+	flag.DurationVar(&o.last, "for", time.Minute, "how long the attack lasts")
 	flag.Parse()
 	o.names = strings.Split(names, ",")
-	out, err := attempts(o)
+	var out any
+	var err error
+	if o.attack != "" {
+		out, err = attackWith(o)
+	} else {
+		out, err = attempts(o)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "intruder:", err)
 		os.Exit(1)
@@ -44,6 +60,18 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		os.Exit(1)
 	}
+}
+
+func attackWith(o options) (*counts, error) {
+	s, err := newSigner(o)
+	if err != nil {
+		return nil, err
+	}
+	cert, _, err := s.certificate()
+	if err != nil {
+		return nil, err
+	}
+	return dialer{host: o.host, roots: s.roots}.attack(&cert, o.attack, o.streams, o.last)
 }
 
 func attempts(o options) (map[string]string, error) {
