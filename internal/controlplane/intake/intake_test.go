@@ -98,6 +98,9 @@ func newPort(t *testing.T, opts Options, free chan struct{}) *port {
 				}
 				size := len(m.GetValue())
 				Handled(s.Context(), size+4)
+				if size == 13 {
+					Ended(s.Context())
+				}
 				if err := s.SendMsg(wrapperspb.Int64(int64(size))); err != nil {
 					return err
 				}
@@ -354,6 +357,29 @@ func TestLargeRequests(t *testing.T) {
 			t.Errorf("%v connections were closed: %s", n, reason)
 		}
 	}
+}
+
+// TestEndedStreams: a connection whose stream was ended because of its client is closed, even if the client
+// reads nothing.
+func TestEndedStreams(t *testing.T) {
+	p := newPort(t, Options{}, nil)
+	r, err := p.begin("127.0.1.1", 15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := func() int {
+		p.in.mu.Lock()
+		defer p.in.mu.Unlock()
+		if h := p.in.hosts["127.0.1.1"]; h != nil {
+			return len(h.peers)
+		}
+		return 0
+	}
+	until(t, "it is there", func() bool { return peers() == 1 })
+	if err := r.WriteData(1, false, append([]byte{1<<3 | 2, 13}, make([]byte, 13)...)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is closed", func() bool { return peers() == 0 })
 }
 
 // TestManySmallRequests: a long life of small requests is never taken for bytes that are held.

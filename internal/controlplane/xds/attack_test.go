@@ -4,6 +4,7 @@
 package xds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -227,7 +228,8 @@ func TestManyRejections(t *testing.T) {
 func TestStreamsOfAnOwner(t *testing.T) {
 	store := NewStore(testTypes()...)
 	mustCommit(t, store, set(clusters, "a", "1"))
-	srv, addr, _ := serve(t, store, Options{Owner: perPod(4), NodeFields: []string{"SLOT"}})
+	var away atomic.Int64
+	srv, addr, _ := serve(t, store, Options{Owner: perPod(4), NodeFields: []string{"SLOT"}, Ended: func(context.Context) { away.Add(1) }})
 	meta, err := structpb.NewStruct(map[string]any{"SLOT": strings.Repeat("s", 10_000), "OTHER": strings.Repeat("o", 10_000)})
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +262,9 @@ func TestStreamsOfAnOwner(t *testing.T) {
 		}
 	}
 	until(t, "the ended ones are forgotten", func() bool { return len(srv.Streams()) == 5 })
+	if away.Load() != 16 {
+		t.Errorf("the connections of %d streams are told to end", away.Load())
+	}
 	for _, s := range srv.Streams() {
 		if size := len(s.Node.ID) + len(s.Node.Metadata["SLOT"]); size > 2*maxNodeBytes || len(s.Node.Metadata) != 1 {
 			t.Errorf("%d bytes of %d fields are kept of a node", size, len(s.Node.Metadata))

@@ -4,8 +4,6 @@
 package xds
 
 import (
-	"context"
-	"math"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -15,10 +13,12 @@ import (
 // How the server ends streams of its own accord: because the client may not have them any more, has too
 // many, or sends what it must not.
 
-// endWith has the sender end the stream.
+// endWith has the sender end the stream. The sender may be sending to a client that does not read; then
+// away ends it.
 func (ss *session) endWith(err error) {
 	select {
 	case ss.ended <- err:
+		ss.away()
 	default: // it ends already
 	}
 }
@@ -40,23 +40,19 @@ func (s *Server) verify(ss *session) {
 	}
 }
 
-// expiry returns a timer that fires when a client's right to its stream ends.
-func (s *Server) expiry(p Principal) *time.Timer {
-	if s.opts.Expires != nil {
-		if at := s.opts.Expires(p); !at.IsZero() {
-			return time.NewTimer(at.Sub(s.now()))
-		}
+// expire has a stream end when its client's right to it does, and returns what to call when it has ended.
+func (s *Server) expire(ss *session) (stop func()) {
+	if s.opts.Expires == nil {
+		return func() {}
 	}
-	t := time.NewTimer(math.MaxInt64)
-	t.Stop()
-	return t
-}
-
-// away tells that a stream ends because of its client.
-func (s *Server) away(ctx context.Context) {
-	if s.opts.Ended != nil {
-		s.opts.Ended(ctx)
+	at := s.opts.Expires(ss.principal)
+	if at.IsZero() {
+		return func() {}
 	}
+	t := time.AfterFunc(at.Sub(s.now()), func() {
+		ss.endWith(status.Error(codes.Unauthenticated, "the certificate that this stream was opened with is not valid any more; connect again with a new one"))
+	})
+	return func() { t.Stop() }
 }
 
 // ending logs why a stream is ended.

@@ -50,7 +50,8 @@ type Options struct {
 	Expires func(Principal) time.Time
 	// Handled, if set, is called with the size of each request that was handled, on its stream's context.
 	Handled func(context.Context, int)
-	// Ended, if set, is called with the context of a stream that the server ends because of its client.
+	// Ended, if set, is called with the context of a stream that is to end because of its client. The
+	// server may be sending to a client that does not read then.
 	Ended func(context.Context)
 	// Notes are the type URLs of requests that ask for nothing: the last of each stream is kept, and
 	// shown by Streams. NoteFields are the fields of the node's metadata that are kept of it.
@@ -259,7 +260,11 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 		return status.Error(codes.Unauthenticated, err.Error())
 	}
 	spread, _ := s.spreading()
-	ss := s.open(principal)
+	ss := s.enter(principal, func() {
+		if s.opts.Ended != nil {
+			s.opts.Ended(stream.Context())
+		}
+	})
 	ss.sotw = sotw
 	defer s.end(ss)
 	s.verify(ss) // after it can be found by Recheck
@@ -267,8 +272,7 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	if s.opts.MaxAge > 0 {
 		life = s.opts.MaxAge/2 + rand.N(s.opts.MaxAge) //nolint:gosec // spreads load only
 	}
-	expired := s.expiry(principal)
-	defer expired.Stop()
+	defer s.expire(ss)()
 	old, opened := time.NewTimer(life), time.Now()
 	defer old.Stop()
 	received := make(chan error, 1)
@@ -276,9 +280,6 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 	for {
 		select {
 		case err := <-received:
-			if err != nil {
-				s.away(stream.Context())
-			}
 			return err
 		case <-ss.wakeup:
 			ss.awake()
@@ -293,11 +294,7 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 				old.Reset(life - time.Since(opened))
 			}
 		case err := <-ss.ended:
-			s.away(stream.Context())
 			return s.ending(ss, err)
-		case <-expired.C:
-			s.away(stream.Context())
-			return s.ending(ss, status.Error(codes.Unauthenticated, "the certificate that this stream was opened with is not valid any more; connect again with a new one"))
 		case <-old.C:
 			return status.Error(codes.Unavailable, "the stream has reached its age; connect again")
 		case <-s.stop:
@@ -308,6 +305,7 @@ func (s *Server) stream(stream grpc.ServerStream, sotw bool) error {
 
 func (s *Server) malformed(ss *session, err error) error {
 	s.metrics.malformed.Inc()
+	ss.away()
 	return s.ending(ss, err)
 }
 
@@ -329,8 +327,10 @@ func (s *Server) send(ss *session, stream grpc.ServerStream) error {
 	}
 }
 
-func (s *Server) open(p Principal) *session {
-	ss := &session{srv: s, principal: p, since: s.now(), wakeup: make(chan struct{}, 1), ended: make(chan error, 1)}
+// enter begins a stream. away is called, maybe more than once, when the stream is to end because of its
+// client.
+func (s *Server) enter(p Principal, away func()) *session {
+	ss := &session{srv: s, principal: p, away: away, since: s.now(), wakeup: make(chan struct{}, 1), ended: make(chan error, 1)}
 	s.mu.Lock()
 	s.lastID++
 	ss.id = s.lastID

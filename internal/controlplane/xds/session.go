@@ -21,6 +21,7 @@ type session struct {
 	owner     *owner
 	sotw      bool       // of states of the world: see sotw.go
 	ended     chan error // capacity 1: why the server ends the stream
+	away      func()     // see enter
 
 	// Used by the goroutine that receives, only.
 	sawNode   bool

@@ -30,6 +30,9 @@ type bench struct {
 	acks  []Ack
 }
 
+// open begins a stream without a network.
+func (s *Server) open(p Principal) *session { return s.enter(p, func() {}) }
+
 func newBench(t *testing.T, opts Options, changes ...Change) *bench {
 	t.Helper()
 	b := &bench{t: t, store: NewStore(testTypes()...), clock: time.Unix(1_000_000, 0)}
