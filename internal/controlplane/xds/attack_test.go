@@ -99,7 +99,7 @@ func TestNamesThatDoNotExist(t *testing.T) {
 // TestCommitsPassLongRequests: a request of very many names does not keep a commit waiting until all of
 // them are done.
 func TestCommitsPassLongRequests(t *testing.T) {
-	const all = 60 * lockSlice
+	const all = 60_000
 	changes := make([]Change, 0, all)
 	r := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: clusters}
 	for i := range all {
