@@ -74,7 +74,7 @@ func (c *control) realServer(opts ...grpc.ServerOption) *grpc.Server {
 			}
 			c.log = append(c.log, answer{a.Key.TypeURL, map[string]string{a.Key.Name: version}, a.Err})
 		},
-		Notes:       []string{protocol.ReportType},
+		Notes: []string{protocol.ReportType}, NoteFields: []string{protocol.MetaReport},
 		ResumeGrace: 100 * time.Millisecond,
 	})
 	if err != nil {
