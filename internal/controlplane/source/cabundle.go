@@ -54,9 +54,15 @@ func CABundleFrom(m *corev1.ConfigMap) (CABundle, bool) {
 	return out, true
 }
 
+// maxBundleBytes bounds the certificates of authorities: all those that browsers trust are some 220 KiB.
+const maxBundleBytes = 512 << 10
+
 // certificatesOf keeps the certificates of a PEM text, without the comments and headers that are
 // allowed between them. Envoy would refuse the whole Secret because of a single one it can't read.
 func certificatesOf(text string) (clean, problem string) {
+	if len(text) > maxBundleBytes {
+		return "", fmt.Sprintf("%s is larger than %d KiB: leave out authorities that are not needed", CAKey, maxBundleBytes>>10)
+	}
 	var out strings.Builder
 	rest := []byte(text)
 	for n := 1; ; n++ {

@@ -22,7 +22,7 @@ import (
 )
 
 // authority makes a certificate that ends at a time.
-func authority(t *testing.T, name string, end time.Time) string {
+func authority(t testing.TB, name string, end time.Time) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,18 +56,19 @@ func TestCABundle(t *testing.T) {
 		want    string
 		problem string
 	}{
-		"no data":            {nil, false, "", ""},
-		"other keys":         {map[string]string{"ca.pem": a}, false, "", ""},
-		"one":                {map[string]string{"ca.crt": a}, true, a, ""},
-		"two":                {map[string]string{"ca.crt": a + b}, true, a + b, ""},
-		"comments between":   {map[string]string{"ca.crt": "# a\n" + a + "\n# b\n" + b + "# end"}, true, a + b, ""},
-		"expired is kept":    {map[string]string{"ca.crt": expired + a}, true, expired + a, ""},
-		"empty":              {map[string]string{"ca.crt": ""}, true, "", "no PEM certificate"},
-		"no PEM":             {map[string]string{"ca.crt": "hello"}, true, "", "no PEM certificate"},
-		"cut":                {map[string]string{"ca.crt": a[:len(a)/2]}, true, "", "no PEM certificate"},
-		"a private key":      {map[string]string{"ca.crt": a + key}, true, "", "ec private key"},
-		"not a certificate":  {map[string]string{"ca.crt": broken}, true, "", "certificate 1"},
-		"the second is none": {map[string]string{"ca.crt": a + broken}, true, "", "certificate 2"},
+		"no data":                               {nil, false, "", ""},
+		"other keys":                            {map[string]string{"ca.pem": a}, false, "", ""},
+		"one":                                   {map[string]string{"ca.crt": a}, true, a, ""},
+		"two":                                   {map[string]string{"ca.crt": a + b}, true, a + b, ""},
+		"comments between":                      {map[string]string{"ca.crt": "# a\n" + a + "\n# b\n" + b + "# end"}, true, a + b, ""},
+		"expired is kept":                       {map[string]string{"ca.crt": expired + a}, true, expired + a, ""},
+		"empty":                                 {map[string]string{"ca.crt": ""}, true, "", "no PEM certificate"},
+		"no PEM":                                {map[string]string{"ca.crt": "hello"}, true, "", "no PEM certificate"},
+		"cut":                                   {map[string]string{"ca.crt": a[:len(a)/2]}, true, "", "no PEM certificate"},
+		"a private key":                         {map[string]string{"ca.crt": a + key}, true, "", "ec private key"},
+		"not a certificate":                     {map[string]string{"ca.crt": broken}, true, "", "certificate 1"},
+		"larger than all authorities there are": {map[string]string{"ca.crt": a + strings.Repeat("#\n", 300_000)}, true, "", "larger than 512 KiB"},
+		"the second is none":                    {map[string]string{"ca.crt": a + broken}, true, "", "certificate 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, kept := CABundleFrom(configMap("shop", c.data))

@@ -22,7 +22,7 @@ import (
 )
 
 // pair makes a self-signed certificate.
-func pair(t *testing.T, key crypto.Signer) (cert, keyPEM []byte) {
+func pair(t testing.TB, key crypto.Signer) (cert, keyPEM []byte) {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {
@@ -35,7 +35,7 @@ func pair(t *testing.T, key crypto.Signer) (cert, keyPEM []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-func ecKey(t *testing.T) crypto.Signer {
+func ecKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
