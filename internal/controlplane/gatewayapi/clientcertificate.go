@@ -34,11 +34,12 @@ func clientCertificate(l Lookup, gw *gwapiv1.Gateway) (model.Key, *problem) {
 	invalid := func(format string, args ...any) (model.Key, *problem) {
 		return model.Key{}, &problem{string(gwapiv1.GatewayReasonInvalidClientCertificateRef), field + ": " + fmt.Sprintf(format, args...)}
 	}
-	if or(ref.Group, "") != "" || or(ref.Kind, "Secret") != "Secret" {
-		return invalid("%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, "Secret")))
+	from := grantee{KindGateway, gw.Namespace}
+	key, supported := secretOf(from, *ref)
+	if !supported {
+		return invalid("%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, kindSecret)))
 	}
-	key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
-	if key.Namespace != gw.Namespace && !granted(l, grantee{KindGateway, gw.Namespace}, "Secret", key) {
+	if !mayRefer(l, from, kindSecret, key) {
 		return model.Key{}, &problem{
 			string(gwapiv1.GatewayReasonRefNotPermitted),
 			fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name),

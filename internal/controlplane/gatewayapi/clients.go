@@ -44,7 +44,7 @@ func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.Cli
 			field: fmt.Sprintf("%s.caCertificateRefs[%d]", field, i), group: string(ref.Group), kind: string(ref.Kind),
 			at: model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)},
 		}
-		if a.at.Namespace != gw.Namespace && a.kind == kindConfigMap && !granted(l, grantee{KindGateway, gw.Namespace}, kindConfigMap, a.at) {
+		if a.kind == kindConfigMap && !mayRefer(l, grantee{KindGateway, gw.Namespace}, kindConfigMap, a.at) {
 			bad = append(bad, problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
 				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to ConfigMap %s", a.field, a.at.Namespace, gw.Namespace, a.at.Name),

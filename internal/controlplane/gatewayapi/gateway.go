@@ -109,12 +109,13 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 	}
 	for i, ref := range li.spec.TLS.CertificateRefs {
 		field := fmt.Sprintf("%s.tls.certificateRefs[%d]", li.field, i)
-		if or(ref.Group, "") != "" || or(ref.Kind, "Secret") != "Secret" {
-			invalid(field, "%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, "Secret")))
+		from := grantee{li.of.Kind, li.of.Namespace}
+		key, supported := secretOf(from, ref)
+		if !supported {
+			invalid(field, "%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, kindSecret)))
 			continue
 		}
-		key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(li.of.Namespace))), Name: string(ref.Name)}
-		if key.Namespace != li.of.Namespace && !granted(l, grantee{li.of.Kind, li.of.Namespace}, "Secret", key) {
+		if !mayRefer(l, from, kindSecret, key) {
 			bad = append(bad, problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
 				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind %s in namespace %s refer to Secret %s", field, key.Namespace, li.of.Kind, li.of.Namespace, key.Name),

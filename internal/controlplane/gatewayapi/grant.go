@@ -14,7 +14,7 @@ type grantee struct{ kind, namespace string }
 
 // granted tells whether a ReferenceGrant in the namespace of to lets from refer to it (GEP-709). The
 // kind of to is one of the core group.
-func granted(l Lookup, from grantee, kind string, to model.Key) bool {
+func granted(l Granter, from grantee, kind string, to model.Key) bool {
 	for _, g := range l.Grants(to.Namespace) {
 		if allowsFrom(g.Spec.From, from) && allowsTo(g.Spec.To, kind, to.Name) {
 			return true

@@ -4,6 +4,7 @@
 package gatewayapi_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -18,6 +20,7 @@ import (
 // proxies is what the translation to Envoy may rely on.
 func check(t *testing.T, w *world, out output, told verdicts) {
 	t.Helper()
+	checkReferences(t, w)
 	tables := map[string]model.RouteTable{}
 	add := func(rt model.RouteTable) {
 		if _, twice := tables[rt.Name]; twice {
@@ -223,6 +226,36 @@ func checkRule(t *testing.T, in string, r model.Rule) {
 			if h.Name == "" || h.Name == "host" || h.Name != strings.ToLower(h.Name) || strings.ContainsAny(h.Value, "\r\n\x00") {
 				t.Errorf("%s: header %+v", in, h)
 			}
+		}
+	}
+}
+
+// checkReferences: the translation asks for no Secret and no ConfigMap but those that the references of Gateways,
+// ListenerSets and policies list: a control plane reads no others.
+func checkReferences(t *testing.T, w *world) {
+	t.Helper()
+	listed := map[string]bool{}
+	add := func(refs gatewayapi.References) {
+		for _, k := range refs.Secrets {
+			listed["Secret "+k.String()] = true
+		}
+		for _, k := range refs.ConfigMaps {
+			listed["ConfigMap "+k.String()] = true
+		}
+	}
+	asked := maps.Clone(w.asked)
+	for _, gw := range w.gateways {
+		add(gatewayapi.GatewayReferences(w, gw))
+	}
+	for _, set := range w.sets {
+		add(gatewayapi.ListenerSetReferences(w, set))
+	}
+	for _, p := range w.policies {
+		add(gatewayapi.BackendTLSReferences(p))
+	}
+	for name := range asked {
+		if kind, _, _ := strings.Cut(name, " "); (kind == "Secret" || kind == "ConfigMap") && !listed[name] {
+			t.Errorf("%s is asked for and not listed as a reference", name)
 		}
 	}
 }
