@@ -28,6 +28,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/inject"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/pipeline"
+	"tulle.dev/tulle/internal/controlplane/referenced"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -118,6 +119,8 @@ type replica struct {
 	usage     usage
 	// namespaces are what the webhook knows of namespaces.
 	namespaces *namespaces
+	// referenced reads the Secrets and ConfigMaps that Gateways and policies refer to.
+	referenced *referenced.Stage
 }
 
 func (r *replica) run(ctx context.Context) error {
@@ -199,7 +202,10 @@ func (r *replica) build(m *ca.Metrics) error {
 	}
 	r.feed.relocate, r.feed.recheck = r.server.Relocate, r.server.Recheck
 	r.feed.ledger = status.NewLedger(r.server, r.opts.Version)
-	r.source, err = source.New(r.opts.Config, source.Options{SystemNamespace: r.opts.SystemNamespace, Mesh: r.opts.Mesh, Log: r.opts.Log.WithName("source")})
+	r.referenced = referenced.New(r.opts.Log.WithName("referenced"))
+	r.source, err = source.New(r.opts.Config, source.Options{
+		SystemNamespace: r.opts.SystemNamespace, Mesh: r.opts.Mesh, Referenced: r.referenced.Referenced(), Log: r.opts.Log.WithName("source"),
+	})
 	return err
 }
 
@@ -310,18 +316,25 @@ func (r *replica) writeStatus(ctx context.Context) {
 	_ = g.Wait() // neither returns an error
 }
 
-// follow takes the cluster's events and the roots through the graph, one batch after the other.
+// follow takes the cluster's events, with the Secrets and ConfigMaps that they refer to, and the roots through the
+// graph, one batch after the other.
 func (r *replica) follow(ctx context.Context) error {
-	batches := make(chan []source.Event)
+	seen, complete := make(chan []source.Event), make(chan []source.Event)
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.source.Run(ctx, sendTo(ctx, seen)) })
 	g.Go(func() error {
-		return r.source.Run(ctx, func(b []source.Event) {
-			select {
-			case batches <- b:
-			case <-ctx.Done():
-			}
-		})
+		r.referenced.Run(ctx, seen, r.source.Read, sendTo(ctx, complete))
+		return nil
 	})
-	g.Go(func() error { return r.feed.run(ctx, batches, r.authority.Trust, r.server) })
+	g.Go(func() error { return r.feed.run(ctx, complete, r.authority.Trust, r.server) })
 	return g.Wait()
+}
+
+func sendTo(ctx context.Context, to chan<- []source.Event) func([]source.Event) {
+	return func(b []source.Event) {
+		select {
+		case to <- b:
+		case <-ctx.Done():
+		}
+	}
 }

@@ -5,6 +5,7 @@ package source
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -32,10 +33,19 @@ type apiServer struct {
 	asked    []string          // "GET /api/v1/pods?fieldSelector=..."
 	broken   bool              // every list fails
 	refused  string            // at this path nothing may be read
+	// refusedReads is a path at which nothing may be read by name.
+	refusedReads string
+	largest      int // how many objects the largest answer had
 }
 
-// nodes are asked for by their metadata alone.
-const nodes = "v1/nodes"
+// Of these nothing but the metadata may be listed or watched.
+const (
+	nodes      = "v1/nodes"
+	secrets    = "v1/secrets"
+	configMaps = "v1/configmaps"
+)
+
+func byMetadata(at string) bool { return at == nodes || at == secrets || at == configMaps }
 
 type past struct {
 	version int
@@ -145,10 +155,31 @@ func (s *apiServer) typed(at string, o any) map[string]any {
 		out[k] = v
 	}
 	out["apiVersion"], out["kind"] = at[:strings.LastIndex(at, "/")], s.kind(at)
-	if at == nodes {
+	if byMetadata(at) {
 		return map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": out["metadata"]}
 	}
 	return out
+}
+
+// whole answers a request for one Secret or ConfigMap by name.
+func (s *apiServer) whole(w http.ResponseWriter, parts []string) {
+	at, name := parts[0]+"/"+parts[3], parts[2]+"/"+parts[4]
+	o, ok := s.objects[at][name].(map[string]any)
+	switch {
+	case s.broken:
+		s.failure(w, 503, "ServiceUnavailable")
+	case s.refused == at || s.refusedReads == at:
+		s.failure(w, 403, "Forbidden")
+	case !ok:
+		s.failure(w, 404, "NotFound")
+	default:
+		out := map[string]any{}
+		for k, v := range o {
+			out[k] = v
+		}
+		out["apiVersion"], out["kind"] = parts[0], s.kind(at)
+		s.reply(w, 200, out)
+	}
 }
 
 func (s *apiServer) kind(at string) string {
@@ -176,15 +207,17 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, 200, s.discoverGroups())
 	case len(parts) == 1 || len(parts) == 2 && strings.Contains(parts[0], "."):
 		s.reply(w, 200, s.discoverResources(w, path))
-	case path == nodes && !strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata"):
-		s.failure(w, 406, "NotAcceptable") // nodes are large: only their metadata may be asked for here
+	case byMetadata(path) && !strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata"):
+		s.failure(w, 406, "NotAcceptable") // large, or somebody else's: only their metadata may be asked for here
+	case len(parts) == 5 && parts[1] == "namespaces":
+		s.whole(w, parts)
 	case path == s.refused:
 		s.failure(w, 403, "Forbidden")
 	case r.URL.Query().Get("watch") != "":
 		s.watch(w, r, path)
 		return
 	default:
-		s.get(w, path)
+		s.get(w, r, path)
 	}
 	s.mu.Unlock()
 }
@@ -231,21 +264,18 @@ func (s *apiServer) known(at string) bool {
 	return !s.hidden[group] && slices.ContainsFunc(s.groups[at[:i]], func(r resource) bool { return r.name == at[i+1:] })
 }
 
-func (s *apiServer) get(w http.ResponseWriter, at string) {
+func (s *apiServer) get(w http.ResponseWriter, r *http.Request, at string) {
 	if s.known(at) {
 		if s.broken {
 			s.failure(w, 503, "ServiceUnavailable")
 			return
 		}
-		items := []any{}
-		for _, o := range s.objects[at] {
-			items = append(items, s.typed(at, o))
-		}
+		items, meta := s.page(r, at)
 		kind, version := s.kind(at)+"List", at[:strings.LastIndex(at, "/")]
-		if at == nodes {
+		if byMetadata(at) {
 			kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
 		}
-		s.reply(w, 200, map[string]any{"kind": kind, "apiVersion": version, "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items})
+		s.reply(w, 200, map[string]any{"kind": kind, "apiVersion": version, "metadata": meta, "items": items})
 		return
 	}
 	i := strings.LastIndex(at, "/")
@@ -254,6 +284,29 @@ func (s *apiServer) get(w http.ResponseWriter, at string) {
 		return
 	}
 	s.failure(w, 404, "NotFound")
+}
+
+// page is what a list answers: everything, or a page if it is asked for one and not from a cache.
+func (s *apiServer) page(r *http.Request, at string) (items []any, meta map[string]any) {
+	items, meta = []any{}, map[string]any{"resourceVersion": strconv.Itoa(s.version)}
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	paged := err == nil && limit > 0 && r.URL.Query().Get("resourceVersion") == ""
+	for _, name := range slices.Sorted(maps.Keys(s.objects[at])) {
+		if paged && name <= r.URL.Query().Get("continue") {
+			continue
+		}
+		if paged && len(items) == limit {
+			meta["continue"] = s.lastName(items)
+			break
+		}
+		items = append(items, s.typed(at, s.objects[at][name]))
+	}
+	s.largest = max(s.largest, len(items))
+	return items, meta
+}
+
+func (s *apiServer) lastName(items []any) string {
+	return id(items[len(items)-1].(map[string]any)["metadata"].(map[string]any))
 }
 
 // watch is called with the lock held and lets it go.

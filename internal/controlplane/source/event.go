@@ -14,26 +14,29 @@ type Kind string
 
 // Kinds, in the order in which the first batch holds them.
 const (
-	Mesh           Kind = "Mesh"           // *v1alpha1.Mesh
-	Namespace      Kind = "Namespace"      // model.Namespace
-	Service        Kind = "Service"        // model.Service
-	EndpointSlice  Kind = "EndpointSlice"  // model.Slice
-	Pod            Kind = "Pod"            // model.Workload
-	TLSSecret      Kind = "Secret"         // TLS, for Secrets of type kubernetes.io/tls
-	GatewayClass   Kind = "GatewayClass"   // *gwapiv1.GatewayClass
-	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
-	ListenerSet    Kind = "ListenerSet"    // *gwapiv1.ListenerSet
-	HTTPRoute      Kind = "HTTPRoute"      // *gwapiv1.HTTPRoute
-	GRPCRoute      Kind = "GRPCRoute"      // *gwapiv1.GRPCRoute
-	TLSRoute       Kind = "TLSRoute"       // *gwapiv1.TLSRoute
-	TCPRoute       Kind = "TCPRoute"       // *gwapiv1.TCPRoute
-	UDPRoute       Kind = "UDPRoute"       // *gwapiv1.UDPRoute
-	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
-	CAConfigMap    Kind = "ConfigMap"      // CABundle, for ConfigMaps with the key ca.crt
-
+	Mesh             Kind = "Mesh"             // *v1alpha1.Mesh
+	Namespace        Kind = "Namespace"        // model.Namespace
+	Service          Kind = "Service"          // model.Service
+	EndpointSlice    Kind = "EndpointSlice"    // model.Slice
+	Pod              Kind = "Pod"              // model.Workload
+	GatewayClass     Kind = "GatewayClass"     // *gwapiv1.GatewayClass
+	Gateway          Kind = "Gateway"          // *gwapiv1.Gateway
+	ListenerSet      Kind = "ListenerSet"      // *gwapiv1.ListenerSet
+	HTTPRoute        Kind = "HTTPRoute"        // *gwapiv1.HTTPRoute
+	GRPCRoute        Kind = "GRPCRoute"        // *gwapiv1.GRPCRoute
+	TLSRoute         Kind = "TLSRoute"         // *gwapiv1.TLSRoute
+	TCPRoute         Kind = "TCPRoute"         // *gwapiv1.TCPRoute
+	UDPRoute         Kind = "UDPRoute"         // *gwapiv1.UDPRoute
+	ReferenceGrant   Kind = "ReferenceGrant"   // *gwapiv1.ReferenceGrant
 	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
 
 	Node Kind = "Node" // model.NodeZone
+)
+
+// Kinds that are read by name, one at a time, by Source.Read; they are in no batch of a Source.
+const (
+	TLSSecret   Kind = "Secret"    // TLS, for Secrets of type kubernetes.io/tls
+	CAConfigMap Kind = "ConfigMap" // CABundle, for ConfigMaps with the key ca.crt
 )
 
 // Event says that an object is now this, or is gone.
@@ -53,10 +56,10 @@ type TLS struct {
 	Ends time.Time
 }
 
-// Kinds are all kinds in the order in which the first batch holds them.
+// Kinds are the kinds that a Source delivers, in the order in which the first batch holds them.
 func Kinds() []Kind {
 	return []Kind{
-		Mesh, Namespace, Service, EndpointSlice, Pod, TLSSecret, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
-		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, CAConfigMap, BackendTLSPolicy, Node,
+		Mesh, Namespace, Service, EndpointSlice, Pod, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
+		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, BackendTLSPolicy, Node,
 	}
 }

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -21,10 +20,9 @@ type feed struct {
 	kind   Kind
 	object client.Object
 	list   func() client.ObjectList
-	fields fields.Selector // nil: all
 	// crd and version are set where the kind may be missing: the name of its CRD and the version watched.
 	crd, version string
-	// refusable: the right to read the kind may be withheld (names.GatewaySecretsRole), or not be given yet; all else goes on.
+	// refusable: the right to read the kind may be withheld, or not be given yet; all else goes on.
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
@@ -59,10 +57,6 @@ func feeds() []feed {
 		{
 			kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
 			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }),
-		},
-		{
-			kind: TLSSecret, object: &corev1.Secret{}, list: func() client.ObjectList { return &corev1.SecretList{} },
-			refusable: true, fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)), convert: as(func(s *corev1.Secret) any { return TLSSecretFrom(s) }),
 		},
 		{
 			kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
@@ -100,10 +94,6 @@ func feeds() []feed {
 		{
 			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
 			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
-		},
-		{
-			kind: CAConfigMap, object: &corev1.ConfigMap{}, list: func() client.ObjectList { return &corev1.ConfigMapList{} },
-			refusable: true, convert: as(caBundle),
 		},
 		{
 			kind: BackendTLSPolicy, object: &gwapiv1.BackendTLSPolicy{}, list: func() client.ObjectList { return &gwapiv1.BackendTLSPolicyList{} },

@@ -37,7 +37,9 @@ type Options struct {
 	SystemNamespace string
 	// Mesh is the name of the Mesh whose selector decides which namespaces are meshed; empty: the oldest.
 	Mesh string
-	Log  logr.Logger
+	// Referenced is notified of changes of Secrets and ConfigMaps. If nil, their metadata is not watched.
+	Referenced Referenced
+	Log        logr.Logger
 }
 
 // Source watches the cluster. Make it with New and call Run once.
@@ -47,6 +49,10 @@ type Source struct {
 	served  func(context.Context, feed) (bool, error)
 	queue   *queue
 	synced  atomic.Bool
+
+	metadataWatcher func(metadata) cache.ListerWatcher
+	read            func(context.Context, Kind, model.Key) (object any, version string, err error)
+
 	// patience is how long a kind that may be refused is waited for.
 	patience time.Duration
 
@@ -72,6 +78,10 @@ func New(cfg *rest.Config, o Options) (*Source, error) {
 	s := newSource(o)
 	s.watcher = func(f feed) cache.ListerWatcher { return listWatch(c, f) }
 	s.served = func(ctx context.Context, f feed) (bool, error) { return served(ctx, c, f) }
+	s.metadataWatcher = func(m metadata) cache.ListerWatcher { return m.listWatch(c, s.options.Referenced) }
+	s.read = func(ctx context.Context, kind Kind, k model.Key) (any, string, error) {
+		return readObject(ctx, c, kind, k)
+	}
 	return s, nil
 }
 
@@ -83,11 +93,11 @@ func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			l := f.list()
-			err := c.List(ctx, l, &client.ListOptions{Raw: &o, FieldSelector: f.fields, Limit: o.Limit, Continue: o.Continue})
+			err := c.List(ctx, l, &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue})
 			return l, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o, FieldSelector: f.fields})
+			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o})
 		},
 	}
 }
@@ -99,6 +109,11 @@ func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
 func (s *Source) Run(ctx context.Context, deliver func([]Event)) error {
 	for _, f := range feeds() {
 		go s.watch(ctx, f)
+	}
+	if s.options.Referenced != nil {
+		for _, m := range referenced() {
+			go s.watchReferenced(ctx, m)
+		}
 	}
 	for {
 		select {
@@ -126,8 +141,7 @@ func (s *Source) watch(ctx context.Context, f feed) {
 	shelf := &shelf{feed: f, out: s.queue, held: map[model.Key]any{}}
 	log := s.options.Log.WithValues("kind", string(f.kind))
 	ctx = klog.NewContext(ctx, log)
-	// Several replicas must not fall upon an API server that has just come back all at once.
-	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 8}
+	backoff := watchBackoff()
 	r := cache.NewReflectorWithOptions(s.watcher(f), f.object, shelf, cache.ReflectorOptions{Name: "source/" + string(f.kind), Logger: &log, Backoff: &backoff})
 	var troubled trouble
 	// The error is only ctx's.
@@ -139,6 +153,12 @@ func (s *Source) watch(ctx context.Context, f feed) {
 		}
 		return false, s.onError(ctx, shelf, &troubled, err)
 	})
+}
+
+// watchBackoff is the delay between attempts: several replicas must not fall upon an API server that has just
+// come back all at once.
+func watchBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 500 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 8}
 }
 
 // trouble is what a watch has met since it last worked.
@@ -162,7 +182,7 @@ func (s *Source) onError(ctx context.Context, shelf *shelf, t *trouble, err erro
 		return shelf.Replace(nil, "")
 	case f.refusable && apierrors.IsForbidden(err) && !shelf.synced:
 		// An API server that has just started refuses for a moment what it later allows, and a first
-		// batch without certificates would take every HTTPS listener away.
+		// batch without zones would move the clients of every Service with hints.
 		if t.refusedSince.IsZero() {
 			t.refusedSince = time.Now()
 		}

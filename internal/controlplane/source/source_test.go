@@ -109,7 +109,6 @@ func fill(s *apiServer) {
 	s.put("v1/namespaces", `{metadata: {name: shop, labels: {team: a}}}`)
 	s.put("v1/services", `{metadata: {namespace: shop, name: web}, spec: {clusterIP: 10.0.0.1, ports: [{name: http, port: 80}]}}`)
 	s.put("v1/pods", `{metadata: {namespace: shop, name: web-0}}`)
-	s.put("v1/secrets", `{metadata: {namespace: shop, name: cert}, type: kubernetes.io/tls}`)
 	s.put("discovery.k8s.io/v1/endpointslices", `{metadata: {namespace: shop, name: web-1, labels: {kubernetes.io/service-name: web}}, addressType: IPv4}`)
 	s.put("gateway.networking.k8s.io/v1/gatewayclasses", `{metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`)
 	s.put("gateway.networking.k8s.io/v1/gateways", `{metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle}}`)
@@ -120,15 +119,13 @@ func fill(s *apiServer) {
 	s.put("gateway.networking.k8s.io/v1/tcproutes", `{metadata: {namespace: shop, name: r}}`)
 	s.put("gateway.networking.k8s.io/v1/udproutes", `{metadata: {namespace: shop, name: r}}`)
 	s.put("gateway.networking.k8s.io/v1beta1/referencegrants", `{metadata: {namespace: shop, name: g}, spec: {from: [], to: []}}`)
-	s.put("v1/configmaps", `{metadata: {namespace: shop, name: ca}, data: {ca.crt: ""}}`)
-	s.put("v1/configmaps", `{metadata: {namespace: shop, name: settings}, data: {colour: red}}`)
 	s.put("gateway.networking.k8s.io/v1/backendtlspolicies", `{metadata: {namespace: shop, name: p}, status: {ancestors: []}}`)
 	s.put(nodes, `{metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1, other: x}}}`)
 }
 
 // TestFirstBatch: it holds every object of every kind, in order, and only it makes the source synced.
 func TestFirstBatch(t *testing.T) {
-	server, s, c := start(t, fill)
+	_, s, c := start(t, fill)
 	c.until(t, "the first batch", func(_ map[place]any, b [][]Event) bool { return len(b) > 0 })
 	c.until(t, "synced", func(map[place]any, [][]Event) bool { return true })
 	var kinds []Kind
@@ -147,11 +144,6 @@ func TestFirstBatch(t *testing.T) {
 	}
 	if _, ok := c.now[at(ReferenceGrant, "shop", "g")].(*gwapiv1.ReferenceGrant); !ok {
 		t.Errorf("a grant is a %T", c.now[at(ReferenceGrant, "shop", "g")])
-	}
-	if !slices.ContainsFunc(server.requests(), func(r string) bool {
-		return strings.HasPrefix(r, "/api/v1/secrets?") && strings.Contains(r, "fieldSelector=type%3Dkubernetes.io%2Ftls")
-	}) {
-		t.Error("Secrets other than those for TLS were asked for")
 	}
 	if w := s.Waiting(); len(w) > 0 {
 		t.Errorf("still waiting for %v", w)
@@ -303,31 +295,6 @@ func TestRestart(t *testing.T) {
 	server.outage(false)
 	c.until(t, "the state after the restart", func(now map[place]any, _ [][]Event) bool {
 		return now[at(Service, "shop", "web")] == nil && now[at(Pod, "shop", "web-1")] != nil && now[at(HTTPRoute, "shop", "r")] != nil
-	})
-}
-
-// TestForbiddenSecrets: without the right to read Secrets all else is delivered, after a while; when
-// the right is given they come, and when it is withdrawn what is known stays.
-func TestForbiddenSecrets(t *testing.T) {
-	server, _, c := start(t, func(s *apiServer) {
-		fill(s)
-		s.refuse("v1/secrets")
-	}, func(s *Source) { s.patience = 2 * time.Second })
-	began := time.Now()
-	c.until(t, "the first batch", func(_ map[place]any, b [][]Event) bool { return len(b) > 0 })
-	if waited := time.Since(began); waited < time.Second {
-		t.Errorf("the right to read Secrets was waited for only %s", waited)
-	}
-	if len(c.batches[0]) != len(Kinds())-1 {
-		t.Errorf("the first batch holds %d objects", len(c.batches[0]))
-	}
-	server.refuse("")
-	c.until(t, "the Secret", func(now map[place]any, _ [][]Event) bool { return now[at(TLSSecret, "shop", "cert")] != nil })
-	server.refuse("v1/secrets")
-	server.cut()
-	server.put("v1/services", `{metadata: {namespace: shop, name: later}, spec: {clusterIP: 10.0.0.2}}`)
-	c.until(t, "later changes, with the Secret", func(now map[place]any, _ [][]Event) bool {
-		return now[at(Service, "shop", "later")] != nil && now[at(TLSSecret, "shop", "cert")] != nil
 	})
 }
 
