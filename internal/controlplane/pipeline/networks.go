@@ -22,7 +22,8 @@ func privateNetworks() []netip.Prefix {
 }
 
 // maxNetworks bounds the public networks: each is a filter chain in every proxy of the mesh. Of more, those
-// count that are listed first below, and of these the lowest.
+// count that are listed first below. Of these namespaces have equal shares, of their lowest networks, so that
+// no namespace takes them from another.
 const maxNetworks = 64
 
 // Whose a public network is.
@@ -33,10 +34,11 @@ const (
 	ofExternalIPs
 )
 
-// network is a public network, and whose it is.
+// network is a public network, and whose it is. The namespace is that of the Service, and else empty.
 type network struct {
-	of     int
-	prefix netip.Prefix
+	of        int
+	namespace string
+	prefix    netip.Prefix
 }
 
 // buildPublicNetworks lists the networks of the cluster's own addresses that are not private ones: of pods
@@ -47,11 +49,11 @@ func (g *Graph) buildPublicNetworks(onNodes *incr.Index[nodeAddress, model.Key, 
 		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
 			return nil
 		}
-		return publicNetworks(ofPods, w.Addresses)
+		return publicNetworks(ofPods, "", w.Addresses)
 	})
 	outside := incr.Derive(e, "public service networks", g.in.services, same[[]network],
 		func(r *incr.Reader, k model.Key, s model.Service, emit func(model.Key, []network)) {
-			list := append(publicNetworks(ofBalancers, s.Balanced), publicNetworks(ofExternalIPs, s.External)...)
+			list := append(publicNetworks(ofBalancers, k.Namespace, s.Balanced), publicNetworks(ofExternalIPs, k.Namespace, s.External)...)
 			if len(list) == 0 {
 				return
 			}
@@ -63,19 +65,21 @@ func (g *Graph) buildPublicNetworks(onNodes *incr.Index[nodeAddress, model.Key, 
 	services := incr.NewIndex(outside, byKey, func(_ model.Key, list []network) []network { return list })
 	onPublic := incr.DeriveKeys(e, "public node networks", same[one],
 		func(_ *incr.Reader, a nodeAddress, emit func(nodeAddress, one)) {
-			if len(publicNetworks(ofNodes, []netip.Addr{a.addr})) > 0 {
+			if len(publicNetworks(ofNodes, "", []netip.Addr{a.addr})) > 0 {
 				emit(a, one{})
 			}
 		}, onNodes)
-	nodes := incr.NewIndex(onPublic, byNodeAddress, func(a nodeAddress, _ one) []network { return publicNetworks(ofNodes, []netip.Addr{a.addr}) })
+	nodes := incr.NewIndex(onPublic, byNodeAddress, func(a nodeAddress, _ one) []network { return publicNetworks(ofNodes, "", []netip.Addr{a.addr}) })
 	all := incr.DeriveKeys(e, "public networks", same[one],
 		func(_ *incr.Reader, n network, emit func(network, one)) { emit(n, one{}) }, pods, services, nodes)
 	public := incr.NewIndex(all, byNetwork, func(network, one) []one { return []one{{}} })
 	g.destinations.networks = incr.Derive(e, "networks on demand", g.in.settings, same[networks],
 		func(r *incr.Reader, _ one, _ model.Settings, emit func(one, networks)) {
+			var all []network
+			incr.Lookup(r, public, one{}, func(n network, _ one) { all = append(all, n) })
 			var out networks
 			seen := map[netip.Prefix]bool{}
-			incr.Lookup(r, public, one{}, func(n network, _ one) {
+			for _, n := range inTurns(all) {
 				switch {
 				case seen[n.prefix]:
 				case len(out.used) < maxNetworks:
@@ -84,10 +88,29 @@ func (g *Graph) buildPublicNetworks(onNodes *incr.Index[nodeAddress, model.Key, 
 					out.ignored = append(out.ignored, n.prefix)
 				}
 				seen[n.prefix] = true
-			})
+			}
 			slices.SortFunc(out.used, byPrefix)
 			emit(one{}, out)
 		})
+}
+
+// inTurns orders networks that are sorted: by whose they are, and of these the first of each namespace, then the
+// second of each, and so on.
+func inTurns(all []network) []network {
+	type place struct {
+		of        int
+		namespace string
+	}
+	turn, taken := make(map[network]int, len(all)), map[place]int{}
+	for _, n := range all {
+		p := place{n.of, n.namespace}
+		turn[n] = taken[p]
+		taken[p]++
+	}
+	slices.SortStableFunc(all, func(a, b network) int {
+		return cmp.Or(cmp.Compare(a.of, b.of), cmp.Compare(turn[a], turn[b]), byPrefix(a.prefix, b.prefix), cmp.Compare(a.namespace, b.namespace))
+	})
+	return all
 }
 
 // networks are the public networks that proxies ask about, sorted, and those that are too many.
@@ -101,7 +124,7 @@ func (g *Graph) Ignored() []netip.Prefix {
 
 // publicNetworks are the networks, each once, of those addresses that are not private: coarse, so that they
 // seldom change.
-func publicNetworks(of int, addrs []netip.Addr) []network {
+func publicNetworks(of int, namespace string, addrs []netip.Addr) []network {
 	var out []network
 next:
 	for _, a := range addrs {
@@ -114,7 +137,7 @@ next:
 		if a.Is6() {
 			bits = 64
 		}
-		if n := (network{of, netip.PrefixFrom(a, bits).Masked()}); !slices.Contains(out, n) {
+		if n := (network{of, namespace, netip.PrefixFrom(a, bits).Masked()}); !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}
@@ -137,5 +160,5 @@ func byPrefix(a, b netip.Prefix) int {
 }
 
 func byNetwork(a, b network) int {
-	return cmp.Or(cmp.Compare(a.of, b.of), byPrefix(a.prefix, b.prefix))
+	return cmp.Or(cmp.Compare(a.of, b.of), cmp.Compare(a.namespace, b.namespace), byPrefix(a.prefix, b.prefix))
 }

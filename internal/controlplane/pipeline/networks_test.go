@@ -60,6 +60,25 @@ func TestNetworksAreBounded(t *testing.T) {
 	}
 }
 
+// TestNetworksAreShared: one Service with thousands of external IPs takes none from another namespace's.
+func TestNetworksAreShared(t *testing.T) {
+	many := func(s *model.Service) {
+		for i := range 5000 {
+			s.External = append(s.External, netip.AddrFrom4([4]byte{20, byte(i >> 8), byte(i), 4}))
+		}
+	}
+	own := func(s *model.Service) {
+		s.External = []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("198.51.100.7")}
+	}
+	c := newCluster(t, namespaceEvent("shop", true), podEvent("shop", "web", "10.0.0.5"),
+		serviceEvent("shop", "web", "10.9.0.1", own), sliceEvent("shop", "web", "10.0.0.5 web"),
+		namespaceEvent("aaa", false), serviceEvent("aaa", "x", "10.9.0.2", many), sliceEvent("aaa", "x", "10.0.0.5"))
+	got := c.networksOnDemand()
+	if d := cmp.Diff([]string{"198.51.100.0/24", "203.0.113.0/24"}, got[62:]); d != "" || len(got) != maxNetworks {
+		t.Errorf("%d networks, of them other than the large Service's: %s", len(got), d)
+	}
+}
+
 // TestWorkOfNodePorts: all addresses at which a Service port is dialled share its endpoints. One endpoint
 // more costs each of them no more than a look, and no resource.
 func TestWorkOfNodePorts(t *testing.T) {

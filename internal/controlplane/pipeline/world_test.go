@@ -21,7 +21,19 @@ import (
 type world struct {
 	rnd *rand.Rand
 	gen int64
+	// home, if set, is the namespace of all objects. Those of b then also refer to a, and claim what is a's.
+	home string
 }
+
+func (w *world) in() string {
+	if w.home != "" {
+		return w.home
+	}
+	return w.ns()
+}
+
+// intrudes reports whether an object is to reach into another namespace.
+func (w *world) intrudes() bool { return w.home == "b" && w.rnd.IntN(2) == 0 }
 
 func (w *world) pick(ss ...string) string { return ss[w.rnd.IntN(len(ss))] }
 func (w *world) ns() string               { return w.pick("a", "b") }
@@ -30,12 +42,12 @@ func (w *world) pod() string              { return w.pick("p0", "p1", "p2", "p3"
 
 // event is one object that appears, changes or goes.
 func (w *world) event() source.Event {
-	key := model.Key{Namespace: w.ns()}
+	key := model.Key{Namespace: w.in()}
 	gone := w.rnd.IntN(4) == 0
 	e := source.Event{}
 	switch w.rnd.IntN(14) {
 	case 0:
-		key = model.Key{Name: w.ns()}
+		key = model.Key{Name: w.in()}
 		e = source.Event{Kind: source.Namespace, Object: model.Namespace{Name: key.Name, Meshed: w.rnd.IntN(3) > 0}}
 	case 1, 2:
 		key.Name = w.svc()
@@ -82,6 +94,22 @@ func (w *world) event() source.Event {
 	return e
 }
 
+// intrusion is an object of kinds that event does not make, in b, that is about a.
+func (w *world) intrusion() source.Event {
+	key := model.Key{Namespace: "b", Name: "x"}
+	if w.rnd.IntN(2) == 0 {
+		from := gwapiv1.Namespace("a")
+		return source.Event{Kind: source.ListenerSet, Key: key, Object: &gwapiv1.ListenerSet{ObjectMeta: w.meta(key), Spec: gwapiv1.ListenerSetSpec{
+			ParentRef: gwapiv1.ParentGatewayReference{Namespace: &from, Name: "gw"},
+			Listeners: []gwapiv1.ListenerEntry{{Name: "more", Port: gwapiv1.PortNumber(80 + w.rnd.IntN(3)), Protocol: gwapiv1.HTTPProtocolType}},
+		}}}
+	}
+	return source.Event{Kind: source.ReferenceGrant, Key: key, Object: &gwapiv1.ReferenceGrant{ObjectMeta: w.meta(key), Spec: gwapiv1.ReferenceGrantSpec{
+		From: []gwapiv1.ReferenceGrantFrom{{Group: gwapiv1.GroupName, Kind: "HTTPRoute", Namespace: "b"}, {Group: gwapiv1.GroupName, Kind: "Gateway", Namespace: "b"}},
+		To:   []gwapiv1.ReferenceGrantTo{{Kind: "Service"}, {Kind: "Secret"}},
+	}}}
+}
+
 // asked changes what clients without a proxy ask for, all of which is kept in all, and returns the change.
 func (w *world) asked(all map[names.Target]bool) map[names.Target]bool {
 	out := map[names.Target]bool{}
@@ -123,7 +151,10 @@ func (w *world) service(k model.Key) model.Service {
 	} else if w.rnd.IntN(2) == 0 {
 		s.LocalNodePorts = w.rnd.IntN(2) == 0
 		list := []netip.Addr{netip.MustParseAddr(w.pick("10.9.0.1", "198.51.100.1"))}
-		if w.rnd.IntN(2) == 0 {
+		if w.home == "b" { // a cluster address, a pod's and a node's of a, and addresses of its own
+			list = []netip.Addr{netip.MustParseAddr(w.pick("10.1.0.10", "10.0.0.1", "192.168.0.1", "203.0.113.9"))}
+		}
+		if w.rnd.IntN(2) == 0 && w.home != "b" {
 			s.Balanced = list
 		} else {
 			s.External = list
@@ -133,6 +164,9 @@ func (w *world) service(k model.Key) model.Service {
 		if w.rnd.IntN(3) > 0 {
 			if p.Port == 80 && len(s.Balanced)+len(s.External) > 0 {
 				p.NodePort = 30080
+				if w.home == "b" {
+					p.NodePort = 30090
+				}
 			}
 			s.Ports = append(s.Ports, p)
 		}
@@ -161,6 +195,9 @@ func (w *world) slice(k model.Key) model.Slice {
 
 func (w *world) workload(k model.Key) model.Workload {
 	n := int(k.Name[1]-'0') + 1
+	if w.home == "b" {
+		n += 100
+	}
 	return model.Workload{
 		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
 		NodeAddresses: []netip.Addr{netip.MustParseAddr(w.pick("192.168.0.1", "192.168.0.2"))}, Ended: w.rnd.IntN(6) == 0,
@@ -171,9 +208,16 @@ func (w *world) workload(k model.Key) model.Workload {
 func (w *world) parents(k model.Key) []gwapiv1.ParentReference {
 	kind, group := gwapiv1.Kind("Service"), gwapiv1.Group("")
 	ns := gwapiv1.Namespace(w.ns())
+	if w.home == "a" {
+		ns = "a"
+	}
 	out := []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Namespace: &ns, Name: gwapiv1.ObjectName(w.svc())}}
 	if w.rnd.IntN(2) == 0 {
 		out = append(out, gwapiv1.ParentReference{Name: "gw"})
+	}
+	if w.intrudes() {
+		of := gwapiv1.Namespace("a")
+		out = append(out, gwapiv1.ParentReference{Namespace: &of, Name: "gw"})
 	}
 	return out
 }
@@ -181,7 +225,12 @@ func (w *world) parents(k model.Key) []gwapiv1.ParentReference {
 func (w *world) backend() gwapiv1.BackendRef {
 	port := gwapiv1.PortNumber(80 + w.rnd.IntN(3))
 	weight := int32(w.rnd.IntN(3))
-	return gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: gwapiv1.ObjectName(w.svc()), Port: &port}, Weight: &weight}
+	out := gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: gwapiv1.ObjectName(w.svc()), Port: &port}, Weight: &weight}
+	if w.intrudes() {
+		of := gwapiv1.Namespace("a")
+		out.Namespace = &of
+	}
+	return out
 }
 
 func (w *world) httpRoute(k model.Key) *gwapiv1.HTTPRoute {
