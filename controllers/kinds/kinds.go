@@ -56,6 +56,11 @@ func ListenerSet() []Kind {
 	return []Kind{kind("gateway.networking.k8s.io", "v1", "ListenerSet", "listenersets")}
 }
 
+// BackendTLSPolicy is in Gateway API v1.4 and later.
+func BackendTLSPolicy() []Kind {
+	return []Kind{kind("gateway.networking.k8s.io", "v1", "BackendTLSPolicy", "backendtlspolicies")}
+}
+
 // XMesh is in the experimental channel of the Gateway API only.
 func XMesh() []Kind {
 	return []Kind{kind("gateway.networking.x-k8s.io", "v1alpha1", "XMesh", "xmeshes")}

@@ -99,6 +99,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, gate *kinds.Gate) error {
 	gate.When(kinds.CertManager(), r.watch(mgr.GetCache(), c, clusterWide))
 	gate.When(kinds.GatewayAPI(), r.watch(mgr.GetCache(), c, kinds.GatewayAPI()[:1]))
 	gate.When(kinds.XMesh(), r.watch(mgr.GetCache(), c, kinds.XMesh()))
+	r.watchReferrers(mgr.GetCache(), c, gate)
 	return nil
 }
 

@@ -17,9 +17,10 @@ const (
 const ContainerControlPlane = "controlplane"
 
 // GatewaySecretsRole is the ClusterRole that lets the control plane read Secrets of type
-// kubernetes.io/tls for HTTPS listeners, and ConfigMaps with certificates of authorities. It is installed with the operator, which may bind it to
-// the control plane but holds none of its rights. Without it, HTTPS listeners have no certificate,
-// BackendTLSPolicies nobody to trust, and all else works.
+// kubernetes.io/tls for HTTPS listeners, and ConfigMaps with certificates of authorities. It is installed with
+// the operator, which may bind it to the control plane but holds none of its rights, and binds it while something
+// refers to one. Without it, HTTPS listeners have no certificate, BackendTLSPolicies nobody to trust, and all
+// else works.
 const GatewaySecretsRole = "tulle-gateway-secrets"
 
 // PodFence and WorkloadFence are the ValidatingAdmissionPolicies, and their bindings, that fence what

@@ -60,6 +60,7 @@ func TestOperator(t *testing.T) {
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
 		{"what happens while the operator is away is repaired", restart},
 		{"roots are spread to meshed namespaces", rootsSpread},
+		{"the right to read Secrets and ConfigMaps follows what refers to them", secretsOnDemand},
 		{"a Gateway gets its proxies", gatewayGetsProxies},
 		{"a Gateway of any legal name", gatewayNames},
 		{"objects of others are left alone", gatewayNameTaken},
@@ -179,11 +180,10 @@ func states(list []metav1.Condition) map[string]string {
 func owned() []client.Object {
 	in := metav1.ObjectMeta{Namespace: system, Name: controlPlane}
 	out := metav1.ObjectMeta{Name: controlPlane}
-	secrets := metav1.ObjectMeta{Name: controlPlane + "-gateway-secrets"}
 	return []client.Object{
 		&appsv1.Deployment{ObjectMeta: in}, &corev1.ServiceAccount{ObjectMeta: in}, &policyv1.PodDisruptionBudget{ObjectMeta: in},
 		&rbacv1.Role{ObjectMeta: in}, &rbacv1.RoleBinding{ObjectMeta: in},
-		&rbacv1.ClusterRole{ObjectMeta: out}, &rbacv1.ClusterRoleBinding{ObjectMeta: out}, &rbacv1.ClusterRoleBinding{ObjectMeta: secrets},
+		&rbacv1.ClusterRole{ObjectMeta: out}, &rbacv1.ClusterRoleBinding{ObjectMeta: out},
 		&admissionv1.MutatingWebhookConfiguration{ObjectMeta: out},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-controlplane"}},
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-trust"}},

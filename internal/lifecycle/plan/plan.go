@@ -181,7 +181,10 @@ func (d decision) gatewayAPI() Step {
 }
 
 func (d decision) input(r release.Release) render.Input {
-	in := render.Input{Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Anchors: cmp.Or(d.rotation.Anchors.Intermediates, d.roots), Authorities: d.authorities()}
+	in := render.Input{
+		Mesh: d.mesh, Release: r, Namespace: d.seen.Namespace, Anchors: cmp.Or(d.rotation.Anchors.Intermediates, d.roots),
+		Authorities: d.authorities(), References: d.seen.References,
+	}
 	if d.scale != nil {
 		in.Replicas = d.scale.Replicas
 	}

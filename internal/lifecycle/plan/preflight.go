@@ -40,7 +40,7 @@ func begins(u *v1alpha1.UpgradeStatus, to string) bool {
 func Rights(m *v1alpha1.Mesh, namespace string, from, to release.Release, pods []upgrade.Pod) []preflight.Right {
 	var applied, deleted []render.Object
 	for _, r := range []release.Release{from, to} {
-		in := render.Input{Mesh: m, Release: r, Namespace: namespace}
+		in := render.Input{Mesh: m, Release: r, Namespace: namespace, References: true}
 		mine := append(render.ControlPlane(in), render.Webhook(in), render.Images(in))
 		applied = slices.Concat(applied, mine, []render.Object{render.Service(in), render.Replicas(in), render.GatewayClass(in)})
 		deleted = append(deleted, mine...)

@@ -42,6 +42,18 @@ func TestGolden(t *testing.T) {
 	})
 }
 
+// TestSecretsOnDemand: the control plane may read Secrets and ConfigMaps only while something refers to one.
+func TestSecretsOnDemand(t *testing.T) {
+	known := release.Known("registry.example/tulle:1", "registry.example/tulle-proxy:1")
+	for _, references := range []bool{false, true} {
+		in := Input{Mesh: &v1alpha1.Mesh{}, Release: known[len(known)-1], Namespace: "tulle-system", References: references}
+		bound := bytes.Contains(text(t, ControlPlane(in)), []byte("name: "+names.GatewaySecretsRole+"\n"))
+		if bound != references {
+			t.Errorf("bound: %v, with references: %v", bound, references)
+		}
+	}
+}
+
 // gatewayOf renders a Gateway for which nothing is in the cluster yet.
 func gatewayOf(in Input, gw *gwapiv1.Gateway) []Object {
 	n := GatewayScale(in.Mesh, gw).Replicas
@@ -81,7 +93,7 @@ func labelled(t *testing.T, objects []Object) {
 func read(t *testing.T, text []byte) (Input, *gwapiv1.Gateway) {
 	t.Helper()
 	known := release.Known("registry.example/tulle:1", "registry.example/tulle-proxy:1")
-	in := Input{Release: known[len(known)-1], Namespace: "tulle-system", Anchors: "-----ROOTS-----\n"}
+	in := Input{Release: known[len(known)-1], Namespace: "tulle-system", Anchors: "-----ROOTS-----\n", References: true}
 	var gw *gwapiv1.Gateway
 	for _, doc := range bytes.Split(text, []byte("\n---\n")) {
 		var kind unstructured.Unstructured

@@ -14,6 +14,9 @@ const rbacAPI = "rbac.authorization.k8s.io/v1"
 
 // rights are the control plane's service account and what it may do. The operator can only grant
 // what it holds itself, so a rule added here must be added to config/rbac too.
+//
+// The right to read Secrets and ConfigMaps is given only while something refers to one, since RBAC cannot limit
+// it to these.
 func rights(in Input) []Object {
 	cluster := in.meta()
 	cluster.Namespace = ""
@@ -23,20 +26,25 @@ func rights(in Input) []Object {
 	role := func(kind, name string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 	}
-	return []Object{
+	objects := []Object{
 		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: in.meta()}),
 		object(rbacAPI, "ClusterRole", &rbacv1.ClusterRole{ObjectMeta: cluster, Rules: ClusterRules()}),
 		object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
 			ObjectMeta: cluster, RoleRef: role("ClusterRole", cluster.Name), Subjects: account,
 		}),
-		object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
+	}
+	if in.References {
+		objects = append(objects, object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
 			ObjectMeta: secrets, RoleRef: role("ClusterRole", names.GatewaySecretsRole), Subjects: account,
-		}),
+		}))
+	}
+	return append(
+		objects,
 		object(rbacAPI, "Role", &rbacv1.Role{ObjectMeta: in.meta(), Rules: NamespaceRules()}),
 		object(rbacAPI, "RoleBinding", &rbacv1.RoleBinding{
 			ObjectMeta: in.meta(), RoleRef: role("Role", in.meta().Name), Subjects: account,
 		}),
-	}
+	)
 }
 
 // ClusterRules is what the control plane may do in the whole cluster: read what it translates,

@@ -25,6 +25,9 @@ type Input struct {
 	Anchors string
 	// Replicas of the control plane; 0: as spec.controlPlane.replicas says.
 	Replicas int32
+	// References tells whether anything refers to Secrets or ConfigMaps that the control plane has to read. Only
+	// then is it given the right to.
+	References bool
 	// Led says where the Service leads. Each value has the API server connect to the webhook again: it
 	// otherwise keeps its connection to a replica that the Service does not lead to any more. Only read by
 	// Webhook.

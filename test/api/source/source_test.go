@@ -29,6 +29,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/referenced"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/testing/apiserver"
@@ -40,6 +41,8 @@ const user = "control-plane"
 type cluster struct {
 	t     *testing.T
 	admin client.Client
+
+	heard heard
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -73,13 +76,24 @@ func TestSource(t *testing.T) {
 
 	cfg := rest.CopyConfig(server.Config)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
-	s, err := source.New(cfg, source.Options{SystemNamespace: "tulle-system", Log: logr.Discard()})
+	cfg.Wrap(c.listen)
+	stage := referenced.New(logr.Discard())
+	s, err := source.New(cfg, source.Options{SystemNamespace: "tulle-system", Referenced: stage.Referenced(), Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.unrelated()
 	running, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- s.Run(running, c.deliver) }()
+	done, batches := make(chan error, 1), make(chan []source.Event)
+	go stage.Run(running, batches, s.Read, c.deliver)
+	go func() {
+		done <- s.Run(running, func(b []source.Event) {
+			select {
+			case batches <- b:
+			case <-running.Done():
+			}
+		})
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -95,6 +109,7 @@ func TestSource(t *testing.T) {
 	c.installModule("sigs.k8s.io/gateway-api", "config/crd/experimental")
 	t.Run("every kind", c.everyKind)
 	t.Run("changes", c.changes)
+	t.Run("what is referred to", c.referred)
 	t.Run("the rights withdrawn", c.withdrawn)
 	t.Run("Gateway API removed", c.removed)
 }
@@ -110,7 +125,7 @@ func (c *cluster) everyKind(t *testing.T) {
 		`{apiVersion: v1, kind: Secret, metadata: {namespace: shop, name: password}, stringData: {password: x}}`,
 		`{apiVersion: tulle.dev/v1alpha1, kind: Mesh, metadata: {name: mesh}, spec: {version: 0.1.0, injection: {namespaceSelector: {matchLabels: {team: a}}}}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`,
-		`{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}]}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}, {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}, {name: password}]}}]}}`,
 		route("1s"),
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {namespace: shop, name: rpc}, spec: {parentRefs: [{name: edge}]}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {namespace: shop, name: tls}, spec: {parentRefs: [{name: edge}], hostnames: [a.example], rules: [{backendRefs: [{name: web, port: 80}]}]}}`,
@@ -119,11 +134,11 @@ func (c *cluster) everyKind(t *testing.T) {
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {namespace: shop, name: more}, spec: {parentRef: {name: edge}, listeners: [{name: more, port: 81, protocol: HTTP}]}}`,
 		`{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/zone: z1}}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {namespace: shop, name: ca}, data: {ca.crt: x}}`,
-		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, wellKnownCACertificates: System}}}`,
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, caCertificateRefs: [{group: "", kind: ConfigMap, name: ca}]}}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {namespace: shop, name: grant}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: "", kind: Service}]}}`,
 	)
 	c.until("an object of every kind", func() bool {
-		for _, k := range source.Kinds() {
+		for _, k := range append(source.Kinds(), source.TLSSecret, source.CAConfigMap) {
 			if len(c.now[k]) == 0 {
 				return false
 			}
@@ -184,6 +199,19 @@ func (c *cluster) withdrawn(t *testing.T) {
 	c.apply(`{apiVersion: v1, kind: Service, metadata: {namespace: shop, name: other}, spec: {ports: [{port: 80}]}}`)
 	c.until("a Service after the right to Secrets is gone", func() bool {
 		return c.now[source.Service]["shop/other"] != nil && c.now[source.TLSSecret]["shop/cert"] != nil
+	})
+	// A right to one object of one namespace is enough to read it.
+	c.apply(
+		`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {namespace: shop, name: narrow}, rules: [{apiGroups: [""], resources: [secrets], resourceNames: [third], verbs: [get]}]}`,
+		`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {namespace: shop, name: narrow}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: narrow}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]}`,
+		`{apiVersion: v1, kind: Secret, metadata: {namespace: shop, name: third}, type: kubernetes.io/tls, stringData: {tls.crt: x, tls.key: "y"}}`,
+		edge("cert", "third"),
+	)
+	c.until("a Secret by a narrow right", func() bool { return c.now[source.TLSSecret]["shop/third"] != nil })
+	c.apply(edge("cert", "third", "fourth"))
+	c.until("a Secret that may not be read", func() bool {
+		s, _ := c.now[source.TLSSecret]["shop/fourth"].(source.TLS)
+		return strings.Contains(s.Problem, "no right to read it")
 	})
 }
 
