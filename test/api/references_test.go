@@ -16,10 +16,10 @@ import (
 // secretsOnDemand: the control plane is bound to the role that reads Secrets and ConfigMaps when a Gateway, a
 // ListenerSet or a BackendTLSPolicy refers to one, and no longer when none does.
 func secretsOnDemand(t *testing.T) {
-	namespace(t, "edge", nil)
+	namespace(t, "referring", nil)
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: controlPlane + "-gateway-secrets"}}
 	gone(t, binding)
-	gw := newGateway(t, "edge", "tls", nil)
+	gw := newGateway(t, "referring", "tls", nil)
 	gone(t, binding)
 	update(t, gw, func() {
 		li := listener("https", 443, "HTTPS")
@@ -32,7 +32,7 @@ func secretsOnDemand(t *testing.T) {
 	}
 	update(t, gw, func() { gw.Spec.Listeners = gw.Spec.Listeners[:1] })
 	gone(t, binding)
-	policy := &gwapiv1.BackendTLSPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: "tls"}, Spec: gwapiv1.BackendTLSPolicySpec{
+	policy := &gwapiv1.BackendTLSPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "referring", Name: "tls"}, Spec: gwapiv1.BackendTLSPolicySpec{
 		TargetRefs: []gwapiv1.LocalPolicyTargetReferenceWithSectionName{{LocalPolicyTargetReference: gwapiv1.LocalPolicyTargetReference{Kind: "Service", Name: "web"}}},
 		Validation: gwapiv1.BackendTLSPolicyValidation{Hostname: "web.example", CACertificateRefs: []gwapiv1.LocalObjectReference{{Kind: "ConfigMap", Name: "ca"}}},
 	}}
