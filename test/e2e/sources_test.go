@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -86,6 +87,31 @@ spec: {clusterIP: None, selector: {app: server}, ports: [{name: http, port: 8080
 			t.Errorf("labels %v: by the other Service the caller is %q", labels, d.Report.Caller)
 		}
 		try(fmt.Sprintf("with the slices, labels %v", labels))
+	}
+}
+
+// TestNamespaceLeaves: when a namespace no longer asks for proxies, calls to the meshed pods that still run there stay
+// encrypted and known by their callers.
+func TestNamespaceLeaves(t *testing.T) {
+	t.Parallel()
+	c := cluster.Connect(t)
+	ns := c.Namespace(t, "leaving", meshed)
+	other := c.Namespace(t, "staying", meshed)
+	c.Deploy(t, ns, cluster.Echo{Name: "server"})
+	c.Deploy(t, other, cluster.Echo{Name: "client", NoService: true})
+	c.Ready(t, ns, "server")
+	c.Ready(t, other, "client")
+	me := podOf(t, c, other, "client")
+	me.get(t, "http://server."+ns+"/")
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, names.LabelInject)
+	if err := c.Patch(t.Context(), space, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); time.Since(began) < 10*time.Second; {
+		if d := me.get(t, "http://server."+ns+"/"); d.Report.Caller != spiffe(other, "client") {
+			t.Fatalf("%s after the label was removed the caller is %q", time.Since(began), d.Report.Caller)
+		}
 	}
 }
 

@@ -4,13 +4,11 @@
 package source
 
 import (
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"strings"
-
-	"golang.org/x/crypto/cryptobyte"
-	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Limits of a Secret for TLS. crypto/x509 computes with the numbers of an RSA key before it checks them, in
@@ -61,39 +59,59 @@ func privateKey(text []byte) *pem.Block {
 const unreadable = "tls.key can't be read: it must be a private key in PKCS #1, PKCS #8 or SEC 1 form"
 
 // checkDER tells what is wrong with the form and the lengths of a private key: PKCS #8, which wraps one of
-// the others, PKCS #1 (RSA) or SEC 1 (ECDSA).
+// the others, PKCS #1 (RSA) or SEC 1 (ECDSA). It reads tags and lengths alone.
 func checkDER(der []byte) (problem string) {
-	in := cryptobyte.String(der)
-	var body, wrapped cryptobyte.String
-	var version int
-	if !in.ReadASN1(&body, asn1.SEQUENCE) || !in.Empty() || !body.ReadASN1Integer(&version) {
+	body, rest, ok := element(der, asn1.TagSequence)
+	if !ok || len(rest) > 0 {
 		return unreadable
 	}
-	switch {
-	case body.PeekASN1Tag(asn1.INTEGER):
+	_, body, ok = element(body, asn1.TagInteger) // the version
+	if !ok {
+		return unreadable
+	}
+	if _, _, ok := element(body, asn1.TagInteger); ok {
 		return checkRSA(body)
-	case body.PeekASN1Tag(asn1.OCTET_STRING):
+	}
+	if _, _, ok := element(body, asn1.TagOctetString); ok {
 		return "" // SEC 1: a number and a curve of a fixed size
-	case !body.SkipASN1(asn1.SEQUENCE) || !body.ReadASN1(&wrapped, asn1.OCTET_STRING):
+	}
+	_, body, ok = element(body, asn1.TagSequence) // the algorithm of PKCS #8
+	if !ok {
 		return unreadable
 	}
-	// In PKCS #8: RSA is PKCS #1 again. Keys of other algorithms have a fixed size.
-	in = wrapped
-	if !in.ReadASN1(&body, asn1.SEQUENCE) || !body.ReadASN1Integer(&version) || !body.PeekASN1Tag(asn1.INTEGER) {
+	wrapped, _, ok := element(body, asn1.TagOctetString)
+	if !ok {
+		return unreadable
+	}
+	// RSA is PKCS #1 again. Keys of other algorithms have a fixed size.
+	if body, _, ok = element(wrapped, asn1.TagSequence); !ok {
+		return ""
+	}
+	if _, body, ok = element(body, asn1.TagInteger); !ok {
+		return ""
+	}
+	if _, _, ok := element(body, asn1.TagInteger); !ok {
 		return ""
 	}
 	return checkRSA(body)
 }
 
+// element reads one element of a tag; rest is what follows it.
+func element(in []byte, tag int) (contents, rest []byte, ok bool) {
+	var v asn1.RawValue
+	rest, err := asn1.Unmarshal(in, &v)
+	return v.Bytes, rest, err == nil && v.Class == asn1.ClassUniversal && v.Tag == tag
+}
+
 // checkRSA reads what follows the version in an RSAPrivateKey (RFC 8017, A.1.2): the modulus, both
 // exponents, the two primes and three numbers that are made of these.
-func checkRSA(body cryptobyte.String) (problem string) {
+func checkRSA(body []byte) (problem string) {
 	for i := range 8 {
-		if !body.PeekASN1Tag(asn1.INTEGER) {
+		digits, rest, ok := element(body, asn1.TagInteger)
+		if !ok {
 			return unreadable
 		}
-		var digits cryptobyte.String
-		body.ReadASN1(&digits, asn1.INTEGER) // its length alone is looked at
+		body = rest
 		limit := maxRSABits
 		if i == 3 || i == 4 {
 			limit /= 2 // a prime
@@ -105,7 +123,7 @@ func checkRSA(body cryptobyte.String) (problem string) {
 			return fmt.Sprintf("tls.key is an RSA key with a number of %d bits where at most %d are supported: use an RSA key of 2048 to 4096 bits, or ECDSA", bits, limit)
 		}
 	}
-	if !body.Empty() {
+	if len(body) > 0 {
 		return "tls.key is an RSA key of more than two primes, which is not supported"
 	}
 	return ""

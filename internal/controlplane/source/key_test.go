@@ -146,3 +146,12 @@ func FuzzCABundle(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLargestKey is the most that a Secret of an accepted size costs: an RSA key of 8192 bits.
+func BenchmarkLargestKey(b *testing.B) {
+	cert, _ := pair(b, ecKey(b))
+	s := tlsSecret(cert, crafted(b, 8192, 4096, false))
+	for b.Loop() {
+		TLSSecretFrom(s)
+	}
+}
