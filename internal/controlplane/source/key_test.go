@@ -56,6 +56,24 @@ func crafted(t testing.TB, modulus, prime int, wrapped bool) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
+// slow is an RSA key without the numbers that are made of its primes: crypto/x509 then computes them, before it
+// looks whether the primes are any.
+func slow(t testing.TB, bits int) []byte {
+	t.Helper()
+	p := new(big.Int).SetBit(big.NewInt(1), bits-1, 1)
+	three := big.NewInt(3)
+	der, err := asn1.Marshal(struct {
+		V       int
+		N       *big.Int
+		E       int
+		D, P, Q *big.Int
+	}{0, new(big.Int).SetBit(big.NewInt(1), 64, 1), 65537, three, p, three})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
+}
+
 func tlsSecret(cert, key []byte) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "b"}, Data: map[string][]byte{"tls.crt": cert, "tls.key": key}}
 }
@@ -68,6 +86,8 @@ func TestCraftedKeys(t *testing.T) {
 		cert, key []byte
 		problem   string
 	}{
+		"seconds to parse":                   {cert, slow(t, 16384), "a number of 16384 bits where at most 4096"},
+		"a small one of the same form":       {cert, slow(t, 1024), "can't be read"},
 		"a large modulus":                    {cert, crafted(t, 16384, 1024, false), "16384 bits, more than the 8192"},
 		"a large prime":                      {cert, crafted(t, 2048, 16384, false), "a number of 16384 bits where at most 4096"},
 		"a large prime in PKCS #8":           {cert, crafted(t, 2048, 16384, true), "a number of 16384 bits where at most 4096"},
@@ -113,7 +133,7 @@ func TestKeySizes(t *testing.T) {
 func FuzzTLSSecret(f *testing.F) {
 	cert, key := pair(f, ecKey(f))
 	f.Add(cert, key)
-	f.Add(cert, crafted(f, 2048, 16384, false))
+	f.Add(cert, slow(f, 16384))
 	f.Add(cert, crafted(f, 2048, 1024, true))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), []byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, cert, key []byte) {
