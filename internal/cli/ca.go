@@ -4,9 +4,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,6 +57,7 @@ func newCAStatus(g *global) *cobra.Command {
 
 func newCARotate(g *global) *cobra.Command {
 	var wait, abort bool
+	var without []string
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Have the operator replace the self-made root, while the mesh carries traffic",
@@ -62,7 +66,12 @@ func newCARotate(g *global) *cobra.Command {
 The new root is spread to every proxy before anything is signed below it, and the old
 one goes when no certificate in use hangs from it. Until then --abort turns it back.
 A root of your own issuer is changed by naming another issuer in
-spec.certificates.issuerRef.`,
+spec.certificates.issuerRef.
+
+A proxy that does not accept the new root, or does not renew its certificate, is waited
+for as long as a workload's certificate is valid. --without NAMESPACE/POD does not wait
+for a pod, also in a change that is under way. That pod loses its connections to other
+proxies until it takes the new root.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := cluster.Connect(g.cluster)
@@ -73,15 +82,11 @@ spec.certificates.issuerRef.`,
 			if err != nil {
 				return err
 			}
-			value, says, err := rotation(m, abort, time.Now())
+			change, says, err := rotation(m, abort, without, time.Now())
 			if err != nil {
 				return err
 			}
-			var annotation any
-			if value != "" {
-				annotation = value
-			}
-			if err := c.AnnotateMesh(cmd.Context(), m, names.AnnotationRotateRoot, annotation); err != nil {
+			if err := c.AnnotateMesh(cmd.Context(), m, change); err != nil {
 				return err
 			}
 			if g.output != outputJSON {
@@ -95,11 +100,45 @@ spec.certificates.issuerRef.`,
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until it has ended")
 	cmd.Flags().BoolVar(&abort, "abort", false, "call the change off that is under way")
+	cmd.Flags().StringSliceVar(&without, "without", nil, "a pod that is not waited for, NAMESPACE/POD; can be given several times")
 	return cmd
 }
 
-// rotation is the annotation's new value (empty: none) and what to say, or why nothing can be done.
-func rotation(m v1alpha1.Mesh, abort bool, now time.Time) (value, says string, err error) {
+// rotation is the change of the Mesh's annotations (nil: taken away) and what to say, or why nothing can be
+// done. A change of the root that begins waits for every pod but those in without; in one that is under way
+// these are added to the others.
+func rotation(m v1alpha1.Mesh, abort bool, without []string, now time.Time) (change map[string]any, says string, err error) {
+	for _, pod := range without {
+		if namespace, name, ok := strings.Cut(pod, "/"); !ok || namespace == "" || name == "" || strings.ContainsAny(pod, ", ") || strings.Contains(name, "/") {
+			return nil, "", fmt.Errorf("--without %q: expected NAMESPACE/POD", pod)
+		}
+	}
+	if len(without) > 0 && abort {
+		return nil, "", errors.New("--abort and --without exclude each other")
+	}
+	if st := m.Status.Certificates; len(without) > 0 && st.Active() {
+		all := slices.Concat(without, strings.FieldsFunc(m.Annotations[names.AnnotationRotateWithout], func(r rune) bool { return r == ',' }))
+		slices.Sort(all)
+		return map[string]any{names.AnnotationRotateWithout: strings.Join(slices.Compact(all), ",")},
+			"The change of the root no longer waits for " + strings.Join(without, ", ") + "; see it continue with: tulle ca status --watch", nil
+	}
+	value, says, err := request(m, abort, now)
+	if err != nil {
+		return nil, "", err
+	}
+	change = map[string]any{names.AnnotationRotateRoot: nil, names.AnnotationRotateWithout: nil}
+	if value != "" {
+		change[names.AnnotationRotateRoot] = value
+	}
+	if len(without) > 0 {
+		change[names.AnnotationRotateWithout] = strings.Join(without, ",")
+	}
+	return change, says, nil
+}
+
+// request is the new value of the annotation that asks for another root (empty: none) and what to say, or why
+// nothing can be done.
+func request(m v1alpha1.Mesh, abort bool, now time.Time) (value, says string, err error) {
 	st := m.Status.Certificates
 	pending := m.Annotations[names.AnnotationRotateRoot]
 	if abort {

@@ -24,12 +24,20 @@ func TestRotation(t *testing.T) {
 	for name, c := range map[string]struct {
 		ref     bool
 		asked   string
+		left    string // value of the other annotation now
 		st      *v1alpha1.CertificatesStatus
 		abort   bool
+		without []string
 		value   string
+		leaves  string // value of the other annotation
 		refused string
 	}{
 		"first":                  {value: "2026-05-01T12:00:00Z"},
+		"without a pod":          {without: []string{"shop/web-0", "shop/web-1"}, value: "2026-05-01T12:00:00Z", leaves: "shop/web-0,shop/web-1"},
+		"without one more":       {asked: "1", left: "shop/b", st: under(v1alpha1.RotationDistributing, v1alpha1.TriggerExpiring), without: []string{"shop/a", "shop/b"}, leaves: "shop/a,shop/b"},
+		"without a namespace":    {without: []string{"web-0"}, refused: "expected NAMESPACE/POD"},
+		"without two in one":     {without: []string{"a/b,c/d"}, refused: "expected NAMESPACE/POD"},
+		"without, and call off":  {without: []string{"a/b"}, abort: true, refused: "exclude each other"},
 		"again":                  {asked: "1", st: under(v1alpha1.RotationCompleted, v1alpha1.TriggerRequested), value: "2026-05-01T12:00:00Z"},
 		"under way":              {asked: "1", st: under(v1alpha1.RotationSigning, v1alpha1.TriggerRequested), refused: "already"},
 		"an issuer's":            {ref: true, refused: "ClusterIssuer corp"},
@@ -48,16 +56,24 @@ func TestRotation(t *testing.T) {
 			if c.asked != "" {
 				m.Annotations = map[string]string{names.AnnotationRotateRoot: c.asked}
 			}
+			if c.left != "" {
+				m.Annotations[names.AnnotationRotateWithout] = c.left
+			}
 			m.Status.Certificates = c.st
-			value, says, err := rotation(m, c.abort, at)
+			change, says, err := rotation(m, c.abort, c.without, at)
 			if c.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), c.refused) {
 					t.Errorf("got %v, want a refusal with %q", err, c.refused)
 				}
 				return
 			}
-			if err != nil || value != c.value || says == "" {
-				t.Errorf("got %q, %q, %v", value, says, err)
+			text := func(annotation string) string { s, _ := change[annotation].(string); return s }
+			if err != nil || text(names.AnnotationRotateRoot) != c.value || text(names.AnnotationRotateWithout) != c.leaves || says == "" {
+				t.Errorf("got %v, %q, %v", change, says, err)
+			}
+			// A change that begins or is called off does not keep pods of the one before; one under way stays asked for.
+			if _, touched := change[names.AnnotationRotateRoot]; touched == c.st.Active() && len(c.without) > 0 {
+				t.Errorf("asks anew: %v", change)
 			}
 		})
 	}

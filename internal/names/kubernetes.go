@@ -99,6 +99,10 @@ const (
 	// AnnotationRotateRoot on a Mesh asks for a new self-made root, each new value once. Taking it away
 	// calls off the change that it asked for.
 	AnnotationRotateRoot = "tulle.dev/rotate-root"
+	// AnnotationRotateWithout on a Mesh names pods that a change of the root does not wait for:
+	// "NAMESPACE/POD,NAMESPACE/POD". Each loses its connections to proxies with newer certificates until it
+	// takes the new root.
+	AnnotationRotateWithout = "tulle.dev/rotate-root-without"
 )
 
 // Containers and volumes that injection adds.

@@ -71,7 +71,7 @@ func stripped(u unstructured.Unstructured) unstructured.Unstructured {
 		out.SetLabels(l)
 	}
 	notes := maps.Clone(u.GetAnnotations())
-	for _, n := range []string{corev1.LastAppliedConfigAnnotation, names.AnnotationForceDelete, names.AnnotationRotateRoot} {
+	for _, n := range []string{corev1.LastAppliedConfigAnnotation, names.AnnotationForceDelete, names.AnnotationRotateRoot, names.AnnotationRotateWithout} {
 		delete(notes, n)
 	}
 	if len(notes) > 0 {

@@ -100,7 +100,7 @@ func (c *Cluster) Unacknowledged(ctx context.Context) (int, error) {
 // DeleteMesh asks for the end of a Mesh, with force even while it is in use.
 func (c *Cluster) DeleteMesh(ctx context.Context, m v1alpha1.Mesh, force bool) error {
 	if force {
-		if err := c.AnnotateMesh(ctx, m, names.AnnotationForceDelete, "true"); err != nil {
+		if err := c.AnnotateMesh(ctx, m, map[string]any{names.AnnotationForceDelete: "true"}); err != nil {
 			return err
 		}
 	}

@@ -51,11 +51,9 @@ func (c *Cluster) ChangeMesh(ctx context.Context, m v1alpha1.Mesh, spec map[stri
 	})
 }
 
-// AnnotateMesh sets an annotation of a Mesh, or with nil takes it away, whatever else has changed.
-func (c *Cluster) AnnotateMesh(ctx context.Context, m v1alpha1.Mesh, annotation string, value any) error {
-	return c.patchMesh(ctx, m, map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{annotation: value}},
-	})
+// AnnotateMesh sets annotations of a Mesh, or takes those away that are nil, whatever else has changed.
+func (c *Cluster) AnnotateMesh(ctx context.Context, m v1alpha1.Mesh, annotations map[string]any) error {
+	return c.patchMesh(ctx, m, map[string]any{"metadata": map[string]any{"annotations": annotations}})
 }
 
 func (c *Cluster) patchMesh(ctx context.Context, m v1alpha1.Mesh, change map[string]any) error {

@@ -22,6 +22,8 @@
 //
 // Invariant: a root leaves the bundle only when nothing that is in use hangs
 // from it, and nothing is signed below a root, or with an intermediate, before
-// every proxy trusts it.
+// every proxy trusts it. A proxy that does not do its part within a certificate's
+// life, and a pod that the Mesh names in names.AnnotationRotateWithout, are exempt:
+// one pod must not keep a root that has to go.
 // Start at Next; phases.go has what each phase waits for.
 package rotation

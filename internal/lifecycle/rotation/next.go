@@ -70,7 +70,7 @@ type decision struct {
 
 // Next decides. The Mesh's status is that which the last decision gave, or an older one.
 func Next(m *v1alpha1.Mesh, s Seen, now time.Time) Result {
-	d := &decision{mesh: m, seen: s, now: now, st: m.Status.Certificates.DeepCopy()}
+	d := &decision{mesh: m, seen: s.without(m), now: now, st: m.Status.Certificates.DeepCopy()}
 	if a, v := health.ReadAuthority(s.Facts, m.Spec.TrustDomain, "", now); len(s.Facts.TLSCrt) > 0 && v == nil {
 		d.out.Health.Authority, d.active, d.signing = &a, a.Roots, a.Intermediate
 	}

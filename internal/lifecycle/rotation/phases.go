@@ -27,11 +27,11 @@ func (d *decision) mayGo(r v1alpha1.RootStatus) bool {
 	if d.seen.answers() != "" || !d.signed(idsOf(d.active)) {
 		return false
 	}
-	if len(d.seen.Missing) > 0 && (r.InactiveSince == nil || d.now.Sub(r.InactiveSince.Time) < graceOf(d.mesh)) {
-		return false
+	if r.InactiveSince != nil && d.now.Sub(r.InactiveSince.Time) >= graceOf(d.mesh) {
+		return true // No certificate below it is valid any more.
 	}
 	t := d.seen.count(hangsFrom(idsOf(d.active)))
-	return t.done == t.total && d.seen.count(acknowledged).without == nil
+	return len(d.seen.Missing) == 0 && t.done == t.total && d.seen.count(acknowledged).without == nil
 }
 
 // hangsFrom tells whether a proxy's certificate can be verified with some of these roots.
@@ -77,7 +77,7 @@ func (d *decision) wait() {
 					d.askToRenew() // cert-manager renewed the intermediate meanwhile
 				}
 			case d.spread():
-				d.end(v1alpha1.RotationCompleted, "nothing hangs from the old root, and nobody trusts it any more")
+				d.end(v1alpha1.RotationCompleted, d.completed())
 			}
 			return
 		}
@@ -89,7 +89,8 @@ func (d *decision) wait() {
 	}
 }
 
-// spread tells whether the bundle has come to every namespace, replica and connected proxy.
+// spread tells whether the bundle has come to every namespace, replica and connected proxy. A proxy that does
+// not acknowledge it is waited for as long as one that is not connected: it may never do so.
 func (d *decision) spread() bool {
 	say := func(format string, args ...any) bool { d.st.Message = fmt.Sprintf(format, args...); return false }
 	if d.seen.Spread != d.out.Bundle || d.seen.Anchors.list() != d.out.Anchors.list() {
@@ -116,20 +117,36 @@ func (d *decision) spread() bool {
 	}
 	t := d.seen.count(acknowledged)
 	d.progress(t)
-	if len(t.without) > 0 {
-		return say("waiting for proxies to accept the roots: %s", list(t.without))
+	if len(t.without) > 0 && !d.late() {
+		return say("waiting until %s at most for proxies to accept the roots: %s; see their logs, or continue without them: tulle ca rotate --without %s", d.deadline(), list(t.without), t.without[0])
 	}
 	return true
+}
+
+// late tells whether the phase has lasted so long that no certificate from before it is valid any more.
+// Proxies that did not do their part are not waited for then: each has lost its connections, or loses them.
+func (d *decision) late() bool { return d.now.Sub(d.st.Since.Time) >= graceOf(d.mesh) }
+
+// deadline is when the phase will be late.
+func (d *decision) deadline() string {
+	return d.st.Since.Add(graceOf(d.mesh)).UTC().Format(time.RFC3339)
+}
+
+// completed is what is said at the end.
+func (d *decision) completed() string {
+	if t := d.seen.count(acknowledged); len(t.without) > 0 {
+		return "the old root was removed; proxies that did not accept the new roots in time, and lose connections until they do: " + list(t.without)
+	}
+	return "nothing hangs from the old root, and nobody trusts it any more"
 }
 
 // present tells whether the pods that are not connected need not be waited for.
 func (d *decision) present() bool {
 	n := len(d.seen.Missing)
-	if n == 0 || d.now.Sub(d.st.Since.Time) >= graceOf(d.mesh) {
+	if n == 0 || d.late() {
 		return true
 	}
-	end := d.st.Since.Add(graceOf(d.mesh)).UTC().Format(time.RFC3339)
-	d.st.Message = fmt.Sprintf("waiting until %s at most for pods that are not connected to the control plane: %s", end, list(d.seen.Missing))
+	d.st.Message = fmt.Sprintf("waiting until %s at most for pods that are not connected to the control plane: %s", d.deadline(), list(d.seen.Missing))
 	return false
 }
 
@@ -184,7 +201,8 @@ func (d *decision) leftOver() bool {
 	return len(d.seen.count(hangsFrom(idsOf(d.active))).without) > 0
 }
 
-// turned tells whether every connected proxy has a certificate below the new root.
+// turned tells whether every connected proxy has a certificate below the new root, or has had as long as a
+// certificate is valid to get one.
 func (d *decision) turned() bool {
 	if why := d.seen.answers(); why != "" {
 		d.st.Message = why
@@ -196,8 +214,8 @@ func (d *decision) turned() bool {
 	}
 	t := d.seen.count(hangsFrom(idsOf(d.active)))
 	d.progress(t)
-	if len(t.without) > 0 {
-		d.st.Message = "waiting for proxies to renew their certificates: " + list(t.without)
+	if len(t.without) > 0 && !d.late() {
+		d.st.Message = fmt.Sprintf("waiting until %s at most for proxies to renew their certificates: %s; see their logs, or continue without them: tulle ca rotate --without %s", d.deadline(), list(t.without), t.without[0])
 		return false
 	}
 	return true

@@ -265,6 +265,98 @@ func TestPodsThatAreNotConnected(t *testing.T) {
 	}
 }
 
+// silent runs rotations in which p0 is connected, and does not do its part.
+func (w *world) silent(rounds int, does func(p *proxy)) {
+	for range rounds {
+		w.operator(-1)
+		for _, n := range []string{names.SecondRootSecret, names.IntermediateSecret, names.NextIntermediateSecret} {
+			w.issue(n)
+		}
+		for ns := range w.copies {
+			w.copies[ns] = w.spread
+		}
+		for _, r := range w.replicas {
+			w.mount(r)
+		}
+		for _, p := range w.proxies[1:] {
+			p.bundle = w.replicas[p.at].bundle
+			if w.due(p) {
+				w.renew(p)
+			}
+		}
+		does(w.proxies[0])
+		w.now = w.now.Add(time.Minute)
+	}
+}
+
+// TestASilentProxy: a proxy that is connected and never acknowledges, or never renews, is named with the time
+// until which it is waited for, and does not keep the old root longer than that in each phase.
+func TestASilentProxy(t *testing.T) {
+	for name, c := range map[string]struct {
+		does    func(*world) func(*proxy)
+		stuckIn v1alpha1.RotationPhase
+	}{
+		"never acknowledges": {func(*world) func(*proxy) { return func(*proxy) {} }, v1alpha1.RotationDistributing},
+		"never renews": {func(w *world) func(*proxy) {
+			return func(p *proxy) { p.bundle = w.replicas[p.at].bundle }
+		}, v1alpha1.RotationTurningOver},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 5)
+			w.install()
+			old := w.root()
+			w.rotate("1")
+			w.silent(60, c.does(w))
+			st := w.mesh.Status.Certificates
+			until := st.Since.Add(24*time.Hour + 10*time.Minute).UTC().Format(time.RFC3339)
+			if st.Phase != c.stuckIn || !strings.Contains(st.Message, "waiting until "+until) || !strings.Contains(st.Message, "a/p0") || !strings.Contains(st.Message, "tulle ca rotate --without a/p0") {
+				t.Fatalf("%+v", st)
+			}
+			w.silent(23*60, c.does(w))
+			if w.mesh.Status.Certificates.Phase != c.stuckIn {
+				t.Errorf("given up early: %+v", w.mesh.Status.Certificates)
+			}
+			w.silent(3*25*60, c.does(w))
+			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationCompleted {
+				t.Errorf("one proxy holds up the change for ever: %+v", st)
+			}
+			if slices.Contains(w.ids(w.spread), health.Fingerprint(old)) {
+				t.Error("the old root is still spread")
+			}
+			if said := w.mesh.Status.Certificates.Message; name == "never acknowledges" && !strings.Contains(said, "a/p0") {
+				t.Errorf("the end does not name it: %s", said)
+			}
+		})
+	}
+}
+
+// TestRotateWithout: a pod that the Mesh names is not waited for, whether it is connected or not.
+func TestRotateWithout(t *testing.T) {
+	for name, away := range map[string]bool{"silent": false, "not connected": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 6)
+			w.install()
+			old := w.root()
+			if away {
+				w.proxies[0].at = -1
+			}
+			w.rotate("1")
+			w.silent(60, func(*proxy) {})
+			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationDistributing {
+				t.Fatalf("%+v", st)
+			}
+			w.mesh.Annotations[names.AnnotationRotateWithout] = "b/p1, a/p0"
+			w.silent(60, func(*proxy) {})
+			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationCompleted || slices.Contains(w.ids(w.spread), health.Fingerprint(old)) {
+				t.Errorf("%+v", st)
+			}
+			if err := w.verifiable(); err == nil {
+				t.Error("p0 was to be left behind")
+			}
+		})
+	}
+}
+
 // TestTheRootOfAnIssuerIsNotOurs: a request to change it is answered, once.
 func TestTheRootOfAnIssuerIsNotOurs(t *testing.T) {
 	w := newWorld(t, 5)

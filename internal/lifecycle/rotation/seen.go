@@ -110,6 +110,25 @@ func (s Seen) count(has func(protocol.ProxyTrust) bool) tally {
 	return t
 }
 
+// without leaves out the pods that the Mesh says are not waited for (names.AnnotationRotateWithout).
+func (s Seen) without(m *v1alpha1.Mesh) Seen {
+	not := set{}
+	for _, pod := range strings.Split(m.Annotations[names.AnnotationRotateWithout], ",") {
+		not[strings.TrimSpace(pod)] = true
+	}
+	s.Missing = slices.DeleteFunc(slices.Clone(s.Missing), func(pod string) bool { return not[pod] })
+	s.Replicas = slices.Clone(s.Replicas)
+	for i, r := range s.Replicas {
+		if r.Report == nil {
+			continue
+		}
+		report := *r.Report
+		report.Proxies = slices.DeleteFunc(slices.Clone(report.Proxies), func(p protocol.ProxyTrust) bool { return not[p.Namespace+"/"+p.Pod] })
+		s.Replicas[i].Report = &report
+	}
+	return s
+}
+
 func acknowledged(p protocol.ProxyTrust) bool { return p.Acknowledged }
 
 // shown is how many names a message has.
@@ -122,8 +141,8 @@ func list(all []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ", "), len(all)-shown)
 }
 
-// graceOf is how long a pod that is not connected is waited for: after that no certificate that it
-// could have is good any more.
+// graceOf is how long a pod that is not connected, or does not do its part, is waited for: after that no
+// certificate that it had when the wait began is valid any more.
 func graceOf(m *v1alpha1.Mesh) time.Duration {
 	life := m.Spec.Certificates.WorkloadLifetime.Duration
 	if life <= 0 {
