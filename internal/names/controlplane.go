@@ -49,12 +49,20 @@ const (
 	EnvControlPlaneIP  = "TULLE_POD_IP"
 )
 
-// Paths on the control plane's PortMonitor.
+// Paths on the control plane's PortMonitor, which anyone in the network may read.
 const (
-	// PathLive answers 200 while the process makes progress.
+	// PathLive returns 200 while the process makes progress.
 	PathLive = "/healthz"
-	// PathReady answers 200 once every input has synced and there is a certificate to serve with.
+	// PathReady returns 200 once every input has synced and there is a certificate to serve with.
 	PathReady = "/readyz"
+	// PathMetrics returns metrics in Prometheus' text format.
+	PathMetrics = "/metrics"
+)
+
+// Paths on the control plane's PortInternal. The caller presents a token (InternalAudience), and the
+// cluster's RBAC must allow its account to get ControlPlaneResource/DebugResource or, for PathProgress,
+// ControlPlaneResource/ProgressResource in the control plane's namespace.
+const (
 	// PathProxies lists the connected proxies as JSON.
 	PathProxies = "/debug/proxies"
 	// PathTrust tells which roots this replica and its proxies trust and hang from, as JSON (protocol.TrustReport).
@@ -62,7 +70,35 @@ const (
 	// PathTranslation tells what this replica makes of the cluster, as JSON (protocol.Translation), or
 	// with ?type=TYPE-URL&name=NAME one resource.
 	PathTranslation = "/debug/translation"
+	// PathProgress is where a replica reports to the other replicas what its proxies acknowledged, as JSON:
+	// ?seq=N waits for a change after N.
+	PathProgress = "/internal/progress"
 )
+
+// Authentication on PortInternal.
+const (
+	// InternalAudience is the audience of the tokens. A token for the API server or for the signing port is
+	// refused: no trust domain gives TokenAudience this value.
+	InternalAudience = "internal.tulle.dev"
+	// InternalTokenDir is where the operator's and the control plane's pods have such a token mounted, and
+	// InternalToken is the file in it. The kubelet renews it.
+	InternalTokenDir = "/var/run/secrets/tulle.dev/internal"
+	InternalToken    = "token"
+	// InternalPortName is the name of PortInternal in the pods and in ControlPlaneReplicas. A pod whose
+	// container has no port of this name is of a release up to 0.2.0, which has all paths on PortMonitor.
+	InternalPortName = "internal"
+	// ControlPlaneResource and its subresources are of the API group Group. They exist in RBAC rules only,
+	// as nodes/proxy does for kubelets. The name of the object is that of the Mesh.
+	ControlPlaneResource = "controlplanes"
+	DebugResource        = "debug"
+	ProgressResource     = "progress"
+	// DebugAccount is the ServiceAccount that people ask a token of to read the paths below /debug. It is
+	// installed with the operator. Whoever may create a token of it may read them.
+	DebugAccount = "tulle-debug"
+)
+
+// ControlPlaneHost is the name that every replica of the control plane has in its serving certificate.
+func ControlPlaneHost(namespace string) string { return ControlPlaneService + "." + namespace + ".svc" }
 
 // InjectPath is where the injection webhook listens.
 const InjectPath = "/inject"

@@ -25,7 +25,8 @@ func IsProxyPort(port uint16) bool {
 const (
 	PortADS       = 15010 // delta ADS over mutual TLS
 	PortSign      = 15012 // certificate signing over TLS, proven by a token
-	PortMonitor   = 15014 // metrics, health and debug over plain HTTP
+	PortMonitor   = 15014 // metrics and health over plain HTTP
+	PortInternal  = 15016 // what the operator, other replicas and the command line read, over TLS with authentication
 	PortWebhook   = 15017 // injection webhook
 	PortWebhookIn = 443   // the same on the Service
 )

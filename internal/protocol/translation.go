@@ -44,3 +44,6 @@ type FailedTranslation struct {
 	// Problem in words.
 	Problem string `json:"problem"`
 }
+
+// HiddenResource is the body of the answer, with status 403, to a request for a resource that holds a private key.
+const HiddenResource = "this resource holds a private key: it is not shown"

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+
+	"tulle.dev/tulle/internal/names"
+)
+
+// Options of a Guard. Tokens, Access, Mesh, Namespace and Audience are required.
+type Options struct {
+	Tokens authenticationclient.TokenReviewInterface
+	Access authorizationclient.SubjectAccessReviewInterface
+	// Mesh and Namespace are those of the control plane, which are asked for.
+	Mesh, Namespace string
+	// Audience is that of the tokens.
+	Audience string
+	// Keep is how long the API server's word is used again; 0 means 30 s.
+	Keep time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	Log logr.Logger
+}
+
+const (
+	keep = 30 * time.Second
+	// reviewTimeout bounds one TokenReview with its SubjectAccessReview.
+	reviewTimeout = 5 * time.Second
+	// reviewsAtOnce bounds the reviews for callers that were never allowed, and as many again are kept for
+	// callers that were.
+	reviewsAtOnce = 4
+	// maxKept bounds the callers that are remembered, allowed and refused ones each.
+	maxKept = 256
+	// knownFor is how long a caller that was allowed is reviewed without the bounds for strangers: longer
+	// than its token is valid for.
+	knownFor = 2 * time.Hour
+)
+
+// Guard lets requests through whose callers the cluster's RBAC allows. Safe for concurrent use.
+type Guard struct {
+	opts     Options
+	limits   *limits
+	stranger chan struct{} // a place for each review of a stranger
+	known    chan struct{} // the same for callers that were allowed before
+
+	mu      sync.Mutex
+	allowed map[caller]kept         // guarded by mu
+	refused map[caller]kept         // guarded by mu
+	running map[caller]*underReview // guarded by mu; bounded by the limits of reviews
+}
+
+// caller is a token, hashed, and what it is used for.
+type caller struct {
+	token       [sha256.Size]byte
+	subresource string
+}
+
+// kept is the API server's word.
+type kept struct {
+	verdict verdict
+	at      time.Time
+}
+
+// verdict is a status code, 200 if the request may pass, and what to tell the caller otherwise.
+type verdict struct {
+	code    int
+	message string
+}
+
+// underReview is a review that several requests wait for.
+type underReview struct {
+	done    chan struct{}
+	verdict verdict // set before done is closed
+}
+
+// New returns a Guard that has asked nothing yet.
+func New(opts Options) *Guard {
+	if opts.Keep <= 0 {
+		opts.Keep = keep
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Guard{
+		opts: opts, limits: newLimits(), stranger: make(chan struct{}, reviewsAtOnce), known: make(chan struct{}, reviewsAtOnce),
+		allowed: map[caller]kept{}, refused: map[caller]kept{}, running: map[caller]*underReview{},
+	}
+}
+
+// Require returns a handler that passes on the requests of callers that may get
+// names.ControlPlaneResource/subresource in the control plane's namespace. It refuses all others with a sentence that says what is needed.
+func (g *Guard) Require(subresource string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := g.judge(r, subresource)
+		if v.code == http.StatusOK {
+			next.ServeHTTP(w, r)
+			return
+		}
+		switch v.code {
+		case http.StatusUnauthorized:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "1")
+		}
+		http.Error(w, v.message, v.code)
+	})
+}
+
+func (g *Guard) judge(r *http.Request, subresource string) verdict {
+	token := bearer(r.Header)
+	if token == "" {
+		return verdict{http.StatusUnauthorized, "send a token of a ServiceAccount for the audience " + g.opts.Audience + " as a bearer token"}
+	}
+	now := g.opts.Now()
+	if err := checkShape(token, g.opts.Audience, now); err != nil {
+		return verdict{http.StatusUnauthorized, err.Error()}
+	}
+	c := caller{sha256.Sum256([]byte(token)), subresource}
+	run, known, v := g.begin(c, r.RemoteAddr, now)
+	if run == nil {
+		return v
+	}
+	if known != nil { // this request makes the review
+		go g.review(context.WithoutCancel(r.Context()), c, token, run, *known)
+	}
+	select {
+	case <-run.done:
+		return run.verdict
+	case <-r.Context().Done():
+		return verdict{http.StatusServiceUnavailable, "the request ended before the API server answered"}
+	}
+}
+
+// begin returns the verdict that is kept, or the review to wait for. If the caller has to make that review,
+// known is not nil, and tells whether the caller was allowed before.
+func (g *Guard) begin(c caller, remote string, now time.Time) (run *underReview, known *bool, v verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before, was := g.allowed[c]
+	if was && now.Sub(before.at) < g.opts.Keep {
+		return nil, nil, before.verdict
+	}
+	if no, ok := g.refused[c]; ok && now.Sub(no.at) < g.opts.Keep {
+		return nil, nil, no.verdict
+	}
+	if run := g.running[c]; run != nil {
+		return run, nil, verdict{}
+	}
+	was = was && now.Sub(before.at) < knownFor
+	if !was && !g.limits.take(address(remote)) {
+		return nil, nil, verdict{http.StatusTooManyRequests, "too many new tokens from this address; try again"}
+	}
+	places := g.stranger
+	if was {
+		places = g.known
+	}
+	select {
+	case places <- struct{}{}:
+	default:
+		return nil, nil, verdict{http.StatusServiceUnavailable, "too many tokens are being checked; try again"}
+	}
+	run = &underReview{done: make(chan struct{})}
+	g.running[c] = run
+	return run, &was, verdict{}
+}
+
+// review asks the API server and ends the review.
+func (g *Guard) review(ctx context.Context, c caller, token string, run *underReview, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	v, err := g.ask(ctx, token, c.subresource)
+	if err != nil {
+		g.opts.Log.Info("The API server did not check a token of the internal port", "reason", err.Error())
+		v = verdict{http.StatusServiceUnavailable, "the API server did not check the token; try again"}
+	}
+	now := g.opts.Now()
+	g.mu.Lock()
+	switch {
+	case err != nil: // what was known stays known
+	case v.code == http.StatusOK:
+		delete(g.refused, c)
+		g.remember(g.allowed, c, kept{v, now}, knownFor)
+	default:
+		delete(g.allowed, c)
+		g.remember(g.refused, c, kept{v, now}, g.opts.Keep)
+	}
+	delete(g.running, c)
+	g.mu.Unlock()
+	if known {
+		<-g.known
+	} else {
+		<-g.stranger
+	}
+	run.verdict = v
+	close(run.done)
+}
+
+// remember keeps a verdict. If there are maxKept, the ones that are older than life go, and if there are
+// none, the oldest.
+func (g *Guard) remember(in map[caller]kept, c caller, k kept, life time.Duration) {
+	if _, there := in[c]; !there && len(in) >= maxKept {
+		var oldest caller
+		at := k.at
+		for other, o := range in {
+			if k.at.Sub(o.at) >= life {
+				delete(in, other)
+			} else if !o.at.After(at) {
+				oldest, at = other, o.at
+			}
+		}
+		if len(in) >= maxKept {
+			delete(in, oldest)
+		}
+	}
+	in[c] = k
+}
+
+// ask asks the API server whose the token is and what its account may do.
+func (g *Guard) ask(ctx context.Context, token, subresource string) (verdict, error) {
+	r, err := g.opts.Tokens.Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{g.opts.Audience}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return verdict{}, fmt.Errorf("create TokenReview: %w", err)
+	}
+	// An API server that does not support audiences leaves status.audiences empty.
+	if !r.Status.Authenticated || !slices.Contains(r.Status.Audiences, g.opts.Audience) {
+		return verdict{http.StatusUnauthorized, "the API server does not accept the token"}, nil
+	}
+	u := r.Status.User
+	if u.Username == "" {
+		return verdict{}, errors.New("create TokenReview: the API server named no user")
+	}
+	extra := map[string]authorizationv1.ExtraValue{}
+	for k, v := range u.Extra {
+		extra[k] = authorizationv1.ExtraValue(v)
+	}
+	a, err := g.opts.Access.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: u.Username, Groups: u.Groups, UID: u.UID, Extra: extra,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: "get", Group: names.Group, Version: "*", Resource: names.ControlPlaneResource, Subresource: subresource,
+			Namespace: g.opts.Namespace, Name: g.opts.Mesh,
+		},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return verdict{}, fmt.Errorf("create SubjectAccessReview: %w", err)
+	}
+	if !a.Status.Allowed {
+		return verdict{http.StatusForbidden, fmt.Sprintf(
+			"%s may not get %s/%s.%s in namespace %s; grant it with a Role", u.Username, names.ControlPlaneResource, subresource, names.Group, g.opts.Namespace)}, nil
+	}
+	return verdict{code: http.StatusOK}, nil
+}
+
+// address is the address of a client without its port; zero if it cannot be read.
+func address(remote string) netip.Addr {
+	a, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap().WithZone("")
+}
