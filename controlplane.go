@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -18,6 +19,7 @@ func controlplaneCommand() *cobra.Command {
 	opts := controlplane.Options{
 		Pod: os.Getenv(names.EnvControlPlanePod), PodIP: os.Getenv(names.EnvControlPlaneIP),
 		IntermediateDir: names.IntermediateDir, TrustDir: names.TrustDir,
+		InternalToken: filepath.Join(names.InternalTokenDir, names.InternalToken),
 	}
 	c := &cobra.Command{
 		Use:   "controlplane",

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,7 @@ func operatorCommand() *cobra.Command {
 	f.StringVar(&o.Namespace, "namespace", envOr("TULLE_NAMESPACE", names.SystemNamespace), "the operator's own namespace, where control planes go (TULLE_NAMESPACE)")
 	f.StringVar(&o.Image, "image", os.Getenv("TULLE_IMAGE"), "image of this program, for control planes (TULLE_IMAGE)")
 	f.StringVar(&o.ProxyImage, "proxy-image", os.Getenv("TULLE_PROXY_IMAGE"), "image of the proxy (TULLE_PROXY_IMAGE)")
+	f.StringVar(&o.InternalToken, "internal-token", filepath.Join(names.InternalTokenDir, names.InternalToken), "file with a token for the audience "+names.InternalAudience+", by which control planes know the operator")
 	f.StringVar(&o.releases, "releases", defaultReleases, "YAML list of {version, image, proxyImage, envoy}: releases beside those known by themselves, or where their images are")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let only one of several replicas work")
 	f.StringVar(&o.metrics, "metrics-bind-address", ":8080", "where to serve metrics; 0: nowhere")

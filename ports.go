@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"tulle.dev/tulle/internal/bounded"
+	"tulle.dev/tulle/internal/scrape"
 )
 
 // serve has a manager serve plain HTTP to any client, also while it does not lead. It does nothing for the address "0".
@@ -35,13 +36,11 @@ func serve(ctx context.Context, mgr manager.Manager, name, addr string, handler 
 	})
 }
 
-// scrapes is how many scrapes of the metrics are answered at a time.
-const scrapes = 3
-
-// metricsHandler serves what is registered. A scrape costs time, so few are answered at once.
+// metricsHandler serves what is registered. It needs no credentials: what is counted names no workload, and
+// Prometheus works as it is installed.
 func metricsHandler(of prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: scrapes}))
+	mux.Handle("GET /metrics", scrape.New(promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}), nil))
 	return mux
 }
 

@@ -45,6 +45,14 @@ func holds(list []rbacv1.PolicyRule, group, resource, verb, name string) bool {
 	})
 }
 
+func grantedEverywhere() []rbacv1.PolicyRule {
+	return slices.Concat(render.ClusterRules(), render.InternalClusterRules())
+}
+
+func grantedHere() []rbacv1.PolicyRule {
+	return slices.Concat(render.NamespaceRules(), render.InternalRules("tulle"))
+}
+
 // TestOperatorHoldsWhatItGrants: Kubernetes refuses a role with a right that its maker lacks, so
 // config/rbac must have everything that render gives to control planes.
 func TestOperatorHoldsWhatItGrants(t *testing.T) {
@@ -52,7 +60,7 @@ func TestOperatorHoldsWhatItGrants(t *testing.T) {
 	here := slices.Concat(cluster, rules(t, "role.yaml"))
 	for _, c := range []struct {
 		granted, held []rbacv1.PolicyRule
-	}{{render.ClusterRules(), cluster}, {render.NamespaceRules(), here}} {
+	}{{grantedEverywhere(), cluster}, {grantedHere(), here}} {
 		for _, r := range c.granted {
 			for _, group := range r.APIGroups {
 				for _, resource := range r.Resources {
@@ -87,7 +95,7 @@ func TestRightsAreNarrow(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range slices.Concat(render.ClusterRules(), render.NamespaceRules()) {
+	for _, r := range slices.Concat(grantedEverywhere(), grantedHere()) {
 		if slices.Contains(r.Resources, "secrets") || slices.Contains(slices.Concat(r.APIGroups, r.Resources, r.Verbs), "*") {
 			t.Errorf("a control plane may %v", r)
 		}

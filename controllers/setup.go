@@ -52,6 +52,8 @@ type Options struct {
 	Trust func(ctx context.Context, replicas []corev1.Pod) []rotation.Replica
 	// ControlPlanes asks replicas of control planes what they know; nil: the real ones (mesh.Debug).
 	ControlPlanes mesh.ControlPlanes
+	// InternalToken is the file with the operator's token for control planes.
+	InternalToken string
 	// Registry is where the operator's metrics go; nil: nowhere.
 	Registry prometheus.Registerer
 	// Now is the clock; nil: the real one.
@@ -146,7 +148,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	debug := mesh.NewDebug()
+	debug := mesh.NewDebug(mgr.GetAPIReader(), o.Namespace, o.InternalToken)
 	if o.Trust == nil {
 		o.Trust = debug.Trust
 	}

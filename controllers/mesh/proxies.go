@@ -8,16 +8,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
+	"net/url"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"tulle.dev/tulle/internal/lifecycle/debug"
 	"tulle.dev/tulle/internal/lifecycle/shadow"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
@@ -33,15 +33,34 @@ type ControlPlanes interface {
 // askTimeout bounds how long a replica that doesn't answer holds a round up.
 const askTimeout = 2 * time.Second
 
-// maxAnswer bounds what is read of a replica's answer: about half a kilobyte per proxy.
-const maxAnswer = 32 << 20
+// Asker asks a replica for a path of its internal port; see debug.Client, which does.
+type Asker interface {
+	Get(ctx context.Context, pod *corev1.Pod, path string, query url.Values) ([]byte, error)
+}
 
-// Debug asks each ready replica's debug endpoint, all at once.
-type Debug struct{ Client *http.Client }
+// Debug asks each ready replica's debug paths, all at once.
+type Debug struct{ Ask Asker }
 
-// NewDebug makes a counter whose requests never wait long and never go through a web proxy.
-func NewDebug() Debug {
-	return Debug{Client: &http.Client{Timeout: askTimeout, Transport: &http.Transport{IdleConnTimeout: time.Minute}}}
+// NewDebug returns a Debug whose requests never wait long. It verifies replicas by the roots in the
+// namespace's ConfigMap names.TrustConfigMap, which it reads each time, and proves itself by the token in a file.
+func NewDebug(live client.Reader, namespace, tokenFile string) Debug {
+	return Debug{Ask: debug.Client{
+		Namespace: namespace, Timeout: askTimeout,
+		Roots: func(ctx context.Context) ([]byte, error) {
+			cm := &corev1.ConfigMap{}
+			if err := live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.TrustConfigMap}, cm); err != nil {
+				return nil, fmt.Errorf("get ConfigMap %s/%s: %w", namespace, names.TrustConfigMap, err)
+			}
+			return []byte(cm.Data[names.TrustKey]), nil
+		},
+		Token: func(context.Context) (string, error) {
+			text, err := os.ReadFile(tokenFile)
+			if err != nil {
+				return "", fmt.Errorf("read the operator's token for control planes: %w", err)
+			}
+			return strings.TrimSpace(string(text)), nil
+		},
+	}}
 }
 
 // Proxies lists the proxies that are connected to these replicas, sorted, each slot of a pod once, and
@@ -67,7 +86,7 @@ func (d Debug) Proxies(ctx context.Context, pods []corev1.Pod) (list []upgrade.P
 		complete = complete || ready(p)
 		go func() {
 			var a answer
-			if d.get(ctx, p.Status.PodIP, names.PathProxies, &a) != nil {
+			if d.get(ctx, &p, names.PathProxies, &a) != nil {
 				a = answer{failed: true, lack: ready(p)}
 			}
 			answers <- a
@@ -148,23 +167,14 @@ func (c connection) proxy() upgrade.Proxy {
 	return p
 }
 
-// get asks the debug endpoint of a replica and reads its answer.
-func (d Debug) get(ctx context.Context, ip, path string, into any) error {
-	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(names.PortMonitor)) + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+// get asks a replica for a debug path and reads its answer.
+func (d Debug) get(ctx context.Context, pod *corev1.Pod, path string, into any) error {
+	body, err := d.Ask.Get(ctx, pod, path, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("ask Pod %s for %s: %w", pod.Name, path, err)
 	}
-	resp, err := d.Client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask %s: %s", url, resp.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", url, err)
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read what Pod %s answers to %s: %w", pod.Name, path, err)
 	}
 	return nil
 }

@@ -4,10 +4,9 @@
 package mesh
 
 import (
+	"context"
 	"errors"
-	"io"
-	"net/http"
-	"strings"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -23,12 +22,12 @@ import (
 // answers plays replicas: what each address answers; an address that is missing refuses.
 type answers map[string]string
 
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	text, ok := a[r.URL.Hostname()]
-	if !ok || r.URL.Port() != "15014" || r.URL.Path != "/debug/proxies" {
+func (a answers) Get(_ context.Context, pod *corev1.Pod, path string, _ url.Values) ([]byte, error) {
+	text, ok := a[pod.Status.PodIP]
+	if !ok || path != "/debug/proxies" {
 		return nil, errors.New("connection refused")
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	return []byte(text), nil
 }
 
 func replica(ip string, ready corev1.ConditionStatus) corev1.Pod {
@@ -56,7 +55,7 @@ func TestConnected(t *testing.T) {
 		"one is ending":   {[]corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.9", "False")}, answers{"192.0.2.1": two}, 2, 0.25},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list, cpu, complete := Debug{Client: &http.Client{Transport: c.answers}}.Proxies(t.Context(), c.pods)
+			list, cpu, complete := Debug{Ask: c.answers}.Proxies(t.Context(), c.pods)
 			if (cpu == nil) != (c.cpu == 0) || cpu != nil && *cpu != c.cpu {
 				t.Errorf("got %v cores, want %v", cpu, c.cpu)
 			}
@@ -91,18 +90,18 @@ func TestProxies(t *testing.T) {
 	}
 	all := answers{"192.0.2.1": old, "192.0.2.2": today, "192.0.2.3": again}
 	for _, pods := range [][]corev1.Pod{{one, two, three, gone}, {gone, three, two, one}, {two, one, three}} {
-		got, _, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), pods)
+		got, _, complete := Debug{Ask: all}.Proxies(t.Context(), pods)
 		if d := cmp.Diff(want, got); d != "" || !complete {
 			t.Errorf("complete: %v (-want +got):\n%s", complete, d)
 		}
 	}
 	delete(all, "192.0.2.3")
-	got, _, complete := Debug{Client: &http.Client{Transport: all}}.Proxies(t.Context(), []corev1.Pod{one, two, three})
+	got, _, complete := Debug{Ask: all}.Proxies(t.Context(), []corev1.Pod{one, two, three})
 	want[0].Phase = protocol.PhaseStarting
 	if d := cmp.Diff(want, got); d != "" || complete {
 		t.Errorf("one is silent: complete: %v (-want +got):\n%s", complete, d)
 	}
-	if _, _, complete := (Debug{Client: &http.Client{Transport: all}}).Proxies(t.Context(), nil); complete {
+	if _, _, complete := (Debug{Ask: all}).Proxies(t.Context(), nil); complete {
 		t.Error("nobody was asked, and nothing is missing")
 	}
 }
@@ -113,10 +112,10 @@ type slow struct {
 	wg *sync.WaitGroup
 }
 
-func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s slow) Get(ctx context.Context, pod *corev1.Pod, path string, query url.Values) ([]byte, error) {
 	s.wg.Done()
 	s.wg.Wait()
-	return s.answers.RoundTrip(r)
+	return s.answers.Get(ctx, pod, path, query)
 }
 
 // TestProxiesAtOnce: a replica that hangs does not keep the others from being asked.
@@ -124,7 +123,7 @@ func TestProxiesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Add(2)
 	none := `{"proxies":[]}`
-	d := Debug{Client: &http.Client{Transport: slow{answers{"192.0.2.1": none, "192.0.2.2": none}, &wg}}}
+	d := Debug{Ask: slow{answers{"192.0.2.1": none, "192.0.2.2": none}, &wg}}
 	if _, _, complete := d.Proxies(t.Context(), []corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}); !complete {
 		t.Error("a replica did not answer")
 	}

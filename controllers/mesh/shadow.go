@@ -25,8 +25,8 @@ const confirmAfter = time.Second
 // yet read everything, or that is of a release that doesn't tell, is an error.
 func (d Debug) Translation(ctx context.Context, pod corev1.Pod) (shadow.Translation, error) {
 	var t shadow.Translation
-	if err := d.get(ctx, pod.Status.PodIP, names.PathTranslation, &t); err != nil {
-		return t, fmt.Errorf("ask Pod %s for its translation: %w", pod.Name, err)
+	if err := d.get(ctx, &pod, names.PathTranslation, &t); err != nil {
+		return t, err
 	}
 	if !t.Synced {
 		return t, fmt.Errorf("ask Pod %s for its translation: it has not read the whole cluster yet", pod.Name)

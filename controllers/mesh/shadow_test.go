@@ -4,14 +4,17 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"tulle.dev/tulle/internal/lifecycle/debug"
 )
 
 // tells plays replicas: what each address tells of its translation, one answer after the other, the
@@ -21,20 +24,18 @@ type tells struct {
 	answers map[string][]string // guarded by mu
 }
 
-func (a *tells) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *tells) Get(_ context.Context, pod *corev1.Pod, path string, _ url.Values) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	resp := &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Request: r}
-	list := a.answers[r.URL.Hostname()]
-	if len(list) == 0 || r.URL.Port() != "15014" || r.URL.Path != "/debug/translation" {
-		resp.StatusCode, resp.Status, resp.Body = http.StatusNotFound, "404 Not Found", http.NoBody
-		return resp, nil
+	ip := pod.Status.PodIP
+	list := a.answers[ip]
+	if len(list) == 0 || path != "/debug/translation" {
+		return nil, &debug.StatusError{Code: http.StatusNotFound}
 	}
-	resp.Body = io.NopCloser(strings.NewReader(list[0]))
 	if len(list) > 1 {
-		a.answers[r.URL.Hostname()] = list[1:]
+		a.answers[ip] = list[1:]
 	}
-	return resp, nil
+	return []byte(list[0]), nil
 }
 
 // TestDifference: one ready replica of each is asked, a difference that does not last is not told, and
@@ -57,10 +58,10 @@ func TestDifference(t *testing.T) {
 		"no old one":             {nil, two, nil, []string{world(true, "1", "1")}, ""},
 		"not synced yet":         {one, two, []string{world(true, "1", "1")}, []string{world(false, "1", "1")}, "error: not read the whole cluster"},
 		"an older release":       {one, two, nil, []string{world(true, "1", "1")}, "error: 404"},
-		"not JSON":               {one, two, []string{"<html>"}, []string{world(true, "1", "1")}, "error: read the answer of http://192.0.2.1:15014/debug/translation"},
+		"not JSON":               {one, two, []string{"<html>"}, []string{world(true, "1", "1")}, "error: read what Pod  answers to /debug/translation"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := Debug{Client: &http.Client{Transport: &tells{answers: map[string][]string{"192.0.2.1": c.told, "192.0.2.2": c.toldToo}}}}
+			d := Debug{Ask: &tells{answers: map[string][]string{"192.0.2.1": c.told, "192.0.2.2": c.toldToo}}}
 			got, err := d.Difference(t.Context(), c.before, c.after)
 			text, wantErr := strings.CutPrefix(c.want, "error: ")
 			switch {

@@ -151,11 +151,11 @@ func proxyRuns(p *corev1.Pod) bool {
 // Trust asks the ready ones of these replicas which roots they and their proxies trust, all at once.
 func (d Debug) Trust(ctx context.Context, pods []corev1.Pod) []rotation.Replica {
 	var out []rotation.Replica
-	var ips []string
-	for _, p := range pods {
+	var asked []*corev1.Pod
+	for i, p := range pods {
 		if ready(p) && p.Status.PodIP != "" {
 			out = append(out, rotation.Replica{Pod: p.Name})
-			ips = append(ips, p.Status.PodIP)
+			asked = append(asked, &pods[i])
 		}
 	}
 	done := make(chan struct{})
@@ -163,7 +163,7 @@ func (d Debug) Trust(ctx context.Context, pods []corev1.Pod) []rotation.Replica 
 		go func() {
 			// One that can't be asked, or is of a release that does not tell, is known by its missing report.
 			report := &protocol.TrustReport{}
-			if d.get(ctx, ips[i], names.PathTrust, report) == nil {
+			if d.get(ctx, asked[i], names.PathTrust, report) == nil {
 				out[i].Report = report
 			}
 			done <- struct{}{}

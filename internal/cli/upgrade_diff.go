@@ -95,28 +95,28 @@ func runDiff(ctx context.Context, g *global, c *cluster.Cluster, full bool, name
 }
 
 // sides picks a replica of the revision that serves, and one of the youngest other revision.
-func sides(ctx context.Context, c *cluster.Cluster) (before, after string, err error) {
+func sides(ctx context.Context, c *cluster.Cluster) (before, after cluster.Replica, err error) {
 	m, err := c.ActiveMesh(ctx)
 	if err != nil {
-		return "", "", err
+		return before, after, err
 	}
 	replicas, err := c.Replicas(ctx)
 	if err != nil {
-		return "", "", err
+		return before, after, err
 	}
 	serving := slices.IndexFunc(replicas, func(r cluster.Replica) bool { return r.Revision == m.Status.Revision })
 	other := slices.IndexFunc(replicas, func(r cluster.Replica) bool { return r.Revision != m.Status.Revision })
 	switch {
 	case serving < 0:
-		return "", "", errors.New("no replica of the control plane that serves is ready: tulle status says more")
+		return before, after, errors.New("no replica of the control plane that serves is ready: tulle status says more")
 	case other < 0:
-		return "", "", fmt.Errorf("only the control plane of revision %s runs: there is one to compare it with from phase Shadow of an upgrade on", m.Status.Revision)
+		return before, after, fmt.Errorf("only the control plane of revision %s runs: there is one to compare it with from phase Shadow of an upgrade on", m.Status.Revision)
 	}
-	return replicas[serving].Pod, replicas[other].Pod, nil
+	return replicas[serving], replicas[other], nil
 }
 
 // lasting is the difference that two looks show.
-func lasting(ctx context.Context, c *cluster.Cluster, before, after string) (shadow.Difference, error) {
+func lasting(ctx context.Context, c *cluster.Cluster, before, after cluster.Replica) (shadow.Difference, error) {
 	first, err := compare(ctx, c, before, after)
 	if err != nil || first.None() {
 		return first, err
@@ -128,7 +128,7 @@ func lasting(ctx context.Context, c *cluster.Cluster, before, after string) (sha
 	return first.Confirmed(later), err
 }
 
-func compare(ctx context.Context, c *cluster.Cluster, before, after string) (shadow.Difference, error) {
+func compare(ctx context.Context, c *cluster.Cluster, before, after cluster.Replica) (shadow.Difference, error) {
 	a, err := c.Translation(ctx, before)
 	if err != nil {
 		return shadow.Difference{}, err
@@ -141,7 +141,7 @@ func compare(ctx context.Context, c *cluster.Cluster, before, after string) (sha
 }
 
 // changes asks both sides for each changed resource.
-func changes(ctx context.Context, c *cluster.Cluster, before, after string, d shadow.Difference, name string) ([]resourceDiff, error) {
+func changes(ctx context.Context, c *cluster.Cluster, before, after cluster.Replica, d shadow.Difference, name string) ([]resourceDiff, error) {
 	var out []resourceDiff
 	for _, k := range d.Kinds {
 		for _, n := range k.Changed {

@@ -284,11 +284,14 @@ func (f *feed) trustServed() ca.Trust {
 	return f.served
 }
 
-// replicas are the addresses of all ready replicas of all revisions, sorted.
-func (f *feed) replicas() []string {
+// replicas are all ready replicas of all revisions that can be asked, sorted by address.
+func (f *feed) replicas() []status.Peer {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.peers.all()
+	if debugOnMonitor {
+		return f.peers.inPlaintext()
+	}
+	return f.peers.asked(f.self)
 }
 
 // serving tells whether new connections come to this replica, as it does when the control plane's

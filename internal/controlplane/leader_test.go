@@ -73,7 +73,7 @@ func TestServing(t *testing.T) {
 			if got, _ := f.serving(); got != c.serves {
 				t.Errorf("serves: %v", got)
 			}
-			if got := f.replicas(); !slices.Equal(got, c.all) {
+			if got := f.peers.addresses(); !slices.Equal(got, c.all) {
 				t.Errorf("replicas %v, want %v", got, c.all)
 			}
 		})

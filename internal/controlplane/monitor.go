@@ -5,8 +5,10 @@ package controlplane
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,16 +16,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"tulle.dev/tulle/internal/controlplane/status"
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/scrape"
 )
 
-// monitor serves health, metrics and what is connected, over plain HTTP. Nothing there is secret and
-// nothing changes anything.
+// monitor serves health and metrics over plain HTTP to anyone in the network. All else is on the internal
+// port. In a build that stands for release 0.1 it also serves what that release has there.
 func (r *replica) monitor(ctx context.Context) error {
 	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux, write := r.monitorPaths(), monitorWrite
+	if debugOnMonitor {
+		write = internalWrite
+		r.debugPaths(mux, func(_ string, h http.Handler) http.Handler { return h })
+	}
+	return serve(ctx, names.PortMonitor, &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: write,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: quiet(),
+	}, (*http.Server).Serve)
+}
+
+func (r *replica) monitorPaths() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET "+names.PathMetrics, scrape.New(promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{}), nil))
 	mux.HandleFunc("GET "+names.PathLive, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET "+names.PathReady, func(w http.ResponseWriter, _ *http.Request) {
 		if !r.feed.isSynced() {
@@ -34,41 +49,28 @@ func (r *replica) monitor(ctx context.Context) error {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
-	mux.HandleFunc("GET "+names.PathProxies, r.proxies)
-	mux.HandleFunc("GET "+names.PathTrust, r.trustReport)
-	mux.HandleFunc("GET "+names.PathTranslation, r.translation)
-	mux.Handle("GET "+status.ReportPath, r.feed.ledger)
-	s := &http.Server{Addr: ":" + strconv.Itoa(names.PortMonitor), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // nobody waits for an answer here
+	return mux
+}
+
+// monitorConnections are those of each port for monitoring and for internal requests. Whoever opens many loses
+// its own, and the kubelet's probe and a scrape are served meanwhile.
+func monitorConnections() bounded.Connections {
+	return bounded.Connections{Total: 128, PerAddress: 128}
+}
+
+// serve listens on a port, with as many connections as fit, until the context ends.
+func serve(ctx context.Context, port int, s *http.Server, run func(*http.Server, net.Listener) error) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // callers ask another replica, or again
 	defer stop()
-	if err := s.ListenAndServe(); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("serve port %d: %w", names.PortMonitor, err)
+	if err := run(s, bounded.Listen(l, monitorConnections())); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve port %d: %w", port, err)
 	}
 	return nil
 }
 
-func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
-	out := ProxiesReport{Proxies: []ProxyReport{}}
-	for _, s := range r.server.Streams() {
-		c, ok := s.Principal.(connected)
-		if !ok {
-			continue
-		}
-		p := proxyReport(c, s)
-		if wl, ok := r.feed.workload(keyOf(c)); ok {
-			p.Version = wl.Version
-		}
-		if c.Kind == names.KindClient {
-			out.Clients = append(out.Clients, p)
-			continue
-		}
-		out.Proxies = append(out.Proxies, p)
-	}
-	r.feed.addPlaintext(out.Proxies)
-	out.Connected, out.CPU = len(out.Proxies), r.usage.cores()
-	r.feed.mu.RLock()
-	out.Failures = len(r.feed.failures)
-	r.feed.mu.RUnlock()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out) // the other side is gone: nobody to tell
-}
+// quiet drops what net/http logs: a line for each connection that a stranger breaks off.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -99,7 +99,7 @@ func (n *namespaces) await(ctx context.Context, name string) (map[string]string,
 
 // fresh asks the API server for the namespace. An answer to another review of the last second will do.
 func (n *namespaces) fresh(ctx context.Context, name string) (inject.NamespaceFacts, error) {
-	labels, err := answer(ctx, n, question[map[string]string]{what: "labels", name: name, answers: n.labels, read: func(ctx context.Context) (map[string]string, error) {
+	labels, err := awaited(ctx, n, question[map[string]string]{what: "labels", name: name, answers: n.labels, read: func(ctx context.Context) (map[string]string, error) {
 		ns := &metav1.PartialObjectMetadata{}
 		ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 		if err := n.api.Get(ctx, client.ObjectKey{Name: name}, ns); err != nil {
@@ -116,7 +116,7 @@ func (n *namespaces) fresh(ctx context.Context, name string) (inject.NamespaceFa
 // boundsOf returns what a namespace allows its containers. What can't be read in time is left to the API
 // server, which refuses the pod if it has to.
 func (n *namespaces) boundsOf(ctx context.Context, name string) inject.Bounds {
-	b, err := answer(ctx, n, question[inject.Bounds]{what: "bounds", name: name, answers: n.bounds, old: true, read: func(ctx context.Context) (inject.Bounds, error) {
+	b, err := awaited(ctx, n, question[inject.Bounds]{what: "bounds", name: name, answers: n.bounds, old: true, read: func(ctx context.Context) (inject.Bounds, error) {
 		var ranges corev1.LimitRangeList
 		var quotas corev1.ResourceQuotaList
 		for _, l := range []client.ObjectList{&ranges, &quotas} {
@@ -148,8 +148,8 @@ type question[T any] struct {
 	read func(context.Context) (T, error)
 }
 
-// answer returns an answer of the last second, or asks for one together with all others that want it.
-func answer[T any](ctx context.Context, n *namespaces, q question[T]) (T, error) {
+// awaited returns an answer of the last second, or asks for one together with all others that want it.
+func awaited[T any](ctx context.Context, n *namespaces, q question[T]) (T, error) {
 	n.mu.Lock()
 	last, known := q.answers[q.name]
 	n.mu.Unlock()

@@ -5,11 +5,13 @@ package controlplane
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -56,6 +58,32 @@ type ProxiesReport struct {
 	Failures int `json:"failures"`
 	// CPU is how many cores this replica used, averaged over the last minute; left out before there was one.
 	CPU *float64 `json:"cpu,omitempty"`
+}
+
+// proxies answers names.PathProxies.
+func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
+	out := ProxiesReport{Proxies: []ProxyReport{}}
+	for _, s := range r.server.Streams() {
+		c, ok := s.Principal.(connected)
+		if !ok {
+			continue
+		}
+		p := proxyReport(c, s)
+		if wl, ok := r.feed.workload(keyOf(c)); ok {
+			p.Version = wl.Version
+		}
+		if c.Kind == names.KindClient {
+			out.Clients = append(out.Clients, p)
+			continue
+		}
+		out.Proxies = append(out.Proxies, p)
+	}
+	r.feed.addPlaintext(out.Proxies)
+	out.Connected, out.CPU = len(out.Proxies), r.usage.cores()
+	r.feed.mu.RLock()
+	out.Failures = len(r.feed.failures)
+	r.feed.mu.RUnlock()
+	answer(w, out)
 }
 
 // proxyReport is a stream as its proxy is reported, but for the pod's version.

@@ -7,8 +7,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -49,7 +51,9 @@ type Options struct {
 	Pod, PodIP string
 	// IntermediateDir and TrustDir hold what cert-manager issued and the active roots.
 	IntermediateDir, TrustDir string
-	Log                       logr.Logger
+	// InternalToken is the file with the token by which this replica asks the others.
+	InternalToken string
+	Log           logr.Logger
 }
 
 // streamAge is how long an ADS stream lives, more or less by half: replicas that come and go even out.
@@ -121,6 +125,7 @@ type replica struct {
 	namespaces *namespaces
 	// referenced reads the Secrets and ConfigMaps that Gateways and policies refer to.
 	referenced *referenced.Stage
+	told       keptTranslation
 }
 
 func (r *replica) run(ctx context.Context) error {
@@ -142,6 +147,7 @@ func (r *replica) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.authority.Run(ctx) })
 	g.Go(func() error { return r.monitor(ctx) })
+	g.Go(func() error { return r.internal(ctx) })
 	g.Go(func() error { return r.usage.run(ctx) })
 	g.Go(func() error { return r.rebalance(ctx) })
 	g.Go(func() error { return r.follow(ctx) })
@@ -309,11 +315,21 @@ func (r *replica) writeStatus(ctx context.Context) {
 	g.Go(func() error {
 		status.Collector{
 			Own: r.feed.ledger, Writer: r.feed.writer, Self: r.opts.PodIP, Replicas: r.feed.replicas, Log: r.opts.Log.WithName("status"),
+			TLS: r.authority.PeerTLS, Token: r.internalToken,
 		}.Run(ctx)
 		return nil
 	})
 	g.Go(func() error { r.feed.writer.Run(ctx); return nil })
 	_ = g.Wait() // neither returns an error
+}
+
+// internalToken is this replica's token for the others, which the kubelet renews.
+func (r *replica) internalToken() (string, error) {
+	text, err := os.ReadFile(r.opts.InternalToken)
+	if err != nil {
+		return "", fmt.Errorf("read the token for other replicas: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // follow takes the cluster's events, with the Secrets and ConfigMaps that they refer to, and the roots through the

@@ -47,8 +47,12 @@ func (r *replica) translation(w http.ResponseWriter, req *http.Request) {
 		r.resource(w, xds.Key{TypeURL: q.Get("type"), Name: q.Get("name")})
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(r.feed.translation()) // the other side is gone: nobody to tell
+	text, err := r.told.get(r.feed)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	send(w, text)
 }
 
 // resource answers with one resource as JSON.
@@ -65,17 +69,20 @@ func (r *replica) resource(w http.ResponseWriter, k xds.Key) {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(b) // as above
+		send(w, b)
 	}
 }
 
 // translation is what this replica makes of the cluster.
 func (f *feed) translation() protocol.Translation {
-	t := translated(f.store)
-	t.Version = f.version
-	t.Synced = f.isSynced()
-	t.Rejected = f.writer.Faults()
+	t := f.translationHead()
+	t.Resources = translated(f.store)
+	return t
+}
+
+// translationHead is the translation without its resources. While it stays the same, so do they.
+func (f *feed) translationHead() protocol.Translation {
+	t := protocol.Translation{Version: f.version, Commit: f.store.Seq(), Synced: f.isSynced(), Rejected: f.writer.Faults()}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for _, p := range f.failures {
@@ -88,9 +95,9 @@ func failed(p incr.Failure) protocol.FailedTranslation {
 	return protocol.FailedTranslation{Step: p.Collection, Key: fmt.Sprint(p.Key), Problem: p.Problem}
 }
 
-// translated hashes all resources of a store.
-func translated(s *xds.Store) protocol.Translation {
-	t := protocol.Translation{Commit: s.Seq(), Resources: map[string]map[string]string{}}
+// translated hashes all resources of a store, by type and name.
+func translated(s *xds.Store) map[string]map[string]string {
+	out := map[string]map[string]string{}
 	for _, kind := range resourceTypes() {
 		hashes := map[string]string{}
 		for _, r := range s.List(kind.URL) {
@@ -99,10 +106,10 @@ func translated(s *xds.Store) protocol.Translation {
 			}
 		}
 		if len(hashes) > 0 {
-			t.Resources[kind.URL] = hashes
+			out[kind.URL] = hashes
 		}
 	}
-	return t
+	return out
 }
 
 // hash is 96 bits of SHA-256 of a resource's contents, unlike its version, which is of what it was
@@ -127,7 +134,7 @@ func hash(r xds.Resource) string {
 	return hex.EncodeToString(h[:12])
 }
 
-var errSecret = errors.New("this resource holds a private key: it is not shown")
+var errSecret = errors.New(protocol.HiddenResource)
 
 // show writes a resource as indented JSON, the same each time: one with variants as an object of what all
 // other clients get, under "", and the variants by their places.

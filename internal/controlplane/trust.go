@@ -4,7 +4,6 @@
 package controlplane
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -27,8 +26,7 @@ func (r *replica) trustReport(w http.ResponseWriter, _ *http.Request) {
 	// In this order: roots that are served by now, and streams that took them or something newer.
 	unsettled := r.server.Unsettled(envoy.SecretType, trustGrace)
 	out.Proxies = proxyTrust(r.server.Streams(), unsettled)
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out) // the other side is gone: nobody to tell
+	answer(w, out)
 }
 
 // proxyTrust is what is known of each stream. A stream that is not in unsettled has accepted its secrets.

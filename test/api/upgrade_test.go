@@ -50,7 +50,7 @@ func (r *playedReplicas) Proxies(ctx context.Context, pods []corev1.Pod) ([]upgr
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pod == nil {
-		return mesh.NewDebug().Proxies(ctx, pods)
+		return mesh.NewDebug(admin, system, "").Proxies(ctx, pods)
 	}
 	p := &corev1.Pod{}
 	if err := admin.Get(ctx, client.ObjectKeyFromObject(r.pod), p); err != nil {
@@ -71,7 +71,7 @@ func (r *playedReplicas) Difference(ctx context.Context, before, after []corev1.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pod == nil {
-		return mesh.NewDebug().Difference(ctx, before, after)
+		return mesh.NewDebug(admin, system, "").Difference(ctx, before, after)
 	}
 	return &shadow.Difference{}, nil
 }

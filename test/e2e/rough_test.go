@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	controlplane "tulle.dev/tulle/internal/cli/cluster"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/testing/cluster"
 )
@@ -159,9 +159,14 @@ func streams(ctx context.Context, c *cluster.Cluster) (map[string]time.Time, err
 	if err := c.List(ctx, &pods, client.InNamespace(names.SystemNamespace), client.MatchingLabels{names.LabelApp: names.ControlPlaneService}); err != nil {
 		return nil, err
 	}
+	replicas, err := controlplane.New(c.Config, "", names.SystemNamespace)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]time.Time{}
-	for _, p := range pods.Items {
-		body, err := c.Kube.CoreV1().Pods(p.Namespace).ProxyGet("http", p.Name, strconv.Itoa(names.PortMonitor), names.PathProxies, nil).DoRaw(ctx)
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		body, err := replicas.Ask(ctx, p, names.PathProxies, nil)
 		if err != nil {
 			return nil, fmt.Errorf("ask %s: %w", p.Name, err)
 		}

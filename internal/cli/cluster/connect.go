@@ -33,6 +33,9 @@ type Cluster struct {
 	config  *rest.Config
 	typed   kubernetes.Interface
 	dynamic dynamic.Interface
+
+	// debug is what is needed to ask control planes; see Ask.
+	debug access
 }
 
 // requestTimeout bounds each request to the API server.

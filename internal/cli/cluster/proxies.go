@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +34,7 @@ func warningsOf(annotation string) []string {
 	return in.Warnings
 }
 
-// streams asks every ready replica of the control plane, through the API server.
+// streams asks every ready replica of the control plane.
 func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 	if len(f.ControlPlane) == 0 {
 		return nil
@@ -52,7 +51,7 @@ func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 			continue
 		}
 		asked++
-		got, err := c.replica(ctx, p.Name)
+		got, err := c.replica(ctx, p)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", p.Name, err))
 			continue
@@ -65,12 +64,12 @@ func (c *Cluster) streams(ctx context.Context, f *facts.Facts) error {
 	return errors.Join(failures...)
 }
 
-func (c *Cluster) replica(ctx context.Context, pod string) ([]facts.Stream, error) {
-	body, err := c.typed.CoreV1().Pods(c.System(ctx)).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathProxies, nil).DoRaw(ctx)
+func (c *Cluster) replica(ctx context.Context, pod *corev1.Pod) ([]facts.Stream, error) {
+	body, err := c.Ask(ctx, pod, names.PathProxies, nil)
 	if err != nil {
 		return nil, err
 	}
-	return parseStreams(body, pod)
+	return parseStreams(body, pod.Name)
 }
 
 func parseStreams(body []byte, replica string) ([]facts.Stream, error) {

@@ -47,7 +47,7 @@ func (c *Cluster) Inbound(ctx context.Context) (Inbound, error) {
 	}
 	out := Inbound{}
 	for _, r := range replicas {
-		t, err := c.Translation(ctx, r.Pod)
+		t, err := c.Translation(ctx, r)
 		if err != nil {
 			return nil, err
 		}

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -76,6 +78,8 @@ func (c *Cluster) patchMesh(ctx context.Context, m v1alpha1.Mesh, change map[str
 type Replica struct {
 	Pod, Revision string
 	Created       time.Time
+
+	pod *corev1.Pod
 }
 
 // Replicas lists the ready replicas of all revisions, the youngest first.
@@ -88,7 +92,7 @@ func (c *Cluster) Replicas(ctx context.Context) ([]Replica, error) {
 	for i := range list.Items {
 		p := &list.Items[i]
 		if podOf(p).Ready && !ended(p) {
-			out = append(out, Replica{Pod: p.Name, Revision: p.Labels[names.LabelRevision], Created: p.CreationTimestamp.Time})
+			out = append(out, Replica{Pod: p.Name, Revision: p.Labels[names.LabelRevision], Created: p.CreationTimestamp.Time, pod: p})
 		}
 	}
 	slices.SortFunc(out, func(a, b Replica) int {
@@ -98,20 +102,20 @@ func (c *Cluster) Replicas(ctx context.Context) ([]Replica, error) {
 }
 
 // Translation asks a replica what it makes of the cluster.
-func (c *Cluster) Translation(ctx context.Context, pod string) (shadow.Translation, error) {
+func (c *Cluster) Translation(ctx context.Context, r Replica) (shadow.Translation, error) {
 	var t shadow.Translation
-	body, err := c.translation(ctx, pod, nil)
-	if IsNotFound(err) {
-		return t, fmt.Errorf("ask %s for its translation: it is of a release that does not tell", pod)
+	body, err := c.Ask(ctx, r.pod, names.PathTranslation, nil)
+	if isStatus(err, http.StatusNotFound) {
+		return t, fmt.Errorf("ask %s for its translation: it is of a release that does not tell", r.Pod)
 	}
 	if err != nil {
-		return t, fmt.Errorf("ask %s for its translation: %w", pod, err)
+		return t, fmt.Errorf("ask %s for its translation: %w", r.Pod, err)
 	}
 	if err := json.Unmarshal(body, &t); err != nil {
-		return t, fmt.Errorf("read the translation of %s: %w", pod, err)
+		return t, fmt.Errorf("read the translation of %s: %w", r.Pod, err)
 	}
 	if !t.Synced {
-		return t, fmt.Errorf("ask %s for its translation: it has not read the whole cluster yet; try again", pod)
+		return t, fmt.Errorf("ask %s for its translation: it has not read the whole cluster yet; try again", r.Pod)
 	}
 	return t, nil
 }
@@ -120,19 +124,15 @@ func (c *Cluster) Translation(ctx context.Context, pod string) (shadow.Translati
 var ErrHidden = errors.New("not shown: it holds a private key")
 
 // Translated asks a replica for one resource, as indented JSON; empty if it has none of that name.
-func (c *Cluster) Translated(ctx context.Context, pod, typeURL, name string) (string, error) {
-	body, err := c.translation(ctx, pod, map[string]string{"type": typeURL, "name": name})
+func (c *Cluster) Translated(ctx context.Context, r Replica, typeURL, name string) (string, error) {
+	body, err := c.Ask(ctx, r.pod, names.PathTranslation, url.Values{"type": {typeURL}, "name": {name}})
 	switch {
-	case IsNotFound(err):
+	case isStatus(err, http.StatusNotFound):
 		return "", nil
-	case apierrors.IsForbidden(err) && !json.Valid(body): // the replica's answer; the API server's is JSON
-		return "", ErrHidden
+	case errors.Is(err, ErrHidden):
+		return "", err
 	case err != nil:
-		return "", fmt.Errorf("ask %s for %s: %w", pod, name, err)
+		return "", fmt.Errorf("ask %s for %s: %w", r.Pod, name, err)
 	}
 	return string(body), nil
-}
-
-func (c *Cluster) translation(ctx context.Context, pod string, query map[string]string) ([]byte, error) {
-	return c.typed.CoreV1().Pods(c.System(ctx)).ProxyGet("http", pod, strconv.Itoa(names.PortMonitor), names.PathTranslation, query).DoRaw(ctx)
 }

@@ -31,6 +31,24 @@ func (a *Authority) PublicTLS() *tls.Config {
 	return a.config(func(*material, *tls.Config) {})
 }
 
+// InternalTLS is for the internal port: as PublicTLS, with HTTP/1.1 alone, so that a connection is one request at a time.
+func (a *Authority) InternalTLS() *tls.Config {
+	return a.config(func(_ *material, c *tls.Config) { c.NextProtos = []string{"http/1.1"} })
+}
+
+// PeerTLS is for asking another replica on its internal port: it must show a certificate that chains to a
+// root that is active now and is for the name that every replica of this control plane has. The
+// configuration is for one connection, since the roots change.
+func (a *Authority) PeerTLS() (*tls.Config, error) {
+	m := a.material()
+	if m == nil {
+		return nil, ErrNotReady
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: m.roots, ServerName: a.opts.DNSNames[0], NextProtos: []string{"http/1.1"}, Time: a.opts.Now,
+	}, nil
+}
+
 func (a *Authority) config(finish func(*material, *tls.Config)) *tls.Config {
 	// Tickets are off: a resumed session would skip the look at the current roots.
 	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"h2", "http/1.1"}}

@@ -5,8 +5,10 @@ package status
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,13 +20,10 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// ReportPath is where a replica answers other replicas: GET ?seq=N waits for a change after N.
-const ReportPath = "/internal/progress"
-
 // pollWait is how long a replica holds a question without news.
 const pollWait = 20 * time.Second
 
-// ServeHTTP answers ReportPath.
+// ServeHTTP answers names.PathProgress.
 func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seq, err := strconv.ParseUint(r.URL.Query().Get("seq"), 10, 64)
 	if err != nil {
@@ -37,42 +36,55 @@ func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(l.Since(ctx, seq)) // the other side is gone: nobody to tell
 }
 
+// Peer is a replica of the control plane that is asked.
+type Peer struct {
+	Address string
+	// Plain: it is of a release up to 0.2.0, which has names.PathProgress on the monitoring port.
+	Plain bool
+}
+
 // Collector brings the progress of all replicas to the leader's Writer: its own ledger directly,
 // the others' by long polling. A replica that does not answer is dropped until it does.
 type Collector struct {
 	Own    *Ledger
 	Writer *Writer
-	// Self is the address of this replica. Replicas returns those of all, this one included.
+	// Self is the address of this replica. Replicas returns all of them, this one included.
 	Self     string
-	Replicas func() []string
+	Replicas func() []Peer
 	Log      logr.Logger
-	// Ask asks the other replicas; nil: a client that waits a little longer than they do.
-	Ask *http.Client
+	// TLS is the configuration for a connection to another replica, and Token what this one proves itself with.
+	TLS   func() (*tls.Config, error)
+	Token func() (string, error)
+	// Dial opens connections; nil means as net.Dialer does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Run collects until the context ends.
 func (c Collector) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.follow(ctx, own, c.own) })
-	running := map[string]context.CancelFunc{}
+	running := map[Peer]context.CancelFunc{}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		now := map[string]bool{}
-		for _, a := range c.Replicas() {
-			if now[a] = true; a == c.Self || running[a] != nil {
+		now := map[Peer]bool{}
+		for _, p := range c.Replicas() {
+			now[p] = true
+		}
+		for p, cancel := range running {
+			if !now[p] {
+				cancel()
+				delete(running, p)
+				c.Writer.Drop(p.Address)
+			}
+		}
+		for p := range now {
+			if p.Address == c.Self || running[p] != nil {
 				continue
 			}
 			one, cancel := context.WithCancel(ctx)
-			running[a] = cancel
-			wg.Go(func() { c.follow(one, a, c.remote(a)) })
-		}
-		for a, cancel := range running {
-			if !now[a] {
-				cancel()
-				delete(running, a)
-				c.Writer.Drop(a)
-			}
+			running[p] = cancel
+			wg.Go(func() { c.follow(one, p.Address, c.remote(p)) })
 		}
 		select {
 		case <-ctx.Done():
@@ -83,8 +95,8 @@ func (c Collector) Run(ctx context.Context) {
 		cancel()
 	}
 	wg.Wait()
-	for a := range running {
-		c.Writer.Drop(a)
+	for p := range running {
+		c.Writer.Drop(p.Address)
 	}
 }
 
@@ -92,28 +104,63 @@ func (c Collector) own(ctx context.Context, seq uint64) (Report, error) {
 	return c.Own.Since(ctx, seq), nil
 }
 
-func (c Collector) remote(addr string) func(context.Context, uint64) (Report, error) {
-	client := c.Ask
-	if client == nil {
-		client = &http.Client{Timeout: pollWait + 5*time.Second}
+// maxProgress bounds another replica's answer, in bytes.
+const maxProgress = 32 << 20
+
+// remote returns a function that asks another replica. Over TLS the replica must prove that it is one, and
+// it is never asked in another way.
+func (c Collector) remote(p Peer) func(context.Context, uint64) (Report, error) {
+	dial := c.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
 	}
-	base := "http://" + net.JoinHostPort(addr, strconv.Itoa(names.PortMonitor)) + ReportPath + "?seq="
+	client := &http.Client{Timeout: pollWait + 5*time.Second, Transport: &http.Transport{
+		DialContext: dial,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			config, err := c.TLS()
+			if err != nil {
+				return nil, err
+			}
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			secure := tls.Client(conn, config)
+			if err := secure.HandshakeContext(ctx); err != nil {
+				_ = conn.Close()
+				return nil, err
+			}
+			return secure, nil
+		},
+		IdleConnTimeout: time.Minute,
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	base := "https://" + net.JoinHostPort(p.Address, strconv.Itoa(names.PortInternal))
+	if p.Plain {
+		base = "http://" + net.JoinHostPort(p.Address, strconv.Itoa(names.PortMonitor))
+	}
 	return func(ctx context.Context, seq uint64) (Report, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+strconv.FormatUint(seq, 10), nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+names.PathProgress+"?seq="+strconv.FormatUint(seq, 10), http.NoBody)
 		if err != nil {
 			return Report{}, err
 		}
+		if !p.Plain {
+			token, err := c.Token()
+			if err != nil {
+				return Report{}, err
+			}
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
 		resp, err := client.Do(req)
 		if err != nil {
-			return Report{}, fmt.Errorf("ask replica %s for its progress: %w", addr, err)
+			return Report{}, fmt.Errorf("ask replica %s for its progress: %w", p.Address, err)
 		}
 		defer func() { _ = resp.Body.Close() }()
 		if resp.StatusCode != http.StatusOK {
-			return Report{}, fmt.Errorf("ask replica %s for its progress: %s", addr, resp.Status)
+			return Report{}, fmt.Errorf("ask replica %s for its progress: %s", p.Address, resp.Status)
 		}
 		var r Report
-		if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
-			return Report{}, fmt.Errorf("read the progress of replica %s: %w", addr, err)
+		if err := json.NewDecoder(io.LimitReader(resp.Body, maxProgress)).Decode(&r); err != nil {
+			return Report{}, fmt.Errorf("read the progress of replica %s: %w", p.Address, err)
 		}
 		return r, nil
 	}

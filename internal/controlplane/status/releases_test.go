@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr/funcr"
 
@@ -69,6 +68,13 @@ type noAcks struct{}
 
 func (noAcks) Acks(xds.Key) (needed, acked int, nacks []xds.Nack) { return 0, 0, nil }
 
+// dialing connects to a server, whatever the address.
+func dialing(srv *httptest.Server) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, srv.Listener.Addr().String())
+	}
+}
+
 // TestForeignReplica: a replica that answers nothing this release can read is left out with one line
 // in the log, and taken in as soon as it answers.
 func TestForeignReplica(t *testing.T) {
@@ -95,13 +101,9 @@ func TestForeignReplica(t *testing.T) {
 	log := funcr.New(func(_, args string) { lines <- args }, funcr.Options{})
 	w := NewWriter(nil, log)
 	ctx, cancel := context.WithCancel(t.Context())
-	c := Collector{Writer: w, Log: log, Ask: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, strings.TrimPrefix(srv.URL, "http://"))
-		},
-	}}}
+	c := Collector{Writer: w, Log: log, Dial: dialing(srv)}
 	done := make(chan struct{})
-	go func() { c.follow(ctx, "192.0.2.2", c.remote("192.0.2.2")); close(done) }()
+	go func() { c.follow(ctx, "192.0.2.2", c.remote(Peer{Address: "192.0.2.2", Plain: true})); close(done) }()
 	for _, want := range []string{"404", "reports again"} {
 		if got := <-lines; !strings.Contains(got, want) {
 			t.Errorf("%q, want %q in it", got, want)

@@ -58,9 +58,12 @@ func Replicas(in Input) Object {
 			Type:      corev1.ServiceTypeClusterIP,
 			ClusterIP: corev1.ClusterIPNone,
 			Selector:  map[string]string{names.LabelApp: names.ControlPlaneService},
-			Ports: []corev1.ServicePort{{
-				Name: "monitor", Port: names.PortMonitor, TargetPort: intstr.FromInt32(names.PortMonitor), Protocol: corev1.ProtocolTCP,
-			}},
+			Ports: []corev1.ServicePort{
+				{Name: "monitor", Port: names.PortMonitor, TargetPort: intstr.FromInt32(names.PortMonitor), Protocol: corev1.ProtocolTCP},
+				// By name: EndpointSlices list this port only for pods that have it, so replicas know which of
+				// them are of a release without it.
+				{Name: names.InternalPortName, Port: names.PortInternal, TargetPort: intstr.FromString(names.InternalPortName), Protocol: corev1.ProtocolTCP},
+			},
 		},
 	})
 }
@@ -133,6 +136,13 @@ func podSpec(in Input, spec v1alpha1.ControlPlane) corev1.PodSpec {
 			}}},
 		},
 	}
+	if in.Release.InternalPort() {
+		p.Volumes = append(p.Volumes, corev1.Volume{Name: names.InternalPortName, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: names.InternalAudience, ExpirationSeconds: ptr(int64(3600)), Path: names.InternalToken,
+			}}},
+		}}})
+	}
 	place(&p, spec.Placement, in.selector())
 	return p
 }
@@ -171,7 +181,7 @@ func container(in Input, spec v1alpha1.ControlPlane) corev1.Container {
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
 		}}
 	}
-	return corev1.Container{
+	c := corev1.Container{
 		Name:            names.ContainerControlPlane,
 		Image:           in.Release.Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
@@ -204,6 +214,11 @@ func container(in Input, spec v1alpha1.ControlPlane) corev1.Container {
 			{Name: "trust", MountPath: names.TrustDir, ReadOnly: true},
 		},
 	}
+	if in.Release.InternalPort() {
+		c.Ports = append(c.Ports, port(names.InternalPortName, names.PortInternal))
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: names.InternalPortName, MountPath: names.InternalTokenDir, ReadOnly: true})
+	}
+	return c
 }
 
 // ControlPlaneCPU is the CPU that each replica of the control plane requests, in cores; 0: none.

@@ -26,9 +26,13 @@ func rights(in Input) []Object {
 	role := func(kind, name string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 	}
+	everywhere, here := ClusterRules(), NamespaceRules()
+	if in.Release.InternalPort() {
+		everywhere, here = append(everywhere, InternalClusterRules()...), append(here, InternalRules(in.Mesh.Name)...)
+	}
 	objects := []Object{
 		object("v1", "ServiceAccount", &corev1.ServiceAccount{ObjectMeta: in.meta()}),
-		object(rbacAPI, "ClusterRole", &rbacv1.ClusterRole{ObjectMeta: cluster, Rules: ClusterRules()}),
+		object(rbacAPI, "ClusterRole", &rbacv1.ClusterRole{ObjectMeta: cluster, Rules: everywhere}),
 		object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
 			ObjectMeta: cluster, RoleRef: role("ClusterRole", cluster.Name), Subjects: account,
 		}),
@@ -40,7 +44,7 @@ func rights(in Input) []Object {
 	}
 	return append(
 		objects,
-		object(rbacAPI, "Role", &rbacv1.Role{ObjectMeta: in.meta(), Rules: NamespaceRules()}),
+		object(rbacAPI, "Role", &rbacv1.Role{ObjectMeta: in.meta(), Rules: here}),
 		object(rbacAPI, "RoleBinding", &rbacv1.RoleBinding{
 			ObjectMeta: in.meta(), RoleRef: role("Role", in.meta().Name), Subjects: account,
 		}),
@@ -72,6 +76,22 @@ func ClusterRules() []rbacv1.PolicyRule {
 		},
 		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
 	}
+}
+
+// InternalClusterRules is what a control plane with an internal port may do besides in the whole cluster:
+// ask whether a caller may read there.
+func InternalClusterRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		{APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"subjectaccessreviews"}, Verbs: []string{"create"}},
+	}
+}
+
+// InternalRules is what it may do besides in its own namespace: read the progress of its other replicas.
+func InternalRules(mesh string) []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{{
+		APIGroups: []string{names.Group}, Resources: []string{names.ControlPlaneResource + "/" + names.ProgressResource},
+		ResourceNames: []string{mesh}, Verbs: []string{"get"},
+	}}
 }
 
 // NamespaceRules is what the control plane may do in its own namespace: elect a leader among its replicas.
