@@ -113,14 +113,14 @@ func TestAnyNamespace(t *testing.T) {
 			continue
 		}
 		for _, s := range o.List("subjects") {
-			if diff := cmp.Diff(map[string]any{"kind": "ServiceAccount", "name": "tulle-operator"}, s); diff != "" {
+			if diff := cmp.Diff(map[string]any{"kind": "ServiceAccount", "name": o.Name()}, s); diff != "" {
 				t.Errorf("%s binds (-want +got):\n%s", path, diff)
 			}
 			bound++
 		}
 	}
-	if bound != 1 {
-		t.Errorf("%d subjects are bound in the operator's namespace, want one", bound)
+	if bound != 2 {
+		t.Errorf("%d subjects are bound in the operator's namespace, want tulle-operator and tulle-debug", bound)
 	}
 }
 
