@@ -72,6 +72,9 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 	if o.Image == "" || o.ProxyImage == "" {
 		return fmt.Errorf("say which images to deploy: --image and --proxy-image, or TULLE_IMAGE and TULLE_PROXY_IMAGE")
 	}
+	if _, err := os.Stat(o.InternalToken); err != nil {
+		ctrl.Log.Error(err, "There is no token for control planes, so they cannot be asked: apply all of the operator's manifests, not only its image")
+	}
 	scheme, err := controllers.Scheme()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/lifecycle/debug"
@@ -171,6 +172,7 @@ func (c connection) proxy() upgrade.Proxy {
 func (d Debug) get(ctx context.Context, pod *corev1.Pod, path string, into any) error {
 	body, err := d.Ask.Get(ctx, pod, path, nil)
 	if err != nil {
+		ctrl.LoggerFrom(ctx).V(1).Info("A replica of the control plane gave no answer", "pod", pod.Name, "path", path, "reason", err.Error())
 		return fmt.Errorf("ask Pod %s for %s: %w", pod.Name, path, err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {

@@ -25,13 +25,12 @@ import (
 // port. In a build that stands for release 0.1 it also serves what that release has there.
 func (r *replica) monitor(ctx context.Context) error {
 	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux, write := r.monitorPaths(), monitorWrite
+	write := monitorWrite
 	if debugOnMonitor {
 		write = internalWrite
-		r.debugPaths(mux, func(_ string, h http.Handler) http.Handler { return h })
 	}
 	return serve(ctx, names.PortMonitor, &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: write,
+		Handler: r.monitorPaths(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: write,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: quiet(),
 	}, (*http.Server).Serve)
 }
@@ -49,6 +48,9 @@ func (r *replica) monitorPaths() *http.ServeMux {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
+	if debugOnMonitor {
+		r.debugPaths(mux, func(_ string, h http.Handler) http.Handler { return h })
+	}
 	return mux
 }
 
