@@ -65,8 +65,10 @@ func TestOperatorHoldsWhatItGrants(t *testing.T) {
 			for _, group := range r.APIGroups {
 				for _, resource := range r.Resources {
 					for _, verb := range r.Verbs {
-						if !holds(c.held, group, resource, verb, "") {
-							t.Errorf("the operator grants but does not hold: %s %s.%s", verb, resource, group)
+						for _, name := range append([]string{""}, r.ResourceNames...) {
+							if named := name != ""; named == (len(r.ResourceNames) > 0) && !holds(c.held, group, resource, verb, name) {
+								t.Errorf("the operator grants but does not hold: %s %s.%s %s", verb, resource, group, name)
+							}
 						}
 					}
 				}

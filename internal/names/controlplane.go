@@ -23,17 +23,39 @@ const ContainerControlPlane = "controlplane"
 // else works.
 const GatewaySecretsRole = "tulle-gateway-secrets"
 
-// PodFence and WorkloadFence are the ValidatingAdmissionPolicies, and their bindings, that fence what
-// the operator may change on pods and on workloads that are not its own. They are installed with the
-// operator, which has no rights on them.
+// Names of the ValidatingAdmissionPolicies, and of their bindings, that limit what the accounts of the
+// operator and of control planes may write. They are installed with the operator, which has no rights on
+// them (config/webhook).
 const (
-	PodFence      = "tulle-operator-pods"
-	WorkloadFence = "tulle-operator-workloads"
+	PodFence          = "tulle-operator-pods"        // changes of pods
+	WorkloadFence     = "tulle-operator-workloads"   // changes of workloads that are not the operator's own
+	ObjectFence       = "tulle-operator-objects"     // which objects, by label, name and owner
+	TemplateFence     = "tulle-operator-templates"   // pods of the operator's own workloads
+	ImageFence        = "tulle-operator-images"      // their images; also the name of a ClusterRole, see ImagesRole
+	RightsFence       = "tulle-operator-rights"      // roles and bindings
+	WebhookFence      = "tulle-operator-webhooks"    // webhook configurations
+	SelectorFence     = "tulle-operator-selectors"   // Services, disruption budgets, autoscalers
+	AuthorityFence    = "tulle-operator-authorities" // what cert-manager is asked for
+	SpecFence         = "tulle-operator-specs"       // Meshes, GatewayClasses, XMeshes
+	EvictionFence     = "tulle-operator-evictions"
+	ControlPlaneFence = "tulle-controlplane" // what control planes write to a status
 )
 
 // EphemeralContainersPolicy is the ValidatingAdmissionPolicy, and its binding, that keeps containers which are
 // added to running meshed pods from being the proxy.
 const EphemeralContainersPolicy = "tulle-ephemeral-containers"
+
+// ImagesRole is a ClusterRole without rules. Its annotations name the repositories whose images ImageFence
+// lets the operator run.
+const ImagesRole = "tulle-operator-images"
+
+// Fences returns the names of all policies, in the order in which they are reported.
+func Fences() []string {
+	return []string{
+		PodFence, WorkloadFence, ObjectFence, TemplateFence, ImageFence, RightsFence, WebhookFence, SelectorFence,
+		AuthorityFence, SpecFence, EvictionFence, ControlPlaneFence,
+	}
+}
 
 // Where a control plane's pod finds its files. All of them are directories that the kubelet keeps current.
 const (

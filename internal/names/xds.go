@@ -181,6 +181,15 @@ func ListenerOf(routes string) string {
 	return routes
 }
 
+// GatewayOf returns the Gateway that the RouteConfiguration or streams of a listener were made for; ok is
+// false for those of a Service.
+func GatewayOf(routes string) (namespace, gateway string, ok bool) {
+	if seg := strings.Split(routes, "/"); seg[0] == "gw" && len(seg) >= 4 {
+		return seg[1], seg[2], true
+	}
+	return "", "", false
+}
+
 // SAN names the Secret with the peers a Service's clients accept: roots and SPIFFE ids.
 func SAN(namespace, service string) string { return "san/" + namespace + "/" + service }
 

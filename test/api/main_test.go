@@ -17,13 +17,17 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/controllers"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/testing/apiserver"
 )
 
@@ -56,6 +60,13 @@ func run(m *testing.M) int {
 	}
 	if err := applyFiles(ctx, manifests("config/manager/namespace.yaml", "config/crd/bases", "config/rbac", "config/webhook")...); err != nil {
 		fmt.Fprintln(os.Stderr, "install:", err)
+		return 1
+	}
+	// The operators of the tests have images of their own.
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names.ImagesRole}}
+	images := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"tulle.dev/image":"tulle.test/tulle:1","tulle.dev/proxy-image":"tulle.test/proxy:1"}}}`))
+	if err := admin.Patch(ctx, role, images); err != nil {
+		fmt.Fprintln(os.Stderr, "name the images:", err)
 		return 1
 	}
 	if err := waitForKind(ctx, "tulle.dev/v1alpha1", "Mesh"); err != nil {

@@ -28,8 +28,8 @@ func fences(f facts.Facts) []Finding {
 	}
 	if len(f.Unfenced) > 0 {
 		return found(SectionPermissions, Warning,
-			"ValidatingAdmissionPolicy "+few(f.Unfenced)+" or its binding is missing: only RBAC, which knows no fields, limits what the operator may change there",
-			"kubectl apply -k config/webhook, of the operator's release")
+			"ValidatingAdmissionPolicy "+few(f.Unfenced)+" is missing, or its binding or the ClusterRole that it reads is: only RBAC, which knows no names on creation and no fields, limits what the operator's account can do there",
+			"apply the policies of the operator's release: kubectl apply -k config/webhook, or with OLM: kubectl apply -f bundle/fences")
 	}
 	for _, p := range f.Fences {
 		for _, o := range f.Operator {
@@ -41,5 +41,5 @@ func fences(f facts.Facts) []Finding {
 			}
 		}
 	}
-	return ok(SectionPermissions, "the operator's rights on pods and workloads are fenced")
+	return ok(SectionPermissions, "admission policies limit the accounts of the operator and of the control plane")
 }

@@ -19,7 +19,7 @@ import (
 // fences looks for the policies that fence the operator's rights, and for the one about ephemeral containers: a
 // policy without a binding that denies does nothing.
 func (c *Cluster) fences(ctx context.Context, f *facts.Facts) error {
-	for _, name := range []string{names.PodFence, names.WorkloadFence} {
+	for _, name := range names.Fences() {
 		policy, err := c.fenced(ctx, name)
 		switch {
 		case err != nil:
@@ -46,8 +46,14 @@ func (c *Cluster) fenced(ctx context.Context, name string) (*admissionv1.Validat
 	if err != nil {
 		return nil, ignoreNotFound(err)
 	}
-	if binding.Spec.PolicyName != name || !slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny) {
+	if binding.Spec.PolicyName != name || !slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny) || binding.Spec.MatchResources != nil {
 		return nil, nil
+	}
+	// Without what its parameters are read from, a policy allows everything.
+	if ref := binding.Spec.ParamRef; ref != nil {
+		if _, err := c.typed.RbacV1().ClusterRoles().Get(ctx, ref.Name, metav1.GetOptions{}); err != nil {
+			return nil, ignoreNotFound(err)
+		}
 	}
 	return policy, nil
 }

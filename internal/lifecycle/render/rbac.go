@@ -97,10 +97,11 @@ func InternalRules(mesh string) []rbacv1.PolicyRule {
 // NamespaceRules is what the control plane may do in its own namespace: elect a leader among its replicas.
 func NamespaceRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
+		// RBAC cannot limit "create" to a name.
+		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
 		{
-			APIGroups: []string{"coordination.k8s.io"},
-			Resources: []string{"leases"},
-			Verbs:     []string{"create", "get", "list", "patch", "update", "watch"},
+			APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"},
+			ResourceNames: []string{names.ControlPlaneService}, Verbs: []string{"get", "update"},
 		},
 		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 	}
