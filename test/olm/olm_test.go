@@ -55,8 +55,12 @@ func TestOLM(t *testing.T) {
 	rights(t, c)
 
 	begun = time.Now()
-	for _, fence := range []string{"pod_fence", "pod_fence_binding", "workload_fence", "workload_fence_binding", "ephemeral_containers", "ephemeral_containers_binding"} {
-		c.MustApply(t, read(t, "config/webhook/"+fence+".yaml"))
+	fences, err := filepath.Glob(filepath.Join(second, "fences", "*.yaml"))
+	if err != nil || len(fences) == 0 {
+		t.Fatalf("%d files in bundle/fences: %v", len(fences), err)
+	}
+	for _, f := range fences {
+		c.MustApply(t, read(t, filepath.Join("bundle", "fences", filepath.Base(f))))
 	}
 	c.MustApply(t, strings.ReplaceAll(read(t, "config/samples/tulle_v1alpha1_mesh.yaml"), newer, older))
 	serves(t, c.Mesh(t, "tulle"), older)

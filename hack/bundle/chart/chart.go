@@ -58,6 +58,12 @@ func Generate(repo string, images source.Images) (map[string][]byte, error) {
 			text, err = definition(o)
 		case "Deployment":
 			text, err = deployment(o, namespace.Name())
+		case "ClusterRole":
+			if o.Name() == source.ImagesRole {
+				text, err = imagesRole(o, operator)
+				break
+			}
+			text, err = plain(o, namespace.Name())
 		default:
 			text, err = plain(o, namespace.Name())
 		}
@@ -70,6 +76,17 @@ func Generate(repo string, images source.Images) (map[string][]byte, error) {
 		}
 		files[path] = text
 	}
+	policies, err := source.Load(repo, "config/network-policies")
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range policies {
+		text, err := plain(o, namespace.Name())
+		if err != nil {
+			return nil, fmt.Errorf("template of %s %s: %w", o.Kind(), o.Name(), err)
+		}
+		files[fmt.Sprintf("%s/templates/%s-%s.yaml", folder, strings.ToLower(o.Kind()), o.Name())] = []byte("{{- if .Values.networkPolicies.enabled }}\n" + string(text) + "{{- end }}\n")
+	}
 	return files, nil
 }
 
@@ -80,6 +97,33 @@ func plain(o source.Object, namespace string) ([]byte, error) {
 		return nil, err
 	}
 	return inNamespace(escape(text), namespace), nil
+}
+
+// imagesRole is the ClusterRole whose annotations are the images that the operator may run.
+func imagesRole(o, operator source.Object) ([]byte, error) {
+	manager, proxy, err := images(operator)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := o.YAML()
+	if err != nil {
+		return nil, err
+	}
+	text := imageValues(string(escape(raw)), manager, proxy)
+	const more = "tulle.dev/more-repositories: \"\"\n"
+	if !strings.Contains(text, more) {
+		return nil, fmt.Errorf("no line %q", more)
+	}
+	return []byte(strings.Replace(text, more, "tulle.dev/more-repositories: {{ join \" \" .Values.moreRepositories | quote }}\n", 1)), nil
+}
+
+// imageValues replaces the two images by the values that name them.
+func imageValues(text string, manager, proxy image) string {
+	for image, value := range map[string]string{manager.String(): "image", proxy.String(): "proxyImage"} {
+		whole := regexp.MustCompile("(?m)^(.*: )" + regexp.QuoteMeta(image) + "$")
+		text = whole.ReplaceAllString(text, "${1}{{ include \"tulle.image\" .Values."+value+" }}")
+	}
+	return text
 }
 
 // definition is a CRD. It is a template and not in the chart's folder crds/,
@@ -119,11 +163,7 @@ func deployment(o source.Object, namespace string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := string(inNamespace(escape(raw), namespace))
-	for image, value := range map[string]string{manager.String(): "image", proxy.String(): "proxyImage"} {
-		whole := regexp.MustCompile("(?m)^(.*: )" + regexp.QuoteMeta(image) + "$")
-		text = whole.ReplaceAllString(text, "${1}{{ include \"tulle.image\" .Values."+value+" }}")
-	}
+	text := imageValues(string(inNamespace(escape(raw), namespace)), manager, proxy)
 	text = marked.ReplaceAllStringFunc(text, func(line string) string {
 		m := marked.FindStringSubmatch(line)
 		return field(m[1], m[2])

@@ -52,6 +52,7 @@ func TestValues(t *testing.T) {
 	objects := render(t, "elsewhere", `
 image: {repository: example.com/t, tag: "1"}
 proxyImage: {repository: example.com/p, digest: "sha256:aa"}
+moreRepositories: [example.com/q, example.com/r]
 imagePullPolicy: Always
 replicas: 2
 resources: {requests: {cpu: 7m}, limits: null}
@@ -75,6 +76,11 @@ crds: {install: false}
 		"image":       {container.Text("image"), "example.com/t:1"},
 		"its env":     {env["TULLE_IMAGE"], "example.com/t:1"},
 		"proxy image": {env["TULLE_PROXY_IMAGE"], "example.com/p@sha256:aa"},
+		"allowed images": {
+			objects["ClusterRole/"+source.ImagesRole].Map("metadata", "annotations"), map[string]any{
+				"tulle.dev/image": "example.com/t:1", "tulle.dev/proxy-image": "example.com/p@sha256:aa", "tulle.dev/more-repositories": "example.com/q example.com/r",
+			},
+		},
 		"pull policy": {container.Text("imagePullPolicy"), "Always"},
 		"replicas":    {d.At("spec", "replicas"), 2.0},
 		"requests":    {container.At("resources", "requests"), map[string]any{"cpu": "7m", "memory": "48Mi"}},
@@ -104,11 +110,38 @@ crds: {install: false}
 		}
 	}
 	// They name no namespace, and so hold the operator's account of any; see test/api TestFenceAnyNamespace.
-	for _, fence := range []string{"tulle-operator-pods", "tulle-operator-workloads"} {
-		base, moved := render(t, "tulle-system", "")["ValidatingAdmissionPolicy/"+fence], objects["ValidatingAdmissionPolicy/"+fence]
+	usual := render(t, "tulle-system", "")
+	for fence, base := range usual {
+		if !strings.HasPrefix(fence, "ValidatingAdmissionPolicy") {
+			continue
+		}
+		moved := objects[fence]
 		if diff := cmp.Diff(base, moved); diff != "" || moved == nil {
 			t.Errorf("%s depends on the namespace:\n%s", fence, diff)
 		}
+	}
+}
+
+// TestNetworkPolicies: they are left out unless asked for, and then those of config/network-policies.
+func TestNetworkPolicies(t *testing.T) {
+	all, err := source.Load(repo, "config/network-policies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, with := render(t, "tulle-system", ""), render(t, "tulle-system", "networkPolicies: {enabled: true}")
+	for _, o := range all {
+		if without["NetworkPolicy/"+o.Name()] != nil {
+			t.Errorf("%s is installed without being asked for", o.Name())
+		}
+		if diff := cmp.Diff(o, with["NetworkPolicy/"+o.Name()]); diff != "" {
+			t.Errorf("-config/network-policies +chart:\n%s", diff)
+		}
+	}
+	if len(with) != len(without)+len(all) || len(all) != 3 {
+		t.Errorf("%d objects without, %d with, %d policies", len(without), len(with), len(all))
+	}
+	if ns := render(t, "elsewhere", "networkPolicies: {enabled: true}")["NetworkPolicy/tulle-operator"].Namespace(); ns != "elsewhere" {
+		t.Errorf("the operator's policy is in namespace %s", ns)
 	}
 }
 

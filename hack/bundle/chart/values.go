@@ -64,6 +64,7 @@ func defaults(operator source.Object) ([]byte, error) {
 	}{
 		{"The manager's image: operator and control plane. A digest wins over the tag.", "image", manager.values()},
 		{"The proxy's image. The operator looks for other releases in the same repositories.", "proxyImage", proxy.values()},
+		{"Further repositories whose images the operator may run: those that the ConfigMap tulle-releases names.", "moreRepositories", []any{}},
 		{"When nodes pull the operator's image.", "imagePullPolicy", container.At("imagePullPolicy")},
 		{"Replicas of the operator. One works, the others stand by; traffic needs none of them.", "replicas", operator.At("spec", "replicas")},
 		{"Resources of the operator.", "resources", container.At("resources")},
@@ -72,6 +73,7 @@ func defaults(operator source.Object) ([]byte, error) {
 		{"", "affinity", map[string]any{}},
 		{"", "topologySpreadConstraints", []any{}},
 		{"Priority class of the operator. Empty: the cluster's default.", "priorityClassName", ""},
+		{"Whether the chart installs NetworkPolicies for the operator and the control plane. Label the namespaces that scrape metrics: tulle.dev/scrapes=true.", "networkPolicies", map[string]any{"enabled": false}},
 		{"Whether the chart installs and upgrades the CRD. It stays when the chart is removed.", "crds", map[string]any{"install": true}},
 	} {
 		text, err := yaml.Marshal(map[string]any{v.name: v.value})

@@ -19,6 +19,8 @@ import (
 const (
 	manifestsDir = "bundle/manifests"
 	scorecardDir = "bundle/tests/scorecard"
+	// fencesDir is beside the bundle, for kubectl: OLM refuses a bundle with kinds that it does not know.
+	fencesDir = "bundle/fences"
 )
 
 // Channels that the bundle is published in, as OLM's naming convention has
@@ -31,6 +33,12 @@ const (
 // leftOut lists the kinds that OLM can't install and the operator can do
 // without at first; docs/guides/operatorhub.md says how they are applied.
 var leftOut = []string{"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+// fence tells whether an object belongs to the policies that limit the operator: OLM must not own what it
+// cannot install the rest of.
+func fence(o source.Object) bool {
+	return slices.Contains(leftOut, o.Kind()) || o.Kind() == "ClusterRole" && o.Name() == source.ImagesRole
+}
 
 // besides lists the kinds that OLM installs from files beside the
 // ClusterServiceVersion (operator-registry, pkg/lib/bundle/supported_resources.go).
@@ -82,6 +90,11 @@ func Generate(repo string, images source.Images) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
+	for _, o := range placed.fences {
+		if err := add(fencesDir, fileName(o), o); err != nil {
+			return nil, err
+		}
+	}
 	for _, o := range placed.tests {
 		if err := add(scorecardDir, "config.yaml", o); err != nil {
 			return nil, err
@@ -102,7 +115,9 @@ type placement struct {
 	namespace source.Object
 	// besides are shipped beside the ClusterServiceVersion, CRDs included.
 	besides []source.Object
-	tests   []source.Object
+	// fences are applied by hand.
+	fences []source.Object
+	tests  []source.Object
 }
 
 type permission struct {
@@ -146,7 +161,9 @@ func place(all []source.Object) (*placement, error) {
 	for _, o := range all {
 		kind := o.Kind()
 		switch {
-		case kind == "ClusterServiceVersion", kind == "Deployment", slices.Contains(leftOut, kind),
+		case fence(o):
+			p.fences = append(p.fences, o)
+		case kind == "ClusterServiceVersion", kind == "Deployment",
 			kind == "ServiceAccount" && accounts[o.Name()],
 			kind == "ClusterRoleBinding" && onlyBinds(o, accounts),
 			kind == "ClusterRole" && merged[o.Name()]:

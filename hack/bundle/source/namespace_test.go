@@ -82,6 +82,7 @@ func TestAnyNamespace(t *testing.T) {
 		{"config/rbac"},
 		{"config/manager"},
 		{"config/webhook"},
+		{"config/network-policies"},
 	} {
 		t.Run(strings.Join(resources, ","), func(t *testing.T) {
 			all := overlay(t, "namespace: "+other, resources...)
@@ -136,7 +137,7 @@ func TestOverlayIsWhole(t *testing.T) {
 		}
 		if o.Kind() == "ValidatingAdmissionPolicy" && strings.HasPrefix(o.Name(), "tulle-operator-") { // the fences
 			policies++
-			if held := accountOf(o); held != "tulle-operator" {
+			if held := accountOf(o); held != "tulle-operator" && o.Name() != "tulle-controlplane" {
 				t.Errorf("%s holds the account %q", o.Name(), held)
 			}
 		}
@@ -148,8 +149,49 @@ func TestOverlayIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Text("spec", "template", "spec", "serviceAccountName") != "tulle-operator" || d.Namespace() != other || policies != 2 {
+	if d.Text("spec", "template", "spec", "serviceAccountName") != "tulle-operator" || d.Namespace() != other || policies < 12 {
 		t.Errorf("Deployment in %s with account %s, %d policies", d.Namespace(), d.Text("spec", "template", "spec", "serviceAccountName"), policies)
+	}
+}
+
+// TestImagesFollow: with other images in config/default, the policy allows those that the operator is told
+// to run.
+func TestImagesFollow(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(repo, "config"))); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "default", "kustomization.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, "images:\n- {name: tulle.local/tulle, newName: example.com/t, newTag: \"1\"}\n- {name: tulle.local/tulle-proxy, newName: example.com/p, newTag: \"1\"}\n"...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := Load(dir, "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	role, err := Find(all, "ClusterRole", func(o Object) bool { return o.Name() == ImagesRole })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := role.Map("metadata", "annotations"); a["tulle.dev/image"] != "example.com/t:1" || a["tulle.dev/proxy-image"] != "example.com/p:1" {
+		t.Errorf("the policy allows %v", a)
+	}
+	base, err := Load(repo, "config/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range ReplaceImages(base, Images{Manager: "a", Proxy: "b"}) {
+		for _, at := range mentions("", map[string]any(o), "tulle.local/") {
+			t.Errorf("%s %s: an image is left at %s", o.Kind(), o.Name(), at)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ const (
 	proxyRepository   = "tulle.local/tulle-proxy"
 )
 
+// ImagesRole is the ClusterRole whose annotations name the images that a policy lets the operator run.
+const ImagesRole = "tulle-operator-images"
+
 // Load builds the kustomization in a folder of the repository.
 func Load(repo, folder string) ([]Object, error) {
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(repo, folder))
@@ -170,7 +173,7 @@ func ReplaceImages(all []Object, images Images) []Object {
 	out := make([]Object, 0, len(all))
 	for _, o := range all {
 		o = o.Copy()
-		if o.Kind() == "Deployment" {
+		if o.Kind() == "Deployment" || o.Kind() == "ClusterRole" && o.Name() == ImagesRole {
 			walk(map[string]any(o))
 		}
 		out = append(out, o)
