@@ -142,7 +142,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make client of pods: %w", err)
 	}
-	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen)
+	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen, mgr.GetAPIReader())
 
 	version, err := serverVersion(mgr)
 	if err != nil {

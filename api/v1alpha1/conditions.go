@@ -156,7 +156,8 @@ const (
 	// ReasonNoPorts: no listener has a port that a Service can have.
 	ReasonNoPorts = "NoPorts"
 	// ReasonNameTaken: an object that this Gateway does not own has the name that one made for the
-	// Gateway would get; the message names it. Nothing of it is changed.
+	// Gateway would get; the message names it. Nothing of it is changed. On a Mesh, in condition Ready: an
+	// object that the operator did not create has the name of one of the mesh's.
 	ReasonNameTaken = "NameTaken"
 	// ReasonNotAccepted: the Gateway is refused, see its condition Accepted. Nothing new is deployed for it.
 	ReasonNotAccepted = "NotAccepted"

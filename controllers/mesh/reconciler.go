@@ -70,6 +70,9 @@ type Reconciler struct {
 // definitionEvery is how often a status is written again of which a part was dropped.
 const definitionEvery = 15 * time.Second
 
+// takenWait is between two looks at a name that an object of others has: those are not watched.
+const takenWait = 10 * time.Second
+
 // Reconcile does one round for one Mesh.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	m := &v1alpha1.Mesh{}
@@ -102,6 +105,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		happened = append(happened, upgrade.Event{Warning: true, Reason: "StepFailed", Message: stepErr.Error()})
 	}
 	r.tell(ctx, m, happened)
+	taken := apply.TakenBy(stepErr)
+	if taken != nil {
+		next.Status = plan.NameTaken(next.Status, m.Generation, taken.Error())
+		stepErr, next.Done, next.Again = nil, false, takenWait // nothing tells when the name is free
+	}
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if seen.OlderMesh == "" {

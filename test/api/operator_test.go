@@ -23,6 +23,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/names"
 )
 
 // TestOperator is the life of a mesh, from a cluster that has nothing to one that has nothing left.
@@ -58,9 +59,11 @@ func TestOperator(t *testing.T) {
 		{"status of the Gateway API's own kinds", classes},
 		{"what is deleted comes back", deletedComesBack},
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
+		{"an object of others is not adopted, unless it is handed over", nameTaken},
 		{"what happens while the operator is away is repaired", restart},
 		{"roots are spread to meshed namespaces", rootsSpread},
 		{"the right to read Secrets and ConfigMaps follows what refers to them", secretsOnDemand},
+		{"a stolen token writes nothing of others", stolenKinds},
 		{"a Gateway gets its proxies", gatewayGetsProxies},
 		{"a Gateway of any legal name", gatewayNames},
 		{"objects of others are left alone", gatewayNameTaken},
@@ -263,6 +266,32 @@ func editedIsPutRight(t *testing.T) {
 	})
 	serve(t, system, controlPlane, 2)
 	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// nameTaken: an object that the operator did not create is left as it is, the Mesh says so, and how to hand
+// it over.
+func nameTaken(t *testing.T) {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: controlPlane}}
+	update(t, role, func() {
+		delete(role.Labels, names.LabelManagedBy)
+		role.Rules = role.Rules[:1]
+	})
+	c := condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+	for _, words := range []string{"ClusterRole " + controlPlane, "already exists", names.LabelManagedBy + "=" + names.Operator} {
+		if !strings.Contains(c.Message, words) {
+			t.Errorf("%q is not in %q", words, c.Message)
+		}
+	}
+	there(t, role)
+	if len(role.Rules) != 1 || role.Labels[names.LabelManagedBy] != "" {
+		t.Errorf("the role has changed: %v, %v", role.Labels, role.Rules)
+	}
+	update(t, role, func() { role.Labels[names.LabelManagedBy] = names.Operator })
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	there(t, role)
+	if len(role.Rules) < 2 {
+		t.Errorf("the role was handed over, and is %v", role.Rules)
+	}
 }
 
 // replicasAreSet: the operator sets the number, whatever somebody else writes, 0 in particular.

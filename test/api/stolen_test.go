@@ -197,34 +197,34 @@ func TestStolenTokenOnOthers(t *testing.T) {
 	set := &appsv1.StatefulSet{ObjectMeta: labelled.ObjectMeta, Spec: appsv1.StatefulSetSpec{Selector: evil.Spec.Selector, Template: pods}}
 	daemons := &appsv1.DaemonSet{ObjectMeta: labelled.ObjectMeta, Spec: appsv1.DaemonSetSpec{Selector: evil.Spec.Selector, Template: pods}}
 	attacks := map[string]attack{
-		"a Deployment":                       create(t, evil),
-		"a Deployment with the label":        create(t, labelled),
-		"a Deployment with a known name":     create(t, called),
-		"a StatefulSet":                      create(t, set),
-		"a DaemonSet":                        create(t, daemons),
-		"a Deployment deleted":               remove(t, workload),
-		"a Deployment claimed":               change(t, workload, func(d *appsv1.Deployment) { d.Labels = byOperator }),
-		"a Deployment's image":               change(t, workload, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" }),
-		"a Service's selector":               change(t, service, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"a": "b"} }),
-		"a Service claimed":                  change(t, service, func(s *corev1.Service) { s.Labels = byOperator }),
-		"a Service deleted":                  remove(t, service),
-		"a Service":                          create(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "stolen-others", Name: "new", Labels: byOperator}, Spec: service.Spec}),
-		"an account":                         create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}}),
-		"an account deleted":                 remove(t, account),
-		"an account's annotation":            change(t, account, func(a *corev1.ServiceAccount) { a.Annotations = map[string]string{"role": "admin"} }),
-		"a ConfigMap":                        create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}}),
+		"a Deployment":                        create(t, evil),
+		"a Deployment with the label":         create(t, labelled),
+		"a Deployment with a known name":      create(t, called),
+		"a StatefulSet":                       create(t, set),
+		"a DaemonSet":                         create(t, daemons),
+		"a Deployment deleted":                remove(t, workload),
+		"a Deployment claimed":                change(t, workload, func(d *appsv1.Deployment) { d.Labels = byOperator }),
+		"a Deployment's image":                change(t, workload, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" }),
+		"a Service's selector":                change(t, service, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"a": "b"} }),
+		"a Service claimed":                   change(t, service, func(s *corev1.Service) { s.Labels = byOperator }),
+		"a Service deleted":                   remove(t, service),
+		"a Service":                           create(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "stolen-others", Name: "new", Labels: byOperator}, Spec: service.Spec}),
+		"an account":                          create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}}),
+		"an account deleted":                  remove(t, account),
+		"an account's annotation":             change(t, account, func(a *corev1.ServiceAccount) { a.Annotations = map[string]string{"role": "admin"} }),
+		"a ConfigMap":                         create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}}),
 		"a ConfigMap of the name, unlabelled": change(t, config, func(m *corev1.ConfigMap) { m.Data = map[string]string{"a": "b"} }),
-		"a ClusterRole":                      create(t, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "evil", Labels: byOperator}}),
-		"a ClusterRole of others":            change(t, role, func(r *rbacv1.ClusterRole) { r.Labels = byOperator }),
-		"a ClusterRole deleted":              remove(t, role),
-		"a budget":                           create(t, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}, Spec: budget.Spec}),
-		"a budget deleted":                   remove(t, budget),
-		"a webhook of others":                change(t, hook, func(h *admissionv1.MutatingWebhookConfiguration) { h.Labels = byOperator }),
-		"a webhook deleted":                  remove(t, hook),
+		"a ClusterRole":                       create(t, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "evil", Labels: byOperator}}),
+		"a ClusterRole of others":             change(t, role, func(r *rbacv1.ClusterRole) { r.Labels = byOperator }),
+		"a ClusterRole deleted":               remove(t, role),
+		"a budget":                            create(t, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "evil", Labels: byOperator}, Spec: budget.Spec}),
+		"a budget deleted":                    remove(t, budget),
+		"a webhook of others":                 change(t, hook, func(h *admissionv1.MutatingWebhookConfiguration) { h.Labels = byOperator }),
+		"a webhook deleted":                   remove(t, hook),
 		"an autoscaler": create(t, &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "stolen-others", Name: "evil", Labels: byOperator}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "theirs"}, MaxReplicas: 100,
 		}}),
-		"a Role elsewhere":   create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: controlPlane, Labels: byOperator}}),
+		"a Role elsewhere": create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: controlPlane, Labels: byOperator}}),
 		"a pod of kube-system": func(c client.Client) error {
 			return c.SubResource("eviction").Create(t.Context(), victim, &policyv1.Eviction{
 				ObjectMeta: metav1.ObjectMeta{Namespace: victim.Namespace, Name: victim.Name}, DeleteOptions: &metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}},
@@ -287,10 +287,12 @@ func TestStolenTokenOnPods(t *testing.T) {
 			"the node's processes": func(p *corev1.PodSpec) { p.HostPID = true },
 			"the node's IPC":       func(p *corev1.PodSpec) { p.HostIPC = true },
 			"a node":               func(p *corev1.PodSpec) { p.NodeName = "control-plane" },
-			"host aliases":         func(p *corev1.PodSpec) { p.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"x"}}} },
-			"another account":      func(p *corev1.PodSpec) { p.ServiceAccountName = "default" },
-			"privileges":           func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr(true) },
-			"no security context":  func(p *corev1.PodSpec) { p.Containers[0].SecurityContext = nil },
+			"host aliases": func(p *corev1.PodSpec) {
+				p.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"x"}}}
+			},
+			"another account":     func(p *corev1.PodSpec) { p.ServiceAccountName = "default" },
+			"privileges":          func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr(true) },
+			"no security context": func(p *corev1.PodSpec) { p.Containers[0].SecurityContext = nil },
 			"a capability": func(p *corev1.PodSpec) {
 				p.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
 			},
@@ -300,9 +302,9 @@ func TestStolenTokenOnPods(t *testing.T) {
 			"a sysctl": func(p *corev1.PodSpec) {
 				p.SecurityContext.Sysctls = append(p.SecurityContext.Sysctls, corev1.Sysctl{Name: "kernel.shm_rmid_forced", Value: "0"})
 			},
-			"unconfined":       func(p *corev1.PodSpec) { p.SecurityContext.SeccompProfile.Type = corev1.SeccompProfileTypeUnconfined },
-			"an image":         func(p *corev1.PodSpec) { p.Containers[0].Image = "evil.example/tulle:1" },
-			"a longer image":   func(p *corev1.PodSpec) { p.Containers[0].Image += "-evil/x:1" },
+			"unconfined":     func(p *corev1.PodSpec) { p.SecurityContext.SeccompProfile.Type = corev1.SeccompProfileTypeUnconfined },
+			"an image":       func(p *corev1.PodSpec) { p.Containers[0].Image = "evil.example/tulle:1" },
+			"a longer image": func(p *corev1.PodSpec) { p.Containers[0].Image += "-evil/x:1" },
 			"a container": func(p *corev1.PodSpec) {
 				more := p.Containers[0].DeepCopy()
 				more.Name, more.Image, more.Ports = "evil", "evil.example/evil:1", nil
@@ -313,9 +315,11 @@ func TestStolenTokenOnPods(t *testing.T) {
 				more.Name, more.Image, more.Ports, more.ReadinessProbe, more.LivenessProbe = "evil", "evil.example/evil:1", nil, nil, nil
 				p.InitContainers = append(p.InitContainers, *more)
 			},
-			"a command":  func(p *corev1.PodSpec) { p.Containers[0].Command = []string{"/bin/sh"} },
-			"arguments":  func(p *corev1.PodSpec) { p.Containers[0].Args = []string{"-proxy-image", "evil"} },
-			"a variable": func(p *corev1.PodSpec) { p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "KUBERNETES_SERVICE_HOST", Value: "192.0.2.1"}) },
+			"a command": func(p *corev1.PodSpec) { p.Containers[0].Command = []string{"/bin/sh"} },
+			"arguments": func(p *corev1.PodSpec) { p.Containers[0].Args = []string{"-proxy-image", "evil"} },
+			"a variable": func(p *corev1.PodSpec) {
+				p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "KUBERNETES_SERVICE_HOST", Value: "192.0.2.1"})
+			},
 			"a Secret's variable": func(p *corev1.PodSpec) {
 				p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "TULLE_X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
 					LocalObjectReference: corev1.LocalObjectReference{Name: "tulle-root"}, Key: "tls.key",

@@ -27,8 +27,8 @@ type Applier struct {
 	client client.Client
 	// core is of the API group of pods.
 	core rest.Interface
-	// seen looks up the metadata of objects, from a cache.
-	seen client.Reader
+	// seen looks up the metadata of objects, from a cache; live from the API server.
+	seen, live client.Reader
 
 	mu   sync.Mutex
 	left map[string]trace // guarded by mu
@@ -41,9 +41,9 @@ type trace struct {
 }
 
 // New makes an Applier. core is of the API group of pods. seen may be a cache that lags: at worst, an
-// object is applied once more.
-func New(c client.Client, core rest.Interface, seen client.Reader) *Applier {
-	return &Applier{client: c, core: core, seen: seen, left: map[string]trace{}}
+// object is applied once more. live must not be a cache.
+func New(c client.Client, core rest.Interface, seen, live client.Reader) *Applier {
+	return &Applier{client: c, core: core, seen: seen, live: live, left: map[string]trace{}}
 }
 
 // Steps does the steps of a plan in order and stops at the first error.
@@ -83,7 +83,8 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// Apply makes the object as given, unless it was left just so and nobody has touched it since.
+// Apply makes the object as given, unless it was left just so and nobody has touched it since. If there is
+// an object of the name that the operator did not create, it is left as it is, and the error is a *Taken.
 func (a *Applier) Apply(ctx context.Context, o render.Object) error { return a.ApplyAt(ctx, o, "") }
 
 // ApplyAt is Apply to an object that still has the resource version; otherwise it returns a conflict. If
@@ -96,6 +97,9 @@ func (a *Applier) ApplyAt(ctx context.Context, o render.Object, version string) 
 	sum := sha256.Sum256(fields)
 	if a.untouched(ctx, o, sum) {
 		return nil
+	}
+	if err := a.ours(ctx, o); err != nil {
+		return err
 	}
 	sent := o.DeepCopy()
 	sent.SetResourceVersion(version)

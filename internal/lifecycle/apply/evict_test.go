@@ -59,7 +59,7 @@ func TestEvict(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = New(nil, core.RESTClient(), nil).evict(t.Context(), missing.Pod{Namespace: "shop", Name: "web-1", UID: "7"})
+			err = New(nil, core.RESTClient(), nil, nil).evict(t.Context(), missing.Pod{Namespace: "shop", Name: "web-1", UID: "7"})
 			if (err != nil) != c.fails || asked.Load() != 1 {
 				t.Errorf("asked %d times, error %v", asked.Load(), err)
 			}

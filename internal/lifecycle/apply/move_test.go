@@ -46,7 +46,7 @@ func (s *refusal) Patch(_ context.Context, o client.Object, _ client.Patch, _ ..
 // is tried only when there is something to change.
 func TestRefusedRequests(t *testing.T) {
 	r := &refusing{}
-	a := New(r, nil, r)
+	a := New(r, nil, r, r)
 	requests := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m")}
 	m := upgrade.Move{Namespace: "shop", Name: "web-1", UID: "1", Version: "0.2.0", Requests: map[string]corev1.ResourceList{"a": requests, "b": requests}}
 	if err := a.move(t.Context(), m); err != nil {

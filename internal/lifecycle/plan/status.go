@@ -168,3 +168,10 @@ func (d decision) judgeInjection() health.Verdict {
 func blocked(message string) health.Verdict {
 	return health.Verdict{Reason: v1alpha1.ReasonBlocked, Message: message}
 }
+
+// NameTaken returns a status that reports that an object of others has the name of one of the mesh's.
+func NameTaken(s v1alpha1.MeshStatus, generation int64, message string) v1alpha1.MeshStatus {
+	out := *s.DeepCopy()
+	out.Conditions = replace(out.Conditions, generation, v1alpha1.ConditionReady, health.Verdict{Reason: v1alpha1.ReasonNameTaken, Message: message})
+	return out
+}
