@@ -38,6 +38,8 @@ type noAcks struct{}
 
 func (noAcks) Acks(xds.Key) (needed, acked int, nacks []xds.Nack) { return 0, 0, nil }
 
+func (noAcks) Subscribers(xds.Key, func(xds.Subscriber) bool) {}
+
 // newFeed is a feed without a cluster and without proxies.
 func newFeed(t testing.TB) *feed {
 	t.Helper()

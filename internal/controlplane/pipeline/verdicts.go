@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,7 +86,7 @@ func routeVerdicts[R metav1.Object](
 
 // gatewayNeeds is what proxies must have acknowledged of a Gateway's ports for an object of that generation.
 func (g *Graph) gatewayNeeds(r *incr.Reader, gateway model.Key, generation int64) status.Requirement {
-	need := status.Requirement{Generation: generation}
+	need := status.Requirement{Generation: generation, Near: status.Near{Gateway: gateway}}
 	var ports []model.GatewayPort
 	incr.Lookup(r, g.gateways.byGateway, gateway, func(k portOf, p model.GatewayPort) {
 		ports = append(ports, p)
@@ -101,9 +102,13 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 	v := status.RouteVerdict{Generation: generation, Parents: parents, Needs: make([]status.Requirement, len(parents))}
 	for i, p := range parents {
 		need := &v.Needs[i]
+		near := map[string]bool{id.Namespace: true}
 		var rules []model.Rule
 		var streams []model.Stream
 		for _, name := range g.withNodes(r, p.Tables) {
+			if namespace, gateway, ok := names.GatewayOf(name); ok {
+				need.Near.Gateway = model.Key{Namespace: namespace, Name: gateway}
+			}
 			if s, ok := g.streamsNamed(r, name); ok {
 				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 				need.Follow = append(need.Follow, xds.Key{})
@@ -113,7 +118,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 					// route, having no certificate, they don't, and there is nothing to wait for.
 					need.Rest = append(need.Rest, xds.Key{TypeURL: envoy.ExtensionType, Name: names.Stream(name, id.Kind, id.Namespace, id.Name)})
 				}
-				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id))...)
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, s.Backends(id), near)...)
 				continue
 			}
 			if p, ok := g.partNamed(r, name, id); ok {
@@ -122,7 +127,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 				for _, rule := range p.Rules {
 					rules = append(rules, rule.Rule)
 				}
-				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, p.Backends())...)
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, p.Backends(), near)...)
 				continue
 			}
 			t, ok := incr.Get(r, g.services.tables, name)
@@ -137,9 +142,10 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 				need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
 			}
 			rules = append(rules, t.From(id)...)
-			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id))...)
+			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id), near)...)
 		}
 		need.Rest = uniqueKeys(need.Rest)
+		need.Near.Namespaces = slices.Sorted(maps.Keys(near))
 		need.Generation = generation
 		need.Config = model.Hash(envoy.Revision, struct {
 			Generation int64
@@ -173,7 +179,11 @@ func (g *Graph) streamsNamed(r *incr.Reader, name string) (model.StreamTable, bo
 	return incr.Get(r, g.gateways.streams, name)
 }
 
-func (g *Graph) clustersAndEndpoints(r *incr.Reader, backends []model.BackendName) []xds.Key {
+// clustersAndEndpoints adds the namespaces of the backends to near.
+func (g *Graph) clustersAndEndpoints(r *incr.Reader, backends []model.BackendName, near map[string]bool) []xds.Key {
+	for _, b := range backends {
+		near[b.Key.Service.Namespace] = true
+	}
 	var out []xds.Key
 	for _, c := range g.presentOf(r, backends) {
 		out = append(out, xds.Key{TypeURL: envoy.ClusterType, Name: c}, xds.Key{TypeURL: envoy.EndpointsType, Name: c})

@@ -5,7 +5,6 @@ package status
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -16,6 +15,7 @@ import (
 // Acks is what the ledger asks of the xDS server. O(subscribers of the resource).
 type Acks interface {
 	Acks(key xds.Key) (needed, acked int, nacks []xds.Nack)
+	Subscribers(key xds.Key, see func(xds.Subscriber) bool)
 }
 
 // Requirement is what a Subject needs the proxies to have acknowledged.
@@ -31,6 +31,8 @@ type Requirement struct {
 	Follow []xds.Key
 	// Rest are what these refer to, as far as each proxy has subscribed to it.
 	Rest []xds.Key
+	// Near tells the proxies that the Subject concerns from all others.
+	Near Near
 }
 
 func (r Requirement) keys() []xds.Key { return slices.Concat(r.Lead, r.Follow, r.Rest) }
@@ -105,36 +107,15 @@ func (l *Ledger) Touch(keys []xds.Key) {
 	}
 }
 
-// refresh recomputes one Subject. A proxy is counted as pending if any resource is; as summaries
-// don't tell which proxies they are, the largest number pending for one resource stands for all.
+// refresh recomputes one Subject.
 func (l *Ledger) refresh(s Subject) {
 	r := l.needs[s]
-	p := Progress{Config: r.Config, Generation: r.Generation}
-	pending := 0
-	take := func(k xds.Key) (needed, acked int) {
-		needed, acked, nacks := l.acks.Acks(k)
-		for _, n := range nacks {
-			p.Rejections = append(p.Rejections, Rejection{fmt.Sprint(n.Principal), n.Err})
-		}
-		pending = max(pending, needed-acked)
-		return needed, acked
+	p := Progress{Config: r.Config, Generation: r.Generation, Split: true}
+	if n, all := acknowledged(l.acks, r); all {
+		p.Needed, p.Acked = n, n
+	} else {
+		tally(l.acks, r, &p)
 	}
-	for i, k := range r.Lead {
-		needed, _ := take(k)
-		p.Needed = max(p.Needed, needed)
-		if i < len(r.Follow) && r.Follow[i] != (xds.Key{}) {
-			_, acked := take(r.Follow[i])
-			pending = max(pending, needed-acked)
-		}
-	}
-	for _, k := range r.Rest {
-		take(k)
-	}
-	if p.Needed == 0 {
-		pending = 0
-	}
-	p.Acked = max(0, p.Needed-pending)
-	p.Rejections = trimRejections(p.Rejections)
 	if old, ok := l.progress[s]; ok && !old.gone && reflect.DeepEqual(old.Progress, p) {
 		return
 	}

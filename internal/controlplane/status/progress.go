@@ -4,7 +4,6 @@
 package status
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -26,17 +25,46 @@ type Progress struct {
 	Generation int64 `json:",omitempty"`
 	// Needed proxies hold the listener; Acked of them have acknowledged everything.
 	Needed, Acked int
-	// Rejections are sorted, without duplicates, at most maxRejections.
+	// Rejections are those of proxies that the Subject concerns, whether they need it or not: sorted,
+	// without duplicates, at most maxRejections.
 	Rejections []Rejection
+	// Split tells that the three below are given; false from a replica of a release up to 0.2.0.
+	Split bool `json:",omitempty"`
+	// Pending of the proxies that need the Subject have not acknowledged it and are concerned by it; Others
+	// are those that are not concerned, by namespace, the largest number first, at most maxOthers and one
+	// for the rest.
+	Pending int     `json:",omitempty"`
+	Others  []Other `json:",omitempty"`
+	// Elsewhere proxies that neither need the Subject nor are concerned by it have rejected a part of it.
+	Elsewhere int `json:",omitempty"`
 }
 
-// Rejection is a proxy's refusal in Envoy's own words.
+// Rejection is a proxy's refusal in its own words.
 type Rejection struct{ Proxy, Message string }
 
 const maxRejections = 3
 
 // Done tells whether nothing is left to wait for.
 func (p Progress) Done() bool { return p.Acked >= p.Needed && len(p.Rejections) == 0 }
+
+// split returns the progress with what a replica of an older release does not tell: who is concerned is
+// known by the proxies' names, and those that are pending count as if they were concerned.
+func (p Progress) split(near Near) Progress {
+	if p.Split {
+		return p
+	}
+	p.Split, p.Pending = true, max(0, p.Needed-p.Acked)
+	var kept []Rejection
+	for _, r := range p.Rejections {
+		if near.mayHave(r.Proxy) {
+			kept = append(kept, r)
+		} else {
+			p.Elsewhere++
+		}
+	}
+	p.Rejections = kept
+	return p
+}
 
 // Standing of a replica's progress towards a configuration.
 type standing int
@@ -82,58 +110,30 @@ func Merge(all []Progress) (sum Progress, ok bool) {
 		sum.Needed += p.Needed
 		sum.Acked += p.Acked
 		sum.Rejections = append(sum.Rejections, p.Rejections...)
+		sum.Pending += p.Pending
+		sum.Elsewhere += p.Elsewhere
+		for _, o := range p.Others {
+			i := slices.IndexFunc(sum.Others, func(x Other) bool { return x.Namespace == o.Namespace })
+			if i < 0 {
+				sum.Others = append(sum.Others, o)
+				continue
+			}
+			sum.Others[i].Pending += o.Pending
+			sum.Others[i].Rejected += o.Rejected
+		}
 	}
 	sum.Rejections = trimRejections(sum.Rejections)
+	sum.Others = trimOthers(sum.Others)
 	return sum, len(all) > 0
 }
 
 func trimRejections(rs []Rejection) []Rejection {
 	slices.SortFunc(rs, func(a, b Rejection) int {
-		if c := strings.Compare(a.Message, b.Message); c != 0 {
+		if c := strings.Compare(a.Proxy, b.Proxy); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Proxy, b.Proxy)
+		return strings.Compare(a.Message, b.Message)
 	})
 	rs = slices.Compact(rs)
 	return rs[:min(len(rs), maxRejections)]
-}
-
-// Outcome is the state of the condition Programmed. Settled is what makes it stay: the configuration
-// it was reached with.
-type Outcome struct {
-	Programmed      bool
-	Reason, Message string
-	Settled         string
-}
-
-// Reasons of the condition tulle.dev/Programmed.
-const (
-	// ReasonAcknowledged: every connected proxy that needs the configuration has acknowledged it.
-	ReasonAcknowledged = "Acknowledged"
-	// ReasonListenerNotServed: no listener that the route is attached to is given to proxies.
-	ReasonListenerNotServed = "ListenerNotServed"
-	// ReasonNoProxies: no connected proxy needs the configuration.
-	ReasonNoProxies = "NoProxies"
-	// ReasonPending: some proxies have not acknowledged it yet.
-	ReasonPending = "Pending"
-	// ReasonRejected: a proxy refused it; it keeps its last good configuration.
-	ReasonRejected = "Rejected"
-)
-
-// Judge decides the condition from the progress over all replicas and the last outcome. A settled
-// configuration stays settled while proxies come and go; one that nobody needed is settled anew
-// once somebody has acknowledged it, and not taken back until then.
-func Judge(last Outcome, p Progress) Outcome {
-	switch {
-	case len(p.Rejections) > 0:
-		r := p.Rejections[0]
-		return Outcome{Reason: ReasonRejected, Message: fmt.Sprintf("proxy %s rejected it and keeps its last good configuration: %s", r.Proxy, r.Message)}
-	case last.Programmed && last.Settled == p.Config && (last.Reason != ReasonNoProxies || p.Acked < p.Needed):
-		return last
-	case p.Needed == 0:
-		return Outcome{Programmed: true, Reason: ReasonNoProxies, Message: "no connected proxy needs it", Settled: p.Config}
-	case p.Acked >= p.Needed:
-		return Outcome{Programmed: true, Reason: ReasonAcknowledged, Message: fmt.Sprintf("acknowledged by %d of %d proxies", p.Acked, p.Needed), Settled: p.Config}
-	}
-	return Outcome{Reason: ReasonPending, Message: fmt.Sprintf("acknowledged by %d of %d proxies", p.Acked, p.Needed)}
 }

@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var last Outcome
 			for i, s := range steps {
-				last = Judge(last, s.p)
+				last, _ = Judge(last, s.p.split(Near{Namespaces: []string{"shop"}}), 0)
 				if last.Programmed != s.programmed || last.Reason != s.reason {
 					t.Fatalf("step %d: %+v, want %v %s", i, last, s.programmed, s.reason)
 				}

@@ -35,7 +35,7 @@ func (w *Writer) touch(id model.Object, delay time.Duration) {
 // Run writes until the context ends. It begins by looking at every object, as a new leader.
 func (w *Writer) Run(ctx context.Context) {
 	w.mu.Lock()
-	w.outcomes, w.told = map[Subject]Outcome{}, map[model.Object][]Outcome{}
+	w.outcomes, w.asked, w.told = map[Subject]Outcome{}, map[Subject]asked{}, map[model.Object][]Outcome{}
 	for id := range w.routes {
 		w.lookAt(id, 0)
 	}

@@ -38,7 +38,7 @@ func TestTwoReleases(t *testing.T) {
 		"pending at the other": {report("0.1.0", Progress{Config: "old", Generation: 3, Needed: 4, Acked: 2}), ReasonPending, "acknowledged by 3 of 5 proxies"},
 		"rejected at the other": {
 			report("0.1.0", Progress{Config: "old", Generation: 3, Needed: 4, Rejections: []Rejection{{"shop/a", "no"}}}), ReasonRejected,
-			"proxy shop/a rejected it and keeps its last good configuration: no",
+			"proxy shop/a rejected it and keeps its last good configuration: \"no\"",
 		},
 		"the other is behind":                     {report("0.1.0", Progress{Config: "old", Generation: 2, Needed: 4, Acked: 4}), ReasonPending, "the control plane's replicas are taking it in"},
 		"the other does not know the kind":        {report("0.1.0"), ReasonAcknowledged, "acknowledged by 1 of 1 proxies"},
@@ -52,7 +52,7 @@ func TestTwoReleases(t *testing.T) {
 			w := NewWriter(nil, funcr.New(func(string, string) {}, funcr.Options{}))
 			w.Progress(own, mine)
 			w.Progress("192.0.2.2", c.other)
-			if o := w.judge(s, Requirement{Config: "new", Generation: 3}); o.Reason != c.reason || o.Message != c.message {
+			if o := w.judge(s, Requirement{Config: "new", Generation: 3, Near: Near{Namespaces: []string{"shop"}}}); o.Reason != c.reason || o.Message != c.message {
 				t.Errorf("%+v", o)
 			}
 			// Once the other has gone, only what is said here counts.
@@ -67,6 +67,8 @@ func TestTwoReleases(t *testing.T) {
 type noAcks struct{}
 
 func (noAcks) Acks(xds.Key) (needed, acked int, nacks []xds.Nack) { return 0, 0, nil }
+
+func (noAcks) Subscribers(xds.Key, func(xds.Subscriber) bool) {}
 
 // dialing connects to a server, whatever the address.
 func dialing(srv *httptest.Server) func(context.Context, string, string) (net.Conn, error) {

@@ -42,10 +42,18 @@ type Writer struct {
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
+	asked    map[Subject]asked          // since when an outcome is looked for
 	told     map[model.Object][]Outcome // what an object's status says of its parents
 	look     map[model.Object]bool      // the verdict is new, or the object: its status may have to say more than that
 	dirty    map[model.Object]time.Time // when each may be written
 	wake     chan struct{}
+}
+
+// asked is since when this configuration of an object of this generation is asked about.
+type asked struct {
+	config     string
+	generation int64
+	at         time.Time
 }
 
 // NewWriter returns a Writer that knows of nothing yet.
@@ -53,7 +61,7 @@ func NewWriter(c client.Client, log logr.Logger) *Writer {
 	return &Writer{
 		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
 		policies: map[model.Object]PolicyVerdict{},
-		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{},
+		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, asked: map[Subject]asked{},
 		told: map[model.Object][]Outcome{}, look: map[model.Object]bool{}, dirty: map[model.Object]time.Time{},
 		wake: make(chan struct{}, 1),
 	}
@@ -88,6 +96,7 @@ func keep[K comparable, V any](w *Writer, verdicts map[K]V, k K, v *V, id model.
 	}
 	for i := len(w.needs(id)); i < before; i++ {
 		delete(w.outcomes, subject(id, i))
+		delete(w.asked, subject(id, i))
 	}
 }
 
@@ -145,16 +154,16 @@ func subject(id model.Object, parent int) Subject {
 }
 
 // reports are what the replicas say of a Subject in this configuration; none while one of them is behind.
-func (w *Writer) reports(s Subject, config string, generation int64) []Progress {
+func (w *Writer) reports(s Subject, need Requirement) []Progress {
 	var all []Progress
 	for replica, known := range w.progress {
 		p, told := known[s]
-		switch p.towards(config, generation, told, w.releases[replica] == w.releases[own]) {
+		switch p.towards(need.Config, need.Generation, told, w.releases[replica] == w.releases[own]) {
 		case behind:
 			return nil
 		case counts:
-			p.Config = config
-			all = append(all, p)
+			p.Config = need.Config
+			all = append(all, p.split(need.Near))
 		case unknown:
 		}
 	}
@@ -178,15 +187,22 @@ func (w *Writer) judged(id model.Object, needs []Requirement, written func(i int
 // judge returns the outcome for a Subject.
 func (w *Writer) judge(s Subject, n Requirement) Outcome {
 	last := w.outcomes[s]
-	sum, ok := Merge(w.reports(s, n.Config, n.Generation))
+	sum, ok := Merge(w.reports(s, n))
 	if !ok {
 		if last.Programmed && last.Settled == n.Config {
 			return last
 		}
 		return Outcome{Reason: ReasonPending, Message: "the control plane's replicas are taking it in"}
 	}
-	o := Judge(last, sum)
+	now := time.Now()
+	if a := w.asked[s]; a.config != n.Config || a.generation != n.Generation {
+		w.asked[s] = asked{n.Config, n.Generation, now}
+	}
+	o, again := Judge(last, sum, now.Sub(w.asked[s].at))
 	w.outcomes[s] = o
+	if again > 0 {
+		w.touch(object(s), again)
+	}
 	return o
 }
 

@@ -47,6 +47,41 @@ func (s *Server) Acks(k Key) (needed, acked int, nacks []Nack) {
 	return len(e.subs), acked, nacks
 }
 
+// Subscriber is a stream that subscribes to a resource.
+type Subscriber struct {
+	Principal Principal
+	// Stream is the number of the stream.
+	Stream uint64
+	// Acked: it has ACKed the current version. Rejected: it has NACKed that, with Err in its own words.
+	Acked, Rejected bool
+	Err             string
+}
+
+// Subscribers calls see for each stream that subscribes to a resource, in no order, and stops when see
+// returns false. The Store and the stream are locked meanwhile: see must be quick and not call the Server.
+func (s *Server) Subscribers(k Key, see func(Subscriber) bool) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	kd := s.store.kinds[k.TypeURL]
+	if kd == nil || kd.entries[k.Name] == nil {
+		return
+	}
+	for _, sb := range kd.entries[k.Name].subs {
+		ss := sb.watch.session
+		one := Subscriber{Principal: ss.principal, Stream: ss.id}
+		ss.mu.Lock()
+		if sb.current() && !sb.is(paired|owed) {
+			one.Acked = true
+		} else if ss.isRejected(sb) {
+			one.Rejected, one.Err = true, ss.rejected[sb].text
+		}
+		ss.mu.Unlock()
+		if !see(one) {
+			return
+		}
+	}
+}
+
 // progress tells Options.OnProgress of keys whose Acks may have changed, many
 // at a time. It has no goroutine while there is nothing to tell.
 type progress struct {
