@@ -80,7 +80,7 @@ func TestWorkloadFence(t *testing.T) {
 		"the number of pods":    {theirs, func(d *appsv1.Deployment) { n := int32(0); d.Spec.Replicas = &n }, "size, selector, labels, owners or finalizers"},
 		"a finalizer":           {theirs, func(d *appsv1.Deployment) { d.Finalizers = []string{"example.com/x"} }, "size, selector, labels, owners or finalizers"},
 		"claiming it":           {theirs, func(d *appsv1.Deployment) { d.Labels = map[string]string{names.LabelManagedBy: names.Operator} }, "size, selector, labels, owners or finalizers"},
-		"its own, in whichever": {own, evil, ""},
+		"its own, to any image": {own, evil, "the operator may only"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := c.of.DeepCopy()
