@@ -290,6 +290,13 @@ func TestStolenTokenOnPods(t *testing.T) {
 			"host aliases": func(p *corev1.PodSpec) {
 				p.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"x"}}}
 			},
+			"a runtime": func(p *corev1.PodSpec) { p.RuntimeClassName = ptr("other") },
+			"a probe of a host": func(p *corev1.PodSpec) {
+				p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Host: "192.0.2.1", Path: "/", Port: intstr.FromInt32(80)}}}
+			},
+			"a hook to a host": func(p *corev1.PodSpec) {
+				p.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Host: "192.0.2.1", Path: "/", Port: intstr.FromInt32(80)}}}
+			},
 			"another account":     func(p *corev1.PodSpec) { p.ServiceAccountName = "default" },
 			"privileges":          func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr(true) },
 			"no security context": func(p *corev1.PodSpec) { p.Containers[0].SecurityContext = nil },
