@@ -114,7 +114,7 @@ func (l *Ledger) refresh(s Subject) {
 	if n, all := acknowledged(l.acks, r); all {
 		p.Needed, p.Acked = n, n
 	} else {
-		tally(l.acks, r, &p)
+		tally(l.acks, r, l.progress[s].Needed+1, &p)
 	}
 	if old, ok := l.progress[s]; ok && !old.gone && reflect.DeepEqual(old.Progress, p) {
 		return

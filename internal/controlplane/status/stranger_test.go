@@ -4,11 +4,17 @@
 package status
 
 import (
+	"context"
 	"fmt"
 	"math/rand"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -184,6 +190,42 @@ func TestWhoDecides(t *testing.T) {
 	}
 }
 
+// TestSilenceEnds: a stranger that never answers holds a route's status up for a minute, and then the status
+// is written though nothing has happened.
+func TestSilenceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{routes: map[string]*gwapiv1.HTTPRoute{"r": {ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "r", Generation: 1}}}}
+		w := NewWriter(a, logr.Discard())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); w.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		w.Route(routeID("r"), verdict("one", 1))
+		w.Progress(own, Report{Release: "1", Rows: []Row{{Subject: subject(routeID("r"), 0), Progress: Progress{
+			Config: "one", Generation: 1, Split: true, Needed: 2, Acked: 1, Others: []Other{{Namespace: "evil", Pending: 1}},
+		}}}})
+		programmed := func() metav1.Condition {
+			c := a.routes["r"].Status.Parents[0].Conditions
+			return c[len(c)-1]
+		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if c := programmed(); c.Reason != ReasonPending || c.Message != "acknowledged by 1 of 2 proxies" {
+			t.Errorf("after half a minute: %+v", c)
+		}
+		a.take()
+		if c := programmed(); c.Status != metav1.ConditionTrue || !strings.HasPrefix(c.Message, "acknowledged by all but 1 of 2 proxies") {
+			t.Errorf("after a minute: %+v", c)
+		}
+		// The stranger answers after all.
+		w.Progress(own, rows([]string{"r"}, "one", 2, 2))
+		a.take()
+		if c := programmed(); c.Message != "acknowledged by 2 of 2 proxies" {
+			t.Errorf("once all have acknowledged it: %+v", c)
+		}
+	})
+}
+
 // TestReplicasAddUpByNamespace: replicas add up by namespace, so that a namespace cannot pass for several.
 func TestReplicasAddUpByNamespace(t *testing.T) {
 	p := Progress{Config: "c", Split: true, Needed: 10, Acked: 5, Others: []Other{{Namespace: "evil", Pending: 5, Rejected: 5}}}
@@ -237,4 +279,17 @@ func FuzzQuoted(f *testing.F) {
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// BenchmarkTally is one look at a route that a thousand proxies use.
+func BenchmarkTally(b *testing.B) {
+	s := streams{}
+	for i := range 1000 {
+		s.add(uint64(i+1), pod{fmt.Sprint("ns-", i%50), fmt.Sprint("p-", i), ""}, map[xds.Key]byte{key("lead"): 'a', key("follow"): 'a', key("cluster"): 'a', key("endpoints"): "ap"[i%2]}, "")
+	}
+	r := need(false)
+	for b.Loop() {
+		p := Progress{}
+		tally(s, r, 1000, &p)
+	}
 }

@@ -89,9 +89,17 @@ type proxy struct {
 
 // tally asks each subscriber. A proxy needs the Subject if it subscribes to one of Lead. Any proxy may
 // subscribe to Rest: what one says that does not need the Subject counts only if the Subject concerns it.
-func tally(acks Acks, r Requirement, p *Progress) {
-	needing := map[uint64]*proxy{}
+// about is how many proxies may need it.
+func tally(acks Acks, r Requirement, about int, p *Progress) {
+	needing := make([]proxy, 0, about)
+	place := make(map[uint64]int32, about) // by stream, in needing
 	elsewhere := map[uint64]bool{}
+	find := func(stream uint64) *proxy {
+		if i, ok := place[stream]; ok {
+			return &needing[i]
+		}
+		return nil
+	}
 	judge := func(s xds.Subscriber, of *proxy) {
 		if of != nil && !s.Acked {
 			of.pending = true
@@ -110,11 +118,12 @@ func tally(acks Acks, r Requirement, p *Progress) {
 	}
 	for i, k := range r.Lead {
 		acks.Subscribers(k, func(s xds.Subscriber) bool {
-			one := needing[s.Stream]
+			one := find(s.Stream)
 			if one == nil {
 				namespace, gateway := workloadOf(s.Principal)
-				one = &proxy{namespace: namespace, near: r.Near.has(namespace, gateway)}
-				needing[s.Stream] = one
+				place[s.Stream] = int32(len(needing)) //nolint:gosec // streams of one replica
+				needing = append(needing, proxy{namespace: namespace, near: r.Near.has(namespace, gateway)})
+				one = &needing[len(needing)-1]
 			}
 			one.lead = i + 1
 			judge(s, one)
@@ -124,15 +133,15 @@ func tally(acks Acks, r Requirement, p *Progress) {
 			continue
 		}
 		acks.Subscribers(r.Follow[i], func(s xds.Subscriber) bool {
-			one := needing[s.Stream]
+			one := find(s.Stream)
 			if one != nil {
 				one.have = i + 1
 			}
 			judge(s, one)
 			return true
 		})
-		for _, one := range needing {
-			if one.lead == i+1 && one.have != i+1 {
+		for j := range needing {
+			if one := &needing[j]; one.lead == i+1 && one.have != i+1 {
 				one.pending = true // it has yet to ask for it
 			}
 		}
@@ -140,7 +149,7 @@ func tally(acks Acks, r Requirement, p *Progress) {
 	for _, k := range r.Rest {
 		acks.Subscribers(k, func(s xds.Subscriber) bool {
 			if !s.Acked {
-				judge(s, needing[s.Stream])
+				judge(s, find(s.Stream))
 			}
 			return true
 		})
@@ -150,7 +159,7 @@ func tally(acks Acks, r Requirement, p *Progress) {
 }
 
 // sum counts the proxies that need the Subject.
-func (p *Progress) sum(needing map[uint64]*proxy) {
+func (p *Progress) sum(needing []proxy) {
 	others := map[string]Other{}
 	p.Needed = len(needing)
 	p.Acked = p.Needed
