@@ -8,14 +8,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/names"
 )
 
-// Settings are what a Gateway says about its deployment in spec.infrastructure.annotations. They take
-// precedence over spec.gateway of the Mesh. The zero value leaves everything to the Mesh.
+// Settings are what a Gateway says about itself in spec.infrastructure.annotations. What it says about its
+// deployment takes precedence over spec.gateway of the Mesh. The zero value leaves everything to the Mesh,
+// and to the defaults of Clients.
 type Settings struct {
 	// Replicas is the number of proxies; nil leaves it to the Mesh. Autoscaling is nil then.
 	Replicas *int32
@@ -25,6 +27,20 @@ type Settings struct {
 	ServiceType string
 	// ExternalTrafficPolicy is Cluster or Local; empty leaves it to the Mesh.
 	ExternalTrafficPolicy string
+	// Clients are about requests of the Gateway's clients.
+	Clients Clients
+}
+
+// Clients are settings about requests of a Gateway's clients. The zero value is the default.
+type Clients struct {
+	// StreamIdle is how long a stream may be silent; 0 is for ever. If nil, it is 5 minutes.
+	StreamIdle *time.Duration
+	// Underscores is Drop, Reject or Allow, for headers with an underscore in their name. If empty, it is Drop.
+	Underscores string
+	// MergeSlashes makes one slash of several in a path.
+	MergeSlashes bool
+	// EscapedSlashes is Keep, Reject, Redirect or Unescape, for paths with %2F or %5C. If empty, it is Keep.
+	EscapedSlashes string
 }
 
 // Autoscaling are the bounds of a HorizontalPodAutoscaler.
@@ -41,13 +57,16 @@ const (
 	DefaultTargetCPUPercent = 80
 	maxReplicas             = 64
 	maxCPUPercent           = 1000
+	minStreamIdle           = time.Second
 )
 
 // Keys returns the annotations that a Gateway may set, sorted.
 func Keys() []string {
 	return []string{
-		names.AnnotationExternalTrafficPolicy, names.AnnotationMaxReplicas, names.AnnotationMinReplicas,
-		names.AnnotationReplicas, names.AnnotationServiceType, names.AnnotationTargetCPUPercent,
+		names.AnnotationEscapedSlashes, names.AnnotationExternalTrafficPolicy, names.AnnotationUnderscores,
+		names.AnnotationMaxReplicas, names.AnnotationMergeSlashes, names.AnnotationMinReplicas,
+		names.AnnotationReplicas, names.AnnotationServiceType, names.AnnotationStreamIdleTimeout,
+		names.AnnotationTargetCPUPercent,
 	}
 }
 
@@ -60,6 +79,12 @@ func SettingsOf(gw *gwapiv1.Gateway) (s Settings, problem string) {
 	target := r.number(names.AnnotationTargetCPUPercent, 1, maxCPUPercent)
 	s.ServiceType = r.oneOf(names.AnnotationServiceType, "ClusterIP", "LoadBalancer", "NodePort")
 	s.ExternalTrafficPolicy = r.oneOf(names.AnnotationExternalTrafficPolicy, "Cluster", "Local")
+	s.Clients = Clients{
+		StreamIdle:     r.idle(names.AnnotationStreamIdleTimeout),
+		Underscores:    r.oneOf(names.AnnotationUnderscores, "Allow", "Drop", "Reject"),
+		MergeSlashes:   r.oneOf(names.AnnotationMergeSlashes, "false", "true") == "true",
+		EscapedSlashes: r.oneOf(names.AnnotationEscapedSlashes, "Keep", "Redirect", "Reject", "Unescape"),
+	}
 	switch {
 	case most == nil && least != nil:
 		r.fail(names.AnnotationMinReplicas, "needs %s too", names.AnnotationMaxReplicas)
@@ -125,6 +150,20 @@ func (r *reader) number(key string, least, most int32) *int32 {
 	}
 	out := int32(n)
 	return &out
+}
+
+// idle reads a time, of which 0 is no limit.
+func (r *reader) idle(key string) *time.Duration {
+	v, ok := r.text(key)
+	if !ok {
+		return nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d != 0 && d < minStreamIdle {
+		r.fail(key, "%q is not a duration of at least %v such as 90s, 5m or 1h, or 0s for no limit", v, minStreamIdle)
+		return nil
+	}
+	return &d
 }
 
 func (r *reader) oneOf(key string, values ...string) string {

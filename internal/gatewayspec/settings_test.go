@@ -6,6 +6,7 @@ package gatewayspec
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -21,7 +22,7 @@ func with(annotations map[string]string) *gwapiv1.Gateway {
 
 // TestSettingsOf is the table of what a Gateway may say, and of what is said back where it is wrong.
 func TestSettingsOf(t *testing.T) {
-	three := int32(3)
+	three, long, none := int32(3), 90*time.Minute, time.Duration(0)
 	for name, c := range map[string]struct {
 		in      map[string]string
 		want    Settings
@@ -41,6 +42,17 @@ func TestSettingsOf(t *testing.T) {
 		"target without max":          {map[string]string{"tulle.dev/target-cpu-percent": "50"}, Settings{}, "needs tulle.dev/max-replicas too"},
 		"fixed and scaled":            {map[string]string{"tulle.dev/replicas": "3", "tulle.dev/max-replicas": "5"}, Settings{}, "cannot be set together with tulle.dev/max-replicas"},
 		"min above max":               {map[string]string{"tulle.dev/min-replicas": "6", "tulle.dev/max-replicas": "5"}, Settings{}, "must be at most tulle.dev/max-replicas (5)"},
+		"a time":                      {map[string]string{"tulle.dev/stream-idle-timeout": "1h30m"}, Settings{Clients: Clients{StreamIdle: &long}}, ""},
+		"no limit of time":            {map[string]string{"tulle.dev/stream-idle-timeout": "0s"}, Settings{Clients: Clients{StreamIdle: &none}}, ""},
+		"paths and headers":           {map[string]string{"tulle.dev/merge-slashes": "true", "tulle.dev/escaped-slashes": "Reject", "tulle.dev/headers-with-underscores": "Allow"}, Settings{Clients: Clients{Underscores: "Allow", MergeSlashes: true, EscapedSlashes: "Reject"}}, ""},
+		"the defaults of both":        {map[string]string{"tulle.dev/merge-slashes": "false", "tulle.dev/escaped-slashes": "Keep", "tulle.dev/headers-with-underscores": "Drop"}, Settings{Clients: Clients{Underscores: "Drop", EscapedSlashes: "Keep"}}, ""},
+		"no time":                     {map[string]string{"tulle.dev/stream-idle-timeout": "5"}, Settings{}, `annotations[tulle.dev/stream-idle-timeout]: "5" is not a duration of at least 1s such as 90s, 5m or 1h, or 0s for no limit`},
+		"a negative time":             {map[string]string{"tulle.dev/stream-idle-timeout": "-1s"}, Settings{}, `"-1s" is not a duration`},
+		"too short a time":            {map[string]string{"tulle.dev/stream-idle-timeout": "10ms"}, Settings{}, `"10ms" is not a duration of at least 1s`},
+		"no time at all":              {map[string]string{"tulle.dev/stream-idle-timeout": ""}, Settings{}, `"" is not a duration`},
+		"not a truth":                 {map[string]string{"tulle.dev/merge-slashes": "yes"}, Settings{}, `annotations[tulle.dev/merge-slashes]: "yes" is not supported, only false, true`},
+		"an unknown action":           {map[string]string{"tulle.dev/escaped-slashes": "Decode"}, Settings{}, `"Decode" is not supported, only Keep, Redirect, Reject, Unescape`},
+		"an unknown fate":             {map[string]string{"tulle.dev/headers-with-underscores": "drop"}, Settings{}, `"drop" is not supported, only Allow, Drop, Reject`},
 		"an unknown type":             {map[string]string{"tulle.dev/service-type": "ExternalName"}, Settings{}, `"ExternalName" is not supported, only ClusterIP, LoadBalancer, NodePort`},
 		"an empty type":               {map[string]string{"tulle.dev/service-type": ""}, Settings{}, `"" is not supported`},
 		"case counts":                 {map[string]string{"tulle.dev/external-traffic-policy": "local"}, Settings{}, `"local" is not supported, only Cluster, Local`},

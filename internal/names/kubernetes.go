@@ -76,12 +76,16 @@ const (
 	AnnotationDrainSeconds         = "tulle.dev/drain-seconds"
 
 	// A Gateway may set in spec.infrastructure.annotations (package gatewayspec):
-	AnnotationReplicas              = "tulle.dev/replicas"                // "3"
-	AnnotationMinReplicas           = "tulle.dev/min-replicas"            // bounds of a HorizontalPodAutoscaler
-	AnnotationMaxReplicas           = "tulle.dev/max-replicas"            // "10"
-	AnnotationTargetCPUPercent      = "tulle.dev/target-cpu-percent"      // "80", of the CPU request
-	AnnotationServiceType           = "tulle.dev/service-type"            // LoadBalancer|NodePort|ClusterIP
-	AnnotationExternalTrafficPolicy = "tulle.dev/external-traffic-policy" // Cluster|Local
+	AnnotationReplicas              = "tulle.dev/replicas"                 // "3"
+	AnnotationMinReplicas           = "tulle.dev/min-replicas"             // bounds of a HorizontalPodAutoscaler
+	AnnotationMaxReplicas           = "tulle.dev/max-replicas"             // "10"
+	AnnotationTargetCPUPercent      = "tulle.dev/target-cpu-percent"       // "80", of the CPU request
+	AnnotationServiceType           = "tulle.dev/service-type"             // LoadBalancer|NodePort|ClusterIP
+	AnnotationExternalTrafficPolicy = "tulle.dev/external-traffic-policy"  // Cluster|Local
+	AnnotationStreamIdleTimeout     = "tulle.dev/stream-idle-timeout"      // "5m"; "0s" for no limit
+	AnnotationUnderscores           = "tulle.dev/headers-with-underscores" // Drop|Reject|Allow
+	AnnotationMergeSlashes          = "tulle.dev/merge-slashes"            // true|false
+	AnnotationEscapedSlashes        = "tulle.dev/escaped-slashes"          // Keep|Reject|Redirect|Unescape
 
 	// Set by Tulle. On a pod that is created they say what was true of another pod: injection removes
 	// them, whoever wrote them, and writes its own.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -71,6 +72,8 @@ type site struct {
 	port uint16
 	// certificate is the Gateway, if it has a client certificate to show to backends.
 	certificate model.Key
+	// idle is model.GatewayClientSettings.StreamIdle; it is not used in the mesh.
+	idle time.Duration
 }
 
 // target is what a backend reference leads to.
@@ -208,6 +211,9 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	out.RequestHeaders, out.ResponseHeaders = u.requestHeaders, u.responseHeaders
 	out.Timeout, out.BackendTimeout, out.Retry = u.timeout, u.backendTimeout, u.retry
 	out.Rewrite, out.CORS = u.rewrite, u.cors
+	if !s.mesh {
+		out.Idle = u.idle(r.source.Kind, s.idle)
+	}
 	if u.redirect != nil {
 		out.Redirect = s.redirect(*u.redirect)
 	}

@@ -85,6 +85,9 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 			p.Sections = append(p.Sections, s)
 		}
 	}
+	if slices.ContainsFunc(p.Sections, func(s model.GatewaySection) bool { return !s.Bytes }) {
+		p.ClientSettings = clientSettings(gw)
+	}
 	return p, len(p.Sections) > 0
 }
 

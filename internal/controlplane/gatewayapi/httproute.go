@@ -200,6 +200,7 @@ func (u *rule) httpTimeouts(in *gwapiv1.HTTPRouteRule) {
 	u.refuse(ps...)
 	u.backendTimeout, ps = duration(in.Timeouts.BackendRequest, field+".backendRequest")
 	u.refuse(ps...)
+	u.endless = in.Timeouts.Request != nil && u.timeout == 0
 	if u.timeout > 0 && u.backendTimeout > u.timeout {
 		u.refuse(unsupported(field+".backendRequest", "must not be longer than timeouts.request"))
 	}

@@ -26,7 +26,7 @@ func partsOf(l Lookup, r *route) []model.RoutePart {
 		if _, ok := ClientCertificate(l, keyOf(gw)); ok {
 			certificate = keyOf(gw)
 		}
-		usable, attached := usableOn(l, gw, 0), attachmentsOf(l, gw)
+		usable, attached, idle := usableOn(l, gw, 0), attachmentsOf(l, gw), clientSettings(gw).StreamIdle
 		at := map[string]int{}
 		for i := range usable {
 			li := &usable[i]
@@ -42,7 +42,7 @@ func partsOf(l Lookup, r *route) []model.RoutePart {
 			if !ok {
 				j = len(out)
 				at[table] = j
-				p := r.part(site{l: l, port: li.port, certificate: certificate}.build)
+				p := r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
 				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
 			}
 			out[j].Claims = append(out[j].Claims, a.claim(li, onPort(usable, li.port)))

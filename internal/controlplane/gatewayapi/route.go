@@ -42,6 +42,7 @@ type rule struct {
 	mirrors                         []mirror
 	backends                        []backend
 	timeout, backendTimeout         time.Duration
+	endless                         bool // a timeout of 0s is written
 	retry                           *model.Retry
 	cors                            *model.CORS
 }

@@ -3,7 +3,11 @@
 
 package model
 
-import "tulle.dev/tulle/internal/virtualhost"
+import (
+	"time"
+
+	"tulle.dev/tulle/internal/virtualhost"
+)
 
 // GatewayPort is one port of a Gateway: one Envoy listener. Listeners of Gateway API that share
 // the port become sections of it. The same number may be a port for TCP and another one for UDP.
@@ -19,7 +23,36 @@ type GatewayPort struct {
 	XFFHops uint32
 	// IPv6 is set where the Gateway's pods have an IPv6 address: the port is then bound on it too.
 	IPv6 bool
+	// ClientSettings are for ports that speak HTTP.
+	ClientSettings GatewayClientSettings `json:",omitzero"` // versions of what does not say it stay as they were
 }
+
+// GatewayClientSettings are what a Gateway says about requests of its clients. The zero value is the default.
+type GatewayClientSettings struct {
+	// StreamIdle is how long a stream may be silent. If 0, it is the constant StreamIdle; Unlimited is for ever.
+	StreamIdle time.Duration `json:",omitzero"`
+	// Underscores is what is done with headers that have an underscore in their name. If empty, they are dropped.
+	Underscores string `json:",omitzero"`
+	// MergeSlashes makes one slash of several in a path.
+	MergeSlashes bool `json:",omitzero"`
+	// EscapedSlashes is what is done with a path with a percent-encoded slash. If empty, it is kept as it is.
+	EscapedSlashes string `json:",omitzero"`
+}
+
+// Values of GatewayClientSettings.
+const (
+	// StreamIdle is how long a stream may be silent at a Gateway that says nothing else.
+	StreamIdle = 5 * time.Minute
+	// Unlimited is a time without an end.
+	Unlimited time.Duration = -1
+
+	UnderscoresReject = "Reject"
+	UnderscoresAllow  = "Allow"
+
+	SlashesReject   = "Reject"   // 400
+	SlashesRedirect = "Redirect" // to the path with slashes
+	SlashesUnescape = "Unescape" // before the path is brought to its normal form
+)
 
 // GatewaySection is a listener of a Gateway.
 type GatewaySection struct {

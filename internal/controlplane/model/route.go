@@ -71,7 +71,10 @@ type Rule struct {
 	Backends []WeightedBackend
 	// Timeout covers the whole request, BackendTimeout one attempt (GEP-1742); 0 is none.
 	Timeout, BackendTimeout time.Duration
-	Retry                   *Retry
+	// Idle is how long a stream may be silent, where the rule says something else about it than its Gateway.
+	// If 0, it is as the Gateway says; Unlimited is for ever. It is always 0 in the mesh.
+	Idle  time.Duration `json:",omitzero"` // versions of what does not say it stay as they were
+	Retry *Retry
 	// Affinity makes requests carry the client's address as hash.
 	Affinity bool
 	// CORS answers browsers that ask before they send (GEP-1767); nil: their questions go to the backend.

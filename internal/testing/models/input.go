@@ -173,7 +173,7 @@ func durations(t *testing.T, v any) {
 	case map[string]any:
 		for k, e := range v {
 			s, ok := e.(string)
-			if ok && (k == "timeout" || k == "backendTimeout" || k == "backoff") {
+			if ok && (k == "timeout" || k == "backendTimeout" || k == "backoff" || k == "idle" || k == "streamIdle") {
 				d, err := time.ParseDuration(s)
 				if err != nil {
 					t.Fatal(err)
