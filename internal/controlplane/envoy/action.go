@@ -24,6 +24,9 @@ func action(r model.Rule, refs refSet) *routev3.RouteAction {
 		RetryPolicy: retry(r),
 	}
 	destinations(a, r, refs)
+	if r.Idle != 0 {
+		a.IdleTimeout = duration(max(r.Idle, 0))
+	}
 	if host := mutate(r.RequestHeaders).host; host != "" {
 		a.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
 	}

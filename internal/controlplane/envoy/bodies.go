@@ -24,7 +24,7 @@ import (
 // length, if that does not have to wait.
 //
 // The clients of a Gateway are anybody, and each may have edgeStreams requests on a connection whose bodies
-// are kept. A Gateway keeps 64 MiB for these, and repeats requests with longer bodies only by chance.
+// are kept. A Gateway keeps 6 MiB for these, and repeats requests with longer bodies only by chance.
 const (
 	retryBody     = 3*meshStreamWindow + bufferLimit
 	edgeRetryBody = 64 << 10

@@ -74,6 +74,7 @@ func Cluster(b model.Backend) Resource {
 	}
 	if b.Protocol == model.UDP {
 		c.UpstreamConnectionOptions = nil // there is no connection
+		boundSessions(c)
 		return cluster(c)
 	}
 	if b.TLS != nil && !usable(b.TLS) {

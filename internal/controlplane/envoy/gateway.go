@@ -8,7 +8,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -38,9 +37,7 @@ func GatewayListener(g model.GatewayPort) Resource {
 	}
 	switch {
 	case g.TLS:
-		l.ListenerFilters = []*listenerv3.ListenerFilter{
-			listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
-		}
+		inspectHellos(l)
 		l.FilterChains = tlsSections(g, refs)
 	case len(g.Sections) > 0 && g.Sections[0].Bytes:
 		l.FilterChains = streams{table: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
@@ -112,5 +109,5 @@ func clientsOf(g model.GatewayPort, s model.GatewaySection) *clients {
 }
 
 func gatewayHTTP(g model.GatewayPort, s model.GatewaySection, refs refSet) *listenerv3.Filter {
-	return manager{place: edge, stat: s.Table, routes: refs.routes(s.Table), host: "localhost", hops: g.XFFHops}.filter()
+	return manager{place: edge, stat: s.Table, routes: refs.routes(s.Table), host: "localhost", hops: g.XFFHops, clients: g.ClientSettings}.filter()
 }

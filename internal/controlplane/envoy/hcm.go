@@ -12,6 +12,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
 )
 
 // unreached is the header by which a server's proxy says that a request never got to the
@@ -34,6 +36,8 @@ type manager struct {
 	host string
 	// hops is the number of trusted proxies in front of a gateway.
 	hops uint32
+	// clients is what a gateway says about its clients.
+	clients model.GatewayClientSettings
 	// count has the manager count its requests; nil: nothing but what every manager counts.
 	count func(*hcmv3.HttpConnectionManager)
 }
@@ -48,7 +52,7 @@ func (m manager) filter() *listenerv3.Filter {
 		UpgradeConfigs: []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		// The application decides about Expect: 100-continue.
 		Proxy_100Continue: true,
-		// Streams may be silent for as long as they like: WebSockets, gRPC watches, long polls.
+		// Streams may be silent for as long as they like: WebSockets, gRPC watches, long polls. Gateways have a limit.
 		StreamIdleTimeout: duration(0),
 		// The application's own Server header.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
@@ -108,6 +112,10 @@ func (m manager) server(h *hcmv3.HttpConnectionManager) {
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(inboundIdle)
 	// RFC 3986 normal form, so that what policies match is what the application gets.
 	h.NormalizePath = wrapperspb.Bool(true)
+	if !m.peer {
+		fromStrangers(h)
+	}
+	removeForgedIdentities(h)
 	h.LocalReplyConfig = &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
 		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
 			// UF: the connection to the application failed; nothing of the request was sent.
@@ -141,12 +149,8 @@ func (m manager) gateway(h *hcmv3.HttpConnectionManager) {
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(inboundIdle)}
 	// No extended CONNECT (RFC 8441): Envoy would make a WebSocket handshake without a key of it, which
 	// applications refuse. Browsers open an HTTP/1.1 connection for a WebSocket where it is not offered.
-	h.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
-		MaxConcurrentStreams:                    wrapperspb.UInt32(edgeStreams),
-		InitialStreamWindowSize:                 wrapperspb.UInt32(edgeStreamWindow),
-		InitialConnectionWindowSize:             wrapperspb.UInt32(edgeConnectionWindow),
-		OverrideStreamErrorOnInvalidHttpMessage: wrapperspb.Bool(true),
-	}
+	h.Http2ProtocolOptions = edgeHTTP2()
+	m.fromWorld(h)
 }
 
 // meshHTTP2 are the options of HTTP/2 beside applications and between proxies.
@@ -158,6 +162,7 @@ func meshHTTP2() *corev3.Http2ProtocolOptions {
 		InitialStreamWindowSize:     wrapperspb.UInt32(meshStreamWindow),
 		InitialConnectionWindowSize: wrapperspb.UInt32(meshConnectionWindow),
 		MaxOutboundFrames:           wrapperspb.UInt32(meshFrames),
+		MaxHeaderFieldSizeKb:        largestField(),
 		// An invalid message ends its stream, not the thousands of others on the connection.
 		OverrideStreamErrorOnInvalidHttpMessage: wrapperspb.Bool(true),
 	}

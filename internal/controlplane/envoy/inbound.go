@@ -19,8 +19,9 @@ import (
 )
 
 // inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port, and
-// neither methods nor upgrades that Envoy does not know, and no counters of plaintext.
-const inboundRevision = "3"
+// neither methods nor upgrades that Envoy does not know, and no counters of plaintext; 3 gave clients without
+// mutual TLS the limits of other proxies, and passed on other spellings of x-forwarded-client-cert.
+const inboundRevision = "4"
 
 // The filter chains of an inbound listener. A chain is what a connection is treated as, and says nothing of
 // ports, Services or the mode of mutual TLS: those are in the matcher (inbound_match.go). Envoy replaces

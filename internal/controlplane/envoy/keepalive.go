@@ -11,8 +11,8 @@ import (
 )
 
 // upstreamRevision is the Revision of clusters of Services; 1 had the keepalive of all other connections, 2
-// did not tell a server's proxy how the application is asked.
-const upstreamRevision = "3"
+// did not tell a server's proxy how the application is asked, 3 took header fields of at most 64 KiB.
+const upstreamRevision = "4"
 
 // upstreamKeepalive finds endpoints that are gone without a word after one minute. Kubernetes takes
 // about as long to take the endpoints of a lost node away, which tells new requests; those that wait

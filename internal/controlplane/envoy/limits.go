@@ -48,8 +48,7 @@ const (
 	meshStreams          = 65536
 	meshStreamWindow     = 256 << 10
 	meshConnectionWindow = 256 << 20
-	// Envoy's advice for edges (best practices: edge proxies), with more streams for gRPC clients.
-	edgeStreams          = 1000
+	// Envoy's advice for edges (best practices: edge proxies).
 	edgeStreamWindow     = 64 << 10
 	edgeConnectionWindow = 1 << 20
 	// meshFrames is how many frames may wait to be written to one peer before it is taken for an

@@ -14,8 +14,9 @@ import (
 
 // routedRevision is the Revision of listeners whose requests are routed; 1 had no CORS filter, 2 no
 // normal paths beside clients and no filter for what is not normal, 3 took neither methods nor upgrades
-// that Envoy does not know, and had no filter for Vary.
-const routedRevision = "4"
+// that Envoy does not know, and had no filter for Vary, 4 took header fields of at most 64 KiB, and let
+// clients of Gateways be silent for ever.
+const routedRevision = "5"
 
 // clientPaths: routes beside a client match RFC 3986's normal form, as those of gateways do. The
 // server's proxy makes that form in any case: otherwise /x/../admin would pass by a rule for /admin

@@ -55,10 +55,15 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 // told for the same model must raise it for the resources concerned. The recorded versions of the
 // release before (internal/controlplane/pipeline) hold it to that.
 func (r Resource) Revision() string {
-	if o, err := names.ParseOut(r.Name); err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
+	o, err := names.ParseOut(r.Name)
+	if err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
 		return upstreamRevision
 	}
 	switch {
+	case r.TypeURL == ClusterType && err == nil:
+		return datagramRevision
+	case r.TypeURL == ClusterType && (r.Name == names.InboundHTTP || r.Name == names.InboundHTTP2):
+		return applicationRevision
 	case r.TypeURL == ClusterType && names.IsDirect(r.Name):
 		if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetTransportSocket() == nil {
 			return Revision // in plaintext it is as it was

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+//go:build !release_0_1
+
+package envoy
+
+import (
+	"math"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// This file has the limits for clients that may be anybody: all clients of Gateways, and clients of sidecars
+// that come without mutual TLS. Between proxies of the mesh the limits are those of hcm.go.
+
+// applicationRevision is the Revision of the clusters of HTTP applications; 1 took header fields of at most
+// 64 KiB. datagramRevision is the Revision of clusters of datagrams; 1 had any number of sessions.
+const applicationRevision, datagramRevision = "2", "2"
+
+const (
+	// edgeStreams is how many requests a client may have on one connection at a time, as Envoy advises. Each may
+	// hold 64 KiB here, and 256 KiB that have come from a proxy of the mesh.
+	edgeStreams = 100
+	// edgeFlush is how long an answer that is complete may wait for a client that does not read it.
+	edgeFlush = 5 * time.Minute
+	// helloBuffer is how much is set aside for a TLS hello before anything has been read. Envoy doubles it for
+	// a longer hello. Its default of 64 KiB is taken for each connection, also if the client sends nothing.
+	helloBuffer = 2 << 10
+	// maxSessions is how many clients of UDP the endpoints of a Service port may have at a time, by one proxy.
+	// Each holds a socket for udpIdle.
+	maxSessions = 65536
+)
+
+// edgeHTTP2 are the options of HTTP/2 for clients that may be anybody. Envoy's own limits of resets (CVE-2023-44487),
+// and of frames that wait or say nothing, hold. An invalid message ends its connection.
+func edgeHTTP2() *corev3.Http2ProtocolOptions {
+	return &corev3.Http2ProtocolOptions{
+		MaxConcurrentStreams:        wrapperspb.UInt32(edgeStreams),
+		InitialStreamWindowSize:     wrapperspb.UInt32(edgeStreamWindow),
+		InitialConnectionWindowSize: wrapperspb.UInt32(edgeConnectionWindow),
+	}
+}
+
+// fromWorld is what the Gateway says about its clients. A stream that is silent for too long ends: a client
+// that reads nothing (a window of zero) or sends nothing holds memory here, and a request at a backend.
+func (m manager) fromWorld(h *hcmv3.HttpConnectionManager) {
+	idle := m.clients.StreamIdle
+	if idle == 0 {
+		idle = model.StreamIdle
+	}
+	h.StreamIdleTimeout = duration(max(idle, 0))
+	h.StreamFlushTimeout = duration(edgeFlush)
+	if idle > 0 {
+		h.StreamFlushTimeout = duration(min(idle, edgeFlush))
+	}
+	h.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_DROP_HEADER
+	switch m.clients.Underscores {
+	case model.UnderscoresReject:
+		h.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
+	case model.UnderscoresAllow:
+		h.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_ALLOW
+	}
+	removeForgedHeaders(h)
+	h.MergeSlashes = m.clients.MergeSlashes
+	switch m.clients.EscapedSlashes {
+	case model.SlashesReject:
+		h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST
+	case model.SlashesRedirect:
+		h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT
+	case model.SlashesUnescape:
+		h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD
+	}
+}
+
+// fromStrangers sets the limits for clients of a sidecar that come without mutual TLS. What they may ask for
+// is what it was: silent streams, WebSockets over HTTP/2, and header fields as long as other proxies may send.
+func fromStrangers(h *hcmv3.HttpConnectionManager) {
+	o := edgeHTTP2()
+	o.AllowConnect = true
+	o.MaxHeaderFieldSizeKb = largestField()
+	// Such a client may itself be a proxy, with requests of others on the same connection.
+	o.OverrideStreamErrorOnInvalidHttpMessage = wrapperspb.Bool(true)
+	h.Http2ProtocolOptions = o
+	h.RequestHeadersTimeout = duration(headersTimeout)
+	h.StreamFlushTimeout = duration(edgeFlush)
+}
+
+// largestField is the length of a single header field from which on Envoy's HTTP/2 library ends a connection
+// with all requests on it. A proxy refuses headers of more than headersKb in all, so no proxy sends that much:
+// only the request whose headers are too long fails.
+func largestField() *wrapperspb.UInt32Value { return wrapperspb.UInt32(headersKb) }
+
+// inspectHellos has a Gateway's listener read server names.
+func inspectHellos(l *listenerv3.Listener) {
+	l.ListenerFilters = []*listenerv3.ListenerFilter{
+		listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(helloBuffer)}),
+	}
+	l.ListenerFiltersTimeout = duration(handshakeTimeout)
+}
+
+// boundSessions bounds the clients of a UDP port: they prove no address, so anybody can be any number of them.
+func boundSessions(c *clusterv3.Cluster) {
+	most := wrapperspb.UInt32(math.MaxUint32)
+	c.CircuitBreakers = &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections: wrapperspb.UInt32(maxSessions), MaxPendingRequests: most, MaxRequests: most, MaxRetries: most,
+	}}}
+}
