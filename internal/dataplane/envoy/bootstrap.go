@@ -28,8 +28,8 @@ type Settings struct {
 // xdsCluster is the name of the one static cluster: the agent.
 const xdsCluster = "xds"
 
-// maxConnections is how many downstream connections an Envoy holds before it refuses new ones: above
-// what a pod serves, below what takes its memory limit.
+// maxConnections is how many downstream connections an Envoy holds at most before it refuses new ones: above
+// what a pod serves. With little memory it holds fewer.
 const maxConnections = 50000
 
 // maxRegexProgram is the largest compiled size of a regular expression, in instructions.

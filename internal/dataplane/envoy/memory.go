@@ -23,9 +23,23 @@ func heapLimit(limit uint64) uint64 {
 // less than what a Gateway keeps of a request that has no answer yet.
 const accountedPower = 15
 
+// leastConnection is the least memory that a client's connection takes, in bytes.
+const leastConnection = 8 << 10
+
+// connections is how many connections of clients an Envoy may hold, with a heap of so many bytes: no more than
+// fit into it if each takes as little as it can. Those that take more make the heap's actions begin earlier.
+func connections(heap uint64) uint64 {
+	if heap == 0 {
+		return maxConnections
+	}
+	return min(maxConnections, heap/leastConnection)
+}
+
 // Overload returns the configuration of Envoy's overload manager, for a heap of so many bytes; 0 is no limit.
-// Where the heap has one, Envoy returns free memory to the system first, then resets the streams that hold
-// most, and at last answers new requests with 503. Otherwise the kernel would end it with all its connections.
+// Where the heap has one, Envoy does more the fuller it is, so that the kernel does not end it with all its
+// connections: first it has less patience with clients that do nothing, then it resets the streams that hold
+// most, then it keeps no connection after an answer, takes no new connections and returns free memory to the
+// system, and at last it answers new requests with 503.
 func Overload(heap uint64) map[string]any {
 	const limit, fixedHeap = "envoy.resource_monitors.global_downstream_max_connections", "envoy.resource_monitors.fixed_heap"
 	monitor := func(name, kind string, config object) object {
@@ -37,15 +51,28 @@ func Overload(heap uint64) map[string]any {
 		return object{"name": "envoy.overload_actions." + name, "triggers": []object{trigger}}
 	}
 	monitors := []object{
-		monitor(limit, "downstream_connections.v3.DownstreamConnectionsConfig", object{"max_active_downstream_connections": maxConnections}),
+		monitor(limit, "downstream_connections.v3.DownstreamConnectionsConfig", object{"max_active_downstream_connections": connections(heap)}),
 	}
-	out := object{"refresh_interval": "0.25s"}
+	out := object{"refresh_interval": "0.1s"} // each time it resets at most 50 streams
 	if heap > 0 {
 		monitors = append(monitors, monitor(fixedHeap, "fixed_heap.v3.FixedHeapConfig", object{"max_heap_size_bytes": heap}))
 		out["buffer_factory_config"] = object{"minimum_account_to_track_power_of_two": accountedPower}
+		patience := action("reduce_timeouts", object{"scaled": object{"scaling_threshold": 0.7, "saturation_threshold": 0.85}})
+		patience["typed_config"] = object{
+			"@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+			"timer_scale_factors": []object{
+				{"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "10s"},
+				{"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "30s"},
+				{"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
+				{"timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "3s"},
+			},
+		}
 		out["actions"] = []object{
+			patience,
+			action("disable_http_keepalive", object{"threshold": object{"value": 0.92}}),
+			action("reject_incoming_connections", object{"threshold": object{"value": 0.95}}),
 			action("shrink_heap", object{"threshold": object{"value": 0.95}}),
-			action("reset_high_memory_stream", object{"scaled": object{"scaling_threshold": 0.85, "saturation_threshold": 0.98}}),
+			action("reset_high_memory_stream", object{"scaled": object{"scaling_threshold": 0.75, "saturation_threshold": 0.9}}),
 			action("stop_accepting_requests", object{"threshold": object{"value": 0.98}}),
 		}
 	}

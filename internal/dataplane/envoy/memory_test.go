@@ -16,3 +16,12 @@ func TestHeapLimit(t *testing.T) {
 		t.Error("without a limit there are actions")
 	}
 }
+
+// TestConnections: a proxy holds no more connections than its memory has room for.
+func TestConnections(t *testing.T) {
+	for heap, want := range map[uint64]uint64{0: 50000, 896 << 20: 50000, 96 << 20: 12288, 20 << 20: 2560} {
+		if got := connections(heap); got != want {
+			t.Errorf("with %d MiB: %d connections, want %d", heap>>20, got, want)
+		}
+	}
+}
