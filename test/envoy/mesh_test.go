@@ -26,6 +26,8 @@ type mesh struct {
 	anchors string
 	// common are the resources that all sidecars have in common; nil: envoy.Common.
 	common []envoy.Resource
+	// clients is what its Gateways say about their clients.
+	clients model.GatewayClientSettings
 }
 
 func newMesh(t *testing.T) *mesh {

@@ -61,7 +61,8 @@ func (m *mesh) edge(t *testing.T, ip string, domains []string, rules []model.Rul
 		{TypeURL: envoy.SecretType, Name: "identity", Message: identitySecret(t, m.pki, "spiffe://cluster.local/ns/shop/sa/public-tulle")},
 		envoy.GatewayListener(model.GatewayPort{
 			Gateway: model.Key{Namespace: "shop", Name: "public"}, Port: 80,
-			Sections: []model.GatewaySection{{Name: "http", Table: "gw/shop/public/80"}},
+			Sections:       []model.GatewaySection{{Name: "http", Table: "gw/shop/public/80"}},
+			ClientSettings: m.clients,
 		}),
 		envoy.Routes(model.RouteTable{Name: "gw/shop/public/80", Hosts: []model.VirtualHost{{Domains: domains, Rules: rules}}}),
 	}))
