@@ -12,8 +12,8 @@ import "tulle.dev/tulle/internal/controlplane/model"
 const plainRevision = "5"
 
 // streamRevision is the Revision of listeners with chains for server names of routes; 1 had one chain for
-// all names of a route, 2 kept more memory for each connection that has not begun TLS.
-const streamRevision = "3"
+// all names of a route.
+const streamRevision = "2"
 
 // plainChain names the chain of a Gateway's port for HTTP without TLS. It is not that of a section: all
 // sections of the port share it, and any of them may be removed.

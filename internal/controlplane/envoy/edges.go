@@ -24,7 +24,9 @@ import (
 
 // applicationRevision is the Revision of the clusters of HTTP applications; 1 took header fields of at most
 // 64 KiB. datagramRevision is the Revision of clusters of datagrams; 1 had any number of sessions.
-const applicationRevision, datagramRevision = "2", "2"
+// helloRevision is added to the Revision of listeners of Gateways for TLS; those without it kept more memory
+// for each connection that has not begun TLS.
+const applicationRevision, datagramRevision, helloRevision = "2", "2", "+1"
 
 const (
 	// edgeStreams is how many requests a client may have on one connection at a time, as Envoy advises. Each may
@@ -102,7 +104,7 @@ func largestField() *wrapperspb.UInt32Value { return wrapperspb.UInt32(headersKb
 // inspectHellos has a Gateway's listener read server names.
 func inspectHellos(l *listenerv3.Listener) {
 	l.ListenerFilters = []*listenerv3.ListenerFilter{
-		listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(helloBuffer)}),
+		listenerFilter(tlsInspector, &tlsinspectorv3.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(helloBuffer)}),
 	}
 	l.ListenerFiltersTimeout = duration(handshakeTimeout)
 }

@@ -16,12 +16,13 @@ import (
 
 // applicationRevision is the Revision of the clusters of HTTP applications, datagramRevision that of clusters
 // of datagrams.
-const applicationRevision, datagramRevision = Revision, Revision
+const applicationRevision, datagramRevision, helloRevision = Revision, Revision, ""
 
 const edgeStreams = 1000
 
 func edgeHTTP2() *corev3.Http2ProtocolOptions {
 	return &corev3.Http2ProtocolOptions{
+		AllowConnect:                            true,
 		MaxConcurrentStreams:                    wrapperspb.UInt32(edgeStreams),
 		InitialStreamWindowSize:                 wrapperspb.UInt32(edgeStreamWindow),
 		InitialConnectionWindowSize:             wrapperspb.UInt32(edgeConnectionWindow),
@@ -43,7 +44,7 @@ func largestField() *wrapperspb.UInt32Value { return nil }
 
 func inspectHellos(l *listenerv3.Listener) {
 	l.ListenerFilters = []*listenerv3.ListenerFilter{
-		listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
+		listenerFilter(tlsInspector, &tlsinspectorv3.TlsInspector{}),
 	}
 }
 

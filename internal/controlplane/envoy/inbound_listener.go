@@ -12,6 +12,9 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
+// tlsInspector is the name of the filter that reads TLS hellos.
+const tlsInspector = "envoy.filters.listener.tls_inspector"
+
 func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
 	return &listenerv3.ListenerFilter{
 		Name:       name,

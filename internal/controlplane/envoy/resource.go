@@ -55,6 +55,16 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 // told for the same model must raise it for the resources concerned. The recorded versions of the
 // release before (internal/controlplane/pipeline) hold it to that.
 func (r Resource) Revision() string {
+	if l, ok := r.Message.(*listenerv3.Listener); ok && names.IsGatewayTable(r.Name) && slices.ContainsFunc(l.GetListenerFilters(), inspects) {
+		return r.revision() + helloRevision
+	}
+	return r.revision()
+}
+
+// inspects tells whether a listener filter reads TLS hellos.
+func inspects(f *listenerv3.ListenerFilter) bool { return f.GetName() == tlsInspector }
+
+func (r Resource) revision() string {
 	o, err := names.ParseOut(r.Name)
 	if err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
 		return upstreamRevision
