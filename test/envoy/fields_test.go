@@ -67,8 +67,12 @@ func TestLongFields(t *testing.T) {
 				length            int
 				request, response int
 			}{
-				{40_000, 200, 200}, {66_000, 200, 200}, {100_000, 200, 200}, {128_000, 200, 200},
-				{132_000, 431, 502}, {300_000, 431, 502},
+				{40_000, 200, 200},
+				{66_000, 200, 200},
+				{100_000, 200, 200},
+				{128_000, 200, 200},
+				{132_000, 431, 502},
+				{300_000, 431, 502},
 			} {
 				if got := d.send(t, "GET / HTTP/1.1\r\nHost: h\r\nX-Long: "+long64(f.length)+"\r\n\r\n"); got.status != f.request {
 					t.Errorf("a request with %d bytes: %d, want %d", f.length, got.status, f.request)
