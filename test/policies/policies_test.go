@@ -123,8 +123,10 @@ func needed(c cluster) []flow {
 	out := []flow{
 		{"the API server asks the webhook", c.apiServer, c.replica, tcp, names.PortWebhook},
 		{"an API server on a pod's address asks the webhook", peer{namespace: "kube-system", nsLabel: map[string]string{}, ip: netip.MustParseAddr("10.0.0.9")}, c.replica, tcp, names.PortWebhook},
-		{"the operator asks a replica", c.operator, c.replica2, tcp, names.PortMonitor},
-		{"a replica asks a replica", c.replica, c.replica2, tcp, names.PortMonitor},
+		{"the operator asks a replica", c.operator, c.replica2, tcp, names.PortInternal},
+		{"the operator asks a replica of 0.2", c.operator, c.replica2, tcp, names.PortMonitor},
+		{"a replica asks a replica", c.replica, c.replica2, tcp, names.PortInternal},
+		{"a replica asks a replica of 0.2", c.replica, c.replica2, tcp, names.PortMonitor},
 		{"Prometheus asks the control plane", c.prometheus, c.replica, tcp, names.PortMonitor},
 		{"Prometheus asks the operator", c.prometheus, c.operator, tcp, c.operator.names["metrics"]},
 		{"Prometheus asks a Gateway", c.prometheus, c.gateway, tcp, names.PortAgent},
@@ -179,7 +181,7 @@ func TestNothingElse(t *testing.T) {
 		"operator": nil, "replica": {names.PortWebhook}, "images": nil,
 	}
 	pods := []int32{names.PortADS, names.PortSign} // what every pod may reach
-	internal := map[string][]int32{"operator": {names.PortMonitor}, "replica2": {names.PortMonitor}}
+	internal := map[string][]int32{"operator": {names.PortMonitor, names.PortInternal}, "replica2": {names.PortMonitor, names.PortInternal}}
 	ports := map[int32]bool{80: true, 443: true, 6443: true, 22: true}
 	for _, p := range []peer{c.operator, c.replica} {
 		for _, n := range p.names {
@@ -197,7 +199,7 @@ func TestNothingElse(t *testing.T) {
 					want = from == "prometheus" && port == p.names["metrics"]
 				}
 				// What may not leave its source does not arrive either.
-				if from == "images" || from == "replica2" && !contains([]int32{443, 6443, 53, names.PortMonitor}, port) || from == "operator" && !contains([]int32{443, 6443, names.PortMonitor}, port) {
+				if from == "images" || from == "replica2" && !contains([]int32{443, 6443, 53, names.PortMonitor, names.PortInternal}, port) || from == "operator" && !contains([]int32{443, 6443, names.PortMonitor, names.PortInternal}, port) {
 					want = false
 				}
 				if got := allowed(all, source, p, corev1.ProtocolTCP, port); got != want {
