@@ -42,7 +42,7 @@ type Asker interface {
 // Debug asks each ready replica's debug paths, all at once.
 type Debug struct{ Ask Asker }
 
-// NewDebug returns a Debug whose requests never wait long. It verifies replicas by the roots in the
+// NewDebug returns a Debug whose requests never wait long. It verifies replicas by the
 // namespace's ConfigMap names.TrustConfigMap, which it reads each time, and proves itself by the token in a file.
 func NewDebug(live client.Reader, namespace, tokenFile string) Debug {
 	return Debug{Ask: debug.Client{
@@ -52,7 +52,7 @@ func NewDebug(live client.Reader, namespace, tokenFile string) Debug {
 			if err := live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.TrustConfigMap}, cm); err != nil {
 				return nil, fmt.Errorf("get ConfigMap %s/%s: %w", namespace, names.TrustConfigMap, err)
 			}
-			return []byte(cm.Data[names.TrustKey]), nil
+			return []byte(debug.Anchors(cm)), nil
 		},
 		Token: func(context.Context) (string, error) {
 			text, err := os.ReadFile(tokenFile)

@@ -37,7 +37,7 @@ func (a *Authority) InternalTLS() *tls.Config {
 }
 
 // PeerTLS is for asking another replica on its internal port: it must show a certificate that chains to a
-// root that is active now and is for the name that every replica of this control plane has. The
+// root that is active now, passes through an intermediate of this mesh once that is required, and is for the name that every replica of this control plane has. The
 // configuration is for one connection, since the roots change.
 func (a *Authority) PeerTLS() (*tls.Config, error) {
 	m := a.material()
@@ -46,6 +46,7 @@ func (a *Authority) PeerTLS() (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: m.roots, ServerName: a.opts.DNSNames[0], NextProtos: []string{"http/1.1"}, Time: a.opts.Now,
+		VerifyConnection: func(s tls.ConnectionState) error { return m.accept(s.VerifiedChains) },
 	}, nil
 }
 

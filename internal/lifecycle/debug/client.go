@@ -4,6 +4,7 @@
 package debug
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,12 +33,18 @@ type Client struct {
 	Namespace string
 	// Timeout bounds one question with its answer.
 	Timeout time.Duration
-	// Roots returns the roots that the control plane's certificate must chain to, PEM.
+	// Roots returns what the control plane's certificate must chain to, PEM; see Anchors.
 	Roots func(ctx context.Context) ([]byte, error)
 	// Token returns a token for names.InternalAudience.
 	Token func(ctx context.Context) (string, error)
 	// Dial connects to a port of a pod; nil means to its address.
 	Dial func(ctx context.Context, pod *corev1.Pod, port int) (net.Conn, error)
+}
+
+// Anchors returns what a control plane's certificate must chain to, PEM, of the ConfigMap names.TrustConfigMap
+// in the control plane's namespace: the mesh's own intermediates if they are required, else the roots.
+func Anchors(trust *corev1.ConfigMap) string {
+	return cmp.Or(trust.Data[names.IntermediatesKey], trust.Data[names.TrustKey])
 }
 
 // StatusError is an answer with another status than 200.

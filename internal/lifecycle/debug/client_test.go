@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -192,4 +193,59 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+// TestAnchors: once intermediates are required, a certificate that the root's issuer made for somebody else in
+// the control plane's name is not believed.
+func TestAnchors(t *testing.T) {
+	const host = "tulle-controlplane.tulle-system.svc"
+	root, rootPEM := certificate(t, "root")
+	inter, interPEM := below(t, root, "intermediate")
+	own, _ := below(t, inter, host)
+	forged, _ := below(t, root, host)
+	for name, c := range map[string]struct {
+		cert *tls.Certificate
+		data map[string]string
+		ok   bool
+	}{
+		"own":                              {&own, map[string]string{names.TrustKey: string(rootPEM), names.IntermediatesKey: string(interPEM)}, true},
+		"the issuer's other":               {&forged, map[string]string{names.TrustKey: string(rootPEM), names.IntermediatesKey: string(interPEM)}, false},
+		"the issuer's other, not required": {&forged, map[string]string{names.TrustKey: string(rootPEM)}, true},
+	} {
+		s := serve(t, c.cert, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
+		client := Client{
+			Namespace: "tulle-system", Timeout: 10 * time.Second,
+			Roots: func(context.Context) ([]byte, error) { return []byte(Anchors(&corev1.ConfigMap{Data: c.data})), nil },
+			Token: func(context.Context) (string, error) { return "secret", nil },
+			Dial: func(ctx context.Context, _ *corev1.Pod, _ int) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", s.Listener.Addr().String())
+			},
+		}
+		if _, err := client.Get(t.Context(), pod("internal"), names.PathProxies, nil); c.ok != (err == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// below is a certificate signed by another one, with its chain up to the root.
+func below(t *testing.T, parent tls.Certificate, name string) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := x509.ParseCertificate(parent.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, signer, key.Public(), parent.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := append([][]byte{der}, parent.Certificate...)
+	return tls.Certificate{Certificate: chain, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
