@@ -117,8 +117,8 @@ func rendered(ns string) (mesh, gateway []render.Object) {
 	known := release.Known("tulle.test/tulle:1", "tulle.test/proxy:1")
 	rel, _ := known.Find(release.Current)
 	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}, Spec: v1alpha1.MeshSpec{Version: rel.Version, TrustDomain: "cluster.local"}}
-	in := render.Input{Mesh: m, Release: rel, Namespace: stolenHome, Roots: "x"}
-	mesh = append(render.ControlPlane(in), render.Service(in), render.Replicas(in), render.Webhook(in), render.Images(in), render.Trust("tulle", ns, "x"))
+	in := render.Input{Mesh: m, Release: rel, Namespace: stolenHome, Anchors: "x"}
+	mesh = append(render.ControlPlane(in), render.Service(in), render.Replicas(in), render.Webhook(in), render.Images(in), render.Trust("tulle", ns, render.TrustData{Roots: "x"}))
 	gw := &gwapiv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "edge", UID: types.UID("1")}, Spec: gwapiv1.GatewaySpec{
 		GatewayClassName: "tulle", Listeners: []gwapiv1.Listener{listener("http", 80, "HTTP")},
 	}}
