@@ -61,6 +61,7 @@ var unfenced = map[string]string{
 	"create events.events.k8s.io":                                "reports",
 	"patch events.events.k8s.io":                                 "reports",
 	"create tokenreviews.authentication.k8s.io":                  "changes nothing",
+	"create subjectaccessreviews.authorization.k8s.io":           "changes nothing",
 	"create leases.coordination.k8s.io":                          "only in the operator's own namespace; changes are limited to two names",
 	"patch gateways.gateway.networking.k8s.io/status":            "a Gateway that has left is of another class, so the class does not say whose it was",
 	"update gateways.gateway.networking.k8s.io/status":           "as above",

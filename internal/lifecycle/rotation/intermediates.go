@@ -82,7 +82,7 @@ func (d *decision) intermediates() {
 		}
 	}
 	text := a.text()
-	if s := d.signing; s != nil && (a.fresh() || d.seen.Anchors.Intermediates == text && a.distributed(health.Fingerprint(s))) {
+	if s := d.signing; s != nil && (a.fresh() || d.seen.Anchors.Intermediates == text && a.undistributed(health.Fingerprint(s)) == "") {
 		a.cleared[health.Fingerprint(s)] = true
 	}
 	if required {
@@ -233,25 +233,36 @@ func (a authorities) unproven() string {
 	return ""
 }
 
-// distributed tells whether every namespace, replica and proxy has a list with this intermediate. Those that do
-// not show it are waited for only for as long as a certificate of a proxy could live.
-func (a authorities) distributed(id string) bool {
-	b, ok := a.before[id]
-	if !ok {
-		return false
+// undistributed says why an intermediate may not sign yet: a namespace, replica or proxy has no list with it.
+// Empty: it may. Those that do not show it are waited for only for as long as a certificate of a proxy could live.
+func (d *decision) undistributed(id string) string {
+	i := slices.IndexFunc(d.mesh.Status.Intermediates, func(s v1alpha1.IntermediateStatus) bool { return s.SHA256 == id })
+	if i < 0 {
+		return "the new intermediate is being written to the ConfigMap"
 	}
-	if a.now.Sub(b.Since.Time) >= graceOf(a.mesh) {
-		return true
+	until := d.mesh.Status.Intermediates[i].Since.Add(graceOf(d.mesh))
+	if !d.now.Before(until) {
+		return ""
 	}
-	if a.seen.answers() != "" || len(a.seen.Lagging) > 0 || len(a.seen.Missing) > 0 {
-		return false
+	if why := d.seen.answers(); why != "" {
+		return why
 	}
-	for _, r := range a.seen.Replicas {
+	if len(d.seen.Lagging) > 0 {
+		return "the new intermediate is being copied to " + list(d.seen.Lagging)
+	}
+	for _, r := range d.seen.Replicas {
 		if !slices.Contains(r.Report.Intermediates, id) {
-			return false
+			return "replica " + r.Pod + " of the control plane has not taken the new intermediate in yet"
 		}
 	}
-	return len(a.seen.count(acknowledged).without) == 0
+	at := until.UTC().Format(time.RFC3339)
+	if n := d.seen.Missing; len(n) > 0 {
+		return fmt.Sprintf("waiting until %s at most for pods that are not connected to the control plane: %s", at, list(n))
+	}
+	if t := d.seen.count(acknowledged); len(t.without) > 0 {
+		return fmt.Sprintf("waiting until %s at most for proxies to accept the new intermediate: %s; see their logs, or continue without them: tulle ca rotate --without %s", at, list(t.without), t.without[0])
+	}
+	return ""
 }
 
 func (a authorities) text() string {

@@ -169,7 +169,13 @@ func (d *decision) sign() {
 	roots := idsOf(d.active)
 	for _, r := range d.seen.Replicas {
 		if !roots.any(r.Report.Signs) || r.Report.Signer != "" && r.Report.Signer != health.Fingerprint(d.signing) {
-			d.st.Message = fmt.Sprintf("replica %s of the control plane still signs with the old intermediate; it takes a new intermediate once every proxy has acknowledged it and it is as old as clocks may differ (spec.certificates.maxClockSkew)", r.Pod)
+			if d.signing != nil && d.out.RequiredSince != nil {
+				if d.st.Message = d.undistributed(health.Fingerprint(d.signing)); d.st.Message != "" {
+					d.progress(d.seen.count(acknowledged))
+					return
+				}
+			}
+			d.st.Message = fmt.Sprintf("replica %s of the control plane still signs with the old intermediate; it takes the new one when that is as old as clocks may differ (spec.certificates.maxClockSkew)", r.Pod)
 			return
 		}
 	}

@@ -38,7 +38,7 @@ func (w *world) report(i int, r *replica) *protocol.TrustReport {
 		if p.at == i {
 			out.Proxies = append(out.Proxies, protocol.ProxyTrust{
 				Namespace: "a", Pod: p.name, Acknowledged: p.bundle == r.trusted(),
-				Roots: []string{health.Fingerprint(p.root)}, Signer: health.Fingerprint(p.signer),
+				Roots: []string{health.Fingerprint(p.root)}, Signer: health.Fingerprint(p.signer), NotAfter: p.notBefore.Add(24 * time.Hour),
 			})
 		}
 	}

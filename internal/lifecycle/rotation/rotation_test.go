@@ -273,13 +273,13 @@ func (w *world) silent(rounds int, does func(p *proxy)) {
 			w.issue(n)
 		}
 		for ns := range w.copies {
-			w.copies[ns] = w.spread
+			w.copyTo(ns)
 		}
 		for _, r := range w.replicas {
 			w.mount(r)
 		}
 		for _, p := range w.proxies[1:] {
-			p.bundle = w.replicas[p.at].bundle
+			w.accept(p)
 			if w.due(p) {
 				w.renew(p)
 			}
@@ -296,9 +296,9 @@ func TestASilentProxy(t *testing.T) {
 		does    func(*world) func(*proxy)
 		stuckIn v1alpha1.RotationPhase
 	}{
-		"never acknowledges": {func(*world) func(*proxy) { return func(*proxy) {} }, v1alpha1.RotationDistributing},
+		"never acknowledges": {func(*world) func(*proxy) { return func(*proxy) {} }, v1alpha1.RotationSigning},
 		"never renews": {func(w *world) func(*proxy) {
-			return func(p *proxy) { p.bundle = w.replicas[p.at].bundle }
+			return func(p *proxy) { w.accept(p) }
 		}, v1alpha1.RotationTurningOver},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -308,7 +308,11 @@ func TestASilentProxy(t *testing.T) {
 			w.rotate("1")
 			w.silent(60, c.does(w))
 			st := w.mesh.Status.Certificates
-			until := st.Since.Add(24*time.Hour + 10*time.Minute).UTC().Format(time.RFC3339)
+			since := st.Since
+			if st.Phase == v1alpha1.RotationSigning { // as long as the new intermediate is waited for
+				since = w.mesh.Status.Intermediates[len(w.mesh.Status.Intermediates)-1].Since
+			}
+			until := since.Add(24*time.Hour + 10*time.Minute).UTC().Format(time.RFC3339)
 			if st.Phase != c.stuckIn || !strings.Contains(st.Message, "waiting until "+until) || !strings.Contains(st.Message, "a/p0") || !strings.Contains(st.Message, "tulle ca rotate --without a/p0") {
 				t.Fatalf("%+v", st)
 			}
@@ -342,7 +346,7 @@ func TestRotateWithout(t *testing.T) {
 			}
 			w.rotate("1")
 			w.silent(60, func(*proxy) {})
-			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationDistributing {
+			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationDistributing && st.Phase != v1alpha1.RotationSigning {
 				t.Fatalf("%+v", st)
 			}
 			w.mesh.Annotations[names.AnnotationRotateWithout] = "b/p1, a/p0"
