@@ -284,14 +284,14 @@ func TestInject(t *testing.T) {
 		}
 		return path[1]
 	}
-	if with(probed) == with(probed) {
+	if first := with(probed); first == with(probed) {
 		t.Error("two injections gave the same token")
 	}
 	_, out, _ = call(t, probed, "inject", "-f", "-", "--mesh", file)
 	if got := with(out, "--probe-secret", secret); got != with(out) {
 		t.Errorf("a further injection changes the path to %s", got)
 	}
-	if with(probed, "--probe-secret", secret) != with(probed, "--probe-secret", secret) || with(probed, "--probe-secret", secret) == with(probed, "--probe-secret", other) {
+	if first := with(probed, "--probe-secret", secret); first != with(probed, "--probe-secret", secret) || first == with(probed, "--probe-secret", other) {
 		t.Error("the path does not follow from the secret")
 	}
 	if code, _, errs := call(t, probed, "inject", "-f", "-", "--mesh", file, "--probe-secret", short); code != exitError || !strings.Contains(errs, "has 5 bytes") {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/testing/cluster"
 )
 
 // TestMain gives the Mesh the default way of upgrading: a run that was interrupted in a test of another
@@ -46,4 +47,19 @@ func upgradeInPlace() error {
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"upgrade":{"dataPlane":"InPlace"}}}`))
 	return client.IgnoreNotFound(c.Patch(context.Background(), mesh, patch))
+}
+
+// edit changes the Mesh's spec. It also works in a cleanup, when the test's own context has ended.
+func edit(t *testing.T, c *cluster.Cluster, change func(*v1alpha1.Mesh)) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	m := &v1alpha1.Mesh{}
+	if err := c.Get(ctx, client.ObjectKey{Name: meshName()}, m); err != nil {
+		t.Fatal(err)
+	}
+	before := client.MergeFrom(m.DeepCopy())
+	change(m)
+	if err := c.Patch(ctx, m, before); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -66,21 +65,6 @@ func hasty(m *v1alpha1.Mesh) {
 	slow := int32(10000)
 	m.Spec.Upgrade.Gates.MaxSlowdownPercent = &slow
 	m.Spec.Upgrade.DataPlane = v1alpha1.DataPlaneInPlace
-}
-
-// edit changes the Mesh's spec. It also works in a cleanup, when the test's own context has ended.
-func edit(t *testing.T, c *cluster.Cluster, change func(*v1alpha1.Mesh)) {
-	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	m := &v1alpha1.Mesh{}
-	if err := c.Get(ctx, client.ObjectKey{Name: meshName()}, m); err != nil {
-		t.Fatal(err)
-	}
-	before := client.MergeFrom(m.DeepCopy())
-	change(m)
-	if err := c.Patch(ctx, m, before); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // upgraded waits until the Mesh says that its change of the version has ended in the phase.

@@ -61,7 +61,7 @@ func TestLongFields(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() {
 				_, err := io.Copy(io.Discard, r)
-				ended <- fmt.Errorf("the answer ended: %v", err)
+				ended <- fmt.Errorf("the answer ended: %w", err)
 			}()
 			for _, f := range []struct {
 				length            int

@@ -6,6 +6,7 @@ package envoy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -78,7 +79,7 @@ func (f *framed) read() {
 	defer close(f.done)
 	for {
 		frame, err := f.ReadFrame()
-		if _, ok := err.(http2.StreamError); ok {
+		if of := (http2.StreamError{}); errors.As(err, &of) {
 			continue
 		}
 		if err != nil {

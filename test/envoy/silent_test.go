@@ -83,7 +83,7 @@ func TestSilentStreams(t *testing.T) {
 	}
 	c, socket := d.dial(t)
 	send(t, c, "GET /socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if resp, err := http.ReadResponse(socket, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols { //nolint:bodyclose // an upgrade has no body
+	if resp, err := http.ReadResponse(socket, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(resp, err)
 	}
 	eventually(t, 10*time.Second, func() error {

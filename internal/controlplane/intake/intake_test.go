@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -88,7 +89,7 @@ func newPort(t *testing.T, opts Options, free chan struct{}) *port {
 			for {
 				var m wrapperspb.BytesValue
 				if err := s.RecvMsg(&m); err != nil {
-					if err == io.EOF {
+					if errors.Is(err, io.EOF) {
 						return nil
 					}
 					return err
@@ -143,7 +144,7 @@ func (p *port) take(from string, sizes ...int) error {
 		return err
 	}
 	for _, size := range sizes {
-		if err := s.SendMsg(wrapperspb.Bytes(make([]byte, size))); err != nil && err != io.EOF {
+		if err := s.SendMsg(wrapperspb.Bytes(make([]byte, size))); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		var n wrapperspb.Int64Value

@@ -90,8 +90,7 @@ func (l layout) decode(b []byte, limit limits) (*request, error) {
 			err = r.version(v, limit.names)
 		case l.nonce:
 			if len(v) > maxNameBytes {
-				v = nil // none of ours
-				r.nonce = "?"
+				r.nonce = "?" // none of ours
 				return nil
 			}
 			r.nonce, err = text(v)
