@@ -4,6 +4,7 @@
 package api
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ func TestEphemeralContainers(t *testing.T) {
 		if err := admin.Create(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { // other tests count pods
+			_ = admin.Delete(context.WithoutCancel(t.Context()), p, client.GracePeriodSeconds(0))
+		})
 		return p
 	}
 	meshed := create("meshed", corev1.Container{Name: names.ContainerSlotA, Image: "registry.example/tulle-proxy:1", RestartPolicy: &always})
