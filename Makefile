@@ -124,12 +124,23 @@ FAILING := $(if $(OWN_CLUSTER),,$(CURDIR)/bin/cluster --name $(CLUSTER))
 # These wait for minutes, and unit and API-server tests hold what they hold: they run with test-lifecycle.
 LONG := TestCutConnectionsShow|TestRootRotationCalledOff|TestAnotherReplica|TestLabelledLater
 
+# Attacks that last for minutes run with test-attacks.
+ATTACKS := TestAttacksOnADS|TestStrangersAtTheControlPlane|TestSecretsThatTakeLongToParse
+
 # These end containers from outside, so the node has to be this machine.
 ELSEWHERE := $(if $(OWN_CLUSTER),|TestSlots|TestExitingRelease)
 
 .PHONY: e2e
 e2e: bin/gotest room faulty ## The promises, on the cluster, under load
-	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name e2e -min 60 -- -count=1 -p 1 -timeout 60m -skip '$(LONG)$(ELSEWHERE)' ./test/cli ./test/e2e
+	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name e2e -min 60 -- -count=1 -p 1 -timeout 60m -skip '$(LONG)|$(ATTACKS)$(ELSEWHERE)' ./test/cli ./test/e2e
+
+.PHONY: test-attacks
+test-attacks: check-cluster tools ## Attacks on the control plane's ports, each for minutes, while a mesh serves (ten minutes)
+	@hack/run-stages cluster room images install attacks
+
+.PHONY: attacks
+attacks: bin/gotest room
+	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name attacks -min 3 -- -count=1 -p 1 -timeout 60m -run '$(ATTACKS)' ./test/e2e
 
 .PHONY: test-lifecycle
 test-lifecycle: check-cluster tools ## The long forms: upgrades and rotations with more pods and requests, every bad release, restore in another cluster, OLM (an hour)
