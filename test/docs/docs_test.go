@@ -150,33 +150,49 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestProofs: every test that the failure modes name exists, in the folder they name.
+// TestProofs: every test that these pages name exists, in the folder they name. A test without a folder is in
+// the folder that its line named last.
 func TestProofs(t *testing.T) {
-	body, err := os.ReadFile(filepath.Join(root, "docs/failure-modes.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proof := regexp.MustCompile("`([a-z0-9/]+) (Test[A-Za-z]+)`")
-	n := 0
-	for _, m := range proof.FindAllStringSubmatch(string(body), -1) {
-		n++
-		files, err := filepath.Glob(filepath.Join(root, m[1], "*_test.go"))
+	for _, page := range []string{"docs/failure-modes.md", "docs/architecture/security.md"} {
+		body, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
 			t.Fatal(err)
 		}
-		there := false
-		for _, f := range files {
-			code, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
+		proof := regexp.MustCompile("`(?:([a-z0-9/]+) )?((?:Test|Fuzz)[A-Za-z0-9]+)`")
+		n := 0
+		for line := range strings.Lines(string(body)) {
+			folder := ""
+			for _, m := range proof.FindAllStringSubmatch(line, -1) {
+				n++
+				if m[1] != "" {
+					folder = m[1]
+				}
+				if folder == "" || !hasTest(t, folder, m[2]) {
+					t.Errorf("%s: %q has no %s", page, folder, m[2])
+				}
 			}
-			there = there || bytes.Contains(code, []byte("func "+m[2]+"(t *testing.T)"))
 		}
-		if !there {
-			t.Errorf("%s has no %s", m[1], m[2])
+		if n < 50 {
+			t.Errorf("%s: only %d proofs were found", page, n)
 		}
 	}
-	if n < 20 {
-		t.Errorf("only %d proofs were found", n)
+}
+
+// hasTest tells whether a file of the folder has the test or fuzz target.
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, f := range files {
+		code, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(code, []byte("func "+name+"(t *testing.T)")) || bytes.Contains(code, []byte("func "+name+"(f *testing.F)")) {
+			return true
+		}
+	}
+	return false
 }
