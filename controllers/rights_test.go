@@ -91,6 +91,9 @@ func TestRightsAreNarrow(t *testing.T) {
 			if file != "gateway_secrets_role.yaml" && slices.Contains(r.Resources, "secrets") && len(r.ResourceNames) == 0 {
 				t.Errorf("%s: every Secret in %v", file, r)
 			}
+			if slices.Contains(r.Resources, "leases") && len(r.ResourceNames) == 0 && !slices.Equal(r.Verbs, []string{"create"}) {
+				t.Errorf("%s: every Lease in %v", file, r) // only "create" can't be limited to a name
+			}
 			if slices.Contains(r.Verbs, "escalate") || slices.Contains(r.Verbs, "impersonate") ||
 				slices.Contains(r.Verbs, "bind") && len(r.ResourceNames) == 0 {
 				t.Errorf("%s: rights can be passed on at will by %v", file, r)
