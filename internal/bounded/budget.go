@@ -142,7 +142,8 @@ func (b *Budget) await(ctx context.Context, w *waiter) (*Lease, error) {
 	return nil, err
 }
 
-// grant gives what is free to those that wait, first to the address that holds least.
+// grant gives what is free to those that wait, first to whom its address would hold least with it: a small
+// request does not stand behind the large ones of other addresses, of which there may be any number.
 func (b *Budget) grant() {
 	for {
 		var next *waiter
@@ -150,12 +151,12 @@ func (b *Budget) grant() {
 			if held := b.held[w.who]; held > 0 && held+w.n > b.opts.Share {
 				continue
 			}
-			if next == nil || b.held[w.who] < b.held[next.who] {
+			if next == nil || b.held[w.who]+w.n < b.held[next.who]+next.n {
 				next = w
 			}
 		}
 		if next == nil || next.n > b.free {
-			return // nobody overtakes: a large request would never come
+			return // no larger one overtakes
 		}
 		b.waiting = slices.DeleteFunc(b.waiting, func(x *waiter) bool { return x == next })
 		b.free -= next.n

@@ -81,6 +81,24 @@ func TestFairness(t *testing.T) {
 	<-flood[1]
 }
 
+// TestSmallRequestsFirst: large requests of any number of addresses, each of which holds nothing yet, do not keep
+// a small one waiting.
+func TestSmallRequestsFirst(t *testing.T) {
+	b := NewBudget(options())
+	first := b.take(t, 1, 100, nil) // all there is
+	for who := range 50 {
+		b.later(t, 2+who, 100)
+	}
+	real := b.later(t, 100, 10)
+	first.Release()
+	if l := <-real; l == nil {
+		t.Fatal("the small request gets nothing")
+	}
+	if n := b.waiters(); n != 50 {
+		t.Errorf("%d wait, want all the large requests", n)
+	}
+}
+
 // TestBusy: a request waits for as long as it may, and in a full queue an address with more of it makes room.
 func TestBusy(t *testing.T) {
 	o := options()
