@@ -101,7 +101,7 @@ func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots, inter
 	for _, cm := range list.Items {
 		// Where intermediates are not required yet, the key is not the operator's, and may be anybody's.
 		same := cm.Data[names.TrustKey] == roots && (intermediates == "" || cm.Data[names.IntermediatesKey] == intermediates)
-		if cm.Labels[names.LabelMesh] == m.Name && !same && cm.DeletionTimestamp.IsZero() {
+		if cm.Labels[names.LabelMesh] == m.Name && cm.Labels[names.LabelManagedBy] == names.Operator && !same && cm.DeletionTimestamp.IsZero() {
 			out = append(out, cm.Namespace)
 		}
 	}

@@ -89,15 +89,16 @@ func (d *decision) wait() {
 	}
 }
 
-// spread tells whether the bundle has come to every namespace, replica and connected proxy. A proxy that does
-// not acknowledge it is waited for as long as one that is not connected: it may never do so.
+// spread tells whether the bundle has come to every namespace, replica and connected proxy. A namespace that
+// does not have it and a proxy that does not acknowledge it are waited for as long as a proxy that is not
+// connected: they may never do so.
 func (d *decision) spread() bool {
 	say := func(format string, args ...any) bool { d.st.Message = fmt.Sprintf(format, args...); return false }
 	if d.seen.Spread != d.out.Bundle || d.seen.Anchors.list() != d.out.Anchors.list() {
 		return say("the roots are being written to the ConfigMap")
 	}
-	if n := len(d.seen.Lagging); n > 0 {
-		return say("the roots are being copied to %s", list(d.seen.Lagging))
+	if len(d.seen.Lagging) > 0 && !d.late() { // whoever may write there could keep it so
+		return say("the roots are being copied, until %s at most, to %s", d.deadline(), list(d.seen.Lagging))
 	}
 	if why := d.seen.answers(); why != "" {
 		return say("%s", why)

@@ -334,6 +334,33 @@ func TestASilentProxy(t *testing.T) {
 	}
 }
 
+// TestANamespaceThatNeverAgrees: a namespace whose ConfigMap is kept as it was does not keep the old root for
+// longer than a proxy could.
+func TestANamespaceThatNeverAgrees(t *testing.T) {
+	w := newWorld(t, 7)
+	w.install()
+	old := w.root()
+	stuck := func(p *proxy) {
+		w.accept(p)
+		if w.due(p) {
+			w.renew(p)
+		}
+		for ns := range w.copies {
+			w.copies[ns] = "others"
+			break
+		}
+	}
+	w.rotate("1")
+	w.silent(60, stuck)
+	if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationDistributing || !strings.Contains(st.Message, "being copied, until ") {
+		t.Fatalf("%+v", st)
+	}
+	w.silent(3*25*60, stuck)
+	if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationCompleted || slices.Contains(w.ids(w.spread), health.Fingerprint(old)) {
+		t.Errorf("one namespace holds up the change for ever: %+v", st)
+	}
+}
+
 // TestRotateWithout: a pod that the Mesh names is not waited for, whether it is connected or not.
 func TestRotateWithout(t *testing.T) {
 	for name, away := range map[string]bool{"silent": false, "not connected": true} {
