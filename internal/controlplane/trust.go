@@ -21,7 +21,7 @@ func (r *replica) trustReport(w http.ResponseWriter, _ *http.Request) {
 	served, signs := r.feed.trustServed(), r.authority.Signs()
 	out := protocol.TrustReport{
 		Roots: ca.CertificatesIn(served.Roots), Intermediates: ca.CertificatesIn(served.Intermediates),
-		Signs: signs.Roots, Signer: signs.Intermediate, SignsSince: signs.Since,
+		Signs: signs.Roots, Signer: signs.Intermediate, Serves: signs.Serves, SignsSince: signs.Since,
 	}
 	// In this order: roots that are served by now, and streams that took them or something newer.
 	unsettled := r.server.Unsettled(envoy.SecretType, trustGrace)

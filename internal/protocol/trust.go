@@ -15,6 +15,8 @@ type TrustReport struct {
 	// Signer is the intermediate that it signs with; empty: none yet, or the replica is of a release that
 	// does not require intermediates (0.2.0 and before).
 	Signer string `json:"signer,omitempty"`
+	// Serves is the intermediate that signed the certificate which it shows to clients; empty as Signer.
+	Serves string `json:"serves,omitempty"`
 	// Signs are the roots by which the certificates that it signs now can be verified, SignsSince when
 	// it began to sign with this intermediate, by its own clock.
 	Signs      []string  `json:"signs"`

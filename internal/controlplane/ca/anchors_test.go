@@ -146,6 +146,17 @@ func TestANewIntermediateWaitsForProxies(t *testing.T) {
 			if m.authority.own != served {
 				t.Error("the certificate that agents can verify is no longer served")
 			}
+			if s := m.authority.Signs(); s.Serves != Fingerprint(m.inter.cert) {
+				t.Error("it does not report what it serves")
+			}
+			if name == "by the ConfigMap" {
+				m.clock.now = m.clock.now.Add(spreadTime)
+				m.authority.Reload()
+				if s := m.authority.Signs(); s.Serves != Fingerprint(next.cert) {
+					t.Error("the former intermediate is needed for as long as the certificate is served")
+				}
+				return
+			}
 			m.require(t, []*authority{next}, []*authority{next})
 			if m.authority.own == served {
 				t.Error("a certificate that nobody can verify is served")

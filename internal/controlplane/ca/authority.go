@@ -5,7 +5,9 @@ package ca
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -140,7 +142,7 @@ func (a *Authority) reload() error {
 		f.signers = append(f.signers, []byte("\n"+strings.Join(a.opts.Distributed(), "\n"))...)
 	}
 	a.mu.RLock()
-	m, own := a.current, a.own
+	m, own, since := a.current, a.own, a.since
 	a.mu.RUnlock()
 	if changed := m == nil || !f.equal(a.last); changed || a.waiting {
 		next, err := materialFrom(f, a.opts.TrustDomain, now)
@@ -152,14 +154,15 @@ func (a *Authority) reload() error {
 		a.waiting = used != next
 		if changed || used == next {
 			// An agent reads the mesh's intermediates from a file that the kubelet writes, some time after a
-			// proxy has them. So what is served stays for as long as it can be verified.
+			// proxy has them. So what is served stays for spreadTime, if it can be verified.
 			if own != nil && !used.signed(own.Leaf) {
 				own = nil
 			}
 			m = used
 		}
 	}
-	if own == nil || stale(own, now) {
+	former := own != nil && Fingerprint(m.issuer.chain[0]) != signerOf(own) && m == a.current && now.Sub(since) >= spreadTime
+	if own == nil || former || stale(own, now) {
 		if own, err = m.issuer.serving(a.opts.DNSNames, now); err != nil {
 			a.unusable(err)
 			return err
@@ -168,6 +171,16 @@ func (a *Authority) reload() error {
 	a.last = f
 	a.publish(m, own)
 	return nil
+}
+
+// spreadTime is how long the kubelets take at most to write a changed ConfigMap into pods: their interval of a
+// minute, and their cache's.
+const spreadTime = 2 * time.Minute
+
+// signerOf names the intermediate that signed a serving certificate.
+func signerOf(c *tls.Certificate) string {
+	sum := sha256.Sum256(c.Certificate[1])
+	return hex.EncodeToString(sum[:])
 }
 
 // stale tells whether half of a serving certificate's life is over.
@@ -251,6 +264,8 @@ type Signs struct {
 	// SHA-256 in hex.
 	Roots        []string
 	Intermediate string
+	// Serves is the intermediate that signed what it serves with.
+	Serves string
 	// Since is when signing with this intermediate began.
 	Since time.Time
 }
@@ -262,7 +277,7 @@ func (a *Authority) Signs() Signs {
 	if a.current == nil {
 		return Signs{}
 	}
-	return Signs{Roots: a.current.signs, Intermediate: Fingerprint(a.current.issuer.chain[0]), Since: a.since}
+	return Signs{Roots: a.current.signs, Intermediate: Fingerprint(a.current.issuer.chain[0]), Serves: signerOf(a.own), Since: a.since}
 }
 
 // signer returns what to sign certificates of workloads with. A replica that has just started has no

@@ -184,6 +184,9 @@ func (a authorities) mayLeave(c *x509.Certificate) bool {
 	if since == nil || len(a.seen.Missing) > 0 && a.now.Sub(since.Time) < graceOf(a.mesh) {
 		return false
 	}
+	if slices.ContainsFunc(a.seen.Replicas, func(r Replica) bool { return r.Report.Serves == id }) {
+		return false // webhook and agents could not verify it any more
+	}
 	t := a.seen.count(func(p protocol.ProxyTrust) bool { return p.Signer != id || ended(p, a.now) })
 	return len(t.without) == 0
 }

@@ -22,6 +22,8 @@ type replica struct {
 	list  string
 	signs *issued
 	since time.Time
+	// serves is what signed the certificate that it shows to the webhook's callers, agents and the operator.
+	serves *issued
 	// started: it signs with the intermediate that it started with. held: and that may not sign yet.
 	started, held bool
 }
@@ -33,6 +35,7 @@ func (w *world) report(i int, r *replica) *protocol.TrustReport {
 	out := &protocol.TrustReport{
 		Roots: w.ids(r.bundle), Intermediates: w.ids(r.list), Signs: []string{health.Fingerprint(r.signs.root)},
 		Signer: health.Fingerprint(r.signs.cert), SignsSince: r.since,
+		Serves: health.Fingerprint(r.serves.cert),
 	}
 	for _, p := range w.proxies {
 		if p.at == i {
@@ -43,7 +46,7 @@ func (w *world) report(i int, r *replica) *protocol.TrustReport {
 		}
 	}
 	if w.former {
-		out.Signer, out.Intermediates = "", nil
+		out.Signer, out.Serves, out.Intermediates = "", "", nil
 		for i := range out.Proxies {
 			out.Proxies[i].Signer = ""
 		}
@@ -69,6 +72,9 @@ func (w *world) mount(r *replica) {
 			r.signs, r.since, r.started = x, w.now, first
 		}
 	}
+	if r.serves == nil || w.now.Sub(r.since) >= 2*time.Minute {
+		r.serves = r.signs
+	}
 	r.held = r.started && !w.early && !cleared(r.signs.cert)
 	if required {
 		r.list = w.anchors.Intermediates
@@ -82,6 +88,6 @@ func (w *world) mount(r *replica) {
 
 // restart has a replica lose what it has in memory.
 func (w *world) restart(r *replica) {
-	r.signs = nil
+	r.signs, r.serves = nil, nil
 	w.mount(r)
 }

@@ -74,6 +74,7 @@ type world struct {
 	spread   string            // the original ConfigMap
 	anchors  Anchors           // the same
 	copies   map[string]string // of namespaces
+	listed   set               // intermediates that clients have been told to trust at any time
 	copied   map[string]string // their intermediates
 	replicas []*replica
 	proxies  []*proxy
@@ -91,7 +92,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rnd: mathrand.New(mathrand.NewPCG(seed, 7)), now: start(), mesh: &v1alpha1.Mesh{},
 		certs: map[string]cmmeta.IssuerReference{}, secrets: map[string]*issued{}, broken: map[string]bool{},
-		copies: map[string]string{"a": "", "b": ""}, copied: map[string]string{}, read: map[string][]string{}, skew: 5 * time.Minute,
+		listed: set{}, copies: map[string]string{"a": "", "b": ""}, copied: map[string]string{}, read: map[string][]string{}, skew: 5 * time.Minute,
 	}
 	w.mesh.Spec.TrustDomain = "cluster.local"
 	w.corp = w.authority("corp", nil)
@@ -221,7 +222,12 @@ func (w *world) operator(stop int) {
 		do(func() { w.certs[names.NextIntermediateSecret] = *res.Trial })
 	}
 	if res.Bundle != "" {
-		do(func() { w.spread, w.anchors = res.Bundle, res.Anchors })
+		do(func() {
+			w.spread, w.anchors = res.Bundle, res.Anchors
+			for _, id := range w.ids(w.anchors.Intermediates) {
+				w.listed[id] = true
+			}
+		})
 	}
 	if res.Health.Good {
 		for name := range w.certs {
@@ -366,6 +372,11 @@ func (w *world) verifiable() error {
 			if trusted := w.ids(q.bundle); !slices.Contains(trusted, root) && !slices.Contains(trusted, signer) {
 				return fmt.Errorf("%s has a certificate of %s below %s, which %s does not trust (phase %v)", p.name, p.signer.Subject, p.root.Subject, q.name, phase(w.mesh))
 			}
+		}
+	}
+	for i, r := range w.replicas {
+		if list := w.anchors.Intermediates; list != "" && !w.former && !w.early && w.listed[health.Fingerprint(r.serves.cert)] && !slices.Contains(w.ids(list), health.Fingerprint(r.serves.cert)) {
+			return fmt.Errorf("replica %d serves with a certificate of %s, which clients do not trust (phase %v)", i, r.serves.cert.Subject, phase(w.mesh))
 		}
 	}
 	return nil
