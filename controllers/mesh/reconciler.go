@@ -110,6 +110,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		next.Status = plan.NameTaken(next.Status, m.Generation, taken.Error())
 		stepErr, next.Done, next.Again = nil, false, takenWait // nothing tells when the name is free
 	}
+	if u := next.Status.Upgrade; stepErr != nil && u != nil && u.Phase == v1alpha1.PhasePreflight {
+		u.Message += "; a step failed: " + stepErr.Error() // such as an image that an admission policy refuses
+	}
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if seen.OlderMesh == "" {

@@ -4,14 +4,19 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 	"tulle.dev/tulle/internal/testing/cluster"
 )
@@ -189,6 +194,21 @@ func TestSlotsBadImages(t *testing.T) {
 	}
 }
 
+// repositoriesOf returns a function that patches the ClusterRole with the repositories that the operator may run, and has
+// it patched back at the end.
+func repositoriesOf(t *testing.T, c *cluster.Cluster, back string) func(string) {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names.ImagesRole}}
+	set := func(p string) {
+		t.Helper()
+		if err := c.Patch(context.WithoutCancel(t.Context()), role, client.RawPatch(types.MergePatchType, []byte(p))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { set(back) })
+	return set
+}
+
 // TestExitingRelease: a release whose proxy image can't be started is stopped before any slot gets it,
 // since the nodes are made to run it first. A workload with one replica does not notice.
 func TestExitingRelease(t *testing.T) {
@@ -196,18 +216,25 @@ func TestExitingRelease(t *testing.T) {
 	c.Mesh(t, meshName())
 	ns := c.Namespace(t, "exiting", meshed)
 	p := newSlotted(t, c, ns, "server", theService)
+	repositories := repositoriesOf(t, c, `{"metadata":{"annotations":{"tulle.dev/more-repositories":null}}}`)
 	tellReleases(t, c, fmt.Sprintf(`[{version: 0.2.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}]`, cluster.Tag()))
 	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.9" })
-	cluster.Eventually(t, 2*time.Minute, "the preflight says so", func() error {
-		m := &v1alpha1.Mesh{}
-		if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
-			return err
-		}
-		if u := m.Status.Upgrade; u == nil || u.Phase != v1alpha1.PhasePreflight || !strings.Contains(u.Message, protocol.SlotCommand) {
-			return fmt.Errorf("%+v", u)
-		}
-		return nil
-	})
+	says := func(what, text string) {
+		t.Helper()
+		cluster.Eventually(t, 2*time.Minute, what, func() error {
+			m := &v1alpha1.Mesh{}
+			if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
+				return err
+			}
+			if u := m.Status.Upgrade; u == nil || u.Phase != v1alpha1.PhasePreflight || !strings.Contains(u.Message, text) {
+				return fmt.Errorf("%+v", u)
+			}
+			return nil
+		})
+	}
+	says("the preflight says that the repository is not one that the operator may run", names.ImagesRole)
+	repositories(`{"metadata":{"annotations":{"tulle.dev/more-repositories":"tulle.local/echo"}}}`)
+	says("the preflight says so", protocol.SlotCommand)
 	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer })
 	upgradeOver(t, c)
 	p.unfailed()
