@@ -74,10 +74,15 @@ test: check-cluster tools ## Run every test, stage by stage, on a real cluster
 ##@ Stages of test, each a target of its own
 
 .PHONY: verify
-verify: ## Generated files are up to date, and so are go.mod and go.sum of every module
+verify: ## Generated files are up to date, and so are go.mod and go.sum of every module; licences of dependencies are allowed
 	@$(MAKE) --no-print-directory generate
 	@git diff --exit-code --stat -- api config bundle bundle.Dockerfile charts || { echo 'run "make generate" and commit what it changes'; exit 1; }
 	@hack/check-modules
+	@$(MAKE) --no-print-directory licenses
+
+.PHONY: licenses
+licenses: ## Every dependency of every module has an allowed licence (hack/internal/licenses)
+	@go run -C hack ./licenses
 
 .PHONY: lint
 lint: ## gofumpt, go vet and golangci-lint are content
