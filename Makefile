@@ -359,6 +359,11 @@ reference: ## Write docs/reference/gateway-api.md
 golden-update: ## Rewrite the golden files from what the code does now; read the diff
 	go test ./internal/controlplane/envoy ./internal/controlplane/gatewayapi ./internal/controlplane/inject ./internal/lifecycle/render -update
 
+.PHONY: check-envoy-hash
+check-envoy-hash: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.1.0)
+	@[ -n "$(CHECKSUMS)" ] || { echo 'set CHECKSUMS to the verified checksum file of the Envoy release (docs/operating/supply-chain.md)'; exit 1; }
+	@bin/images check-envoy $(if $(RELEASE),--release $(RELEASE)) '$(CHECKSUMS)'
+
 .PHONY: check-cluster
 check-cluster:
 	@hack/check-machine $(if $(OWN_CLUSTER),,cluster)

