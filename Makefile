@@ -364,6 +364,10 @@ check-envoy-hash: bin/images ## Compare the pinned hash of Envoy with the checks
 	@[ -n "$(CHECKSUMS)" ] || { echo 'set CHECKSUMS to the verified checksum file of the Envoy release (docs/operating/supply-chain.md)'; exit 1; }
 	@bin/images check-envoy $(if $(RELEASE),--release $(RELEASE)) '$(CHECKSUMS)'
 
+.PHONY: pin-bases
+pin-bases: bin/images ## Write the digests of base images into the Dockerfiles (asks their registries)
+	@bin/images pin-bases
+
 .PHONY: check-cluster
 check-cluster:
 	@hack/check-machine $(if $(OWN_CLUSTER),,cluster)
