@@ -31,9 +31,15 @@ GOTEST := bin/gotest -log out
 # Packages whose tests need more than Go: Envoy, root or a cluster.
 NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm|restore|routes)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
-# Packages with goroutines of their own.
-RACE := ./internal/controlplane/incr ./internal/controlplane/xds ./internal/controlplane/status \
-	./internal/dataplane/relay ./internal/dataplane/slot
+# Packages that start goroutines or guard state against them; test/rules compares the list with the sources.
+RACE := ./controllers/gateway ./controllers/mesh ./internal/bounded ./internal/cli/cluster \
+	./internal/controlplane ./internal/controlplane/access ./internal/controlplane/ca ./internal/controlplane/inject \
+	./internal/controlplane/intake ./internal/controlplane/referenced ./internal/controlplane/source \
+	./internal/controlplane/status ./internal/controlplane/xds \
+	./internal/dataplane/agent ./internal/dataplane/client ./internal/dataplane/connlimit ./internal/dataplane/envoy \
+	./internal/dataplane/identity ./internal/dataplane/metrics ./internal/dataplane/probes \
+	./internal/dataplane/relay ./internal/dataplane/slot \
+	./internal/lifecycle/apply ./internal/scrape
 
 ##@ Main
 
