@@ -113,8 +113,8 @@ fuzz: ## Run every fuzz target for FOR together (FOR=10m; FUZZ=expression choose
 	@hack/fuzz $(or $(FOR),10m)
 
 .PHONY: ground
-ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, what dies comes back (root; makes clusters of its own)
-	@$(GOTEST) -name ground -min 3 -C hack -- -count=1 -tags live -run TestLive ./cluster ./images
+ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, what dies comes back; images and their bills of materials (root; makes clusters of its own)
+	@$(GOTEST) -name ground -min 4 -C hack -- -count=1 -tags live -run TestLive ./cluster ./images
 
 .PHONY: envoy
 envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and does what it says
@@ -369,6 +369,10 @@ golden-update: ## Rewrite the golden files from what the code does now; read the
 check-envoy-hash: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.1.0)
 	@[ -n "$(CHECKSUMS)" ] || { echo 'set CHECKSUMS to the verified checksum file of the Envoy release (docs/operating/supply-chain.md)'; exit 1; }
 	@bin/images check-envoy $(if $(RELEASE),--release $(RELEASE)) '$(CHECKSUMS)'
+
+.PHONY: sbom
+sbom: bin/images ## Write the bills of materials (CycloneDX) of the published images into out/sbom
+	@bin/images sbom tulle tulle-proxy
 
 .PHONY: pin-bases
 pin-bases: bin/images ## Write the digests of base images into the Dockerfiles (asks their registries)

@@ -67,6 +67,44 @@ func runsFromItsLayer(t *testing.T, r release) {
 	}
 }
 
+// The bills of the published images have every module of their programs, and the programs' hashes.
+func TestLiveBill(t *testing.T) {
+	cache, err := parts.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := parts.NewBuilder(cache, say)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tulle", "tulle-proxy"} {
+		text, err := sbom(t.Context(), &options{}, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := readBill(t, text)
+		i, _ := find(name)
+		for _, p := range i.programs {
+			r := currentRelease()
+			built, err := b.Build(t.Context(), []parts.Part{p.part(r.version, r)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := built[p.part(r.version, r).Name]
+			if n, absent := missing(t, read, file); p.path != "tulle-slot" && n == 0 || len(absent) > 0 {
+				t.Errorf("%s: of %d modules of %s are absent: %v", name, n, p.path, absent)
+			}
+			sum, err := fileHash(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(text), sum) {
+				t.Errorf("%s: the hash of %s, %s, is not in the bill", name, p.path, sum)
+			}
+		}
+	}
+}
+
 func extract(t *testing.T, r io.Reader, root string) (files int) {
 	t.Helper()
 	for in := tar.NewReader(r); ; {

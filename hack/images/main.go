@@ -8,6 +8,7 @@
 //	images load                      pack all, and load them into the cluster
 //	images envoy                     fetch Envoy if need be, print its path
 //	images check-envoy FILE          compare its pinned hash with Envoy's published checksums
+//	images sbom tulle tulle-proxy    write their bills of materials into out/sbom
 //	images pin-bases                 write the digests of base images into the Dockerfiles
 //	images load --release 0.1.0 tulle tulle-proxy
 //	                                 an earlier release, tagged with its version
@@ -66,7 +67,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.release, "release", "", "an earlier release, see release.go (default the current one)")
 	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
 	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
-	c.AddCommand(buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand())
+	c.AddCommand(buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))
 	return c
 }
 
