@@ -71,7 +71,7 @@ else
 	$(NODE) down
 endif
 
-STAGES := verify lint unit race cluster room images ground envoy dataplane api install e2e conformance-part
+STAGES := verify lint vulnerabilities unit race cluster room images ground envoy dataplane api install e2e conformance-part
 
 .PHONY: test
 test: check-cluster tools ## Run every test, stage by stage, on a real cluster
@@ -96,6 +96,15 @@ lint: ## gofumpt, go vet and golangci-lint are content
 	go vet ./...
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	@for m in hack hack/bundle test/bench test/conformance; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
+
+.PHONY: vulncheck
+vulncheck: ## The product calls no code with a known vulnerability (the database is GOVULNDB, or https://vuln.go.dev)
+	@go run -C hack ./vulncheck
+
+# As a stage: without a database nothing is checked, which is reported and no failure.
+.PHONY: vulnerabilities
+vulnerabilities:
+	@go run -C hack ./vulncheck -optional
 
 .PHONY: unit
 unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds of the fuzz tests
