@@ -114,7 +114,7 @@ unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds 
 	@$(GOTEST) -name unit-bundle -min 12 -C hack/bundle -- -count=1 ./... # what they read is outside of their module
 
 .PHONY: race
-race: bin/gotest ## The packages with goroutines of their own, under the race detector
+race: bin/gotest ## The packages that start goroutines or guard state against them, under the race detector
 	@$(GOTEST) -name race -min 40 -- -race -count=1 $(RACE)
 
 .PHONY: fuzz
@@ -374,8 +374,8 @@ reference: ## Write docs/reference/gateway-api.md
 golden-update: ## Rewrite the golden files from what the code does now; read the diff
 	go test ./internal/controlplane/envoy ./internal/controlplane/gatewayapi ./internal/controlplane/inject ./internal/lifecycle/render -update
 
-.PHONY: check-envoy-hash
-check-envoy-hash: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.1.0)
+.PHONY: check-envoy
+check-envoy: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.1.0)
 	@[ -n "$(CHECKSUMS)" ] || { echo 'set CHECKSUMS to the verified checksum file of the Envoy release (docs/operating/supply-chain.md)'; exit 1; }
 	@bin/images check-envoy $(if $(RELEASE),--release $(RELEASE)) '$(CHECKSUMS)'
 
