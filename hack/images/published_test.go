@@ -42,7 +42,7 @@ func TestEnvoyChanged(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
-		if _, errLayer := envoyLayer(t.Context(), cache, w); !ok && (errLayer == nil || errLayer.Error() != err.Error()) {
+		if _, errLayer := envoyLayer(t.Context(), cache, w); !ok && errLayer == nil {
 			t.Errorf("%q: a layer is packed: %v", text, errLayer)
 		}
 	}
