@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,7 +53,32 @@ type desk struct {
 	pods    map[model.Key]model.Workload
 	key     crypto.Signer
 	metrics *Metrics
-	log     bytes.Buffer
+	log     logged
+}
+
+// logged is what was logged, by requests that may be served at the same time.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logged) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
 }
 
 func newDesk(t testing.TB, change func(*SignerOptions)) *desk {
@@ -351,7 +377,7 @@ func TestAddressRate(t *testing.T) {
 	if w, _ := d.ask(call{}); w.Code != http.StatusTooManyRequests {
 		t.Fatalf("%d", w.Code)
 	}
-	if got := testutil.ToFloat64(d.metrics.refused.WithLabelValues(string(ReasonAddressRate))); got != 1 || d.log.Len() != 0 {
+	if got := testutil.ToFloat64(d.metrics.refused.WithLabelValues(string(ReasonAddressRate))); got != 1 || d.log.String() != "" {
 		t.Errorf("counted %v, logged %q", got, d.log.String())
 	}
 	if w, _ := d.ask(call{from: "[2001:db8::1]:1"}); w.Code != http.StatusOK {

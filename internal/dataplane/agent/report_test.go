@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,16 +165,16 @@ func TestPace(t *testing.T) {
 func TestSlowEnvoy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		looks := 0
+		var looks atomic.Int64
 		r := newReporter(func(context.Context) (tally.Sample, error) {
 			time.Sleep(30 * time.Millisecond)
-			looks++
+			looks.Add(1)
 			return tally.Sample{}, nil
 		}, func(protocol.Report) {}, slog.New(slog.DiscardHandler))
 		go r.run(ctx)
 		time.Sleep(10 * time.Minute)
-		if looks < 48 || looks > 54 {
-			t.Errorf("%d looks in ten minutes, want one every 12 s", looks)
+		if n := looks.Load(); n < 48 || n > 54 {
+			t.Errorf("%d looks in ten minutes, want one every 12 s", n)
 		}
 		cancel()
 		synctest.Wait()

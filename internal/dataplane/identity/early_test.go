@@ -6,6 +6,7 @@ package identity
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,20 +20,20 @@ func TestRenewsEarlyWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var behind time.Duration // the control plane's clock
-		signs := 0
+		var behind atomic.Int64 // the control plane's clock, in nanoseconds
+		var signs atomic.Int64
 		sign := func(context.Context, time.Duration) (*Certificate, error) {
-			signs++
-			now := time.Now().Add(-behind)
+			signs.Add(1)
+			now := time.Now().Add(-time.Duration(behind.Load()))
 			return &Certificate{NotBefore: now.Add(-protocol.Backdate), NotAfter: now.Add(24 * time.Hour)}, nil
 		}
 		k := NewKeeper(sign, func(*Certificate) {}, slog.New(slog.DiscardHandler))
 		go k.Run(ctx)
-		want := func(when string, n int) {
+		want := func(when string, n int64) {
 			t.Helper()
 			synctest.Wait()
-			if signs != n {
-				t.Errorf("%s: %d certificates, want %d", when, signs, n)
+			if got := signs.Load(); got != n {
+				t.Errorf("%s: %d certificates, want %d", when, got, n)
 			}
 		}
 		want("start", 1)
@@ -49,13 +50,13 @@ func TestRenewsEarlyWhenAsked(t *testing.T) {
 		time.Sleep(time.Hour)
 		want("later", 2)
 
-		behind = 5 * time.Minute
+		behind.Store(int64(5 * time.Minute))
 		k.RenewIssuedBefore(time.Now().Add(-protocol.Backdate))
 		time.Sleep(time.Hour)
 		want("asked for what a clock behind can't give", 3)
 		time.Sleep(24 * time.Hour)
-		if signs != 4 && signs != 5 {
-			t.Errorf("%d certificates after another day, want the usual renewals", signs)
+		if got := signs.Load(); got != 4 && got != 5 {
+			t.Errorf("%d certificates after another day, want the usual renewals", got)
 		}
 	})
 }
