@@ -150,10 +150,8 @@ type question[T any] struct {
 
 // awaited returns an answer of the last second, or asks for one together with all others that want it.
 func awaited[T any](ctx context.Context, n *namespaces, q question[T]) (T, error) {
-	n.mu.Lock()
-	last, known := q.answers[q.name]
-	n.mu.Unlock()
-	if known && time.Since(last.at) < current {
+	last, known, now := lastAnswer(n, q)
+	if now {
 		return last.value, nil
 	}
 	old, wait := q.old && known, n.patient
@@ -163,6 +161,10 @@ func awaited[T any](ctx context.Context, n *namespaces, q question[T]) (T, error
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	result := n.flight.DoChan(q.what+"/"+q.name, func() (any, error) {
+		// The question that this one would have joined may have ended since this one looked.
+		if last, _, now := lastAnswer(n, q); now {
+			return last.value, nil
+		}
 		// Not the context of one review: others wait for this, too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.patient)
 		defer cancel()
@@ -197,6 +199,14 @@ func awaited[T any](ctx context.Context, n *namespaces, q question[T]) (T, error
 	}
 	var none T
 	return none, err
+}
+
+// lastAnswer returns the answer that is kept, and whether it counts as that of now.
+func lastAnswer[T any](n *namespaces, q question[T]) (last kept[T], known, now bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	last, known = q.answers[q.name]
+	return last, known, known && time.Since(last.at) < current
 }
 
 // keep keeps an answer. When there are too many, those go first that are no longer of use.
