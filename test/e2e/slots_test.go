@@ -218,6 +218,7 @@ func TestExitingRelease(t *testing.T) {
 	p := newSlotted(t, c, ns, "server", theService)
 	repositories := repositoriesOf(t, c, `{"metadata":{"annotations":{"tulle.dev/more-repositories":null}}}`)
 	tellReleases(t, c, fmt.Sprintf(`[{version: 0.2.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}]`, cluster.Tag()))
+	t.Cleanup(func() { edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer }) })
 	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.9" })
 	says := func(what, text string) {
 		t.Helper()
