@@ -33,6 +33,13 @@ func TestNamespacesAreIsolated(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, uint64(round)))
 		a, b := &world{rnd: rnd, home: "a"}, &world{rnd: rnd, home: "b"}
 		c := newCluster(t, class(), namespaceEvent("a", true), namespaceEvent("b", rnd.IntN(2) == 0))
+		for i, node := range []string{"n1", "n2"} { // a node's addresses are known by any pod on it
+			k := model.Key{Namespace: "kube-system", Name: node}
+			c.apply(source.Event{Kind: source.Pod, Key: k, Object: model.Workload{
+				Key: k, UID: node, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 8, 0, byte(i + 1)})}, Node: node,
+				NodeAddresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 168, 0, byte(i + 1)})},
+			}})
+		}
 		for range 40 {
 			c.apply(a.event())
 		}

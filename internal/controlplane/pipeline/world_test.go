@@ -198,9 +198,10 @@ func (w *world) workload(k model.Key) model.Workload {
 	if w.home == "b" {
 		n += 100
 	}
+	node := w.pick("n1", "n2") // the kubelet says its own addresses in every pod
 	return model.Workload{
-		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: w.pick("n1", "n2"),
-		NodeAddresses: []netip.Addr{netip.MustParseAddr(w.pick("192.168.0.1", "192.168.0.2"))}, Ended: w.rnd.IntN(6) == 0,
+		Key: k, UID: k.String(), Addresses: []netip.Addr{netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", n))}, Node: node,
+		NodeAddresses: []netip.Addr{netip.MustParseAddr("192.168.0." + node[1:])}, Ended: w.rnd.IntN(6) == 0,
 		ServiceAccount: w.pick("default", "web"), Kind: w.pick(names.KindSidecar, names.KindSidecar, "", names.KindClient), Ready: w.rnd.IntN(2) == 0,
 	}
 }
