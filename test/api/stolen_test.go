@@ -126,14 +126,6 @@ func rendered(ns string) (mesh, gateway []render.Object) {
 	return mesh, render.Gateway(in, gw, render.Standing{Replicas: ptr(int32(2))})
 }
 
-func typed[O client.Object](t *testing.T, from render.Object, into O) O {
-	t.Helper()
-	if err := admin.Scheme().Convert(from, into, nil); err != nil {
-		t.Fatal(err)
-	}
-	return into
-}
-
 func of(t *testing.T, list []render.Object, kind string) render.Object {
 	t.Helper()
 	for _, o := range list {
@@ -295,10 +287,10 @@ func TestStolenTokenOnPods(t *testing.T) {
 				p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Host: "192.0.2.1", Path: "/", Port: intstr.FromInt32(80)}}}
 			},
 			"a command as a probe": func(p *corev1.PodSpec) {
-				p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/sh"}}}}
+				p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/x"}}}}
 			},
 			"a command as a hook": func(p *corev1.PodSpec) {
-				p.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/sh"}}}}
+				p.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/x"}}}}
 			},
 			"a hook to a host": func(p *corev1.PodSpec) {
 				p.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Host: "192.0.2.1", Path: "/", Port: intstr.FromInt32(80)}}}
