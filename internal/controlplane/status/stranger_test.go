@@ -205,6 +205,8 @@ func TestSilenceEnds(t *testing.T) {
 			Config: "one", Generation: 1, Split: true, Needed: 2, Acked: 1, Others: []Other{{Namespace: "evil", Pending: 1}},
 		}}}})
 		programmed := func() metav1.Condition {
+			a.mu.Lock()
+			defer a.mu.Unlock()
 			c := a.routes["r"].Status.Parents[0].Conditions
 			return c[len(c)-1]
 		}

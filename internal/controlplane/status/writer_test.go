@@ -6,6 +6,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,15 @@ import (
 // api keeps HTTPRoutes and remembers what is asked of it, in order.
 type api struct {
 	client.Client
+
+	mu     sync.Mutex // guards all below
 	routes map[string]*gwapiv1.HTTPRoute
 	asked  []string
 }
 
 func (a *api) Get(_ context.Context, k client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.asked = append(a.asked, "get "+k.Name)
 	r, ok := a.routes[k.Name]
 	if !ok {
@@ -46,6 +51,8 @@ type apiStatus struct {
 }
 
 func (a apiStatus) Update(_ context.Context, obj client.Object, _ ...client.SubResourceUpdateOption) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.asked = append(a.asked, "update "+obj.GetName())
 	a.routes[obj.GetName()] = obj.(*gwapiv1.HTTPRoute).DeepCopy()
 	return nil
@@ -55,6 +62,8 @@ func (a apiStatus) Update(_ context.Context, obj client.Object, _ ...client.SubR
 func (a *api) take() []string {
 	time.Sleep(time.Minute) // of the bubble's clock
 	synctest.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	out := a.asked
 	a.asked = nil
 	return out
