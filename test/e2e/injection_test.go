@@ -196,7 +196,7 @@ func strangers(t *testing.T, c *cluster.Cluster, ns string) {
 	outside := c.Namespace(t, "strangers")
 	c.Deploy(t, outside, cluster.Echo{Name: "stranger"})
 	c.Ready(t, outside, "stranger")
-	stranger := from{c, outside, readyPod(t, c, outside, "stranger").Name}
+	stranger := from{c, outside, c.Pods(t, outside, "app=stranger")[0].Name}
 	agent := "http://" + p.Status.PodIP + ":15020"
 	for _, path := range []string{
 		protocol.GuessablePath("app", "preStop"), protocol.GuessablePath("beside", "postStart"), protocol.GuessablePath("app", "liveness"),
