@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -85,7 +86,10 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	r := &replica{opts: opts, api: api, kube: kube, tokens: tokens, metrics: prometheus.NewRegistry(), trust: mesh.Spec.TrustDomain}
 	r.namespaces = newNamespaces(func(name string) (map[string]string, bool) { return r.feed.namespace(name) }, forReviews, opts.Log.WithName("inject"))
-	return r.run(ctx)
+	if err := r.run(ctx); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+		return err
+	}
+	return nil // it was told to end
 }
 
 // strangersClients returns clients for what strangers can make the control plane ask: of namespaces, by
