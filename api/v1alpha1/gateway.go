@@ -18,7 +18,7 @@ type GatewayDefaults struct {
 	// Autoscaling creates a HorizontalPodAutoscaler for each Gateway. Replicas has no effect then.
 	// +optional
 	Autoscaling *GatewayAutoscaling `json:"autoscaling,omitempty"`
-	// Resources of each proxy. If empty, those of spec.proxy are used.
+	// Resources of each proxy. If empty, spec.proxy.resources applies.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
 	// ServiceType of the Services made for Gateways.

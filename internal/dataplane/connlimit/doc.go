@@ -5,11 +5,10 @@
 // requests that it answers in a second, on a port that any client can reach
 // and that some clients need.
 //
-// A new connection is not refused while its address makes few. When there are
-// too many, the one that
-// is worth least is closed: a connection of the client address that has the
-// most, an idle one before one that has sent nothing yet, that before one
-// with a request, and the oldest of these. So a client with few connections
+// A new connection is accepted while its address makes few. When there are too
+// many, one is closed: of the client address that has the most, an idle
+// connection first, then one that has sent nothing yet, then one with a
+// request, and of these the oldest. So a client with few connections
 // and short requests, like the kubelet, gets its answers during a flood from
 // other addresses.
 //

@@ -170,7 +170,7 @@ func FuzzPaths(f *testing.F) {
 	} {
 		f.Add(target)
 	}
-	h := NewHandler(protocol.Probes{path: {}}, loopback) // what is found is "not implemented"
+	h := NewHandler(protocol.Probes{path: {}}, loopback) // a path that is found is answered with 501: its probe has no action
 	mux := http.NewServeMux()
 	mux.Handle("GET "+protocol.ProbePrefix, h)
 	f.Fuzz(func(t *testing.T, target string) {
