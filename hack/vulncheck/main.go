@@ -5,7 +5,8 @@
 // module: it fails if the product calls code with a known vulnerability.
 //
 // The database is GOVULNDB (https://vuln.go.dev if empty), which may be a
-// folder: file:///path. If it cannot be read, nothing is checked. That is an
+// folder: file:///path. With -optional the public database is not asked. If
+// the database cannot be read, nothing is checked. That is an
 // error, or, with -optional, a line that begins with "not checked:", which
 // `make test` repeats below the list of its stages.
 package main
@@ -35,6 +36,11 @@ func main() {
 	flag.Parse()
 	ctx := context.Background()
 	repo, err := parts.FindRepo()
+	if *optional && os.Getenv("GOVULNDB") == "" {
+		// make test asks no server for anything but modules.
+		fmt.Println("not checked: known vulnerabilities: GOVULNDB is not set; make vulncheck asks the public database")
+		return
+	}
 	if err == nil {
 		err = check(ctx, database(os.Getenv("GOVULNDB")), *optional, os.Stdout, func(db string) error { return govulncheck(ctx, repo, db) })
 	}
