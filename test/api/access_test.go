@@ -54,7 +54,7 @@ func TestWhoMayReadTheInternalPort(t *testing.T) {
 	call := func(subresource, token string) int {
 		asked++
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, names.PathProxies, http.NoBody)
-		r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", asked) // new tokens from one address have to wait
+		r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", asked) // new tokens from one address wait for each other
 		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		guard.Require(subresource, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)

@@ -13,9 +13,11 @@
 // list of accounts and knows nothing of what is served.
 //
 // Invariants: no request is passed on without the API server's word on its token
-// and its account, which is at most Options.Keep old. Callers that the API server
-// never allowed share bounds of their own (memory, reviews at once, reviews for
-// each address), so they do not delay callers that it did.
+// and its account, which is at most Options.Keep old. Reviews wait in three queues:
+// of tokens that were allowed before, of new tokens from addresses where callers
+// were allowed, and of all others. Each has places, a rate and memory of its own,
+// and is fair by address, so strangers delay neither the callers that the API
+// server allowed nor, for long, those that come for the first time.
 //
 // Start with Guard.Require.
 package access

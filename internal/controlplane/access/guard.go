@@ -21,6 +21,7 @@ import (
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -43,27 +44,34 @@ const (
 	keep = 30 * time.Second
 	// reviewTimeout bounds one TokenReview with its SubjectAccessReview.
 	reviewTimeout = 5 * time.Second
-	// reviewsAtOnce bounds the reviews for callers that were never allowed, and as many again are kept for
-	// callers that were.
-	reviewsAtOnce = 4
-	// maxKept bounds the callers that are remembered, allowed and refused ones each.
+	// strangersAtOnce bounds the reviews for new tokens from unknown addresses. Each keeps its place for a second,
+	// so it is also how many are reviewed in a second.
+	strangersAtOnce = 32
+	// knownAtOnce bounds the reviews for new tokens from known addresses, four times as many in a second, and the
+	// reviews for callers that were allowed before.
+	knownAtOnce = 8
+	// maxKept bounds the callers that are remembered, allowed and refused ones each, and the known addresses.
 	maxKept = 256
-	// knownFor is how long a caller that was allowed is reviewed without the bounds for strangers: longer
+	// knownFor is how long a caller that was allowed, and its address, are reviewed apart from strangers: longer
 	// than its token is valid for.
 	knownFor = 2 * time.Hour
 )
 
 // Guard lets requests through whose callers the cluster's RBAC allows. Safe for concurrent use.
 type Guard struct {
-	opts     Options
-	limits   *limits
-	stranger chan struct{} // a place for each review of a stranger
-	known    chan struct{} // the same for callers that were allowed before
+	opts Options
+	// Reviews wait in one of three queues. An address is not an identity, so a token that was never allowed does
+	// not wait among the ones that were, wherever it comes from.
+	callers   *queue // whose tokens were allowed before
+	addresses *queue // new tokens from known addresses
+	strangers *queue // all other tokens
 
 	mu      sync.Mutex
 	allowed map[caller]kept         // guarded by mu
 	refused map[caller]kept         // guarded by mu
-	running map[caller]*underReview // guarded by mu; bounded by the limits of reviews
+	known   map[netip.Addr]kept     // guarded by mu; the addresses from which callers were allowed
+	senders senders                 // guarded by mu
+	running map[caller]*underReview // guarded by mu; bounded by the queues
 }
 
 // caller is a token, hashed, and what it is used for.
@@ -84,7 +92,7 @@ type verdict struct {
 	message string
 }
 
-// underReview is a review that several requests wait for.
+// underReview is a review that any number of requests wait for.
 type underReview struct {
 	done    chan struct{}
 	verdict verdict // set before done is closed
@@ -99,8 +107,11 @@ func New(opts Options) *Guard {
 		opts.Now = time.Now
 	}
 	return &Guard{
-		opts: opts, limits: newLimits(), stranger: make(chan struct{}, reviewsAtOnce), known: make(chan struct{}, reviewsAtOnce),
-		allowed: map[caller]kept{}, refused: map[caller]kept{}, running: map[caller]*underReview{},
+		opts:      opts,
+		callers:   newQueue(knownAtOnce, knownAtOnce, 0),
+		addresses: newQueue(knownAtOnce, perAddress, time.Second/4),
+		strangers: newQueue(strangersAtOnce, perAddress, time.Second),
+		allowed:   map[caller]kept{}, refused: map[caller]kept{}, known: map[netip.Addr]kept{}, senders: senders{}, running: map[caller]*underReview{},
 	}
 }
 
@@ -116,7 +127,7 @@ func (g *Guard) Require(subresource string, next http.Handler) http.Handler {
 		switch v.code {
 		case http.StatusUnauthorized:
 			w.Header().Set("WWW-Authenticate", "Bearer")
-		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		case http.StatusServiceUnavailable:
 			w.Header().Set("Retry-After", "1")
 		}
 		http.Error(w, v.message, v.code)
@@ -132,63 +143,71 @@ func (g *Guard) judge(r *http.Request, subresource string) verdict {
 	if err := checkShape(token, g.opts.Audience, now); err != nil {
 		return verdict{http.StatusUnauthorized, err.Error()}
 	}
-	c := caller{sha256.Sum256([]byte(token)), subresource}
-	run, known, v := g.begin(c, r.RemoteAddr, now)
-	if run == nil {
-		return v
+	c, from := caller{sha256.Sum256([]byte(token)), subresource}, bounded.Address(r)
+	v, run, enter := g.begin(c, from, now)
+	if enter != nil { // this request makes the review
+		go g.review(context.WithoutCancel(r.Context()), c, token, run, enter)
 	}
-	if known != nil { // this request makes the review
-		go g.review(context.WithoutCancel(r.Context()), c, token, run, *known)
+	if run != nil {
+		select {
+		case <-run.done:
+			v = run.verdict
+		case <-r.Context().Done():
+			v = verdict{http.StatusServiceUnavailable, "the request ended before the API server answered"}
+		}
 	}
-	select {
-	case <-run.done:
-		return run.verdict
-	case <-r.Context().Done():
-		return verdict{http.StatusServiceUnavailable, "the request ended before the API server answered"}
+	if v.code == http.StatusOK {
+		g.mu.Lock()
+		remember(g.known, from, kept{at: now}, knownFor)
+		g.mu.Unlock()
 	}
+	return v
 }
 
-// begin returns the verdict that is kept, or the review to wait for. If the caller has to make that review,
-// known is not nil, and tells whether the caller was allowed before.
-func (g *Guard) begin(c caller, remote string, now time.Time) (run *underReview, known *bool, v verdict) {
+// enter waits for the turn of a review. Call leave when the review has ended.
+type enter func(context.Context) (leave func(), err error)
+
+// begin returns the verdict that is kept, or else the review to wait for. If the caller has to make that review,
+// enter is not nil.
+func (g *Guard) begin(c caller, from netip.Addr, now time.Time) (verdict, *underReview, enter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before, was := g.allowed[c]
 	if was && now.Sub(before.at) < g.opts.Keep {
-		return nil, nil, before.verdict
+		return before.verdict, nil, nil
 	}
 	if no, ok := g.refused[c]; ok && now.Sub(no.at) < g.opts.Keep {
-		return nil, nil, no.verdict
+		return no.verdict, nil, nil
 	}
 	if run := g.running[c]; run != nil {
-		return run, nil, verdict{}
+		return verdict{}, run, nil
 	}
-	was = was && now.Sub(before.at) < knownFor
-	if !was && !g.limits.take(address(remote)) {
-		return nil, nil, verdict{http.StatusTooManyRequests, "too many new tokens from this address; try again"}
+	q, recent := g.strangers, 0
+	if was && now.Sub(before.at) < knownFor {
+		q = g.callers
+	} else {
+		recent = g.senders.add(from, now)
+		if at, ok := g.known[from]; ok && now.Sub(at.at) < knownFor {
+			q = g.addresses
+		}
 	}
-	places := g.stranger
-	if was {
-		places = g.known
-	}
-	select {
-	case places <- struct{}{}:
-	default:
-		return nil, nil, verdict{http.StatusServiceUnavailable, "too many tokens are being checked; try again"}
-	}
-	run = &underReview{done: make(chan struct{})}
+	run := &underReview{done: make(chan struct{})}
 	g.running[c] = run
-	return run, &was, verdict{}
+	return verdict{}, run, func(ctx context.Context) (func(), error) { return q.enter(ctx, from, recent) }
 }
 
-// review asks the API server and ends the review.
-func (g *Guard) review(ctx context.Context, c caller, token string, run *underReview, known bool) {
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
-	defer cancel()
-	v, err := g.ask(ctx, token, c.subresource)
-	if err != nil {
-		g.opts.Log.Info("The API server did not check a token of the internal port", "reason", err.Error())
-		v = verdict{http.StatusServiceUnavailable, "the API server did not check the token; try again"}
+// review waits for its turn, asks the API server and ends the review.
+func (g *Guard) review(ctx context.Context, c caller, token string, run *underReview, enter enter) {
+	v := verdict{http.StatusServiceUnavailable, "too many tokens are being checked; try again"}
+	leave, err := enter(ctx)
+	if err == nil {
+		defer leave()
+		ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+		defer cancel()
+		if v, err = g.ask(ctx, token, c.subresource); err != nil {
+			g.opts.Log.Info("The API server did not check a token of the internal port", "reason", err.Error())
+			v = verdict{http.StatusServiceUnavailable, "the API server did not check the token; try again"}
+		}
 	}
 	now := g.opts.Now()
 	g.mu.Lock()
@@ -196,27 +215,21 @@ func (g *Guard) review(ctx context.Context, c caller, token string, run *underRe
 	case err != nil: // what was known stays known
 	case v.code == http.StatusOK:
 		delete(g.refused, c)
-		g.remember(g.allowed, c, kept{v, now}, knownFor)
+		remember(g.allowed, c, kept{v, now}, knownFor)
 	default:
 		delete(g.allowed, c)
-		g.remember(g.refused, c, kept{v, now}, g.opts.Keep)
+		remember(g.refused, c, kept{v, now}, g.opts.Keep)
 	}
 	delete(g.running, c)
 	g.mu.Unlock()
-	if known {
-		<-g.known
-	} else {
-		<-g.stranger
-	}
 	run.verdict = v
 	close(run.done)
 }
 
-// remember keeps a verdict. If there are maxKept, the ones that are older than life go, and if there are
-// none, the oldest.
-func (g *Guard) remember(in map[caller]kept, c caller, k kept, life time.Duration) {
+// remember keeps a verdict. If there are maxKept, the ones that are older than life are removed, or else the oldest.
+func remember[K comparable](in map[K]kept, c K, k kept, life time.Duration) {
 	if _, there := in[c]; !there && len(in) >= maxKept {
-		var oldest caller
+		var oldest K
 		at := k.at
 		for other, o := range in {
 			if k.at.Sub(o.at) >= life {
@@ -267,13 +280,4 @@ func (g *Guard) ask(ctx context.Context, token, subresource string) (verdict, er
 			"%s may not get %s/%s.%s in namespace %s; grant it with a Role", u.Username, names.ControlPlaneResource, subresource, names.Group, g.opts.Namespace)}, nil
 	}
 	return verdict{code: http.StatusOK}, nil
-}
-
-// address is the address of a client without its port; zero if it cannot be read.
-func address(remote string) netip.Addr {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap().WithZone("")
 }

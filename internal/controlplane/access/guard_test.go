@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +49,8 @@ type api struct {
 	down    bool
 	// hold, if not nil, is waited for by the reviews of strangers.
 	hold chan struct{}
+	// slow is how long a review of a token takes.
+	slow time.Duration
 	// noAudiences: it does not support them.
 	noAudiences bool
 }
@@ -58,7 +60,7 @@ type tokens struct{ *api }
 func (a tokens) Create(ctx context.Context, r *authenticationv1.TokenReview, _ metav1.CreateOptions) (*authenticationv1.TokenReview, error) {
 	a.mu.Lock()
 	a.tokens++
-	down, hold := a.down, a.hold
+	down, hold, slow := a.down, a.hold, a.slow
 	a.mu.Unlock()
 	if down {
 		return nil, errors.New("connection refused")
@@ -68,6 +70,13 @@ func (a tokens) Create(ctx context.Context, r *authenticationv1.TokenReview, _ m
 	if hold != nil && strings.HasPrefix(string(user), "stranger") {
 		select {
 		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -238,48 +247,12 @@ func TestOneReview(t *testing.T) {
 	}
 }
 
-// TestStrangers: tokens of strangers are reviewed a few at a time, take bounded memory, and do not delay a
-// caller that was allowed before.
-func TestStrangers(t *testing.T) {
-	a := &api{hold: make(chan struct{})}
-	g, c := guard(a)
-	if code, _ := call(g, "192.0.2.1:1", "Bearer "+good("operator")); code != 200 {
-		t.Fatal(code)
-	}
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() { call(g, fmt.Sprintf("198.51.100.%d:1", i), "Bearer "+good(fmt.Sprint("stranger", i))) })
-	}
-	full := func() bool { return len(g.stranger) == reviewsAtOnce }
-	for !full() {
-		runtime.Gosched()
-	}
-	c.add(keep)
-	if code, body := call(g, "192.0.2.1:1", "Bearer "+good("operator")); code != 200 {
-		t.Errorf("a flood of strangers holds up the operator: %d %s", code, body)
-	}
-	close(a.hold)
-	wg.Wait()
-	if n := a.asked(); n > 2+overallBurst+overall {
-		t.Errorf("%d reviews", n)
-	}
-	// From one address a few are reviewed, and the next is told to wait.
-	code := 0
-	for i := range 2 * addressBurst {
-		code, _ = call(g, "203.0.113.1:1", "Bearer "+good(fmt.Sprint("stranger-", i)))
-	}
-	if code != http.StatusTooManyRequests && code != http.StatusServiceUnavailable {
-		t.Errorf("the last of many tokens from one address: %d", code)
-	}
-}
-
 // TestMemory: what is remembered of callers is bounded.
 func TestMemory(t *testing.T) {
-	g, _ := guard(&api{})
 	in := map[caller]kept{}
 	who := func(i int) caller { return caller{token: [32]byte{byte(i), byte(i >> 8)}} }
 	for i := range 10 * maxKept {
-		g.remember(in, who(i), kept{at: start().Add(time.Duration(i))}, time.Hour)
+		remember(in, who(i), kept{at: start().Add(time.Duration(i))}, time.Hour)
 	}
 	if len(in) != maxKept {
 		t.Errorf("%d are kept", len(in))
@@ -287,12 +260,24 @@ func TestMemory(t *testing.T) {
 	if _, newest := in[who(10*maxKept-1)]; !newest {
 		t.Error("the newest was forgotten")
 	}
-	l := newLimits()
+	s := senders{}
+	busy := netip.MustParseAddr("192.0.2.1")
 	for i := range 4 * maxAddresses {
-		l.take(address(fmt.Sprintf("[2001:db8::%x]:1", i)))
+		s.add(busy, start())
+		s.add(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i)), start())
 	}
-	if len(l.by) > maxAddresses {
-		t.Errorf("%d addresses are remembered", len(l.by))
+	if len(s) > maxAddresses {
+		t.Errorf("%d addresses are remembered", len(s))
+	}
+	if n := s.add(busy, start()); n != maxRecent {
+		t.Errorf("of an address that sends all the time %d tokens count", n)
+	}
+	later := start().Add(maxRecent * forget)
+	if n := s.add(busy, later); n != 0 {
+		t.Errorf("after a while still %d tokens count", n)
+	}
+	if s.add(netip.MustParseAddr("192.0.2.2"), later); len(s) != 2 {
+		t.Errorf("%d addresses are remembered whose tokens no longer count", len(s)-2)
 	}
 }
 
