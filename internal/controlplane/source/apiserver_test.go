@@ -31,7 +31,7 @@ type apiServer struct {
 	past     map[string][]past // what a watch from an earlier version is told first
 	oldest   int               // watches from before this version are refused
 	asked    []string          // "GET /api/v1/pods?fieldSelector=..."
-	broken   bool              // every list fails
+	broken   bool              // every list fails, and every new watch
 	refused  string            // at this path nothing may be read
 	// refusedReads is a path at which nothing may be read by name.
 	refusedReads string
@@ -314,6 +314,8 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, at string) {
 	switch {
 	case !s.known(at):
 		s.failure(w, 404, "NotFound")
+	case s.broken:
+		s.failure(w, 503, "ServiceUnavailable")
 	case r.URL.Query().Get("sendInitialEvents") != "": // an API server without that feature
 		s.failure(w, 422, "Invalid")
 	case from(r) < s.oldest:

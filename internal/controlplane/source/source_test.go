@@ -298,6 +298,17 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestWatchBackoff: an API server that is back is asked again after 15 seconds at most, however long it was away.
+// The default of client-go is a minute.
+func TestWatchBackoff(t *testing.T) {
+	b := watchBackoff()
+	for range 100 {
+		if d := b.Step(); d > 15*time.Second {
+			t.Fatalf("waits %v", d)
+		}
+	}
+}
+
 // TestForbidden: any other kind that may not be read keeps the source from being synced.
 func TestForbidden(t *testing.T) {
 	_, s, c := start(t, func(s *apiServer) {
