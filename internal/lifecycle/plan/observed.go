@@ -26,7 +26,7 @@ type Observed struct {
 	OldDefinition bool
 	// OlderMesh is the name of an older Mesh, which is the active one; empty: this one is.
 	OlderMesh string
-	// References tells whether a Gateway, ListenerSet or BackendTLSPolicy refers to a Secret or ConfigMap.
+	// References tells whether something that Tulle serves refers to a Secret or ConfigMap.
 	References bool
 	// CertManager and GatewayAPI tell whether the kinds of these are installed; XMeshKind that one kind.
 	CertManager, GatewayAPI, XMeshKind bool
