@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// TestOldDefinition: with a definition of Mesh that lacks a field of the status, as after an update of
-// the operator alone, the Mesh's events say what to apply. Once it is applied, all is well.
-func TestOldDefinition(t *testing.T) {
+// oldDefinition changes the schema of the definition of Mesh until replace is called or the test ends.
+func oldDefinition(t *testing.T, change func(schema map[string]any)) (replace func()) {
+	t.Helper()
 	crd := &unstructured.Unstructured{}
 	crd.SetAPIVersion("apiextensions.k8s.io/v1")
 	crd.SetKind("CustomResourceDefinition")
@@ -31,21 +31,34 @@ func TestOldDefinition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "status", "properties", "observedGeneration")
+	schema, _, err := unstructured.NestedFieldNoCopy(versions[0].(map[string]any), "schema", "openAPIV3Schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(schema.(map[string]any))
 	if err := unstructured.SetNestedSlice(old.Object, versions, "spec", "versions"); err != nil {
 		t.Fatal(err)
 	}
 	if err := admin.Update(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
-	mend := sync.OnceFunc(func() {
+	replace = sync.OnceFunc(func() {
 		crd.SetResourceVersion("")
 		crd.SetManagedFields(nil)
 		if err := admin.Patch(context.WithoutCancel(t.Context()), crd, client.Merge); err != nil {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(mend)
+	t.Cleanup(replace)
+	return replace
+}
+
+// TestOldDefinition: with a definition of Mesh that lacks a field of the status, as after an update of
+// the operator alone, the Mesh's events say what to apply. Once it is applied, all is well.
+func TestOldDefinition(t *testing.T) {
+	mend := oldDefinition(t, func(schema map[string]any) {
+		unstructured.RemoveNestedField(schema, "properties", "status", "properties", "observedGeneration")
+	})
 	m := newMesh(t, "old", nil)
 	eventually(t, "the API server goes by the old definition", func() string {
 		tried := m.DeepCopy()

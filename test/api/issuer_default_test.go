@@ -18,40 +18,11 @@ import (
 // when the definition is replaced, also if the same manifest is applied again or something else is patched.
 // One that is created afterwards names an Issuer.
 func TestDefaultIssuerKind(t *testing.T) {
-	crd := &unstructured.Unstructured{}
-	crd.SetAPIVersion("apiextensions.k8s.io/v1")
-	crd.SetKind("CustomResourceDefinition")
-	if err := admin.Get(t.Context(), client.ObjectKey{Name: "meshes.tulle.dev"}, crd); err != nil {
-		t.Fatal(err)
-	}
-	old := crd.DeepCopy()
-	versions, _, err := unstructured.NestedSlice(old.Object, "spec", "versions")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unstructured.SetNestedField(versions[0].(map[string]any), "ClusterIssuer", "schema", "openAPIV3Schema",
-		"properties", "spec", "properties", "certificates", "properties", "issuerRef", "properties", "kind", "default"); err != nil {
-		t.Fatal(err)
-	}
-	if err := unstructured.SetNestedSlice(old.Object, versions, "spec", "versions"); err != nil {
-		t.Fatal(err)
-	}
-	if err := admin.Update(t.Context(), old); err != nil {
-		t.Fatal(err)
-	}
-	replaced := false
-	replace := func() {
-		if replaced {
-			return
+	replace := oldDefinition(t, func(schema map[string]any) {
+		if err := unstructured.SetNestedField(schema, "ClusterIssuer", "properties", "spec", "properties", "certificates", "properties", "issuerRef", "properties", "kind", "default"); err != nil {
+			t.Fatal(err)
 		}
-		replaced = true
-		crd.SetResourceVersion("")
-		crd.SetManagedFields(nil)
-		if err := admin.Patch(context.WithoutCancel(t.Context()), crd, client.Merge); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(replace)
+	})
 
 	manifest := func(name string) *unstructured.Unstructured {
 		return &unstructured.Unstructured{Object: map[string]any{
