@@ -4,8 +4,6 @@
 package e2e
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +28,7 @@ func TestAttacksOnADS(t *testing.T) {
 	before := controlPlane(t, c)
 	for _, attack := range []string{"names", "loop", "metadata", "idle", "unfinished", "reconnect"} {
 		for i := range 3 {
-			attacker(t, c, ns, attack, i)
+			intruder(t, c, ns, attack+"-"+strconv.Itoa(i), "-attack", attack, "-streams", "20", "-for", "30s")
 		}
 		most := map[string]float64{}
 		stop := make(chan struct{})
@@ -49,7 +47,7 @@ func TestAttacksOnADS(t *testing.T) {
 		})
 		run := c.Load(t, ns, true, "-url", "http://server/", "-count", "500")
 		for i := range 3 {
-			t.Logf("%s: %s", attack, attackResult(t, c, ns, attack, i))
+			t.Logf("%s: %s", attack, intrusion(t, c, ns, attack+"-"+strconv.Itoa(i), 3*time.Minute))
 		}
 		noFailure(t, run.Wait(t, 2*time.Minute), 500)
 		close(stop)
@@ -71,52 +69,6 @@ func TestAttacksOnADS(t *testing.T) {
 			t.Logf("%s: replica %s: %.0f MiB when idle, %.0f MiB at most", attack, name, was.memory/(1<<20), most[name]/(1<<20))
 		}
 	}
-}
-
-func attacker(t *testing.T, c *cluster.Cluster, ns, attack string, i int) {
-	t.Helper()
-	c.MustApply(t, `
-apiVersion: v1
-kind: Pod
-metadata: {name: %[1]s-%[2]d, namespace: %[3]s}
-spec:
-  restartPolicy: Never
-  containers:
-  - name: intruder
-    image: tulle.local/intruder:%[4]s
-    imagePullPolicy: IfNotPresent
-    args: [-attack, %[1]s, -streams, "20", -for, 30s]
-    env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}]
-    volumeMounts: [{name: tokens, mountPath: /tokens}, {name: trust, mountPath: /trust}]
-  volumes:
-  - name: tokens
-    projected:
-      sources:
-      - serviceAccountToken: {path: mesh, audience: tulle.dev/cluster.local}
-      - serviceAccountToken: {path: other, audience: elsewhere}
-  - name: trust
-    configMap: {name: tulle-trust}
-`, attack, i, ns, cluster.Tag())
-}
-
-func attackResult(t *testing.T, c *cluster.Cluster, ns, attack string, i int) string {
-	t.Helper()
-	result := ""
-	cluster.Eventually(t, 3*time.Minute, "the attack ends", func() error {
-		p := &corev1.Pod{}
-		name := attack + "-" + strconv.Itoa(i)
-		if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, p); err != nil {
-			return err
-		}
-		log := c.Logs(t.Context(), ns, name, "intruder", 0)
-		at := strings.Index(log, "{")
-		if at < 0 || !json.Valid([]byte(log[at:])) {
-			return fmt.Errorf("phase %s, it says %q", p.Status.Phase, log)
-		}
-		result = log[at:]
-		return nil
-	})
-	return result
 }
 
 // replica is what is looked at of a replica of the control plane.

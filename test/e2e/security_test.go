@@ -11,9 +11,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/testing/cluster"
@@ -99,28 +97,7 @@ func TestIntruder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.MustApply(t, `
-apiVersion: v1
-kind: Pod
-metadata: {name: intruder, namespace: %[1]s}
-spec:
-  restartPolicy: Never
-  containers:
-  - name: intruder
-    image: tulle.local/intruder:%[2]s
-    imagePullPolicy: IfNotPresent
-    args: [-stolen, %[3]q, -stolen-pod, %[4]q, -stolen-uid, %[5]q, -names, %[6]q]
-    env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}]
-    volumeMounts: [{name: tokens, mountPath: /tokens}, {name: trust, mountPath: /trust}]
-  volumes:
-  - name: tokens
-    projected:
-      sources:
-      - serviceAccountToken: {path: mesh, audience: tulle.dev/cluster.local}
-      - serviceAccountToken: {path: other, audience: elsewhere}
-  - name: trust
-    configMap: {name: tulle-trust}
-`, ns, cluster.Tag(), stolen.Status.Token, victim.Name, string(victim.UID), strings.Join([]string{
+	intruder(t, c, ns, "intruder", "-stolen", stolen.Status.Token, "-stolen-pod", victim.Name, "-stolen-uid", string(victim.UID), "-names", strings.Join([]string{
 		"scope=" + names.ScopeSidecar(ns, "intruder"),
 		"scope=" + names.ScopeSidecar(ns, victim.Name),
 		"listener=" + names.Inbound(ns, victim.Name),
@@ -130,17 +107,9 @@ spec:
 		"secret=" + names.SAN(ns, "victim"),
 	}, ","))
 	var got map[string]string
-	cluster.Eventually(t, 2*time.Minute, "intruder ends", func() error {
-		p := &corev1.Pod{}
-		if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "intruder"}, p); err != nil {
-			return err
-		}
-		log := c.Logs(t.Context(), ns, "intruder", "intruder", 0)
-		if i := strings.Index(log, "{"); i < 0 || json.Unmarshal([]byte(log[i:]), &got) != nil {
-			return fmt.Errorf("phase %s, it says %q", p.Status.Phase, log)
-		}
-		return nil
-	})
+	if err := json.Unmarshal([]byte(intrusion(t, c, ns, "intruder", 2*time.Minute)), &got); err != nil {
+		t.Fatal(err)
+	}
 	for attempt, want := range map[string]string{
 		"sign: own":                                                "200",
 		"sign: no token":                                           "401",
