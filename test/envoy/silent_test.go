@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/test/attack"
 )
 
 // edgeTo makes a Gateway with the rules, all to one server, and a door to it.
@@ -41,6 +42,21 @@ func edgeTo(t *testing.T, m *mesh, rules ...model.Rule) (*proxy, door) {
 	return p, door{"edge", m.wire.plug(t, "198.18.9.30", false), "198.18.9.3:80"}
 }
 
+// framed connects with HTTP/2, with settings of the client.
+func (d door) framed(t *testing.T, settings ...http2.Setting) *attack.Framed {
+	t.Helper()
+	c, err := d.ns.dial(t.Context(), "tcp4", d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := attack.NewFramed(c, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // TestSilentStreams: a stream of a Gateway that is silent for as long as the Gateway allows ends, whoever is
 // silent; unless its rule allows more.
 func TestSilentStreams(t *testing.T) {
@@ -60,7 +76,7 @@ func TestSilentStreams(t *testing.T) {
 	other := d.framed(t)
 	begun := time.Now()
 	streams := map[string]struct {
-		on                   *framed
+		on                   *attack.Framed
 		method, path, status string
 		lives                bool
 	}{
@@ -74,7 +90,7 @@ func TestSilentStreams(t *testing.T) {
 	}
 	ids, n := map[string]uint32{}, 0
 	for what, s := range streams {
-		id, err := s.on.ask(n, s.method, s.path)
+		id, err := s.on.Ask(n, s.method, s.path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +105,7 @@ func TestSilentStreams(t *testing.T) {
 	eventually(t, 10*time.Second, func() error {
 		var errs []error
 		for what, s := range streams {
-			status, resets, _ := s.on.seen()
+			status, resets, _ := s.on.Seen()
 			_, reset := resets[ids[what]]
 			if !s.lives && !reset {
 				errs = append(errs, fmt.Errorf("%s: status %q, and it goes on", what, status[ids[what]]))
@@ -108,7 +124,7 @@ func TestSilentStreams(t *testing.T) {
 		t.Errorf("a silent WebSocket: %q, %v", b, err)
 	}
 	for what, s := range streams {
-		if _, resets, _ := s.on.seen(); s.lives && (resets[ids[what]] != 0 || s.on.over()) {
+		if _, resets, _ := s.on.Seen(); s.lives && (resets[ids[what]] != 0 || s.on.Over()) {
 			t.Errorf("%s: it ended", what)
 		}
 	}
@@ -123,7 +139,7 @@ func TestLimitsOfStrangers(t *testing.T) {
 	limits := func(d door) string {
 		f, out := d.framed(t), ""
 		eventually(t, 5*time.Second, func() error {
-			_, _, s := f.seen()
+			_, _, s := f.Seen()
 			if len(s) == 0 {
 				return errors.New("no settings have come")
 			}

@@ -139,13 +139,13 @@ func TestUnderscores(t *testing.T) {
 				t.Errorf("status %s, want %s", got, want)
 			}
 			f := edge.framed(t)
-			id, err := f.ask(0, "GET", "/", "api_key: 1")
+			id, err := f.Ask(0, "GET", "/", "api_key: 1")
 			if err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, 5*time.Second, func() error {
-				status, resets, _ := f.seen()
-				if _, reset := resets[id]; status[id] != want && !(want == "400" && (reset || f.over())) {
+				status, resets, _ := f.Seen()
+				if _, reset := resets[id]; status[id] != want && !(want == "400" && (reset || f.Over())) {
 					return fmt.Errorf("HTTP/2: status %q, reset %v", status[id], reset)
 				}
 				return nil

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-package envoy
+package attack
 
 import (
 	"bytes"
-	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
 	"net"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
-// framed is a client that writes HTTP/2 frame by frame: Go's client keeps the rules.
-type framed struct {
+// Framed is a client that writes HTTP/2 frame by frame: Go's client keeps the rules. Only one goroutine may
+// write. What comes back is read in the background; Seen and Over may be called from any goroutine.
+type Framed struct {
 	*http2.Framer
-	c     net.Conn
-	block bytes.Buffer
-	enc   *hpack.Encoder
+	conn   net.Conn
+	scheme string
+	block  bytes.Buffer
+	enc    *hpack.Encoder
 	// done is closed when the connection has ended.
 	done chan struct{}
 
@@ -32,33 +33,24 @@ type framed struct {
 	settings map[http2.SettingID]uint32
 	status   map[uint32]string
 	resets   map[uint32]http2.ErrCode
-	ended    map[uint32]bool
-	data     int
 }
 
-// framed connects, with settings of the client.
-func (d door) framed(t *testing.T, settings ...http2.Setting) *framed {
-	t.Helper()
-	f, err := d.tryFramed(t.Context(), settings...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.c.Close() })
-	return f
-}
+// writeTimeout is how long an attacker waits for a server that does not read.
+const writeTimeout = 5 * time.Second
 
-func (d door) tryFramed(ctx context.Context, settings ...http2.Setting) (*framed, error) {
-	c, err := d.ns.dial(ctx, "tcp4", d.addr)
-	if err != nil {
-		return nil, err
+// NewFramed begins HTTP/2 on a connection, with settings of the client. The Framed owns the connection, also
+// if NewFramed returns an error.
+func NewFramed(c net.Conn, settings ...http2.Setting) (*Framed, error) {
+	f := &Framed{
+		Framer: http2.NewFramer(c, c), conn: c, scheme: "http", done: make(chan struct{}),
+		settings: map[http2.SettingID]uint32{}, status: map[uint32]string{}, resets: map[uint32]http2.ErrCode{},
 	}
-	f := &framed{
-		Framer: http2.NewFramer(c, c), c: c, done: make(chan struct{}),
-		settings: map[http2.SettingID]uint32{}, status: map[uint32]string{}, resets: map[uint32]http2.ErrCode{}, ended: map[uint32]bool{},
+	if _, ok := c.(*tls.Conn); ok {
+		f.scheme = "https"
 	}
 	f.enc = hpack.NewEncoder(&f.block)
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
 		c.Close()
 		return nil, err
@@ -71,11 +63,10 @@ func (d door) tryFramed(ctx context.Context, settings ...http2.Setting) (*framed
 	return f, nil
 }
 
-func hpackField(name, value string) hpack.HeaderField {
-	return hpack.HeaderField{Name: name, Value: value}
-}
+// Close ends the connection.
+func (f *Framed) Close() error { return f.conn.Close() }
 
-func (f *framed) read() {
+func (f *Framed) read() {
 	defer close(f.done)
 	for {
 		frame, err := f.ReadFrame()
@@ -93,16 +84,8 @@ func (f *framed) read() {
 				return nil
 			})
 		case *http2.MetaHeadersFrame:
-			if frame.StreamEnded() {
-				f.ended[frame.StreamID] = true
-			}
 			if s := frame.PseudoValue("status"); s != "" {
 				f.status[frame.StreamID] = s
-			}
-		case *http2.DataFrame:
-			f.data += len(frame.Data())
-			if frame.StreamEnded() {
-				f.ended[frame.StreamID] = true
 			}
 		case *http2.RSTStreamFrame:
 			f.resets[frame.StreamID] = frame.ErrCode
@@ -111,15 +94,15 @@ func (f *framed) read() {
 	}
 }
 
-// seen returns the answers, resets and settings that have come.
-func (f *framed) seen() (status map[uint32]string, resets map[uint32]http2.ErrCode, settings map[http2.SettingID]uint32) {
+// Seen returns the answers, resets and settings that have come.
+func (f *Framed) Seen() (status map[uint32]string, resets map[uint32]http2.ErrCode, settings map[http2.SettingID]uint32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.status), maps.Clone(f.resets), maps.Clone(f.settings)
 }
 
-// over tells whether the connection has ended.
-func (f *framed) over() bool {
+// Over tells whether the connection has ended.
+func (f *Framed) Over() bool {
 	select {
 	case <-f.done:
 		return true
@@ -128,25 +111,29 @@ func (f *framed) over() bool {
 	}
 }
 
+// field adds a header to the block.
+func (f *Framed) field(name, value string) {
+	_ = f.enc.WriteField(hpack.HeaderField{Name: name, Value: value}) // into memory
+}
+
 // head returns a block of headers, with more lines of "name: value".
-func (f *framed) head(method, path string, more ...string) []byte {
+func (f *Framed) head(method, path string, more ...string) []byte {
 	f.block.Reset()
-	field := func(name, value string) { _ = f.enc.WriteField(hpack.HeaderField{Name: name, Value: value}) }
-	field(":method", method)
-	field(":scheme", "http")
-	field(":authority", "www.example.com")
-	field(":path", path)
+	f.field(":method", method)
+	f.field(":scheme", f.scheme)
+	f.field(":authority", host)
+	f.field(":path", path)
 	for _, line := range more {
 		name, value, _ := strings.Cut(line, ": ")
-		field(name, value)
+		f.field(name, value)
 	}
 	return bytes.Clone(f.block.Bytes())
 }
 
-// ask begins the nth request (from 0); one with GET is whole. It returns the stream's number.
-func (f *framed) ask(n int, method, path string, more ...string) (uint32, error) {
+// Ask begins the nth request (from 0); one with GET is whole. It returns the stream's number.
+func (f *Framed) Ask(n int, method, path string, more ...string) (uint32, error) {
 	id := uint32(2*n + 1)
-	_ = f.c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = f.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	block := f.head(method, path, more...)
 	first := block[:min(len(block), 16000)]
 	if err := f.WriteHeaders(http2.HeadersFrameParam{
