@@ -7,6 +7,9 @@
 //
 // With -attack it puts load on the ADS port instead, for as long as -for says, and prints how many
 // requests it sent and how its streams ended.
+//
+// With -at it attacks ports of proxies instead, without any credentials: see package
+// tulle.dev/tulle/test/attack. It prints how many connections and requests each attack made.
 package main
 
 import (
@@ -28,6 +31,8 @@ type options struct {
 	attack                       string
 	streams                      int
 	last                         time.Duration
+	at                           string
+	rate, connections, held      int
 }
 
 func main() {
@@ -44,13 +49,20 @@ func main() {
 	flag.StringVar(&o.attack, "attack", "", "the load to make: names, loop, metadata, idle, unfinished or reconnect")
 	flag.IntVar(&o.streams, "streams", 20, "streams of the attack at a time")
 	flag.DurationVar(&o.last, "for", time.Minute, "how long the attack lasts")
+	flag.StringVar(&o.at, "at", "", "ports of proxies to attack, comma-separated: http://HOST:PORT, https://, agent:// (a port of an agent) or tcp:// (any other port)")
+	flag.IntVar(&o.rate, "rate", 8000, "with -at: what a flood may send in a second, in small frames; a request or a connection is as much as 20 of them")
+	flag.IntVar(&o.connections, "connections", 8, "with -at: connections of an attack that sends much on each of them")
+	flag.IntVar(&o.held, "held", 300, "with -at: connections of an attack that sends little on each of them, for all ports together")
 	flag.Parse()
 	o.names = strings.Split(names, ",")
 	var out any
 	var err error
-	if o.attack != "" {
+	switch {
+	case o.at != "":
+		out, err = attackPorts(o)
+	case o.attack != "":
 		out, err = attackWith(o)
-	} else {
+	default:
 		out, err = attempts(o)
 	}
 	if err != nil {
