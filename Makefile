@@ -146,7 +146,7 @@ FAILING := $(if $(OWN_CLUSTER),,$(CURDIR)/bin/cluster --name $(CLUSTER))
 LONG := TestCutConnectionsShow|TestRootRotationCalledOff|TestAnotherReplica|TestLabelledLater
 
 # Attacks that last for minutes run with test-attacks.
-ATTACKS := TestAttacksOnADS|TestStrangersAtTheControlPlane|TestSecretsThatTakeLongToParse
+ATTACKS := TestAttacksOnADS|TestStrangersAtTheControlPlane|TestSecretsThatTakeLongToParse|TestAttacksOnTheDataPath
 
 # These end containers from outside, so the node has to be this machine.
 ELSEWHERE := $(if $(OWN_CLUSTER),|TestSlots|TestExitingRelease)
@@ -156,12 +156,12 @@ e2e: bin/gotest room faulty ## The promises, on the cluster, under load
 	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name e2e -min 60 -- -count=1 -p 1 -timeout 60m -skip '$(LONG)|$(ATTACKS)$(ELSEWHERE)' ./test/cli ./test/e2e
 
 .PHONY: test-attacks
-test-attacks: check-cluster tools ## Attacks on the control plane's ports, each for minutes, while a mesh serves (ten minutes)
+test-attacks: check-cluster tools ## Attacks on the ports of the control plane and the proxies, each for minutes, while a mesh serves (a quarter of an hour)
 	@hack/run-stages cluster room images install attacks
 
 .PHONY: attacks
 attacks: bin/gotest room
-	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name attacks -min 3 -- -count=1 -p 1 -timeout 60m -run '$(ATTACKS)' ./test/e2e
+	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" $(GOTEST) -name attacks -min 4 -- -count=1 -p 1 -timeout 60m -run '$(ATTACKS)' ./test/e2e
 
 .PHONY: test-lifecycle
 test-lifecycle: check-cluster tools ## The long forms: upgrades and rotations with more pods and requests, every bad release, restore in another cluster, OLM (an hour)
