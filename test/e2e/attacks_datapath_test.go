@@ -54,19 +54,19 @@ const (
 // checks them, so that it can be run for comparison against a cluster with that release.
 func TestAttacksOnTheDataPath(t *testing.T) {
 	c := cluster.Connect(t)
-	b := newBattle(t, c)
+	b := newDataPath(t, c)
 	t.Cleanup(func() { setMode(t, c, v1alpha1.MTLSPermissive) })
 	for _, mode := range []v1alpha1.MTLSMode{v1alpha1.MTLSPermissive, v1alpha1.MTLSStrict} {
 		t.Run(string(mode), func(t *testing.T) {
 			setMode(t, c, mode)
 			b.server.effective(t, mode)
-			b.fight(t, mode)
+			b.attackAll(t, mode)
 		})
 	}
 }
 
-// battle is what is attacked.
-type battle struct {
+// dataPath is what is attacked.
+type dataPath struct {
 	c *cluster.Cluster
 	// ns has the victims and the clients whose requests must not fail.
 	ns      string
@@ -82,9 +82,9 @@ type victim struct {
 	address string
 }
 
-func newBattle(t *testing.T, c *cluster.Cluster) battle {
+func newDataPath(t *testing.T, c *cluster.Cluster) dataPath {
 	t.Helper()
-	b := battle{c: c, ns: c.Namespace(t, "attacked", meshed)}
+	b := dataPath{c: c, ns: c.Namespace(t, "attacked", meshed)}
 	c.Deploy(t, b.ns, cluster.Echo{Name: "server"})
 	c.MustApply(t, secret(b.ns, "edge", newAuthority(t).issue(t, "www.example.com", day)))
 	c.MustApply(t, `
@@ -154,7 +154,7 @@ func (v victim) effective(t *testing.T, mode v1alpha1.MTLSMode) {
 }
 
 // targets are the ports that each pod of the attackers attacks, as the command intruder takes them.
-func (b battle) targets() map[string][]string {
+func (b dataPath) targets() map[string][]string {
 	other := func(v victim, ports ...string) (out []string) {
 		for _, p := range ports {
 			out = append(out, "tcp://"+v.port(p))
@@ -176,7 +176,7 @@ func (b battle) targets() map[string][]string {
 }
 
 // clients start the requests that must not fail: a POST is not repeated by the client.
-func (b battle) clients(t *testing.T, mode v1alpha1.MTLSMode) map[string]*cluster.Run {
+func (b dataPath) clients(t *testing.T, mode v1alpha1.MTLSMode) map[string]*cluster.Run {
 	t.Helper()
 	run := func(meshed bool, url string, args ...string) *cluster.Run {
 		return b.c.Load(t, b.ns, meshed, append(args, "-url", url, "-method", "POST", "-rate", strconv.Itoa(clientRate), "-duration", "20m")...)
@@ -201,8 +201,8 @@ func (b battle) clients(t *testing.T, mode v1alpha1.MTLSMode) map[string]*cluste
 	return runs
 }
 
-// fight attacks everything for attackTime, logs what happened, and checks it.
-func (b battle) fight(t *testing.T, mode v1alpha1.MTLSMode) {
+// attackAll attacks everything for attackTime, logs what happened, and checks it.
+func (b dataPath) attackAll(t *testing.T, mode v1alpha1.MTLSMode) {
 	runs := b.clients(t, mode)
 	namespaces := []string{b.ns, names.SystemNamespace}
 	victims := map[string]victim{"the meshed pod": b.server, "the Gateway": b.gateway}
@@ -237,7 +237,7 @@ func (b battle) fight(t *testing.T, mode v1alpha1.MTLSMode) {
 }
 
 // attack starts a pod that attacks ports for attackTime.
-func (b battle) attack(t *testing.T, ns, name string, at []string) {
+func (b dataPath) attack(t *testing.T, ns, name string, at []string) {
 	t.Helper()
 	b.c.MustApply(t, `
 apiVersion: v1

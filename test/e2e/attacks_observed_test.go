@@ -97,8 +97,13 @@ type memoryPeaks struct {
 func watchMemory(t *testing.T, c *cluster.Cluster, victims map[string]victim) func() memoryPeaks {
 	t.Helper()
 	m := memoryPeaks{map[string]float64{}, map[string]float64{}, map[string]float64{}}
-	stop := make(chan struct{})
+	done := make(chan struct{})
 	var wg sync.WaitGroup
+	stop := sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+	})
+	t.Cleanup(stop) // for a test that ends early
 	wg.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -111,15 +116,14 @@ func watchMemory(t *testing.T, c *cluster.Cluster, victims map[string]victim) fu
 				m.working[name] = max(m.working[name], v.working(t.Context(), c))
 			}
 			select {
-			case <-stop:
+			case <-done:
 				return
 			case <-tick.C:
 			}
 		}
 	})
 	return func() memoryPeaks {
-		close(stop)
-		wg.Wait()
+		stop()
 		return m
 	}
 }
