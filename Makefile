@@ -36,7 +36,7 @@ RACE := ./controllers/gateway ./controllers/mesh ./internal/bounded ./internal/c
 	./internal/controlplane ./internal/controlplane/access ./internal/controlplane/ca ./internal/controlplane/inject \
 	./internal/controlplane/intake ./internal/controlplane/referenced ./internal/controlplane/source \
 	./internal/controlplane/status ./internal/controlplane/xds \
-	./internal/dataplane/agent ./internal/dataplane/client ./internal/dataplane/connlimit ./internal/dataplane/envoy \
+	./internal/dataplane/agent ./internal/dataplane/client ./internal/dataplane/envoy \
 	./internal/dataplane/identity ./internal/dataplane/metrics ./internal/dataplane/probes \
 	./internal/dataplane/relay ./internal/dataplane/slot \
 	./internal/lifecycle/apply ./internal/scrape

@@ -31,7 +31,7 @@ func serve(ctx context.Context, mgr manager.Manager, name, addr string, handler 
 	end := 5 * time.Second // what is left then is cut
 	return mgr.Add(&manager.Server{
 		Name: name, Server: bounded.NewServer(handler, nil),
-		Listener:        bounded.Listen(l, bounded.Connections{Total: 128, PerAddress: 32}),
+		Listener:        bounded.Listen(l, bounded.Connections{Total: 128, PerAddress: 32, Write: bounded.Write, Rates: bounded.RequestRates()}),
 		ShutdownTimeout: &end,
 	})
 }
@@ -40,7 +40,7 @@ func serve(ctx context.Context, mgr manager.Manager, name, addr string, handler 
 // Prometheus works as it is installed.
 func metricsHandler(of prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", scrape.New(promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}), nil))
+	mux.Handle("GET /metrics", scrape.New(promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})))
 	return mux
 }
 

@@ -52,7 +52,7 @@ type Refusal struct {
 // Error implements error.
 func (r *Refusal) Error() string { return r.Message }
 
-// piece is how much of a body is read and counted at a time, in bytes.
+// piece is how much is read or written and counted at a time, in bytes.
 const piece = 16 << 10
 
 // Read reads the body of a request. It takes its length from the budget before it reads anything, and

@@ -43,8 +43,8 @@ func NewServer(handler http.Handler, config *tls.Config) *http.Server {
 			MaxReceiveBufferPerConnection: window, MaxReceiveBufferPerStream: window,
 			SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second, WriteByteTimeout: 5 * time.Second,
 		},
-		ConnState: serving,
-		ErrorLog:  log.New(panics{log.Default().Writer()}, "", log.LstdFlags),
+		ConnState: serving, ConnContext: withConn,
+		ErrorLog: log.New(panics{log.Default().Writer()}, "", log.LstdFlags),
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/controlplane/access"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
@@ -38,10 +38,9 @@ func (r *replica) internal(ctx context.Context) error {
 	})
 	mux := http.NewServeMux()
 	r.debugPaths(mux, guard.Require)
-	return serve(ctx, names.PortInternal, &http.Server{
-		Handler: mux, TLSConfig: r.authority.InternalTLS(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
-		WriteTimeout: internalWrite, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: quiet(),
-	}, func(s *http.Server, l net.Listener) error { return s.ServeTLS(l, "", "") })
+	s := bounded.NewServer(mux, r.authority.InternalTLS())
+	s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = 5*time.Second, internalWrite, time.Minute
+	return r.serve(ctx, names.PortInternal, portInternal, internalConnections(), s)
 }
 
 // debugPaths adds the debug paths and the replicas' progress, each behind require.

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -94,7 +93,7 @@ func TestInternalTLS(t *testing.T) {
 	p := newPlane(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	p.must(err)
-	s := &http.Server{Handler: http.NotFoundHandler(), TLSConfig: p.authority.InternalTLS(), ReadHeaderTimeout: time.Second, ErrorLog: quiet()}
+	s := bounded.NewServer(http.NotFoundHandler(), p.authority.InternalTLS())
 	go func() { _ = s.ServeTLS(bounded.Listen(l, bounded.Connections{Total: 4, PerAddress: 4}), "", "") }()
 	defer s.Close()
 	config, err := p.authority.PeerTLS()

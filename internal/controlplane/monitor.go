@@ -6,11 +6,8 @@ package controlplane
 import (
 	"context"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,15 +26,14 @@ func (r *replica) monitor(ctx context.Context) error {
 	if debugOnMonitor {
 		write = internalWrite
 	}
-	return serve(ctx, names.PortMonitor, &http.Server{
-		Handler: r.monitorPaths(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: write,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: quiet(),
-	}, (*http.Server).Serve)
+	s := bounded.NewServer(r.monitorPaths(), nil)
+	s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes = 5*time.Second, write, time.Minute, 8<<10
+	return r.serve(ctx, names.PortMonitor, portMonitor, monitorConnections(), s)
 }
 
 func (r *replica) monitorPaths() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+names.PathMetrics, scrape.New(promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{}), nil))
+	mux.Handle("GET "+names.PathMetrics, scrape.New(promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET "+names.PathLive, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET "+names.PathReady, func(w http.ResponseWriter, _ *http.Request) {
 		if !r.feed.isSynced() {
@@ -54,25 +50,20 @@ func (r *replica) monitorPaths() *http.ServeMux {
 	return mux
 }
 
-// monitorConnections are those of each port for monitoring and for internal requests. Whoever opens many loses
-// its own, and the kubelet's probe and a scrape are served meanwhile.
-func monitorConnections() bounded.Connections {
-	return bounded.Connections{Total: 128, PerAddress: 128}
-}
-
-// serve listens on a port, with as many connections as fit, until the context ends.
-func serve(ctx context.Context, port int, s *http.Server, run func(*http.Server, net.Listener) error) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+// serve serves a port, over TLS if the server has a configuration of it, until the context ends.
+func (r *replica) serve(ctx context.Context, port int, name string, most bounded.Connections, s *http.Server) error {
+	l, err := r.listen(ctx, port, name, most)
 	if err != nil {
-		return fmt.Errorf("listen on port %d: %w", port, err)
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // callers ask another replica, or again
 	defer stop()
-	if err := run(s, bounded.Listen(l, monitorConnections())); err != nil && ctx.Err() == nil {
+	run := s.Serve
+	if s.TLSConfig != nil {
+		run = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	if err := run(l); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve port %d: %w", port, err)
 	}
 	return nil
 }
-
-// quiet drops what net/http logs: a line for each connection that a stranger breaks off.
-func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

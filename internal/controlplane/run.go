@@ -85,6 +85,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	r := &replica{opts: opts, api: api, kube: kube, tokens: tokens, metrics: prometheus.NewRegistry(), trust: mesh.Spec.TrustDomain}
+	r.closed = newClosed(r.metrics)
 	r.namespaces = newNamespaces(func(name string) (map[string]string, bool) { return r.feed.namespace(name) }, forReviews, opts.Log.WithName("inject"))
 	if err := r.run(ctx); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 		return err
@@ -118,6 +119,7 @@ type replica struct {
 	kube    kubernetes.Interface
 	tokens  kubernetes.Interface // for TokenReviews
 	metrics *prometheus.Registry
+	closed  *prometheus.CounterVec // connections, see newClosed
 	trust   string
 
 	authority *ca.Authority
@@ -160,14 +162,14 @@ func (r *replica) run(ctx context.Context) error {
 		return r.afterSync(ctx, func() error {
 			mux := http.NewServeMux()
 			mux.Handle(protocol.SignPath, signer)
-			return r.https(ctx, names.PortSign, signConnections(), mux)
+			return r.https(ctx, names.PortSign, portSign, signConnections(), mux)
 		})
 	})
 	g.Go(func() error {
 		return r.afterSync(ctx, func() error {
 			mux := http.NewServeMux()
 			mux.Handle(names.InjectPath, webhook)
-			return r.https(ctx, names.PortWebhook, webhookConnections(), mux)
+			return r.https(ctx, names.PortWebhook, portWebhook, webhookConnections(), mux)
 		})
 	})
 	g.Go(func() error {

@@ -5,59 +5,79 @@ package scrape
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 )
 
-// Age is how long a rendering is used again.
-const Age = time.Second
+const (
+	// Age is how long a rendering is used again.
+	Age = time.Second
+	// maxRender is how long a rendering may take.
+	maxRender = 30 * time.Second
+)
 
 // Handler serves what another handler renders. Safe for concurrent use.
 type Handler struct {
 	render http.Handler
-	now    func() time.Time
 
-	mu   sync.Mutex // guards all below; held while one is rendered
-	last *page      // nil: none was rendered
-	at   time.Time  // when last was complete
+	mu      sync.Mutex // guards current
+	current *page      // the last one, perhaps in progress; nil: none that is used again
 }
 
-// New returns a Handler. render gets requests without headers and query, so it renders text that is not compressed. A
-// nil clock means time.Now.
-func New(render http.Handler, now func() time.Time) *Handler {
-	if now == nil {
-		now = time.Now
-	}
-	return &Handler{render: render, now: now}
+// New returns a Handler. render gets requests without headers and query, so it renders text that is not compressed.
+// Their context ends after half a minute, and not with a client's request.
+func New(render http.Handler) *Handler {
+	return &Handler{render: render}
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := h.get(r)
+	p := h.get(r.URL.Path)
+	select {
+	case <-p.done:
+	case <-r.Context().Done():
+		return
+	}
 	for k, v := range p.header {
 		w.Header()[k] = v
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(p.body.Len()))
 	w.WriteHeader(p.code)
-	_, _ = w.Write(p.body.Bytes()) // the caller has gone
+	_, _ = w.Write(p.body.Bytes()) // the client has gone
 }
 
-func (h *Handler) get(r *http.Request) *page {
+// get returns the rendering in progress, or one that is used again, or begins one.
+func (h *Handler) get(path string) *page {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last != nil && h.now().Sub(h.at) < Age {
-		return h.last
+	if h.current == nil {
+		h.current = &page{header: http.Header{}, code: http.StatusOK, done: make(chan struct{})}
+		go h.run(h.current, path)
 	}
-	p := &page{header: http.Header{}, code: http.StatusOK}
+	return h.current
+}
+
+func (h *Handler) run(p *page, path string) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxRender)
+	defer cancel()
 	// Without the query, which may select metrics: the page is for everyone.
-	h.render.ServeHTTP(p, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: r.URL.Path}, Header: http.Header{}})
-	h.last, h.at = p, h.now()
-	return p
+	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}}
+	h.render.ServeHTTP(p, r.WithContext(ctx))
+	close(p.done)
+	time.AfterFunc(Age, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.current = nil
+	})
 }
 
 // page is a response that is kept.
 type page struct {
+	done   chan struct{} // closed when the rest is complete
 	header http.Header
 	code   int
 	body   bytes.Buffer

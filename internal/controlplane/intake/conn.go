@@ -6,12 +6,16 @@ package intake
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"tulle.dev/tulle/internal/bounded"
 )
 
 // Bounds of the bytes of requests that are not complete, or not handled yet.
@@ -36,16 +40,16 @@ const (
 // Credentials returns credentials whose connections are bounded. The peer of a stream then has an AuthInfo
 // that TLS reads.
 func (in *Intake) Credentials(c credentials.TransportCredentials) credentials.TransportCredentials {
-	return bounded{c, in}
+	return counted{c, in}
 }
 
-type bounded struct {
+type counted struct {
 	credentials.TransportCredentials
 	in *Intake
 }
 
 // ServerHandshake makes a stranger a peer.
-func (b bounded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (b counted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := b.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // what gRPC looks at
@@ -55,16 +59,16 @@ func (b bounded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 		_ = c.Close() // of no use
 		return nil, nil, errors.New("not TLS")
 	}
-	if a, ok := raw.(*accepted); ok {
-		b.in.promote(a)
+	if a, ok := raw.(*bounded.Conn); ok { // its certificate was verified
+		a.Move(b.in.peers, func() { b.in.closed.WithLabelValues(reasonConnections).Inc() })
 	}
-	m := &conn{Conn: c, in: b.in, host: hostOf(raw.RemoteAddr()), skip: len(preface), gone: make(chan struct{})}
+	m := &conn{Conn: c, in: b.in, host: bounded.Source(raw.RemoteAddr()), skip: len(preface), gone: make(chan struct{})}
 	return m, authInfo{tls, m}, nil
 }
 
 // Clone returns a copy.
-func (b bounded) Clone() credentials.TransportCredentials {
-	return bounded{b.TransportCredentials.Clone(), b.in}
+func (b counted) Clone() credentials.TransportCredentials {
+	return counted{b.TransportCredentials.Clone(), b.in}
 }
 
 // authInfo is that of TLS, and the connection.
@@ -110,7 +114,7 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 type conn struct {
 	net.Conn
 	in   *Intake
-	host string
+	host netip.Addr
 	gone chan struct{} // closed with the connection
 	once sync.Once
 	// leave begins the grace after which the connection is closed.
@@ -272,23 +276,23 @@ func (c *conn) Close() error {
 }
 
 // passDebt is how long an address has to wait for its next pass.
-func (in *Intake) passDebt(name string) time.Duration {
+func (in *Intake) passDebt(of netip.Addr) time.Duration {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if h := in.hosts[name]; h != nil {
-		return h.passPaid.Sub(in.opts.Now())
-	}
-	return 0
+	return in.passPaid[of].Sub(in.opts.Now())
 }
 
 // passUsed charges an address for a pass.
-func (in *Intake) passUsed(name string, d time.Duration) {
-	now := in.opts.Now()
+func (in *Intake) passUsed(of netip.Addr, d time.Duration) {
+	earliest := in.opts.Now().Add(-passAccount)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	h := in.host(name)
-	if earliest := now.Add(-passAccount); h.passPaid.Before(earliest) {
-		h.passPaid = earliest
+	if in.uses++; in.uses%1024 == 0 {
+		maps.DeleteFunc(in.passPaid, func(_ netip.Addr, paid time.Time) bool { return !paid.After(earliest) })
 	}
-	h.passPaid = h.passPaid.Add(passShare * d)
+	paid := in.passPaid[of]
+	if paid.Before(earliest) {
+		paid = earliest
+	}
+	in.passPaid[of] = paid.Add(passShare * d)
 }

@@ -5,11 +5,11 @@
 // connections, handshakes and the bytes of requests that are not complete. It knows TLS and the frames of
 // HTTP/2, and nothing of what is in a request.
 //
-//	listener (hosts.go) -> TLS -> conn (conn.go) -> gRPC
+//	bounded.Listen -> TLS -> conn (conn.go) -> gRPC
 //
 // Everything is counted by the address that a connection comes from, which is a pod's own: the ADS port
 // serves no pod from another address. Before the handshake a connection is a stranger's, after it a peer's.
-// Strangers and peers have separate bounds, so that strangers can't shut out peers.
+// Strangers and peers have separate pools (intake.go), so that strangers can't shut out peers.
 //
 // Invariant: what all connections together hold is bounded. A connection may hold a window of bytes
 // (ownBytes). For more it needs one of a few passes, which it gets in turn, and which ends soon.

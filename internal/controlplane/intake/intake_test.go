@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/bounded"
 )
 
 func until(t *testing.T, what string, cond func() bool) {
@@ -211,55 +214,39 @@ func TestStrangers(t *testing.T) {
 	if err := p.take("127.0.2.1", 10); err != nil {
 		t.Errorf("a peer: %v", err)
 	}
-	p.in.mu.Lock()
-	strangers := p.in.strangers
-	p.in.mu.Unlock()
-	if strangers > 100 || p.closed(reasonHandshakes) < 200 {
-		t.Errorf("%d strangers, %v were closed", strangers, p.closed(reasonHandshakes))
+	if n := p.closed(reasonHandshakes); n < 200 {
+		t.Errorf("%v of 300 were closed", n)
 	}
 }
 
-// TestOneStranger: one address has few handshakes at a time, and not many in a short time.
+// TestOneStranger: one address has few handshakes at a time, and not many in a short time; a node's worth of agents
+// behind one address, and a mesh that comes back, have theirs.
 func TestOneStranger(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	in := New(Options{Request: func() int { return 1 }, Now: func() time.Time { return now }})
-	stranger := func() *accepted {
-		c, _ := net.Pipe()
-		return &accepted{Conn: c, in: in, host: "a"}
-	}
-	var open []*accepted
+	p := newPort(t, Options{}, nil)
 	for range 2 * handshakesEach {
-		if a := stranger(); in.admit(a) {
-			open = append(open, a)
+		c, err := p.dialFrom("127.0.1.1")
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer func() { _ = c.Close() }()
 	}
-	if len(open) != handshakesEach {
-		t.Errorf("%d handshakes at a time", len(open))
+	until(t, "the oldest are closed", func() bool { return p.closed(reasonHandshakes) == handshakesEach })
+	if err := p.take("127.0.1.1", 10); err != nil {
+		t.Errorf("a peer of the same address: %v", err)
 	}
-	for _, a := range open {
-		_ = a.Close()
-	}
+	m, now := bounded.NewMeter(rates()), time.Unix(1_000_000, 0)
 	n := 0
-	for a := stranger(); in.admit(a); a = stranger() {
-		_ = a.Close()
+	for m.Take(netip.MustParseAddr("192.0.2.1"), now) {
 		n++
 	}
-	if all := n + len(open); all != int(accountSize/handshakeTime) {
-		t.Errorf("%d handshakes at once", all)
+	if n != 200 {
+		t.Errorf("%d handshakes of an address at once", n)
 	}
-	now = now.Add(time.Second)
-	if a := stranger(); !in.admit(a) {
-		t.Error("none a second later")
-	} else {
-		_ = a.Close()
+	for i := range 1500 {
+		if !m.Take(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), now) {
+			t.Fatalf("agent %d is refused", i)
+		}
 	}
-	now = now.Add(time.Hour)
-	in.mu.Lock()
-	in.drop("a", in.host("a"), now)
-	if len(in.hosts) != 0 || in.strangers != 0 {
-		t.Errorf("%d addresses and %d strangers are remembered", len(in.hosts), in.strangers)
-	}
-	in.mu.Unlock()
 }
 
 // TestConnectionsOfAnAddress: the newest count.
@@ -368,19 +355,11 @@ func TestEndedStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peers := func() int {
-		p.in.mu.Lock()
-		defer p.in.mu.Unlock()
-		if h := p.in.hosts["127.0.1.1"]; h != nil {
-			return len(h.peers)
-		}
-		return 0
-	}
-	until(t, "it is there", func() bool { return peers() == 1 })
+	until(t, "it is there", func() bool { return p.in.peers.Len() == 1 })
 	if err := r.WriteData(1, false, append([]byte{1<<3 | 2, 13}, make([]byte, 13)...)); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is closed", func() bool { return peers() == 0 })
+	until(t, "it is closed", func() bool { return p.in.peers.Len() == 0 })
 }
 
 // TestManySmallRequests: a long life of small requests is never taken for bytes that are held.
@@ -413,20 +392,27 @@ func TestTooLarge(t *testing.T) {
 func TestPassesOfAnAddress(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	in := New(Options{Request: func() int { return 1 }, Now: func() time.Time { return now }})
-	in.passUsed("a", 19*time.Second)
-	if d := in.passDebt("a"); d > 0 {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	in.passUsed(a, 19*time.Second)
+	if d := in.passDebt(a); d > 0 {
 		t.Errorf("it has to wait for %v", d)
 	}
-	in.passUsed("a", 10*time.Second)
-	if d := in.passDebt("a"); d < 30*time.Second {
+	in.passUsed(a, 10*time.Second)
+	if d := in.passDebt(a); d < 30*time.Second {
 		t.Errorf("it has to wait for %v only", d)
 	}
-	if d := in.passDebt("b"); d > 0 {
+	if d := in.passDebt(b); d > 0 {
 		t.Errorf("another has to wait for %v", d)
 	}
 	now = now.Add(10 * time.Minute)
-	if d := in.passDebt("a"); d > 0 {
+	if d := in.passDebt(a); d > 0 {
 		t.Errorf("ten minutes later it has to wait for %v", d)
+	}
+	for range 1024 {
+		in.passUsed(b, time.Second)
+	}
+	if _, ok := in.passPaid[a]; ok {
+		t.Error("an address is remembered for ever")
 	}
 }
 

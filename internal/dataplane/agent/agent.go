@@ -117,6 +117,7 @@ func Run(ctx context.Context, s Settings, commands <-chan slot.Command, report f
 	}
 	a.health.Store(&health{Phase: protocol.PhaseStarting})
 	a.metrics.Expect(restartsName, restartsHelp)
+	a.metrics.Expect(closedName, closedHelp)
 	n := s.node()
 	a.relay = relay.NewLoop(s.scope(), wire.Node(n.ID, n.Cluster, n.Metadata), a.tune, log)
 	a.reports = newReporter(func(ctx context.Context) (tally.Sample, error) { return a.admin.Sample(ctx, s.Kind) }, a.inform, log)

@@ -4,7 +4,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,10 +14,11 @@ import (
 	"strings"
 	"time"
 
-	"tulle.dev/tulle/internal/dataplane/connlimit"
+	"tulle.dev/tulle/internal/bounded"
 	"tulle.dev/tulle/internal/dataplane/metrics"
 	"tulle.dev/tulle/internal/dataplane/probes"
 	"tulle.dev/tulle/internal/protocol"
+	"tulle.dev/tulle/internal/scrape"
 )
 
 // open opens the agent's ports and offers them to the agent that will come after it.
@@ -33,11 +33,17 @@ func (a *agent) open() error {
 		a.log.Warn("Offering the listening sockets failed", "error", err)
 	}
 	for name, h := range map[string]http.Handler{agentListener: a.agentPort(), readyListener: a.readyPort()} {
-		s := &http.Server{Handler: bodiless(h), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxHeaders}
-		go connlimit.New(maxOpen).Serve(s, l[name]) //nolint:errcheck // ends when the listener is closed; the requests in it are answered
+		s := bounded.NewServer(bodiless(h), nil)
+		s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes = 0, 0, 30*time.Second, maxHeaders // a hold takes long
+		go s.Serve(bounded.Listen(l[name], bounded.Connections{                                           //nolint:errcheck // ends when the listener is closed; the requests in it are answered
+			Total: maxOpen, PerAddress: maxOpen, Write: bounded.Write, Rates: bounded.RequestRates(),
+			Closed: func(string) { a.metrics.Count(closedName, closedHelp) },
+		}))
 	}
 	return nil
 }
+
+const closedName, closedHelp = "tulle_agent_closed_connections_total", "Connections to the agent's ports that were closed because of a bound."
 
 // Bounds of each of the two ports, which any client in the network can reach.
 const (
@@ -98,10 +104,11 @@ func (a *agent) agentPort() http.Handler {
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics.NewPage(func(ctx context.Context, w *bytes.Buffer) {
+	mux.Handle("GET /metrics", scrape.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.measure()
-		metrics.Merge(ctx, w, a.metrics, sources, order...)
-	}))
+		w.Header().Set("Content-Type", metrics.ContentType)
+		metrics.Merge(r.Context(), w, a.metrics, sources, order...)
+	})))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone
@@ -109,7 +116,7 @@ func (a *agent) agentPort() http.Handler {
 	recorded := probes.NewHandler(a.Probes, pod)
 	mux.HandleFunc("GET "+protocol.ProbePrefix, func(w http.ResponseWriter, r *http.Request) {
 		if recorded.Unguessable(r) {
-			connlimit.Keep(r) // the client has read the pod, so it is no stranger
+			bounded.Keep(r) // the client has read the pod, so it is no stranger
 		}
 		recorded.ServeHTTP(w, r)
 	})
@@ -154,7 +161,7 @@ func (a *agent) hold(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only from inside the pod", http.StatusForbidden)
 		return
 	}
-	connlimit.Keep(r)
+	bounded.Keep(r)
 	most := holdDefault
 	if v := r.URL.Query().Get("max"); v != "" {
 		n, err := strconv.Atoi(v)

@@ -14,7 +14,7 @@ import (
 // Source writes metrics in the Prometheus text format.
 type Source func(ctx context.Context, w io.Writer) error
 
-// ContentType of what Handler writes.
+// ContentType of what Merge writes.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // maxSource is how much of one source is read, in bytes: a page is in memory while it is fresh.

@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-package connlimit
+package bounded
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 const limit = 8
 
-// serve starts a server that answers /slow when the test ends, and everything else at once.
-func serve(t *testing.T) (addr string, l *Limiter) {
+// slowly starts a server that answers /slow when the test ends, and everything else at once. Its pool is returned.
+func slowly(t *testing.T, rates Rates) (addr string, p *Pool) {
 	t.Helper()
 	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	release := make(chan struct{})
-	l = New(limit)
-	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/kept") {
 			Keep(r)
 		}
@@ -37,22 +38,12 @@ func serve(t *testing.T) (addr string, l *Limiter) {
 			}
 		}
 		fmt.Fprint(w, "ok")
-	})}
-	go func() { _ = l.Serve(s, inner) }()
+	}), nil)
+	s.ReadHeaderTimeout, s.ReadTimeout, s.IdleTimeout = time.Minute, 0, time.Minute
+	l := Listen(inner, Connections{Total: limit, PerAddress: limit, Write: Write, Rates: rates})
+	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { close(release); s.Close() })
-	return inner.Addr().String(), l
-}
-
-// connect opens a connection from a loopback address.
-func connect(t *testing.T, source, addr string) net.Conn {
-	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	c, err := d.DialContext(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return inner.Addr().String(), l.(*listener).pool
 }
 
 func get(t *testing.T, c net.Conn, path string) error {
@@ -70,15 +61,15 @@ func get(t *testing.T, c net.Conn, path string) error {
 	return err
 }
 
-func (l *Limiter) held() (n int, kept int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for c := range l.open {
+func (p *Pool) held() (n int, kept int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.places {
 		if c.kept {
 			kept++
 		}
 	}
-	return len(l.open), kept
+	return len(p.places), kept
 }
 
 func until(t *testing.T, what string, is func() bool) {
@@ -98,9 +89,9 @@ func until(t *testing.T, what string, is func() bool) {
 func TestFlood(t *testing.T) {
 	for _, sort := range []string{"silent", "half a request", "slow request", "idle"} {
 		t.Run(sort, func(t *testing.T) {
-			addr, l := serve(t)
+			addr, p := slowly(t, RequestRates())
 			for range 5 * limit {
-				c := connect(t, "127.0.0.2", addr)
+				c := from(t, "127.0.0.2", addr)
 				switch sort {
 				case "half a request":
 					fmt.Fprint(c, "GET / HT")
@@ -111,12 +102,12 @@ func TestFlood(t *testing.T) {
 						t.Errorf("a stranger's own request, which is alone: %v", err)
 					}
 				}
-				kubelet := connect(t, "127.0.0.3", addr)
+				kubelet := from(t, "127.0.0.3", addr)
 				if err := get(t, kubelet, "/"); err != nil {
 					t.Fatalf("the kubelet gets no answer: %v", err)
 				}
 				kubelet.Close()
-				if n, _ := l.held(); n > limit {
+				if n, _ := p.held(); n > limit {
 					t.Fatalf("%d connections are open", n)
 				}
 			}
@@ -127,20 +118,20 @@ func TestFlood(t *testing.T) {
 // TestLongRequestStays: the long request of a client with one connection outlives a flood from others, of
 // one address or of as many as there are connections if it is kept.
 func TestLongRequestStays(t *testing.T) {
-	addr, l := serve(t)
-	long, kept := connect(t, "127.0.0.3", addr), connect(t, "127.0.0.3", addr)
+	addr, p := slowly(t, RequestRates())
+	long, kept := from(t, "127.0.0.3", addr), from(t, "127.0.0.3", addr)
 	fmt.Fprint(long, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
 	fmt.Fprint(kept, "GET /kept/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-	until(t, "the request is kept", func() bool { _, k := l.held(); return k == 1 })
+	until(t, "the request is kept", func() bool { _, k := p.held(); return k == 1 })
 	for range 5 * limit {
-		connect(t, "127.0.0.2", addr)
+		from(t, "127.0.0.2", addr)
 	}
-	until(t, "the flood is accepted", func() bool { n, _ := l.held(); return n == limit })
+	until(t, "the flood is accepted", func() bool { n, _ := p.held(); return n == limit })
 	if _, err := readByte(long, 50*time.Millisecond); !timedOut(err) {
 		t.Errorf("the long request was closed: %v", err)
 	}
 	for i := range 5 * limit {
-		connect(t, fmt.Sprintf("127.0.1.%d", i+1), addr)
+		from(t, fmt.Sprintf("127.0.1.%d", i+1), addr)
 	}
 	if _, err := readByte(kept, 50*time.Millisecond); !timedOut(err) {
 		t.Errorf("the request that is kept was closed: %v", err)
@@ -152,10 +143,7 @@ func TestLongRequestStays(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		const rate = 20
-		addr, l := serve(t)
-		l.mu.Lock()
-		l.rates.perSource = rate
-		l.mu.Unlock()
+		addr, _ := slowly(t, Rates{Address: Rate{rate, rate}, Total: RequestRates().Total})
 		began, answered, closed := time.Now(), 0, 0
 		var c net.Conn
 		for closed < 3 && answered < 100*rate {
@@ -163,7 +151,8 @@ func TestTooManyRequests(t *testing.T) {
 				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
 				var err error
 				if c, err = d.DialContext(t.Context(), "tcp", addr); err != nil {
-					t.Fatal(err)
+					closed++
+					continue
 				}
 			}
 			if err := get(t, c, "/"); err != nil {
@@ -180,7 +169,7 @@ func TestTooManyRequests(t *testing.T) {
 		if most := rate * (2 + time.Since(began).Seconds()); closed == 0 || float64(answered) > most || answered < rate/2 {
 			t.Errorf("connection kept: %v: %d requests are answered in %v", kept, answered, time.Since(began))
 		}
-		if err := get(t, connect(t, "127.0.0.3", addr), "/"); err != nil {
+		if err := get(t, from(t, "127.0.0.3", addr), "/"); err != nil {
 			t.Errorf("another client: %v", err)
 		}
 	}
@@ -188,12 +177,18 @@ func TestTooManyRequests(t *testing.T) {
 
 // TestAllKept: when all connections are kept, a new one is closed.
 func TestAllKept(t *testing.T) {
-	addr, l := serve(t)
+	addr, p := slowly(t, RequestRates())
 	for i := range limit {
-		fmt.Fprint(connect(t, "127.0.0.3", addr), "GET /kept/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-		until(t, "the request is kept", func() bool { _, k := l.held(); return k == i+1 })
+		fmt.Fprint(from(t, "127.0.0.3", addr), "GET /kept/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+		until(t, "the request is kept", func() bool { _, k := p.held(); return k == i+1 })
 	}
-	if _, err := readByte(connect(t, "127.0.0.2", addr), 10*time.Second); err == nil || timedOut(err) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	c, err := d.DialContext(t.Context(), "tcp", addr)
+	if err == nil {
+		_, err = readByte(c, 10*time.Second)
+		c.Close()
+	}
+	if err == nil || timedOut(err) {
 		t.Errorf("a connection above the limit stays: %v", err)
 	}
 }
@@ -208,4 +203,66 @@ func readByte(c net.Conn, within time.Duration) (byte, error) {
 func timedOut(err error) bool {
 	e, ok := err.(net.Error) //nolint:errorlint // as the connection returns it
 	return ok && e.Timeout()
+}
+
+// TestSlowReaders: clients that ask for a large page and read nothing, of one address, of two, or of many, take all
+// connections, and more come all the time. A scraper gets its page within a second each time.
+func TestSlowReaders(t *testing.T) {
+	text := bytes.Repeat([]byte("tulle_metric 1\n"), 128<<10)
+	for _, addresses := range []int{1, 2, 200} {
+		t.Run(fmt.Sprint(addresses, " addresses"), func(t *testing.T) {
+			var waiting atomic.Int64
+			addr := serve(t, Connections{Total: 64, PerAddress: 64, Write: Write, Rates: RequestRates()}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				waiting.Add(1)
+				defer waiting.Add(-1)
+				_, _ = w.Write(text)
+			}))
+			dial := func(source string) (net.Conn, error) {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+				return d.DialContext(t.Context(), "tcp", addr)
+			}
+			stop, stopped := make(chan bool), make(chan bool)
+			slow := func(i int) {
+				c, err := dial(fmt.Sprintf("127.0.1.%d", 1+i%addresses))
+				if err != nil {
+					return // closed for another one already
+				}
+				t.Cleanup(func() { _ = c.Close() })
+				_ = c.(*net.TCPConn).SetReadBuffer(1)
+				_, _ = io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+			}
+			for i := range 100 {
+				slow(i)
+			}
+			until(t, "all connections are taken", func() bool { return waiting.Load() >= 60 })
+			go func() {
+				defer close(stopped)
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					case <-time.After(5 * time.Millisecond):
+						slow(i)
+					}
+				}
+			}()
+			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return dial("127.0.0.9")
+			}}}
+			for range 5 {
+				began := time.Now()
+				resp, err := client.Get("http://x/metrics")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if took := time.Since(began); err != nil || !bytes.Equal(got, text) || took > time.Second {
+					t.Errorf("%d bytes of %d after %v: %v", len(got), len(text), took, err)
+				}
+			}
+			close(stop)
+			<-stopped
+		})
+	}
 }

@@ -3,7 +3,7 @@
 
 //go:build !linux
 
-package intake
+package bounded
 
 import "net"
 
