@@ -151,6 +151,11 @@ func TestFloodOfScrapes(t *testing.T) {
 	p.eventually("it is ready", 10*time.Second, p.phase("a", protocol.PhaseReady))
 	stranger, kubelet, prometheus := p.from("198.18.20.66", 10*time.Second), p.from("198.18.20.3", 5*time.Second), p.from("198.18.20.4", 10*time.Second)
 
+	var slow []*http.Client // of other addresses, that read nothing
+	for i := range 20 {
+		slow = append(slow, p.from(fmt.Sprintf("198.18.20.%d", 100+i), 10*time.Second))
+	}
+
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	var flood, needed sync.WaitGroup
@@ -173,10 +178,11 @@ func TestFloodOfScrapes(t *testing.T) {
 			}()
 			for ctx.Err() == nil {
 				port := []string{":15020", ":15021"}[i%2]
-				c, err := stranger.Transport.(*http.Transport).DialContext(ctx, "tcp", podIP+port)
+				c, err := []*http.Client{stranger, slow[i%len(slow)]}[i/2%2].Transport.(*http.Transport).DialContext(ctx, "tcp", podIP+port)
 				if err != nil {
 					continue
 				}
+				_ = c.(*net.TCPConn).SetReadBuffer(1)
 				held.Add(1)
 				fmt.Fprint(c, []string{"", "GET /metrics HT", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"}[i%3])
 				if open = append(open, c); len(open) > most {
