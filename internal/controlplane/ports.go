@@ -25,7 +25,7 @@ import (
 // hundred at most, from one address. Agents come once when they start, all those of a node from one address if it
 // rewrites source addresses.
 func webhookConnections() bounded.Connections {
-	return bounded.Connections{Total: 512, PerAddress: 256, Age: bounded.MaxAge, Rates: rates(500, 1000, 1000, 2000)}
+	return bounded.Connections{Total: 512, PerAddress: 256, Age: bounded.MaxAge, Rates: rates(1000, 4000, 1500, 6000)}
 }
 
 func signConnections() bounded.Connections {
