@@ -121,9 +121,6 @@ func (c *Conn) Move(to *Pool, closed func()) {
 	})
 }
 
-// From returns the address that the connection comes from.
-func (c *Conn) From() netip.Addr { return c.from }
-
 // end closes a connection because of a bound. Its reader sees that and closes it as well.
 func (c *Conn) end(reason string) {
 	c.l.most.Closed(reason)
