@@ -6,8 +6,10 @@ package scrape
 import (
 	"bytes"
 	"context"
+	"log"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -66,13 +68,25 @@ func (h *Handler) run(p *page, path string) {
 	defer cancel()
 	// Without the query, which may select metrics: the page is for everyone.
 	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}}
-	h.render.ServeHTTP(p, r.WithContext(ctx))
+	h.renderInto(p, r.WithContext(ctx))
 	close(p.done)
 	time.AfterFunc(Age, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.current = nil
 	})
+}
+
+// renderInto renders. If that panics, the clients get an error: a metric is no reason to end the process.
+func (h *Handler) renderInto(p *page, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil {
+			log.Printf("panic while rendering %s: %v\n%s", r.URL.Path, v, debug.Stack())
+			p.header, p.code = http.Header{}, http.StatusInternalServerError
+			p.body.Reset()
+		}
+	}()
+	h.render.ServeHTTP(p, r)
 }
 
 // page is a response that is kept.

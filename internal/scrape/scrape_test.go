@@ -81,3 +81,26 @@ func TestRenderingEnds(t *testing.T) {
 		time.Sleep(Age)
 	})
 }
+
+// TestPanic: a rendering that panics is an error for its clients, and the next one is tried again.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		h := New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			made++
+			fmt.Fprint(w, "part of a page")
+			if made == 1 {
+				panic("a collector")
+			}
+		}))
+		for _, want := range []int{http.StatusInternalServerError, http.StatusOK} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+			if w.Code != want || (want == http.StatusOK) != (w.Body.Len() > 0) {
+				t.Errorf("%d %q, want %d", w.Code, w.Body, want)
+			}
+			time.Sleep(Age)
+			synctest.Wait()
+		}
+	})
+}
