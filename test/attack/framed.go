@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -28,6 +30,8 @@ type Framed struct {
 	enc    *hpack.Encoder
 	// done is closed when the connection has ended.
 	done chan struct{}
+	// pings counts answers to pings.
+	pings atomic.Int64
 
 	mu       sync.Mutex
 	settings map[http2.SettingID]uint32
@@ -87,6 +91,10 @@ func (f *Framed) read() {
 			if s := frame.PseudoValue("status"); s != "" {
 				f.status[frame.StreamID] = s
 			}
+		case *http2.PingFrame:
+			if frame.IsAck() {
+				f.pings.Add(1)
+			}
 		case *http2.RSTStreamFrame:
 			f.resets[frame.StreamID] = frame.ErrCode
 		}
@@ -109,6 +117,23 @@ func (f *Framed) Over() bool {
 	default:
 		return false
 	}
+}
+
+// RoundTrip returns when the server has read what was sent so far, or after 10 s with an error.
+func (f *Framed) RoundTrip() error {
+	before := f.pings.Load()
+	if err := f.WritePing(false, [8]byte{}); err != nil {
+		return fmt.Errorf("write PING: %w", err)
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if f.pings.Load() > before {
+			return nil
+		}
+		if f.Over() {
+			return errors.New("the connection has ended")
+		}
+	}
+	return errors.New("no answer to a ping")
 }
 
 // field adds a header to the block.

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -258,6 +259,14 @@ func (d dump) differs(want map[envoy.Ref]string) string {
 // evictEvery is after how long, at least, a client's address that came no more is forgotten.
 const evictEvery = 10 * time.Second
 
+// kindOf is the kind of a proxy, by its name in the test.
+func kindOf(node string) string {
+	if strings.HasPrefix(node, "gateway") {
+		return names.KindGateway
+	}
+	return names.KindSidecar
+}
+
 // dynamicBootstrap is the agent's, as far as it matters here.
 func dynamicBootstrap(node, xds, admin string, heap uint64) map[string]any {
 	h2 := map[string]any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": map[string]any{
@@ -282,7 +291,7 @@ func dynamicBootstrap(node, xds, admin string, heap uint64) map[string]any {
 			},
 			"cds_config": fromADS, "lds_config": fromADS,
 		},
-		"layered_runtime": runtimeLayer(),
+		"layered_runtime": agentenvoy.Runtime(kindOf(node)),
 		// As the agent has it, but sooner.
 		"stats_eviction_interval": evictEvery.String(),
 		"overload_manager":        agentenvoy.Overload(heap),

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
+	agentenvoy "tulle.dev/tulle/internal/dataplane/envoy"
+	"tulle.dev/tulle/internal/names"
 )
 
 // static turns resources into a bootstrap that asks nobody for anything: what Envoy would fetch by
@@ -93,7 +95,7 @@ func (s *static) bootstrap(t *testing.T, pki *authority) []byte {
 	return encode(t, map[string]any{
 		"node":             map[string]any{"id": "validate", "cluster": "validate"},
 		"static_resources": map[string]any{"listeners": listeners, "clusters": clusters, "secrets": secrets},
-		"layered_runtime":  runtimeLayer(),
+		"layered_runtime":  agentenvoy.Runtime(names.KindSidecar),
 	})
 }
 

@@ -286,7 +286,7 @@ func (a *agent) launch() {
 		return
 	}
 	n := a.node()
-	config, err := envoy.Bootstrap(envoy.Settings{Node: n, AdminSocket: a.AdminSocket, XDSSocket: a.XDSSocket, Heap: envoy.HeapLimit()})
+	config, err := envoy.Bootstrap(envoy.Settings{Node: n, Kind: a.Kind, AdminSocket: a.AdminSocket, XDSSocket: a.XDSSocket, Heap: envoy.HeapLimit()})
 	if err == nil {
 		a.process, err = envoy.Start(envoy.Options{
 			Binary: a.EnvoyBinary, Dir: a.Dir, Bootstrap: config,

@@ -18,7 +18,9 @@ type Node struct {
 
 // Settings are all that a bootstrap depends on.
 type Settings struct {
-	Node        Node
+	Node Node
+	// Kind is names.KindSidecar or names.KindGateway.
+	Kind        string
 	AdminSocket string
 	XDSSocket   string
 	// Heap is how large the heap may become, in bytes. If 0, it has no limit.
@@ -31,9 +33,6 @@ const xdsCluster = "xds"
 // maxConnections is how many downstream connections an Envoy holds at most before it refuses new ones: above
 // what a pod serves. With little memory it holds fewer.
 const maxConnections = 50000
-
-// maxRegexProgram is the largest compiled size of a regular expression, in instructions.
-const maxRegexProgram = 65536
 
 // forgetAfter is how long, at least, a client's address is remembered that sent plaintext.
 const forgetAfter = "1800s"
@@ -97,12 +96,8 @@ func Bootstrap(s Settings) ([]byte, error) {
 				"lb_endpoints": []object{{"endpoint": object{"address": pipe(s.XDSSocket, nil)}}},
 			}}},
 		}}},
-		// Regular expressions come from users' routes, whose length the API server bounds; Envoy's own
-		// bound of 100 instructions would make it refuse a whole table for one of about 90 characters.
-		"layered_runtime": object{"layers": []object{{"name": "static", "static_layer": object{
-			"re2.max_program_size.error_level": maxRegexProgram, "re2.max_program_size.warn_level": maxRegexProgram,
-		}}}},
-		"stats_config": object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}},
+		"layered_runtime": Runtime(s.Kind),
+		"stats_config":    object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}},
 		// Addresses that sent plaintext are forgotten one to two times this after they did so last.
 		"stats_eviction_interval": forgetAfter,
 		// Statistics of a cluster come into being with its first request.
