@@ -113,7 +113,7 @@ func (a *agent) agentPort() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone
 	})
-	recorded := probes.NewHandler(a.Probes, pod)
+	recorded := probes.NewHandler(a.Probes, pod, a.log)
 	mux.HandleFunc("GET "+protocol.ProbePrefix, func(w http.ResponseWriter, r *http.Request) {
 		if recorded.Unguessable(r) {
 			bounded.Keep(r) // the client has read the pod, so it is no stranger

@@ -36,14 +36,14 @@ func (h *Handler) grpc(ctx context.Context, p *protocol.GRPCProbe, agent string)
 	var answer []byte
 	if err := conn.Invoke(ctx, "/grpc.health.v1.Health/Check", wire.HealthRequest(p.Service), &answer); err != nil {
 		s := status.Convert(err)
-		return verdict{http.StatusServiceUnavailable, fmt.Sprintf("%s: %s", s.Code(), s.Message())}
+		return verdict{status: http.StatusServiceUnavailable, text: fmt.Sprintf("%s: %s", s.Code(), s.Message())}
 	}
 	health, err := wire.ParseHealth(answer)
 	if err != nil {
 		return failed(err)
 	}
 	if health != wire.HealthServing {
-		return verdict{http.StatusServiceUnavailable, "service is " + health.String()}
+		return verdict{status: http.StatusServiceUnavailable, text: "service is " + health.String()}
 	}
-	return verdict{http.StatusOK, health.String()}
+	return verdict{status: http.StatusOK, text: health.String()}
 }

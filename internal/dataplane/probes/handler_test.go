@@ -6,6 +6,7 @@ package probes
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +32,7 @@ const token = "000102030405060708090a0b0c0d0e0f"
 func ask(t *testing.T, p protocol.Probe) (status int, text string) {
 	t.Helper()
 	path := protocol.ProbePath(token, "app", "readiness")
-	h := NewHandler(protocol.Probes{path: p}, Pod{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+	h := NewHandler(protocol.Probes{path: p}, Pod{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, slog.New(slog.DiscardHandler))
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.Header.Set("User-Agent", "kube-probe/1.36")
 	r.Header.Set("Authorization", "must not reach the application")

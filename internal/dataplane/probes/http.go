@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"tulle.dev/tulle/internal/protocol"
@@ -61,12 +62,27 @@ func (h *Handler) http(ctx context.Context, p *protocol.HTTPProbe, agent string)
 		return failed(err)
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusBadRequest {
-		// Not the status itself: the kubelet would follow a redirection, to the agent.
-		return verdict{http.StatusOK, string(body)}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRead))
+	v := verdict{status: http.StatusOK, text: string(body[:min(len(body), maxAnswer)]), broken: err != nil}
+	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusBadRequest {
+		v.status = max(resp.StatusCode, http.StatusBadRequest)
+	} // otherwise not the status itself: the kubelet would follow a redirection, to the agent
+	return v
+}
+
+// httpHook does what the kubelet does for an HTTP hook: if a server answers HTTP where HTTPS was asked for, it is
+// asked again without TLS and without credentials.
+func (h *Handler) httpHook(ctx context.Context, p *protocol.HTTPProbe, agent string) verdict {
+	v := h.http(ctx, p, agent)
+	if v.lost == nil || !strings.Contains(v.lost.Error(), "server gave HTTP response to HTTPS client") {
+		return v
 	}
-	return verdict{max(resp.StatusCode, http.StatusBadRequest), string(body)}
+	plain := *p
+	plain.Scheme = "HTTP"
+	plain.Headers = slices.DeleteFunc(slices.Clone(p.Headers), func(kv [2]string) bool {
+		return http.CanonicalHeaderKey(kv[0]) == "Authorization"
+	})
+	return h.http(ctx, &plain, agent)
 }
 
 // sameHost stops at a redirection to another host: the answer is then the redirection itself, a success.

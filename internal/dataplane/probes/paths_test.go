@@ -5,6 +5,7 @@ package probes
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -21,7 +22,7 @@ import (
 // TestOnlyRecordedPaths: what was recorded is answered, of this release and of earlier ones, and nothing else:
 // with a token, not the path without it.
 func TestOnlyRecordedPaths(t *testing.T) {
-	h := NewHandler(protocol.Probes{protocol.ProbePath(token, "app", "liveness"): {}, "/probe/old/liveness": {}}, Pod{})
+	h := NewHandler(protocol.Probes{protocol.ProbePath(token, "app", "liveness"): {}, "/probe/old/liveness": {}}, Pod{}, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]int{
 		protocol.ProbePath(token, "app", "liveness"):          http.StatusNotImplemented,
 		protocol.GuessablePath("old", "liveness"):             http.StatusNotImplemented,
@@ -77,7 +78,7 @@ func TestHookSaysNothing(t *testing.T) {
 	for _, kind := range []string{"preStop", "postStart", "readiness"} {
 		for _, path := range []string{protocol.ProbePath(token, "app", kind), protocol.GuessablePath("app", kind)} {
 			w := httptest.NewRecorder()
-			NewHandler(protocol.Probes{path: get}, loopback).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			NewHandler(protocol.Probes{path: get}, loopback, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 			if said := strings.Contains(w.Body.String(), "secret"); w.Code != http.StatusOK || said != (kind == "readiness") {
 				t.Errorf("%s: %d %q", path, w.Code, w.Body)
 			}
@@ -93,13 +94,14 @@ func TestOneAtATime(t *testing.T) {
 	for _, kind := range []string{"liveness", "preStop"} {
 		probes[protocol.ProbePath(token, "app", kind)] = protocol.Probe{HTTP: &protocol.HTTPProbe{Port: port, Path: "/" + kind}, TimeoutSeconds: 60}
 	}
-	h := NewHandler(probes, loopback)
+	h := NewHandler(probes, loopback, slog.New(slog.DiscardHandler))
 	for path := range probes {
 		kind := path[strings.LastIndex(path, "/"):]
 		var clients sync.WaitGroup
 		var good atomic.Int64
 		leaving, leave := context.WithCancel(t.Context())
 		clients.Go(func() {
+			defer func() { _ = recover() }() // the connection of a hook is closed
 			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(leaving, http.MethodGet, path, nil))
 		})
 		for hits(kind) == 0 {
@@ -138,7 +140,7 @@ func TestOneAtATime(t *testing.T) {
 func TestCancelledRunIsNobodysVerdict(t *testing.T) {
 	port, hits, release := counted(t)
 	path := protocol.ProbePath(token, "app", "liveness")
-	h := NewHandler(protocol.Probes{path: {HTTP: &protocol.HTTPProbe{Port: port, Path: "/"}, TimeoutSeconds: 60}}, loopback)
+	h := NewHandler(protocol.Probes{path: {HTTP: &protocol.HTTPProbe{Port: port, Path: "/"}, TimeoutSeconds: 60}}, loopback, slog.New(slog.DiscardHandler))
 	for i := range int64(5) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -170,7 +172,7 @@ func FuzzPaths(f *testing.F) {
 	} {
 		f.Add(target)
 	}
-	h := NewHandler(protocol.Probes{path: {}}, loopback) // a path that is found is answered with 501: its probe has no action
+	h := NewHandler(protocol.Probes{path: {}}, loopback, slog.New(slog.DiscardHandler)) // a path that is found is answered with 501: its probe has no action
 	mux := http.NewServeMux()
 	mux.Handle("GET "+protocol.ProbePrefix, h)
 	f.Fuzz(func(t *testing.T, target string) {
