@@ -92,23 +92,22 @@ func (a *agent) readyPort() http.Handler {
 // agentPort answers on names.PortAgent.
 func (a *agent) agentPort() http.Handler {
 	pod := probes.Pod{IPs: a.PodIPs}
-	order := []string{"envoy"}
-	sources := map[string]metrics.Source{"envoy": a.admin.Prometheus}
+	var app metrics.CheckedSource
+	var patience metrics.Patience
 	if m := a.AppMetrics; m != nil {
 		path := m.Path
 		if !strings.HasPrefix(path, "/") {
 			path = "/" + path
 		}
-		sources["app"] = metrics.HTTP(pod.DialContext, "http://"+pod.Addr("", m.Port)+path)
-		order = append([]string{"app"}, order...)
+		app = metrics.App{Dial: pod.DialContext, URL: "http://" + pod.Addr("", m.Port) + path, Patience: patience.Get}.Source()
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", scrape.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /metrics", patience.Handler(scrape.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.measure()
 		w.Header().Set("Content-Type", metrics.ContentType)
-		metrics.Merge(r.Context(), w, a.metrics, sources, order...)
-	})))
+		metrics.Merge(r.Context(), w, a.metrics, a.admin.Prometheus, app)
+	}))))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone

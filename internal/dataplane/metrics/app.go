@@ -8,49 +8,72 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
 // Bounds of a scrape of the application.
 const (
-	maxScrape     = 8 * time.Second // under Prometheus' usual limit of 10 s
-	maxApp        = 16 << 20        // of the body, after decompression
+	maxApp        = 16 << 20 // of the body, after decompression
 	maxAppHeaders = 64 << 10
 	maxRedirects  = 5
 )
 
-// HTTP returns a source that is served over HTTP at the URL. Connections are made by dial. Redirections are
-// followed on the same host and port only: the agent's own connections go past the proxy, so the application
-// must not choose where they lead. Of a body longer than 16 MiB nothing more is read, and the source fails.
-func HTTP(dial func(ctx context.Context, network, addr string) (net.Conn, error), url string) Source {
+// App is the application's metrics, over HTTP. Its answer is in the page whole and valid, or not at all.
+type App struct {
+	// Dial makes connections.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	URL  string
+	// Patience returns how long the application may take. If nil, it is minPatience.
+	Patience func() time.Duration
+}
+
+// Source returns the source. Redirections are followed on the same host and port only: the agent's own connections
+// go past the proxy, so the application must not choose where they lead. Of a body longer than 16 MiB nothing more is
+// read, and the source fails. It writes nothing if it fails.
+func (a App) Source() CheckedSource {
 	client := &http.Client{
-		Transport:     &http.Transport{DialContext: dial, MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: maxAppHeaders},
+		Transport:     &http.Transport{DialContext: a.Dial, MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: maxAppHeaders},
 		CheckRedirect: sameHost,
 	}
-	return func(ctx context.Context, w io.Writer) error {
-		ctx, cancel := context.WithTimeout(ctx, maxScrape)
+	patience := a.Patience
+	if patience == nil {
+		patience = func() time.Duration { return minPatience }
+	}
+	return func(ctx context.Context, w io.Writer, reserved func(name string) bool) (left int, err error) {
+		ctx, cancel := context.WithTimeout(ctx, patience())
 		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		// The plain text format only: others cannot be merged by appending.
 		r.Header.Set("Accept", "text/plain;version=0.0.4")
 		resp, err := client.Do(r)
+		if of := (&url.Error{}); errors.As(err, &of) {
+			err = of.Err // without the address, which may be one that the application redirects to
+		}
 		if err != nil {
-			return fmt.Errorf("get the application's metrics: %w", err)
+			return 0, fmt.Errorf("get the application's metrics: %w", err)
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("get the application's metrics: %s", resp.Status)
+			return 0, fmt.Errorf("get the application's metrics: %s", resp.Status)
 		}
-		n, err := io.Copy(w, io.LimitReader(resp.Body, maxApp+1))
-		if err == nil && n > maxApp {
-			err = fmt.Errorf("the application's metrics are longer than %d bytes", maxApp)
+		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		body := &io.LimitedReader{R: resp.Body, N: maxApp + 1}
+		t := text{seconds: kind == "application/openmetrics-text", reserved: reserved}
+		err = t.read(body)
+		if body.N <= 0 {
+			return 0, fmt.Errorf("the application's metrics are longer than %d bytes", maxApp)
 		}
-		return err
+		if err != nil {
+			return 0, fmt.Errorf("the application's metrics (%s) are not in the text format of Prometheus: %w", kind, err)
+		}
+		_, err = w.Write(t.out.Bytes())
+		return t.left, err
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func text(s string, err error) Source {
+func source(s string, err error) Source {
 	return func(_ context.Context, w io.Writer) error {
 		if _, werr := io.WriteString(w, s); werr != nil {
 			return werr
@@ -30,19 +30,25 @@ func TestHandler(t *testing.T) {
 	own.Expect("tulle_a_total", "A.")
 	own.Count("tulle_a_total", "A.")
 	own.Count("tulle_a_total", "A.")
-	sources := map[string]Source{
-		"app":   text("app_up 1\napp_last 2\n# EOF", nil), // OpenMetrics, and no line end
-		"envoy": text("envoy_up 1\nenvoy_ha", errors.New("connection reset")),
+	envoy := source("envoy_up 1\nenvoy_ha", errors.New("connection reset"))
+	app := func(ctx context.Context, w io.Writer, _ func(string) bool) (int, error) {
+		return 0, source("app_up 1\napp_last 2\n", nil)(ctx, w)
 	}
 	var w strings.Builder
-	Merge(t.Context(), &w, own, sources, "app", "envoy")
-	want := `app_up 1
+	Merge(t.Context(), &w, own, envoy, app)
+	want := `envoy_up 1
+app_up 1
 app_last 2
-envoy_up 1
 # HELP tulle_a_total A.
 # TYPE tulle_a_total counter
 tulle_a_total 2
-# HELP tulle_agent_envoy_scrape_errors_total Scrapes of the pod that lack this source's metrics, in part or whole.
+# HELP tulle_agent_app_scrape_errors_total Scrapes of the pod that lack the application's metrics. A comment in the scrape has the reason.
+# TYPE tulle_agent_app_scrape_errors_total counter
+tulle_agent_app_scrape_errors_total 0
+# HELP tulle_agent_app_scrape_name_conflicts_total Scrapes of the pod that lack metrics of the application which have the same name as one of the proxy's.
+# TYPE tulle_agent_app_scrape_name_conflicts_total counter
+tulle_agent_app_scrape_name_conflicts_total 0
+# HELP tulle_agent_envoy_scrape_errors_total Scrapes of the pod that lack Envoy's metrics, in part or whole.
 # TYPE tulle_agent_envoy_scrape_errors_total counter
 tulle_agent_envoy_scrape_errors_total 1
 # HELP tulle_b B.
@@ -57,14 +63,13 @@ tulle_c_total 0
 	}
 }
 
-// FuzzMerge: whatever the application answers, the page has whole lines, ends, and has the agent's own metrics
-// last, unless the application's are too long.
+// FuzzMerge: whatever Envoy's part is, the page has whole lines, ends, and has the agent's own metrics last.
 func FuzzMerge(f *testing.F) {
 	for _, s := range []string{"", "a 1", "a 1\n", "# EOF", "# EOF\n# EOF\n", "\r\n\x00", "a{b=\"\n\"} 1"} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
 	}
-	f.Fuzz(func(t *testing.T, app []byte, fails bool) {
+	f.Fuzz(func(t *testing.T, part []byte, fails bool) {
 		var err error
 		if fails {
 			err = errors.New("reset")
@@ -72,7 +77,7 @@ func FuzzMerge(f *testing.F) {
 		own := &Registry{}
 		own.Set("tulle_own", "Own.", 1)
 		var b bytes.Buffer
-		Merge(t.Context(), &b, own, map[string]Source{"app": text(string(app), err)}, "app")
+		Merge(t.Context(), &b, own, source(string(part), err), nil)
 		got := b.Bytes()
 		if !bytes.HasSuffix(got, []byte("\ntulle_own 1\n")) && !bytes.HasSuffix(got, []byte("# TYPE tulle_own gauge\ntulle_own 1\n")) {
 			t.Errorf("the agent's own metrics are not last: %q", got)
@@ -83,7 +88,7 @@ func FuzzMerge(f *testing.F) {
 			}
 		}
 		if i := bytes.Index(got, []byte("# HELP tulle_")); i > 0 && got[i-1] != '\n' {
-			t.Errorf("a line of the application's runs into the agent's: %q", got)
+			t.Errorf("a line of Envoy's runs into the agent's: %q", got)
 		}
 	})
 }
