@@ -27,6 +27,9 @@ type Settings struct {
 	ServiceType string
 	// ExternalTrafficPolicy is Cluster or Local; empty leaves it to the Mesh.
 	ExternalTrafficPolicy string
+	// ProxyProtocol is Require or Accept if a load balancer reports addresses of clients by the PROXY protocol. If
+	// empty, there is none.
+	ProxyProtocol string
 	// Clients are about requests of the Gateway's clients.
 	Clients Clients
 }
@@ -41,6 +44,10 @@ type Clients struct {
 	MergeSlashes bool
 	// EscapedSlashes is Keep, Reject, Redirect or Unescape, for paths with %2F or %5C. If empty, it is Keep.
 	EscapedSlashes string
+	// Streams is how many requests a client may have on a connection of HTTP/2 at a time; nil: 100.
+	Streams *int32
+	// StreamWindow is how many bytes of a request the client may send ahead with HTTP/2; nil: 64 KiB.
+	StreamWindow *int32
 }
 
 // Autoscaling are the bounds of a HorizontalPodAutoscaler.
@@ -58,14 +65,17 @@ const (
 	maxReplicas             = 64
 	maxCPUPercent           = 1000
 	minStreamIdle           = time.Second
+	maxStreams              = 1000
+	minWindow, maxWindow    = 64 << 10, 16 << 20
 )
 
 // Keys returns the annotations that a Gateway may set, sorted.
 func Keys() []string {
 	return []string{
 		names.AnnotationEscapedSlashes, names.AnnotationExternalTrafficPolicy, names.AnnotationUnderscores,
+		names.AnnotationHTTP2Window, names.AnnotationHTTP2Streams,
 		names.AnnotationMaxReplicas, names.AnnotationMergeSlashes, names.AnnotationMinReplicas,
-		names.AnnotationReplicas, names.AnnotationServiceType, names.AnnotationStreamIdleTimeout,
+		names.AnnotationProxyProtocol, names.AnnotationReplicas, names.AnnotationServiceType, names.AnnotationStreamIdleTimeout,
 		names.AnnotationTargetCPUPercent,
 	}
 }
@@ -79,11 +89,14 @@ func SettingsOf(gw *gwapiv1.Gateway) (s Settings, problem string) {
 	target := r.number(names.AnnotationTargetCPUPercent, 1, maxCPUPercent)
 	s.ServiceType = r.oneOf(names.AnnotationServiceType, "ClusterIP", "LoadBalancer", "NodePort")
 	s.ExternalTrafficPolicy = r.oneOf(names.AnnotationExternalTrafficPolicy, "Cluster", "Local")
+	s.ProxyProtocol = r.oneOf(names.AnnotationProxyProtocol, "Accept", "Require")
 	s.Clients = Clients{
 		StreamIdle:     r.idle(names.AnnotationStreamIdleTimeout),
 		Underscores:    r.oneOf(names.AnnotationUnderscores, "Allow", "Drop", "Reject"),
 		MergeSlashes:   r.oneOf(names.AnnotationMergeSlashes, "false", "true") == "true",
 		EscapedSlashes: r.oneOf(names.AnnotationEscapedSlashes, "Keep", "Redirect", "Reject", "Unescape"),
+		Streams:        r.number(names.AnnotationHTTP2Streams, 1, maxStreams),
+		StreamWindow:   r.size(names.AnnotationHTTP2Window, minWindow, maxWindow),
 	}
 	switch {
 	case most == nil && least != nil:
@@ -150,6 +163,27 @@ func (r *reader) number(key string, least, most int32) *int32 {
 	}
 	out := int32(n)
 	return &out
+}
+
+// size reads a number of bytes, in Ki or Mi.
+func (r *reader) size(key string, least, most int32) *int32 {
+	v, ok := r.text(key)
+	if !ok {
+		return nil
+	}
+	unit := int64(1 << 10)
+	digits, ok := strings.CutSuffix(v, "Ki")
+	if !ok {
+		unit = 1 << 20
+		digits, ok = strings.CutSuffix(v, "Mi")
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if bytes := int64(n) * unit; ok && err == nil && bytes >= int64(least) && bytes <= int64(most) {
+		out := int32(bytes)
+		return &out
+	}
+	r.fail(key, "%q is not a size from %dKi to %dMi such as 256Ki or 1Mi", v, least>>10, most>>20)
+	return nil
 }
 
 // idle reads a time, of which 0 is no limit.

@@ -23,6 +23,7 @@ func with(annotations map[string]string) *gwapiv1.Gateway {
 // TestSettingsOf is the table of what a Gateway may say, and of what is said back where it is wrong.
 func TestSettingsOf(t *testing.T) {
 	three, long, none := int32(3), 90*time.Minute, time.Duration(0)
+	streams, window := int32(1000), int32(1<<20)
 	for name, c := range map[string]struct {
 		in      map[string]string
 		want    Settings
@@ -46,6 +47,18 @@ func TestSettingsOf(t *testing.T) {
 		"no limit of time":            {map[string]string{"tulle.dev/stream-idle-timeout": "0s"}, Settings{Clients: Clients{StreamIdle: &none}}, ""},
 		"paths and headers":           {map[string]string{"tulle.dev/merge-slashes": "true", "tulle.dev/escaped-slashes": "Reject", "tulle.dev/headers-with-underscores": "Allow"}, Settings{Clients: Clients{Underscores: "Allow", MergeSlashes: true, EscapedSlashes: "Reject"}}, ""},
 		"the defaults of both":        {map[string]string{"tulle.dev/merge-slashes": "false", "tulle.dev/escaped-slashes": "Keep", "tulle.dev/headers-with-underscores": "Drop"}, Settings{Clients: Clients{Underscores: "Drop", EscapedSlashes: "Keep"}}, ""},
+		"HTTP/2":                      {map[string]string{"tulle.dev/http2-streams": "1000", "tulle.dev/http2-stream-window": "1Mi"}, Settings{Clients: Clients{Streams: &streams, StreamWindow: &window}}, ""},
+		"the same in KiB":             {map[string]string{"tulle.dev/http2-stream-window": "1024Ki"}, Settings{Clients: Clients{StreamWindow: &window}}, ""},
+		"too many streams":            {map[string]string{"tulle.dev/http2-streams": "1001"}, Settings{}, `annotations[tulle.dev/http2-streams]: "1001" is not a number from 1 to 1000`},
+		"no streams":                  {map[string]string{"tulle.dev/http2-streams": "0"}, Settings{}, `"0" is not a number from 1 to 1000`},
+		"too small a window":          {map[string]string{"tulle.dev/http2-stream-window": "63Ki"}, Settings{}, `annotations[tulle.dev/http2-stream-window]: "63Ki" is not a size from 64Ki to 16Mi such as 256Ki or 1Mi`},
+		"too large a window":          {map[string]string{"tulle.dev/http2-stream-window": "17Mi"}, Settings{}, `"17Mi" is not a size`},
+		"a window without a unit":     {map[string]string{"tulle.dev/http2-stream-window": "65536"}, Settings{}, `"65536" is not a size`},
+		"a window in decimal":         {map[string]string{"tulle.dev/http2-stream-window": "1M"}, Settings{}, `"1M" is not a size`},
+		"a window of much":            {map[string]string{"tulle.dev/http2-stream-window": "99999999999999999999Mi"}, Settings{}, "is not a size"},
+		"a negative window":           {map[string]string{"tulle.dev/http2-stream-window": "-1Mi"}, Settings{}, `"-1Mi" is not a size`},
+		"PROXY protocol":              {map[string]string{"tulle.dev/proxy-protocol": "Require"}, Settings{ProxyProtocol: "Require"}, ""},
+		"no PROXY protocol":           {map[string]string{"tulle.dev/proxy-protocol": "true"}, Settings{}, `annotations[tulle.dev/proxy-protocol]: "true" is not supported, only Accept, Require`},
 		"no time":                     {map[string]string{"tulle.dev/stream-idle-timeout": "5"}, Settings{}, `annotations[tulle.dev/stream-idle-timeout]: "5" is not a duration of at least 1s such as 90s, 5m or 1h, or 0s for no limit`},
 		"a negative time":             {map[string]string{"tulle.dev/stream-idle-timeout": "-1s"}, Settings{}, `"-1s" is not a duration`},
 		"too short a time":            {map[string]string{"tulle.dev/stream-idle-timeout": "10ms"}, Settings{}, `"10ms" is not a duration of at least 1s`},

@@ -86,6 +86,9 @@ const (
 	AnnotationUnderscores           = "tulle.dev/headers-with-underscores" // Drop|Reject|Allow
 	AnnotationMergeSlashes          = "tulle.dev/merge-slashes"            // true|false
 	AnnotationEscapedSlashes        = "tulle.dev/escaped-slashes"          // Keep|Reject|Redirect|Unescape
+	AnnotationHTTP2Streams          = "tulle.dev/http2-streams"            // "100", of a client's connection
+	AnnotationHTTP2Window           = "tulle.dev/http2-stream-window"      // "64Ki"
+	AnnotationProxyProtocol         = "tulle.dev/proxy-protocol"           // Require|Accept
 
 	// Set by Tulle. On a pod that is created they say what was true of another pod: injection removes
 	// them, whoever wrote them, and writes its own.

@@ -12,6 +12,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -64,6 +65,9 @@ func (m manager) fromWorld(h *hcmv3.HttpConnectionManager) {
 	if idle > 0 {
 		h.StreamFlushTimeout = duration(min(idle, edgeFlush))
 	}
+	m.http2(h.GetHttp2ProtocolOptions())
+	// As in the mesh, where the request goes on. What limits a client is the size of all headers together.
+	h.CommonHttpProtocolOptions.MaxHeadersCount = wrapperspb.UInt32(headersCount)
 	h.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_DROP_HEADER
 	switch m.clients.Underscores {
 	case model.UnderscoresReject:
@@ -80,6 +84,17 @@ func (m manager) fromWorld(h *hcmv3.HttpConnectionManager) {
 		h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT
 	case model.SlashesUnescape:
 		h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD
+	}
+}
+
+// http2 are the limits that the Gateway has chosen itself. A connection holds as much as one of its streams at least.
+func (m manager) http2(o *corev3.Http2ProtocolOptions) {
+	if n := m.clients.Streams; n > 0 {
+		o.MaxConcurrentStreams = wrapperspb.UInt32(n)
+	}
+	if n := m.clients.StreamWindow; n > 0 {
+		o.InitialStreamWindowSize = wrapperspb.UInt32(n)
+		o.InitialConnectionWindowSize = wrapperspb.UInt32(max(n, edgeConnectionWindow))
 	}
 }
 
@@ -108,6 +123,21 @@ func inspectHellos(l *listenerv3.Listener) {
 	}
 	l.ListenerFiltersTimeout = duration(handshakeTimeout)
 }
+
+// proxyProtocol has a Gateway's listener take the address of a client from what a load balancer says before anything else.
+// It comes before all other listener filters: they look at the first bytes of the client itself.
+func proxyProtocol(l *listenerv3.Listener, mode string) {
+	if mode == "" {
+		return
+	}
+	l.ListenerFilters = append([]*listenerv3.ListenerFilter{
+		listenerFilter(proxyProtocolFilter, &proxyprotocolv3.ProxyProtocol{AllowRequestsWithoutProxyProtocol: mode == model.ProxyProtocolAccept}),
+	}, l.GetListenerFilters()...)
+	l.ListenerFiltersTimeout = duration(handshakeTimeout)
+}
+
+// proxyProtocolFilter is the name of Envoy's listener filter for the PROXY protocol.
+const proxyProtocolFilter = "envoy.filters.listener.proxy_protocol"
 
 // boundSessions bounds the clients of a UDP port: they prove no address, so anybody can be any number of them.
 func boundSessions(c *clusterv3.Cluster) {

@@ -48,5 +48,8 @@ func inspectHellos(l *listenerv3.Listener) {
 	}
 }
 
+// proxyProtocol is not supported.
+func proxyProtocol(*listenerv3.Listener, string) {}
+
 // boundSessions leaves the number of clients of a UDP port without a limit.
 func boundSessions(*clusterv3.Cluster) {}

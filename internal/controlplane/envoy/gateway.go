@@ -58,6 +58,7 @@ func GatewayListener(g model.GatewayPort) Resource {
 			l.DefaultFilterChain = closed
 		}
 	}
+	proxyProtocol(l, g.ProxyProtocol)
 	return listener(l, refs)
 }
 

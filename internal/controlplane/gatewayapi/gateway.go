@@ -67,7 +67,7 @@ func GatewayPort(l Lookup, gateway model.Key, port uint16) (p model.GatewayPort,
 	if !ok || port == 0 {
 		return p, false
 	}
-	p = model.GatewayPort{Gateway: gateway, Port: port}
+	p = model.GatewayPort{Gateway: gateway, Port: port, ProxyProtocol: proxyProtocol(gw)}
 	for _, li := range usableOn(l, gw, port) {
 		switch {
 		case !li.tls && !li.bytes:

@@ -24,6 +24,12 @@ func clientSettings(gw *gwapiv1.Gateway) model.GatewayClientSettings {
 	if out.EscapedSlashes == "Keep" {
 		out.EscapedSlashes = ""
 	}
+	if c.Streams != nil {
+		out.Streams = uint32(*c.Streams)
+	}
+	if c.StreamWindow != nil {
+		out.StreamWindow = uint32(*c.StreamWindow)
+	}
 	if c.StreamIdle != nil {
 		out.StreamIdle = *c.StreamIdle
 		if out.StreamIdle == 0 {
@@ -31,6 +37,12 @@ func clientSettings(gw *gwapiv1.Gateway) model.GatewayClientSettings {
 		}
 	}
 	return out
+}
+
+// proxyProtocol is model.GatewayPort.ProxyProtocol of a Gateway that is not refused.
+func proxyProtocol(gw *gwapiv1.Gateway) string {
+	own, _ := gatewayspec.SettingsOf(gw)
+	return own.ProxyProtocol
 }
 
 const (

@@ -23,6 +23,9 @@ type GatewayPort struct {
 	XFFHops uint32
 	// IPv6 is set where the Gateway's pods have an IPv6 address: the port is then bound on it too.
 	IPv6 bool
+	// ProxyProtocol is ProxyProtocolRequire or ProxyProtocolAccept where connections report the address of their client
+	// before anything else. If empty, they do not.
+	ProxyProtocol string `json:",omitzero"`
 	// ClientSettings are for ports that speak HTTP.
 	ClientSettings GatewayClientSettings `json:",omitzero"` // versions of what does not say it stay as they were
 }
@@ -37,6 +40,10 @@ type GatewayClientSettings struct {
 	MergeSlashes bool `json:",omitzero"`
 	// EscapedSlashes is what is done with a path with a percent-encoded slash. If empty, it is kept as it is.
 	EscapedSlashes string `json:",omitzero"`
+	// Streams is how many requests a client may have on a connection of HTTP/2 at a time. If 0, it is the default.
+	Streams uint32 `json:",omitzero"`
+	// StreamWindow is how many bytes of a request the client may send ahead with HTTP/2. If 0, it is the default.
+	StreamWindow uint32 `json:",omitzero"`
 }
 
 // Values of GatewayClientSettings.
@@ -48,6 +55,9 @@ const (
 
 	UnderscoresReject = "Reject"
 	UnderscoresAllow  = "Allow"
+
+	ProxyProtocolRequire = "Require" // connections that do not say it are closed
+	ProxyProtocolAccept  = "Accept"
 
 	SlashesReject   = "Reject"   // 400
 	SlashesRedirect = "Redirect" // to the path with slashes
