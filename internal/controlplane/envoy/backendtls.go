@@ -44,6 +44,7 @@ func toBackend(b model.Backend, alpn string) *corev3.TransportSocket {
 			},
 		},
 	}
+	acceptEd25519(c.GetTlsParams())
 	if b.Protocol.IsHTTP() {
 		c.AlpnProtocols = []string{alpn}
 	}

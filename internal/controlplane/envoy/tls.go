@@ -91,6 +91,7 @@ func fromWorld(secrets []string, check *clients, alpn ...string) *corev3.Transpo
 		c.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(c.CommonTlsContext.TlsCertificateSdsSecretConfigs, sds(s))
 	}
 	if check != nil {
+		acceptEd25519(c.GetCommonTlsContext().GetTlsParams())
 		c.RequireClientCertificate = wrapperspb.Bool(!check.optional)
 		c.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
 			ValidationContextSdsSecretConfig: sds(check.secret),
