@@ -6,6 +6,9 @@ package envoy
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strings"
+	"sync"
 
 	"tulle.dev/tulle/internal/names"
 )
@@ -44,7 +47,13 @@ func stats() []string {
 	return []string{
 		`(listener_manager|cluster_manager)\..*`, // * readiness
 		`server\.(live|state|uptime|version|memory_allocated|memory_heap_size|concurrency|total_connections|days_until_first_cert_expiring|watchdog_(mega_)?miss)`,
-		`overload\..*`,
+		`overload\..*`, `envoy\.overload_actions\..*`,
+		// What the limits for clients do: for each HTTP manager of an inbound listener or Gateway, none of outbound ones, and
+		// for each listener; those of the HTTP codecs and of the PROXY protocol are for the whole process.
+		`http\.(std/|gw/).*\.downstream_(rq_(idle_timeout|header_timeout|too_many_premature_resets|rx_reset)|cx_(protocol_error|overload_disable_keepalive))`,
+		`http[12]\.(dropped_headers_with_underscores|requests_rejected_with_underscores_in_headers|header_overflow|rx_messaging_error|tx_flush_timeout|keepalive_timeout|[a-z_]+_flood)`,
+		`listener\..*\.(downstream_(pre_cx_timeout|global_cx_overflow|cx_transport_socket_connect_timeout))`,
+		`(listener\..*\.)?proxy_proto\..*`,
 		`control_plane\.connected_state`,
 		`http\..*\.(downstream_rq_(total|active|completed|[1-5]xx|time|timeout|overload_close)|downstream_cx_(total|active|destroy_remote_active_rq|tx_bytes_buffered)|no_route|rq_total)`, // *
 		`tcp\..*\.(downstream_cx_(total|no_route|tx_bytes_total|rx_bytes_total|tx_bytes_buffered)|upstream_flush_active)`,                                                                  // *
@@ -54,6 +63,11 @@ func stats() []string {
 		names.StatPlaintext + `\..*`, // * bounded by the listener that counts
 	}
 }
+
+var kept = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^(" + strings.Join(stats(), "|") + ")$") })
+
+// Kept reports whether Envoy keeps the statistic of that name.
+func Kept(name string) bool { return kept().MatchString(name) }
 
 // object is a JSON object.
 type object = map[string]any

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package envoy
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"tulle.dev/tulle/internal/controlplane/model"
+	agentenvoy "tulle.dev/tulle/internal/dataplane/envoy"
+)
+
+// TestLimitsAreCounted: when a limit for clients acts, a statistic that the agent has Envoy keep counts it, and it is named in
+// docs/guides/troubleshoot.md.
+func TestLimitsAreCounted(t *testing.T) {
+	m := newMesh(t)
+	m.clients.StreamIdle = 11 * time.Second // more than a client has for its headers
+	p, d := edgeTo(t, m, model.Rule{})
+
+	slow, answer := d.dial(t)
+	send(t, slow, "GET / HTTP/1.1\r\nHost: h\r\nX-A: ")
+	if got := d.send(t, "GET / HTTP/1.1\r\nHost: h\r\nx_user: 1\r\n\r\n"); got.status != http.StatusOK {
+		t.Fatal(got)
+	}
+	silent := d.framed(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for n, of := range []struct{ method, path string }{{"POST", "/"}, {"GET", "/bytes/1000"}} {
+		if _, err := silent.ask(n, of.method, of.path, "x_user: 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.framed(t).giveUp(0, 2000)
+	empty := d.framed(t)
+	if _, err := empty.ask(0, "POST", "/"); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		_ = empty.WriteData(1, false, nil)
+	}
+	bad := d.framed(t)
+	_, _ = bad.ask(0, "GET", "/", "bad name: 1")
+	_, _ = io.Copy(io.Discard, answer)
+
+	for _, name := range []string{
+		"http1.dropped_headers_with_underscores", "http2.dropped_headers_with_underscores", "http2.inbound_empty_frames_flood", "http2.rx_messaging_error",
+		"http.gw/shop/public/80.downstream_rq_idle_timeout", "http.gw/shop/public/80.downstream_rq_header_timeout",
+		"http.gw/shop/public/80.downstream_rq_too_many_premature_resets", "http.gw/shop/public/80.downstream_rq_rx_reset",
+		"http.gw/shop/public/80.downstream_cx_protocol_error", "http2.tx_flush_timeout",
+	} {
+		eventually(t, 20*time.Second, func() error {
+			if n := p.kept(t)[name]; n == 0 {
+				return fmt.Errorf("%s is 0, or not kept", name)
+			}
+			return nil
+		})
+	}
+	// What nothing here brings about.
+	all := p.kept(t)
+	for _, name := range []string{
+		"http2.requests_rejected_with_underscores_in_headers", "http1.requests_rejected_with_underscores_in_headers", "http2.header_overflow", "http2.outbound_flood",
+		"http2.outbound_control_flood", "http2.inbound_priority_frames_flood", "http2.inbound_window_update_frames_flood", "http1.response_flood",
+		"listener.0.0.0.0_80.downstream_pre_cx_timeout", "listener.0.0.0.0_80.downstream_global_cx_overflow", "listener.0.0.0.0_80.downstream_cx_overload_reject",
+		"http.gw/shop/public/80.downstream_cx_overload_disable_keepalive", "http.gw/shop/public/80.downstream_rq_overload_close",
+	} {
+		if _, ok := all[name]; !ok {
+			t.Errorf("%s does not exist, or is not kept", name)
+		}
+	}
+	if t.Failed() {
+		for name := range all {
+			if strings.HasPrefix(name, "http") || strings.HasPrefix(name, "listener.0") {
+				t.Log(name)
+			}
+		}
+	}
+}
+
+// kept are the counters and gauges that the agent's bootstrap would have Envoy keep.
+func (p *proxy) kept(t *testing.T) map[string]int {
+	t.Helper()
+	b, err := p.get("/stats?format=json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Stats []struct {
+			Name  string
+			Value any
+		}
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]int{}
+	for _, s := range v.Stats {
+		if n, ok := s.Value.(float64); ok && agentenvoy.Kept(s.Name) {
+			out[s.Name] = int(n)
+		}
+	}
+	return out
+}
