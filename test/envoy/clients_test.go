@@ -85,7 +85,7 @@ func TestProxyProtocol(t *testing.T) {
 			envoy.GatewayListener(model.GatewayPort{Gateway: gateway, Port: port, ProxyProtocol: mode, Sections: []model.GatewaySection{{Name: "http", Table: table}}}),
 			envoy.Routes(model.RouteTable{Name: table, Hosts: []model.VirtualHost{{Domains: []string{"*"}, Rules: []model.Rule{{Backends: []model.WeightedBackend{web.to(1)}}}}}}))
 	}
-	startProxy(t, m.bin, edge(t, m, "198.18.9.3"), m.ads, "gateway", resources)
+	p := startProxy(t, m.bin, edge(t, m, "198.18.9.3"), m.ads, "gateway", resources)
 	outside := m.wire.plug(t, "198.18.9.30", false)
 	const request = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.66\r\nConnection: close\r\n\r\n"
 	for name, c := range map[string]struct {
@@ -119,5 +119,13 @@ func TestProxyProtocol(t *testing.T) {
 				t.Errorf("%s at %d: client %q, want %q: %.80q", name, port, got, want, b)
 			}
 		}
+	}
+	found := false
+	for name, n := range p.kept(t) {
+		found = found || strings.HasPrefix(name, "proxy_proto.") && strings.HasSuffix(name, "not_found_disallowed") && n > 0
+	}
+	if !found {
+		b, err := p.get("/stats?filter=proxy_proto")
+		t.Errorf("connections without the header are not counted: %s, %v", b, err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +20,11 @@ import (
 	agentenvoy "tulle.dev/tulle/internal/dataplane/envoy"
 )
 
-// TestLimitsAreCounted: when a limit for clients acts, a statistic that the agent has Envoy keep counts it, and it is named in
-// docs/guides/troubleshoot.md.
+// TestLimitsAreCounted: when a limit for clients acts, a statistic that the agent has Envoy keep counts it. Those that
+// docs/guides/troubleshoot.md names exist.
 func TestLimitsAreCounted(t *testing.T) {
 	m := newMesh(t)
+	m.ads.heap = siegeHeap
 	m.clients.StreamIdle = 11 * time.Second // more than a client has for its headers
 	p, d := edgeTo(t, m, model.Rule{})
 
@@ -61,6 +64,7 @@ func TestLimitsAreCounted(t *testing.T) {
 			return nil
 		})
 	}
+	documented(t, p)
 	// What nothing here brings about.
 	all := p.kept(t)
 	for _, name := range []string{
@@ -78,6 +82,28 @@ func TestLimitsAreCounted(t *testing.T) {
 			if strings.HasPrefix(name, "http") || strings.HasPrefix(name, "listener.0") {
 				t.Log(name)
 			}
+		}
+	}
+}
+
+// documented checks that each metric in the table of docs/guides/troubleshoot.md exists.
+func documented(t *testing.T, p *proxy) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/guides/troubleshoot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := p.get("/stats/prometheus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`(envoy_[a-z0-9_]+)(\\*?)`").FindAllStringSubmatch(string(text), -1)
+	if len(names) < 20 {
+		t.Errorf("the table has %d metrics", len(names))
+	}
+	for _, n := range names {
+		if !strings.HasPrefix(n[1], "envoy_proxy_proto_") && !strings.Contains(string(page), "\n"+n[1]) && !strings.Contains(string(page), "# TYPE "+n[1]) {
+			t.Errorf("%s is in the table and not in the page", n[1]+n[2])
 		}
 	}
 }
