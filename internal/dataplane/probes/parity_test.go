@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -157,9 +158,18 @@ func TestAnswersAreReadAsByTheKubelet(t *testing.T) {
 	// A server that notices whether its answer was read.
 	for size, whole := range map[int]bool{9 << 10: true, 40 << 20: false} {
 		written := make(chan error, 1)
-		large := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		large := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(size))
-			_, err := w.Write(bytes.Repeat([]byte("x"), size))
+			body := bytes.Repeat([]byte("x"), size)
+			_, _ = w.Write(body[:size/2])
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done(): // the connection was closed before all was sent
+				written <- r.Context().Err()
+				return
+			case <-time.After(300 * time.Millisecond):
+			}
+			_, err := w.Write(body[size/2:])
 			written <- err
 		}))
 		u, _ := url.Parse(large.URL)
