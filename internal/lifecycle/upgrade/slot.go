@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"tulle.dev/tulle/internal/protocol"
@@ -122,7 +123,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
 	}
 	serving := r.ready("", t)
-	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == goal.Image {
+	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == kept(p.slot(back).Image, goal.Image) {
 		// What was ordered does not work, and what is wanted is still beside it: no image has to change.
 		move.Target = order(back)
 		return standing{stage: due, move: move}
@@ -143,8 +144,8 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 	if !idle(r, t, standby, now) {
 		return standing{stage: busy, why: "slot " + standby + " has not finished draining"}
 	}
-	if p.slot(standby).Image != goal.Image {
-		move.Images = map[string]string{standby: goal.Image}
+	if image := kept(p.slot(standby).Image, goal.Image); p.slot(standby).Image != image {
+		move.Images = map[string]string{standby: image}
 	}
 	move.Target = order(standby)
 	return standing{stage: due, move: move}
@@ -180,8 +181,32 @@ func tidy(p Pod, r reports, goal Goal, now time.Time) *Move {
 		return nil
 	}
 	standby := other(serving)
-	if p.slot(standby).Image == p.slot(serving).Image || !idle(r, t, standby, now) {
+	image := kept(p.slot(standby).Image, p.slot(serving).Image)
+	if p.slot(standby).Image == image || !idle(r, t, standby, now) {
 		return nil
 	}
-	return &Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Images: map[string]string{standby: p.slot(serving).Image}}
+	return &Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Images: map[string]string{standby: image}}
+}
+
+// kept returns the image want in the repository of the image that a slot has. Admission of the cluster may have
+// replaced the repository by a mirror's when the pod was created, and a change to another one is refused.
+func kept(has, want string) string {
+	repository, _ := splitImage(has)
+	_, version := splitImage(want)
+	if repository == "" || version == "" {
+		return want
+	}
+	return repository + version
+}
+
+// splitImage splits REPOSITORY[:TAG][@DIGEST] behind the repository.
+func splitImage(image string) (repository, version string) {
+	end := len(image)
+	if at := strings.IndexByte(image, '@'); at >= 0 {
+		end = at
+	}
+	if colon := strings.LastIndexByte(image[:end], ':'); colon > strings.LastIndexByte(image[:end], '/') {
+		end = colon
+	}
+	return image[:end], image[end:]
 }
