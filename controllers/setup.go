@@ -155,11 +155,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.ControlPlanes == nil {
 		o.ControlPlanes = debug
 	}
+	unwritten := trust.NewUnwritten()
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
 		ControlPlanes: o.ControlPlanes, Trust: o.Trust, Version: version, External: gate.NewExternal(),
-		Now: o.Now,
+		Unwritten: unwritten, Now: o.Now,
 	}
 	if o.Registry != nil {
 		if meshes.Metrics, err = mesh.NewMetrics(o.Registry); err != nil {
@@ -169,7 +170,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := meshes.Setup(mgr, waiting); err != nil {
 		return err
 	}
-	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: mgr.GetAPIReader(), Cache: mgr.GetCache()}
+	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Unwritten: unwritten}
 	if err := spread.Setup(mgr); err != nil {
 		return err
 	}

@@ -161,7 +161,8 @@ const (
 	ReasonNameTaken = "NameTaken"
 	// ReasonNotAccepted: the Gateway is refused, see its condition Accepted. Nothing new is deployed for it.
 	ReasonNotAccepted = "NotAccepted"
-	// ReasonRefused: the API server refused an object made for the Gateway; the message has its words.
+	// ReasonRefused: the API server refused an object made for the Gateway; the message has its words. On a Mesh,
+	// in conditions ControlPlaneReady and Ready: it refused one of the mesh's.
 	ReasonRefused = "Refused"
 )
 

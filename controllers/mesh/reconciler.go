@@ -24,6 +24,7 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/controllers/kinds"
+	"tulle.dev/tulle/controllers/trust"
 	"tulle.dev/tulle/internal/lifecycle/apply"
 	"tulle.dev/tulle/internal/lifecycle/gate"
 	"tulle.dev/tulle/internal/lifecycle/plan"
@@ -53,6 +54,8 @@ type Reconciler struct {
 	Version func() (string, error)
 	// External asks the external gate of an upgrade.
 	External gate.External
+	// Unwritten has the namespaces to which the roots could not be written; nil: not known.
+	Unwritten *trust.Unwritten
 	// Metrics of what happens; nil: none.
 	Metrics *Metrics
 	Now     func() time.Time
@@ -72,6 +75,10 @@ const definitionEvery = 15 * time.Second
 
 // takenWait is between two looks at a name that an object of others has: those are not watched.
 const takenWait = 10 * time.Second
+
+// refusedWait is until the next try after the API server has refused a step: what it refuses may depend on
+// admission, a quota or a right, none of which is watched.
+const refusedWait = 30 * time.Second
 
 // Reconcile does one round for one Mesh.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -113,6 +120,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if u := next.Status.Upgrade; stepErr != nil && u != nil && u.Phase == v1alpha1.PhasePreflight {
 		u.Message += "; a step failed: " + stepErr.Error() // such as an image that an admission policy refuses
 	}
+	// Such as a Deployment to which admission of the cluster added what a policy does not allow.
+	no := refusal(stepErr)
+	next.Status = plan.Refused(next.Status, m.Generation, no)
+	if no != "" {
+		stepErr, next.Done, next.Again = nil, false, refusedWait // nothing tells when it is allowed
+	}
+	if r.Unwritten != nil {
+		next.Status = plan.RootsUnwritten(next.Status, r.Unwritten.List())
+	}
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
 	if seen.OlderMesh == "" {
@@ -133,6 +149,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		next.Again = definitionEvery
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
+}
+
+// refusal is the error of a step that the API server refused, so that the user has to do something; otherwise
+// it is empty.
+func refusal(err error) string {
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+		return err.Error()
+	}
+	return ""
 }
 
 // finalizer adds or removes Tulle's finalizer.

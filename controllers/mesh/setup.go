@@ -90,6 +90,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, gate *kinds.Gate) error {
 	for _, k := range builtin() {
 		b = b.WatchesMetadata(kinds.Metadata(k), handler.EnqueueRequestsFromMapFunc(r.every))
 	}
+	if r.Unwritten != nil {
+		b = b.WatchesRawSource(source.Channel(r.Unwritten.Changed(), handler.EnqueueRequestsFromMapFunc(r.every)))
+	}
 	c, err := b.Build(r)
 	if err != nil {
 		return fmt.Errorf("set up controller mesh: %w", err)

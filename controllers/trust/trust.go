@@ -6,6 +6,7 @@ package trust
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,7 +57,13 @@ type Reconciler struct {
 	Apply     *apply.Applier
 	// Live reads from the API server, Cache the metadata that is watched.
 	Live, Cache client.Reader
+	// Unwritten gets the namespaces whose ConfigMap the API server refuses.
+	Unwritten *Unwritten
 }
+
+// refusedWait is until the next try after the API server has refused a ConfigMap: no watch tells that a quota
+// was raised.
+const refusedWait = 30 * time.Second
 
 // Reconcile does one round for the namespace that the request names.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -73,6 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	ns := kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := r.Cache.Get(ctx, client.ObjectKey{Name: req.Name}, ns); err != nil {
+		r.Unwritten.set(req.Name, "")
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if !ns.DeletionTimestamp.IsZero() {
@@ -87,9 +95,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		wanted = Wanted(m, ns.Labels, n)
 	}
 	if !wanted {
+		r.Unwritten.set(req.Name, "")
 		return reconcile.Result{}, r.remove(ctx, req.Name)
 	}
-	return reconcile.Result{}, r.copyTo(ctx, m, req.Name)
+	err = r.copyTo(ctx, m, req.Name)
+	taken := apply.TakenBy(err)
+	if taken == nil && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
+		if err == nil {
+			r.Unwritten.set(req.Name, "")
+		}
+		return reconcile.Result{}, err
+	}
+	// The namespace's owner, or its administrator, has to do something.
+	if r.Unwritten.set(req.Name, err.Error()) {
+		ctrl.LoggerFrom(ctx).Info("The roots could not be written", "namespace", req.Name, "because", err.Error())
+	}
+	return reconcile.Result{RequeueAfter: refusedWait}, nil
 }
 
 // copyTo copies the original, once there is one.

@@ -28,6 +28,7 @@ const GatewaySecretsRole = "tulle-gateway-secrets"
 // them (config/webhook).
 const (
 	PodFence          = "tulle-operator-pods"        // changes of pods
+	PodImageFence     = "tulle-operator-pod-images"  // images of proxies in pods
 	WorkloadFence     = "tulle-operator-workloads"   // changes of workloads that are not the operator's own
 	ObjectFence       = "tulle-operator-objects"     // which objects, by label, name and owner
 	TemplateFence     = "tulle-operator-templates"   // pods of the operator's own workloads
@@ -52,7 +53,7 @@ const ImagesRole = "tulle-operator-images"
 // Fences returns the names of all policies, in the order in which they are reported.
 func Fences() []string {
 	return []string{
-		PodFence, WorkloadFence, ObjectFence, TemplateFence, ImageFence, RightsFence, WebhookFence, SelectorFence,
+		PodFence, PodImageFence, WorkloadFence, ObjectFence, TemplateFence, ImageFence, RightsFence, WebhookFence, SelectorFence,
 		AuthorityFence, SpecFence, EvictionFence, ControlPlaneFence,
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // TestFence gives the operator's account all rights on pods and sees what the policy still forbids.
@@ -57,6 +59,21 @@ func TestFence(t *testing.T) {
 	if err := admin.Create(t.Context(), victim); err != nil {
 		t.Fatal(err)
 	}
+	images := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names.ImagesRole}}
+	update(t, images, func() {
+		metav1.SetMetaDataAnnotation(&images.ObjectMeta, "tulle.dev/more-repositories", "tulle.test/mirror/tulle-proxy")
+	})
+	defer update(t, images, func() {
+		metav1.SetMetaDataAnnotation(&images.ObjectMeta, "tulle.dev/more-repositories", "")
+	})
+	eventually(t, "the mirror is allowed", func() string {
+		p := victim.DeepCopy()
+		p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy:2"
+		if err := operator.Patch(t.Context(), p, client.MergeFrom(victim), client.DryRunAll); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	// A policy works some time after it was made: wait until it does.
 	eventually(t, "the policy works", func() string {
 		p := victim.DeepCopy()
@@ -78,6 +95,13 @@ func TestFence(t *testing.T) {
 			p.Spec.InitContainers[2].Image = "registry.example:5000/tulle-proxy:2@sha256:" + strings.Repeat("0", 64)
 		}, ""},
 		"Tulle's label":               {func(p *corev1.Pod) { p.Labels["tulle.dev/version"] = "0.2.0" }, ""},
+		"a mirror that is listed":     {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy:2" }, ""},
+		"the init container's mirror": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "tulle.test/mirror/tulle-proxy:2" }, "may only change the images of tulle-proxy-a and tulle-proxy-b"},
+		"a path below the mirror":     {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy/x:2" }, "same repository"},
+		"the annotation is named": {
+			func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "other.example/tulle-proxy:2" },
+			`kubectl annotate clusterrole tulle-operator-images --overwrite tulle.dev/more-repositories="tulle.test/mirror/tulle-proxy other.example/tulle-proxy"`,
+		},
 		"another repository":          {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/evil:1" }, "same repository"},
 		"a longer name":               {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/tulle-proxy-evil:1" }, "same repository"},
 		"a longer path":               {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/tulle-proxy/evil:1" }, "same repository"},

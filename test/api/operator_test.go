@@ -62,6 +62,8 @@ func TestOperator(t *testing.T) {
 		{"an object of others is not adopted, unless it is handed over", nameTaken},
 		{"what happens while the operator is away is repaired", restart},
 		{"roots are spread to meshed namespaces", rootsSpread},
+		{"roots that cannot be written are created again, or named", rootsRefused},
+		{"what admission of the cluster adds is named, with what allows it", additionNamed},
 		{"the right to read Secrets and ConfigMaps follows what refers to them", secretsOnDemand},
 		{"a stolen token writes nothing of others", stolenKinds},
 		{"a Gateway gets its proxies", gatewayGetsProxies},

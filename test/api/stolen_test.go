@@ -4,6 +4,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -266,8 +267,17 @@ func TestStolenTokenOnPods(t *testing.T) {
 					{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "tulle-root"}}},
 				}}}})
 			},
-			"a ConfigMap": func(p *corev1.PodSpec) {
-				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "x"}}}})
+			"a ConfigMap over a program": func(p *corev1.PodSpec) {
+				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: configMap("x")})
+				p.Containers[0].VolumeMounts = append(p.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "x", MountPath: "/usr/local/bin"})
+			},
+			"the roots over a program": func(p *corev1.PodSpec) {
+				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: configMap(names.TrustConfigMap)})
+				p.Containers[0].VolumeMounts = append(p.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "x", MountPath: "/tulle-slot", SubPath: "x"})
+			},
+			"other roots": func(p *corev1.PodSpec) {
+				i := slices.IndexFunc(p.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil || v.Projected != nil })
+				p.Volumes[i].VolumeSource = configMap("x")
 			},
 			"a claim": func(p *corev1.PodSpec) {
 				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "x"}}})
@@ -279,10 +289,7 @@ func TestStolenTokenOnPods(t *testing.T) {
 			"the node's processes": func(p *corev1.PodSpec) { p.HostPID = true },
 			"the node's IPC":       func(p *corev1.PodSpec) { p.HostIPC = true },
 			"a node":               func(p *corev1.PodSpec) { p.NodeName = "control-plane" },
-			"host aliases": func(p *corev1.PodSpec) {
-				p.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"x"}}}
-			},
-			"a runtime": func(p *corev1.PodSpec) { p.RuntimeClassName = ptr("other") },
+			"a runtime":            func(p *corev1.PodSpec) { p.RuntimeClassName = ptr("other") },
 			"a probe of a host": func(p *corev1.PodSpec) {
 				p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Host: "192.0.2.1", Path: "/", Port: intstr.FromInt32(80)}}}
 			},

@@ -4,10 +4,14 @@
 package api
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -119,4 +123,71 @@ func addressesSpread(t *testing.T, ns string) {
 		t.Fatal(err)
 	}
 	follows("the addresses follow the Service")
+}
+
+// rootsRefused: a namespace's tenant keeps its roots from being written, by making the ConfigMap immutable or by
+// a quota. The operator creates its own object again; what the API server refuses stands in the Mesh's condition,
+// and ends there when the quota does.
+func rootsRefused(t *testing.T) {
+	namespace(t, "frozen", map[string]string{"tulle.dev/inject": "enabled"})
+	cm := trustIn("frozen")
+	there(t, cm)
+	before := cm.UID
+	update(t, cm, func() { cm.Immutable = ptr(true) })
+	eventually(t, "the immutable ConfigMap is created again", func() string {
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(cm), cm); err != nil {
+			return err.Error()
+		}
+		if cm.UID == before || cm.Immutable != nil && *cm.Immutable || cm.Data["ca.crt"] == "" {
+			return fmt.Sprintf("%+v", cm)
+		}
+		return ""
+	})
+
+	// What a quota does, by a policy: no controller computes quotas here.
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "no-roots"}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Create}, Rule: admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+		}}}},
+		Validations: []admissionv1.Validation{{Expression: "object.metadata.namespace != 'full'", Message: "exceeded quota: c", Reason: ptr(metav1.StatusReasonForbidden)}},
+	}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "no-roots"}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: "no-roots", ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	}}
+	for _, o := range []client.Object{policy, binding} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = admin.Delete(context.WithoutCancel(t.Context()), o) })
+	}
+	namespace(t, "full", nil)
+	eventually(t, "the quota works", func() string {
+		if err := admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "full", Name: "x"}}, client.DryRunAll); err == nil {
+			return "it does not"
+		}
+		return ""
+	})
+	full := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "full"}}
+	update(t, full, func() { metav1.SetMetaDataLabel(&full.ObjectMeta, "tulle.dev/inject", "enabled") })
+	says := func(want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("condition InjectionReady names the namespace: %t", want), func() string {
+			m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
+			there(t, m)
+			c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionInjectionReady)
+			if c == nil || (strings.Contains(c.Message, "namespace full (") && strings.Contains(c.Message, "exceeded quota: c")) != want {
+				return fmt.Sprintf("%+v", c)
+			}
+			return ""
+		})
+	}
+	says(true)
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if err := admin.Delete(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	there(t, trustIn("full")) // after at most 30 s
+	says(false)
+	update(t, full, func() { delete(full.Labels, "tulle.dev/inject") })
+	gone(t, trustIn("full"))
 }

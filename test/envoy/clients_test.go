@@ -25,19 +25,19 @@ func TestStreamsOfAGateway(t *testing.T) {
 	_, d := edgeTo(t, m, model.Rule{})
 	f := d.framed(t)
 	eventually(t, 5*time.Second, func() error {
-		if _, _, s := f.seen(); s[http2.SettingMaxConcurrentStreams] != 500 || s[http2.SettingInitialWindowSize] != 2<<20 {
+		if _, _, s := f.Seen(); s[http2.SettingMaxConcurrentStreams] != 500 || s[http2.SettingInitialWindowSize] != 2<<20 {
 			return fmt.Errorf("settings %v", s)
 		}
 		return nil
 	})
 	const held = 400 // four times the default
 	for n := range held {
-		if _, err := f.ask(n, "GET", "/hang"); err != nil {
+		if _, err := f.Ask(n, "GET", "/hang"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, 20*time.Second, func() error {
-		if status, resets, _ := f.seen(); len(status) < held {
+		if status, resets, _ := f.Seen(); len(status) < held {
 			return fmt.Errorf("%d of %d streams have an answer, %d were reset", len(status), held, len(resets))
 		}
 		return nil

@@ -35,20 +35,20 @@ func TestLimitsAreCounted(t *testing.T) {
 	}
 	silent := d.framed(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	for n, of := range []struct{ method, path string }{{"POST", "/"}, {"GET", "/bytes/1000"}} {
-		if _, err := silent.ask(n, of.method, of.path, "x_user: 1"); err != nil {
+		if _, err := silent.Ask(n, of.method, of.path, "x_user: 1"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d.framed(t).giveUp(0, 2000)
 	empty := d.framed(t)
-	if _, err := empty.ask(0, "POST", "/"); err != nil {
+	if _, err := empty.Ask(0, "POST", "/"); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
 		_ = empty.WriteData(1, false, nil)
 	}
 	bad := d.framed(t)
-	_, _ = bad.ask(0, "GET", "/", "bad name: 1")
+	_, _ = bad.Ask(0, "GET", "/", "bad name: 1")
 	_, _ = io.Copy(io.Discard, answer)
 
 	for _, name := range []string{

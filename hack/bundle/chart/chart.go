@@ -110,11 +110,14 @@ func imagesRole(o, operator source.Object) ([]byte, error) {
 		return nil, err
 	}
 	text := imageValues(string(escape(raw)), manager, proxy)
-	const more = "tulle.dev/more-repositories: \"\"\n"
-	if !strings.Contains(text, more) {
-		return nil, fmt.Errorf("no line %q", more)
+	for annotation, value := range map[string]string{"more-repositories": "moreRepositories", "admission-adds": "admissionAdds"} {
+		line := "tulle.dev/" + annotation + ": \"\"\n"
+		if !strings.Contains(text, line) {
+			return nil, fmt.Errorf("no line %q", line)
+		}
+		text = strings.Replace(text, line, "tulle.dev/"+annotation+": {{ join \" \" .Values."+value+" | quote }}\n", 1)
 	}
-	return []byte(strings.Replace(text, more, "tulle.dev/more-repositories: {{ join \" \" .Values.moreRepositories | quote }}\n", 1)), nil
+	return []byte(text), nil
 }
 
 // imageValues replaces the two images by the values that name them.

@@ -53,6 +53,7 @@ func TestValues(t *testing.T) {
 image: {repository: example.com/t, tag: "1"}
 proxyImage: {repository: example.com/p, digest: "sha256:aa"}
 moreRepositories: [example.com/q, example.com/r]
+admissionAdds: ["env:A", "container:b"]
 imagePullPolicy: Always
 replicas: 2
 resources: {requests: {cpu: 7m}, limits: null}
@@ -79,6 +80,7 @@ crds: {install: false}
 		"allowed images": {
 			objects["ClusterRole/"+source.ImagesRole].Map("metadata", "annotations"), map[string]any{
 				"tulle.dev/image": "example.com/t:1", "tulle.dev/proxy-image": "example.com/p@sha256:aa", "tulle.dev/more-repositories": "example.com/q example.com/r",
+				"tulle.dev/admission-adds": "env:A container:b",
 			},
 		},
 		"pull policy": {container.Text("imagePullPolicy"), "Always"},

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -35,6 +36,17 @@ func (c *Cluster) fences(ctx context.Context, f *facts.Facts) error {
 	return err
 }
 
+// whole tells whether a binding is about all that the operator may write: about everything, or about the objects
+// with the label without which another policy refuses the operator's writes.
+func whole(m *admissionv1.MatchResources) bool {
+	if m == nil {
+		return true
+	}
+	everywhere := m.NamespaceSelector == nil || len(m.NamespaceSelector.MatchLabels)+len(m.NamespaceSelector.MatchExpressions) == 0
+	return everywhere && len(m.ResourceRules)+len(m.ExcludeResourceRules) == 0 && (m.ObjectSelector == nil ||
+		len(m.ObjectSelector.MatchExpressions) == 0 && maps.Equal(m.ObjectSelector.MatchLabels, map[string]string{names.LabelManagedBy: names.Operator}))
+}
+
 // fenced returns a policy that is bound and denies; nil if it is not there or does not.
 func (c *Cluster) fenced(ctx context.Context, name string) (*admissionv1.ValidatingAdmissionPolicy, error) {
 	api := c.typed.AdmissionregistrationV1()
@@ -46,7 +58,7 @@ func (c *Cluster) fenced(ctx context.Context, name string) (*admissionv1.Validat
 	if err != nil {
 		return nil, ignoreNotFound(err)
 	}
-	if binding.Spec.PolicyName != name || !slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny) || binding.Spec.MatchResources != nil {
+	if binding.Spec.PolicyName != name || !slices.Contains(binding.Spec.ValidationActions, admissionv1.Deny) || !whole(binding.Spec.MatchResources) {
 		return nil, nil
 	}
 	// Without what its parameters are read from, a policy allows everything.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -84,7 +85,8 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 }
 
 // Apply makes the object as given, unless it was left just so and nobody has touched it since. If there is
-// an object of the name that the operator did not create, it is left as it is, and the error is a *Taken.
+// an object of the name that the operator did not create, it is left as it is, and the error is a *Taken. An
+// own ConfigMap that something else has made immutable is deleted and created again.
 func (a *Applier) Apply(ctx context.Context, o render.Object) error { return a.ApplyAt(ctx, o, "") }
 
 // ApplyAt is Apply to an object that still has the resource version; otherwise it returns a conflict. If
@@ -98,12 +100,21 @@ func (a *Applier) ApplyAt(ctx context.Context, o render.Object, version string) 
 	if a.untouched(ctx, o, sum) {
 		return nil
 	}
-	if err := a.ours(ctx, o); err != nil {
+	uid, err := a.ours(ctx, o)
+	if err != nil {
 		return err
 	}
 	sent := o.DeepCopy()
 	sent.SetResourceVersion(version)
-	err = a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(sent), client.FieldOwner(names.FieldManager), client.ForceOwnership)
+	write := func() error {
+		return a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(sent), client.FieldOwner(names.FieldManager), client.ForceOwnership)
+	}
+	if err = write(); immutable(err) {
+		if err = a.Delete(ctx, plan.Ref{GroupVersionKind: o.GroupVersionKind(), NamespacedName: client.ObjectKeyFromObject(o), UID: uid}); err == nil {
+			sent = o.DeepCopy()
+			err = write()
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", title(o), err)
 	}
@@ -111,6 +122,11 @@ func (a *Applier) ApplyAt(ctx context.Context, o render.Object, version string) 
 	defer a.mu.Unlock()
 	a.left[key(o)] = trace{sum: sum, version: sent.GetResourceVersion()}
 	return nil
+}
+
+// immutable tells whether the API server refused a change because the ConfigMap is immutable.
+func immutable(err error) bool {
+	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "field is immutable when `immutable` is set")
 }
 
 // Try asks the API server whether it would take the object, and changes nothing.

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/lifecycle/render"
@@ -37,20 +38,20 @@ func TakenBy(err error) *Taken {
 	return nil
 }
 
-// ours tells whether an object may be applied: there is none of its name, or one with the label that the
+// ours tells whether an object may be applied, and returns the UID of the one that exists, if any: there is none of its name, or one with the label that the
 // operator puts on all it creates. Whoever may change an object may add that label, and so hand it over. The
 // admission policy tulle-operator-objects asks the same at the moment of the change.
-func (a *Applier) ours(ctx context.Context, o render.Object) error {
+func (a *Applier) ours(ctx context.Context, o render.Object) (types.UID, error) {
 	now := &metav1.PartialObjectMetadata{}
 	now.SetGroupVersionKind(o.GroupVersionKind())
 	err := a.live.Get(ctx, client.ObjectKeyFromObject(o), now)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil
+		return "", nil
 	case err != nil:
-		return fmt.Errorf("get %s: %w", title(o), err)
+		return "", fmt.Errorf("get %s: %w", title(o), err)
 	case now.Labels[names.LabelManagedBy] != names.Operator:
-		return &Taken{Object: title(o)}
+		return "", &Taken{Object: title(o)}
 	}
-	return nil
+	return now.UID, nil
 }

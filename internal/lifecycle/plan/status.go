@@ -6,7 +6,9 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -173,5 +175,63 @@ func blocked(message string) health.Verdict {
 func NameTaken(s v1alpha1.MeshStatus, generation int64, message string) v1alpha1.MeshStatus {
 	out := *s.DeepCopy()
 	out.Conditions = replace(out.Conditions, generation, v1alpha1.ConditionReady, health.Verdict{Reason: v1alpha1.ReasonNameTaken, Message: message})
+	return out
+}
+
+// refusedMark begins what Refused adds to the message of an upgrade.
+const refusedMark = "; the API server refuses a step: "
+
+// Refused returns a status that reports that the API server refused a step, with its words: in the conditions
+// ControlPlaneReady and Ready while these are not True, and in the status of an upgrade. If message is empty, no
+// step was refused.
+func Refused(s v1alpha1.MeshStatus, generation int64, message string) v1alpha1.MeshStatus {
+	out := *s.DeepCopy()
+	if u := out.Upgrade; u != nil {
+		u.Message, _, _ = strings.Cut(u.Message, refusedMark) // the message of the last reconciliation may still be there
+		if message != "" && u.Phase != v1alpha1.PhasePreflight {
+			u.Message += refusedMark + message
+		}
+	}
+	if message == "" || meta.IsStatusConditionTrue(out.Conditions, v1alpha1.ConditionReady) {
+		return out
+	}
+	verdict := health.Verdict{Reason: v1alpha1.ReasonRefused, Message: "the API server refuses a step: " + message}
+	for _, kind := range []string{v1alpha1.ConditionControlPlaneReady, v1alpha1.ConditionReady} {
+		if !meta.IsStatusConditionTrue(out.Conditions, kind) {
+			out.Conditions = replace(out.Conditions, generation, kind, verdict)
+		}
+	}
+	return out
+}
+
+// Unwritten is a namespace to which the roots could not be written, with the API server's words.
+type Unwritten struct{ Namespace, Words string }
+
+// unwrittenShown and wordsShown bound what a condition has of such namespaces.
+const (
+	unwrittenShown = 3
+	wordsShown     = 400
+)
+
+// RootsUnwritten returns a status whose condition InjectionReady names the namespaces to which the roots could
+// not be written. The condition's status stays: one namespace's quota does not make the mesh not ready.
+func RootsUnwritten(s v1alpha1.MeshStatus, list []Unwritten) v1alpha1.MeshStatus {
+	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionInjectionReady)
+	if len(list) == 0 || c == nil {
+		return s
+	}
+	out := *s.DeepCopy()
+	var each []string
+	for _, u := range list[:min(len(list), unwrittenShown)] {
+		words := u.Words
+		if len(words) > wordsShown {
+			words = strings.ToValidUTF8(words[:wordsShown], "") + "..."
+		}
+		each = append(each, u.Namespace+" ("+words+")")
+	}
+	if more := len(list) - len(each); more > 0 {
+		each = append(each, fmt.Sprintf("%d more", more))
+	}
+	meta.FindStatusCondition(out.Conditions, v1alpha1.ConditionInjectionReady).Message += fmt.Sprintf("; the ConfigMap %s, without which pods with a proxy do not start, cannot be written to namespace %s", names.TrustConfigMap, strings.Join(each, ", "))
 	return out
 }

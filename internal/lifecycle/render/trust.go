@@ -44,7 +44,11 @@ func TrustFor(mesh, namespace string, d TrustData, service *corev1.Service) Obje
 		}
 		data[names.AddressesKey] = lines.String()
 	}
-	return trust(mesh, namespace, data)
+	out := trust(mesh, namespace, data)
+	// One that something else makes immutable would never follow the roots again: the API server refuses this
+	// field then, and the operator creates the object again at once.
+	out.Object["immutable"] = false
+	return out
 }
 
 func trust(mesh, namespace string, data map[string]string) Object {
