@@ -4,6 +4,7 @@
 package source
 
 import (
+	"bytes"
 	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
@@ -33,14 +34,36 @@ func checkedKey(cert, key []byte) (checked []byte, problem string) {
 	case len(key) > maxKeyBytes:
 		return nil, fmt.Sprintf("tls.key is larger than %d KiB: it may hold one private key alone", maxKeyBytes>>10)
 	}
+	if problem := checkChain(cert); problem != "" {
+		return nil, problem
+	}
 	block := privateKey(key)
 	if block == nil {
 		return key, "" // tls.X509KeyPair says so, and computes nothing
+	}
+	if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		return nil, "tls.key is encrypted, and proxies have no passphrase: put the decrypted key into the Secret"
 	}
 	if problem := checkDER(block.Bytes); problem != "" {
 		return nil, problem
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}), ""
+}
+
+// checkChain tells whether tls.crt has a PEM block that cannot be read, such as a last one that is cut off: Go
+// skips it, and Envoy refuses the whole chain.
+func checkChain(cert []byte) (problem string) {
+	read := 0
+	for rest := cert; ; read++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+	}
+	if begun := bytes.Count(cert, []byte("-----BEGIN ")); begun > read {
+		return fmt.Sprintf("tls.crt has %d PEM blocks that begin and only %d that can be read: one is cut off or damaged", begun, read)
+	}
+	return ""
 }
 
 // privateKey returns the first PEM block that is a private key, as tls.X509KeyPair chooses it.

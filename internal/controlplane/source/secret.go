@@ -4,8 +4,15 @@
 package source
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +38,9 @@ func TLSSecretFrom(s *corev1.Secret) TLS {
 	pair, err := tls.X509KeyPair(cert, checked)
 	if err != nil {
 		out.Problem = "tls.crt and tls.key are not usable together: " + strings.TrimPrefix(err.Error(), "tls: ")
+		if at := ownCertificate(cert, checked); at > 1 {
+			out.Problem = fmt.Sprintf("the first certificate of tls.crt must be the one of tls.key, which is at place %d: put it first, and after each certificate the one of its issuer", at)
+		}
 		return out
 	}
 	// Envoy refuses shorter ones, and with them the whole listener.
@@ -38,7 +48,49 @@ func TLSSecretFrom(s *corev1.Secret) TLS {
 		out.Problem = "tls.key is an RSA key of fewer than 2048 bits"
 		return out
 	}
+	// Nor does Envoy take another curve.
+	if ec, ok := pair.PrivateKey.(*ecdsa.PrivateKey); ok && !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, ec.Curve) {
+		out.Problem = "tls.key is an ECDSA key of curve " + ec.Curve.Params().Name + ", which proxies do not support: use P-256, P-384 or P-521"
+		return out
+	}
 	out.Certificate, out.PrivateKey = string(cert), model.Redacted(key)
 	out.Ends = pair.Leaf.NotAfter.UTC()
 	return out
+}
+
+// chainLooked is how many certificates of a chain are compared with the key.
+const chainLooked = 10
+
+// ownCertificate returns the place in a chain, from 1, of the certificate that belongs to a private key, one PEM
+// block; 0 if none of the first ones does.
+func ownCertificate(chain, key []byte) int {
+	block, _ := pem.Decode(key)
+	if block == nil {
+		return 0
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		if private, err = x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
+			if private, err = x509.ParseECPrivateKey(block.Bytes); err != nil {
+				return 0
+			}
+		}
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return 0
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok {
+		return 0
+	}
+	for at := 1; at <= chainLooked; at++ {
+		if block, chain = pem.Decode(chain); block == nil {
+			return 0
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && public.Equal(c.PublicKey) {
+			return at
+		}
+	}
+	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,11 @@ func TestTLSSecretFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	shortCert, shortKey := pair(t, short)
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p224Cert, p224Key := pair(t, p224)
 	for name, c := range map[string]struct {
 		data    map[string][]byte
 		problem string
@@ -62,6 +68,12 @@ func TestTLSSecretFrom(t *testing.T) {
 		"no key":             {map[string][]byte{"tls.crt": cert}, "tls.key is missing"},
 		"of different pairs": {map[string][]byte{"tls.crt": other, "tls.key": key}, "not usable together"},
 		"no PEM":             {map[string][]byte{"tls.crt": []byte("x"), "tls.key": key}, "not usable together"},
+		"out of order":       {map[string][]byte{"tls.crt": slices.Concat(other, cert), "tls.key": key}, "the one of tls.key, which is at place 2: put it first"},
+		"cut off":            {map[string][]byte{"tls.crt": slices.Concat(cert, other[:len(other)-40]), "tls.key": key}, "one is cut off or damaged"},
+		"damaged":            {map[string][]byte{"tls.crt": slices.Concat(cert, []byte("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), other), "tls.key": key}, "one is cut off or damaged"},
+		"encrypted":          {map[string][]byte{"tls.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})}, "tls.key is encrypted"},
+		"encrypted, old":     {map[string][]byte{"tls.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")})}, "tls.key is encrypted"},
+		"P-224":              {map[string][]byte{"tls.crt": p224Cert, "tls.key": p224Key}, "curve P-224, which proxies do not support"},
 		"a short key":        {map[string][]byte{"tls.crt": shortCert, "tls.key": shortKey}, "fewer than 2048"},
 	} {
 		t.Run(name, func(t *testing.T) {
