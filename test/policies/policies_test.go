@@ -149,6 +149,9 @@ func needed(c cluster) []flow {
 		out = append(
 			out, flow{who + " asks the API server", p, c.apiServer, tcp, 6443}, flow{who + " asks the API server by its Service", p, c.apiServer, tcp, 443},
 			flow{who + " asks for a name", p, c.dns, udp, 53}, flow{who + " asks for a long name", p, c.dns, tcp, 53},
+			flow{who + " asks DNS of OpenShift", p, c.dns, udp, 5353}, flow{who + " asks DNS of OpenShift for a long name", p, c.dns, tcp, 5353},
+			flow{who + " asks the API server of k3s", p, c.apiServer, tcp, 6444}, flow{who + " asks the API server of minikube", p, c.apiServer, tcp, 8443},
+			flow{who + " asks the API server of MicroK8s", p, c.apiServer, tcp, 16443},
 		)
 	}
 	return out

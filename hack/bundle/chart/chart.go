@@ -85,10 +85,20 @@ func Generate(repo string, images source.Images) (map[string][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("template of %s %s: %w", o.Kind(), o.Name(), err)
 		}
+		if value := moreEgress[o.Name()]; value != "" {
+			const egress = "\n  egress:\n"
+			if strings.Count(string(text), egress) != 1 {
+				return nil, fmt.Errorf("template of %s %s: no line %q", o.Kind(), o.Name(), egress)
+			}
+			text = []byte(strings.Replace(string(text), egress, egress+"  {{- with .Values.networkPolicies."+value+" }}\n  {{- toYaml . | nindent 2 }}\n  {{- end }}\n", 1))
+		}
 		files[fmt.Sprintf("%s/templates/%s-%s.yaml", folder, strings.ToLower(o.Kind()), o.Name())] = []byte("{{- if .Values.networkPolicies.enabled }}\n" + string(text) + "{{- end }}\n")
 	}
 	return files, nil
 }
+
+// moreEgress are the values with further egress rules of a NetworkPolicy, by its name.
+var moreEgress = map[string]string{"tulle-operator": "operatorEgress", "tulle-controlplane": "controlPlaneEgress"}
 
 // plain is an object in which only the namespace is a value.
 func plain(o source.Object, namespace string) ([]byte, error) {

@@ -5,6 +5,7 @@ package chart
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -144,6 +145,19 @@ func TestNetworkPolicies(t *testing.T) {
 	}
 	if ns := render(t, "elsewhere", "networkPolicies: {enabled: true}")["NetworkPolicy/tulle-operator"].Namespace(); ns != "elsewhere" {
 		t.Errorf("the operator's policy is in namespace %s", ns)
+	}
+}
+
+// TestMoreEgress: the values add egress rules to the NetworkPolicies, and only there.
+func TestMoreEgress(t *testing.T) {
+	const rule = "[{ports: [{port: %d}]}]"
+	plain := render(t, "tulle-system", "networkPolicies: {enabled: true}")
+	with := render(t, "tulle-system", "networkPolicies: {enabled: true, operatorEgress: "+fmt.Sprintf(rule, 9090)+", controlPlaneEgress: "+fmt.Sprintf(rule, 7443)+"}")
+	for name, port := range map[string]float64{"tulle-operator": 9090, "tulle-controlplane": 7443} {
+		want := append([]any{map[string]any{"ports": []any{map[string]any{"port": port}}}}, plain["NetworkPolicy/"+name].List("spec", "egress")...)
+		if diff := cmp.Diff(want, with["NetworkPolicy/"+name].List("spec", "egress")); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func defaults(operator source.Object) ([]byte, error) {
 		{"", "affinity", map[string]any{}},
 		{"", "topologySpreadConstraints", []any{}},
 		{"Priority class of the operator. Empty: the cluster's default.", "priorityClassName", ""},
-		{"Whether the chart installs NetworkPolicies for the operator and the control plane. Label the namespaces that scrape metrics: tulle.dev/scrapes=true.", "networkPolicies", map[string]any{"enabled": false}},
+		{"Whether the chart installs NetworkPolicies for the operator and the control plane. Label the namespaces that scrape metrics: tulle.dev/scrapes=true. Further egress rules are for a port of the API server or of DNS that the policies do not have, and, of the operator, for an external gate of upgrades.", "networkPolicies", map[string]any{"enabled": false, "operatorEgress": []any{}, "controlPlaneEgress": []any{}}},
 		{"Whether the chart installs and upgrades the CRD. It stays when the chart is removed.", "crds", map[string]any{"install": true}},
 	} {
 		text, err := yaml.Marshal(map[string]any{v.name: v.value})

@@ -183,7 +183,7 @@ func (e External) get(ctx context.Context, address string) (code int, body []byt
 		if errors.As(err, &u) {
 			err = u.Err // the URL has a query, maybe a long one
 		}
-		return 0, nil, fmt.Errorf("no answer from %s: %w", r.URL.Host, err)
+		return 0, nil, fmt.Errorf("no answer from %s: %w; if NetworkPolicy tulle-operator is installed, it must allow egress to this address and port", r.URL.Host, err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -125,6 +125,7 @@ func TestNoAnswer(t *testing.T) {
 	for _, g := range []v1alpha1.ExternalGate{{URL: gone + "/check"}, {URL: gone, Query: "up", Max: "1"}} {
 		v, message, err := NewExternal().Ask(t.Context(), g)
 		check(t, v, message, err, "", "no answer from 127.0.0.1:")
+		check(t, v, message, err, "", "NetworkPolicy tulle-operator")
 	}
 	v, message, err := NewExternal().Ask(t.Context(), v1alpha1.ExternalGate{URL: "http://a b/"})
 	check(t, v, message, err, "", "the URL can't be asked")
