@@ -32,7 +32,7 @@ GOTEST := bin/gotest -log out
 NEEDS_MORE := /test/(api|cli|datapath|dataplane|e2e|envoy|olm|restore|routes)(/|$$)
 UNIT = $$(go list ./... | grep -Ev '$(NEEDS_MORE)')
 # Packages that start goroutines or guard state against them; test/rules compares the list with the sources.
-RACE := ./controllers/gateway ./controllers/mesh ./internal/bounded ./internal/cli/cluster \
+RACE := ./controllers/gateway ./controllers/mesh ./controllers/trust ./internal/bounded ./internal/cli/cluster \
 	./internal/controlplane ./internal/controlplane/access ./internal/controlplane/ca ./internal/controlplane/inject \
 	./internal/controlplane/intake ./internal/controlplane/referenced ./internal/controlplane/source \
 	./internal/controlplane/status ./internal/controlplane/xds \
