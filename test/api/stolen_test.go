@@ -267,10 +267,6 @@ func TestStolenTokenOnPods(t *testing.T) {
 					{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "tulle-root"}}},
 				}}}})
 			},
-			"a ConfigMap over a program": func(p *corev1.PodSpec) {
-				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: configMap("x")})
-				p.Containers[0].VolumeMounts = append(p.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "x", MountPath: "/usr/local/bin"})
-			},
 			"the roots over a program": func(p *corev1.PodSpec) {
 				p.Volumes = append(p.Volumes, corev1.Volume{Name: "x", VolumeSource: configMap(names.TrustConfigMap)})
 				p.Containers[0].VolumeMounts = append(p.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "x", MountPath: "/tulle-slot", SubPath: "x"})
