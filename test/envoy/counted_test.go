@@ -39,7 +39,7 @@ func TestLimitsAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.framed(t).giveUp(0, 2000)
+	giveUp(d.framed(t), 0, 2000)
 	empty := d.framed(t)
 	if _, err := empty.Ask(0, "POST", "/"); err != nil {
 		t.Fatal(err)
