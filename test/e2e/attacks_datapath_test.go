@@ -85,7 +85,8 @@ type victim struct {
 func newDataPath(t *testing.T, c *cluster.Cluster) dataPath {
 	t.Helper()
 	b := dataPath{c: c, ns: c.Namespace(t, "attacked", meshed)}
-	c.Deploy(t, b.ns, cluster.Echo{Name: "server"})
+	// Without a request of its own the app would get the least of a processor that proxies and attackers share.
+	c.Deploy(t, b.ns, cluster.Echo{Name: "server", CPU: "300m"})
 	c.MustApply(t, secret(b.ns, "edge", newAuthority(t).issue(t, "www.example.com", day)))
 	c.MustApply(t, `
 apiVersion: gateway.networking.k8s.io/v1
@@ -226,6 +227,9 @@ func (b dataPath) attackAll(t *testing.T, mode v1alpha1.MTLSMode) {
 		}
 	}
 	memory := most()
+	for name, v := range victims {
+		t.Logf("%s: %s", name, v.counters(t.Context()))
+	}
 	unharmed(t, runs, int(attackTime.Seconds())*clientRate/2)
 	samePods(t, before, podStates(t, b.c, namespaces...))
 	memory.check(t, victims, idle)

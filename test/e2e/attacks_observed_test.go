@@ -128,21 +128,26 @@ func watchMemory(t *testing.T, c *cluster.Cluster, victims map[string]victim) fu
 	}
 }
 
-// heap is what Envoy has allocated; 0 if the agent does not answer in time, as it may if it is attacked.
-func (v victim) heap(ctx context.Context) float64 {
+// metrics returns what the agent answers to a scrape, or what came of it: it may not answer in time if it is attacked.
+func (v victim) metrics(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.port(strconv.Itoa(names.PortAgent))+"/metrics", nil)
 	if err != nil {
-		return 0
+		return ""
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0
+		return ""
 	}
 	defer resp.Body.Close()
-	text, _ := io.ReadAll(resp.Body) // what came of it
-	for line := range strings.Lines(string(text)) {
+	text, _ := io.ReadAll(resp.Body)
+	return string(text)
+}
+
+// heap is what Envoy has allocated, in bytes; 0 if that is unknown.
+func (v victim) heap(ctx context.Context) float64 {
+	for line := range strings.Lines(v.metrics(ctx)) {
 		if strings.HasPrefix(line, "envoy_server_memory_allocated") {
 			fields := strings.Fields(line)
 			bytes, _ := strconv.ParseFloat(fields[len(fields)-1], 64)
@@ -150,6 +155,21 @@ func (v victim) heap(ctx context.Context) float64 {
 		}
 	}
 	return 0
+}
+
+// limits are words in the names of metrics that tell what a proxy's limits did, and why its connections ended.
+var limits = []string{"_flood", "overload_close", "overload_reject", "overload_disable", "premature", "protocol_error", "keepalive_timeout", "messaging_error", "_overflow", "rx_reset", "tx_reset"}
+
+// counters are the proxy's metrics of limits that are not 0.
+func (v victim) counters(ctx context.Context) string {
+	var out []string
+	for line := range strings.Lines(v.metrics(ctx)) {
+		name, _, _ := strings.Cut(line, "{")
+		if !strings.HasPrefix(line, "#") && !strings.HasSuffix(line, " 0\n") && slices.ContainsFunc(limits, func(l string) bool { return strings.Contains(name, l) }) {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // working is the working set of the proxy's container that has most; 0 if the kubelet does not know.

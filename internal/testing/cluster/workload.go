@@ -47,6 +47,8 @@ type Echo struct {
 	NoService bool
 	// Unprobed leaves the readiness probe out: the pod is Ready however busy the machine is.
 	Unprobed bool
+	// CPU is the share of a processor that the app requests, such as "500m"; empty: none.
+	CPU string
 }
 
 // Deploy applies the app; Ready waits for it.
@@ -86,6 +88,9 @@ func (e Echo) YAML(ns string) string {
 	probe := "        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 5}\n"
 	if e.Unprobed {
 		probe = ""
+	}
+	if e.CPU != "" {
+		probe += "        resources: {requests: {cpu: " + e.CPU + "}}\n"
 	}
 	notes := ""
 	for _, a := range e.Annotations {
