@@ -130,3 +130,60 @@ func TestGivenUpEarly(t *testing.T) {
 		})
 	}
 }
+
+// TestManyGoneAtOnce: a client that ends with thousands of requests under way ends no stream of others on the
+// connection between the proxies.
+func TestManyGoneAtOnce(t *testing.T) {
+	for name, bin := range map[string]string{"current": binary(t), "before": before(t)} {
+		t.Run(name, func(t *testing.T) {
+			m := newMeshOf(t, bin)
+			server := m.sidecar(t, "server", "198.18.9.11", model.Inbound{Ports: []model.InboundPort{{Port: 8080, Protocol: model.HTTP}}}, nil)
+			begun := waits(t, server.listen(t, ":8080"))
+			web := service{name: "web", vip: "198.19.9.1", protocol: model.HTTP, accounts: []string{"server"}, endpoints: []model.Endpoint{meshed(server.ip, 8080)}}
+			from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, web.all(m))
+			to := door{"mesh", from.netns, "198.19.9.1:80"}
+
+			const held, many = 5, 5000
+			stays := to.framed(t)
+			for n := range held {
+				if _, err := stays.Ask(n, "GET", "/held"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, 10*time.Second, func() error {
+				if status, _, _ := stays.Seen(); len(status) < held {
+					return fmt.Errorf("%d of %d streams have begun", len(status), held)
+				}
+				return nil
+			})
+			goes := to.framed(t)
+			for n := range many {
+				if _, err := goes.Ask(n, "GET", "/never"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, 20*time.Second, func() error {
+				if n := begun.Load(); n < many {
+					return fmt.Errorf("%d of %d requests have begun", n, many)
+				}
+				return nil
+			})
+			goes.Close()
+			eventually(t, 10*time.Second, func() error {
+				if n := server.stat(t, `^http\.std/in-http1\.downstream_rq_active`); n != held {
+					return fmt.Errorf("%d requests are under way, want %d", n, held)
+				}
+				return nil
+			})
+			if err := stays.RoundTrip(); err != nil {
+				t.Error(err)
+			}
+			if _, reset, _ := stays.Seen(); len(reset) > 0 {
+				t.Errorf("streams of others ended: %v", reset)
+			}
+			if n := server.stat(t, `^http\.std/in-http1\.downstream_cx_total`); n != 1 {
+				t.Errorf("%d connections between the proxies, want 1", n)
+			}
+		})
+	}
+}
