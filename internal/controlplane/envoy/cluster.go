@@ -155,12 +155,19 @@ func upstreamHTTP1(idle time.Duration) map[string]*anypb.Any {
 }
 
 func upstreamHTTP2(t model.Transport) map[string]*anypb.Any {
-	idle, options := plainIdle, meshHTTP2()
+	idle, options := plainIdle, upstreamStreams(appStreams)
 	if t == model.MeshOnly {
-		idle = outboundIdle
+		idle, options = outboundIdle, upstreamStreams(peerStreams)
 		options.ConnectionKeepalive = peerKeepalive()
 	}
 	return upstreamHTTP(idle, explicitHTTP2(options))
+}
+
+// upstreamStreams are the options of connections that have at most n requests at a time.
+func upstreamStreams(n uint32) *corev3.Http2ProtocolOptions {
+	o := meshHTTP2()
+	o.MaxConcurrentStreams = wrapperspb.UInt32(n)
+	return o
 }
 
 // upstreamAsClient speaks HTTP/1.1 or HTTP/2, as the client does.
@@ -170,7 +177,7 @@ func upstreamAsClient(idle time.Duration) map[string]*anypb.Any {
 		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_UseDownstreamProtocolConfig{
 			UseDownstreamProtocolConfig: &upstreamsv3.HttpProtocolOptions_UseDownstreamHttpConfig{
 				HttpProtocolOptions:  &corev3.Http1ProtocolOptions{EnableTrailers: true},
-				Http2ProtocolOptions: meshHTTP2(),
+				Http2ProtocolOptions: upstreamStreams(appStreams),
 			},
 		},
 	})}

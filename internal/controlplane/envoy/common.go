@@ -90,6 +90,6 @@ func inboundHTTP1() Resource {
 
 func inboundHTTP2() Resource {
 	c := toApplication(names.InboundHTTP2)
-	c.TypedExtensionProtocolOptions = upstreamHTTP(appIdle, explicitHTTP2(meshHTTP2()))
+	c.TypedExtensionProtocolOptions = upstreamHTTP(appIdle, explicitHTTP2(upstreamStreams(appStreams)))
 	return cluster(c)
 }

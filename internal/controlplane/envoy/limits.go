@@ -48,6 +48,11 @@ const (
 	meshStreams          = 65536
 	meshStreamWindow     = 256 << 10
 	meshConnectionWindow = 256 << 20
+	// peerStreams and appStreams are how many requests a proxy makes at a time on one connection to another proxy,
+	// and to an application; for more it opens another connection. The answers that nobody reads can then not use
+	// up the window of the connection. And whenever a connection's buffer is full or empty, Envoy goes through all
+	// streams that wait: with thousands that costs more time than the bytes do, for all on the connection.
+	peerStreams, appStreams = 100, 1000
 	// Envoy's advice for edges (best practices: edge proxies).
 	edgeStreamWindow     = 64 << 10
 	edgeConnectionWindow = 1 << 20
