@@ -216,14 +216,18 @@ func (b dataPath) attackAll(t *testing.T, mode v1alpha1.MTLSMode) {
 	for name, at := range targets {
 		b.attack(t, from, name, at)
 	}
+	opened := map[string]int{} // by the attack
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		done := attackDone(t, b.c, from, name)
 		for _, what := range slices.Sorted(maps.Keys(done)) {
 			d := done[what]
 			t.Logf("%s: %s: %d connections, %d refused, %d sent", name, what, d.Connections, d.Refused, d.Sent)
-			if d.Connections == 0 {
-				t.Errorf("%s: %s: no connection was opened, so nothing was attacked", name, what)
-			}
+			opened[what[strings.LastIndex(what, ": ")+2:]] += int(d.Connections)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(opened)) {
+		if opened[what] == 0 {
+			t.Errorf("%s: no connection was opened anywhere, so nothing was attacked", what)
 		}
 	}
 	memory := most()
