@@ -33,11 +33,12 @@ func (w *world) alone(issuer string, not *x509.Certificate) bool {
 		}
 	}
 	for _, p := range w.proxies {
-		if !p.root.Equal(x.root) || !w.former && (!p.signer.Equal(x.cert) || p.bundle != string(text(x.cert))) {
+		if !p.root.Equal(x.root) || !w.former && (p.bundle != w.anchors.Intermediates || !strings.Contains(p.bundle, string(text(p.signer)))) {
 			return false
 		}
 	}
-	if !w.former && (w.anchors.Intermediates != string(text(x.cert)) || w.anchors.Recorded != "") {
+	// A former intermediate of the same root stays until the certificates below it have been renewed, hours later.
+	if !w.former && (!strings.Contains(w.anchors.Intermediates, string(text(x.cert))) || w.anchors.Recorded != "") {
 		return false
 	}
 	for _, name := range []string{names.RootSecret, names.SecondRootSecret} {
