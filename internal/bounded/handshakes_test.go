@@ -86,6 +86,12 @@ func TestHandshakes(t *testing.T) {
 				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.9")}}
 				client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, DisableKeepAlives: true}}
 				resp, err := client.Get("https://" + addr)
+				// Of as many addresses as this, each of which makes few handshakes on a slow machine, one more may have
+				// to try again.
+				for began := time.Now(); err != nil && addresses > 1 && time.Since(began) < time.Second; time.Sleep(10 * time.Millisecond) {
+					asked++ // the server may have performed the handshake
+					resp, err = client.Get("https://" + addr)
+				}
 				if err != nil {
 					t.Fatalf("a client with few connections, %d answers before: %v", asked, err)
 				}
