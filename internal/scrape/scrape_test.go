@@ -55,7 +55,7 @@ func TestHandler(t *testing.T) {
 		all(http.StatusOK, `rendering 1 for map[] of /metrics`)
 		time.Sleep(Age - 1)
 		all(http.StatusOK, `rendering 1 for map[] of /metrics`)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if h.current != nil {
 			t.Error("a rendering is kept for ever")
