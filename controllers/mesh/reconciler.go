@@ -118,7 +118,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		stepErr, next.Done, next.Again = nil, false, takenWait // nothing tells when the name is free
 	}
 	if u := next.Status.Upgrade; stepErr != nil && u != nil && u.Phase == v1alpha1.PhasePreflight {
-		u.Message += "; a step failed: " + stepErr.Error() // such as an image that an admission policy refuses
+		u.Message += "; a step failed: " + plan.Words(stepErr.Error()) // such as an image that an admission policy refuses
 	}
 	// Such as a Deployment to which admission of the cluster added what a policy does not allow.
 	no := refusal(stepErr)

@@ -163,10 +163,13 @@ func upstreamHTTP2(t model.Transport) map[string]*anypb.Any {
 	return upstreamHTTP(idle, explicitHTTP2(options))
 }
 
-// upstreamStreams are the options of connections that have at most n requests at a time.
+// upstreamStreams are the options of connections that have at most n requests at a time. Envoy resets all requests
+// of a client that has gone at once, and each reset is a control frame; with too few of these it would end the
+// connection, and with it the requests of others.
 func upstreamStreams(n uint32) *corev3.Http2ProtocolOptions {
 	o := meshHTTP2()
 	o.MaxConcurrentStreams = wrapperspb.UInt32(n)
+	o.MaxOutboundControlFrames = wrapperspb.UInt32(max(1000, 4*n)) // Envoy's default is 1,000
 	return o
 }
 

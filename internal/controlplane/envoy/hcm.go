@@ -162,10 +162,7 @@ func meshHTTP2() *corev3.Http2ProtocolOptions {
 		InitialStreamWindowSize:     wrapperspb.UInt32(meshStreamWindow),
 		InitialConnectionWindowSize: wrapperspb.UInt32(meshConnectionWindow),
 		MaxOutboundFrames:           wrapperspb.UInt32(meshFrames),
-		// Envoy resets all requests of a client that has gone at once, and each reset is a control frame. With the
-		// default of 1,000 a client with more requests would take the connection with it, and those of others.
-		MaxOutboundControlFrames: wrapperspb.UInt32(meshFrames),
-		MaxHeaderFieldSizeKb:     largestField(),
+		MaxHeaderFieldSizeKb:        largestField(),
 		// An invalid message ends its stream, not the thousands of others on the connection.
 		OverrideStreamErrorOnInvalidHttpMessage: wrapperspb.Bool(true),
 	}

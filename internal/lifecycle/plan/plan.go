@@ -237,12 +237,15 @@ type conditions struct {
 	list       []metav1.Condition
 }
 
+// maxMessage bounds the message of a condition, in bytes. The API server takes 32,768.
+const maxMessage = 16 << 10
+
 func (c *conditions) add(kind string, v health.Verdict) {
 	status := metav1.ConditionFalse
 	if v.Good {
 		status = metav1.ConditionTrue
 	}
 	c.list = append(c.list, metav1.Condition{
-		Type: kind, Status: status, Reason: v.Reason, Message: v.Message, ObservedGeneration: c.generation,
+		Type: kind, Status: status, Reason: v.Reason, Message: clip(v.Message, maxMessage), ObservedGeneration: c.generation,
 	})
 }

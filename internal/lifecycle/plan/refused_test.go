@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/health"
 )
 
 // TestRefused: a refusal stands in the conditions that are not True and in an upgrade, once, and goes with it.
@@ -35,6 +36,32 @@ func TestRefused(t *testing.T) {
 	}
 	if s = Refused(status(metav1.ConditionTrue), 1, "x"); !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady) {
 		t.Error("a mesh that is ready is so no more")
+	}
+}
+
+// TestManyRefusals: however many pods an API server refuses to change, the status is one that it takes, and the
+// condition of a rollback does not have the refusals of the reconciliation before.
+func TestManyRefusals(t *testing.T) {
+	s := v1alpha1.MeshStatus{
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionControlPlaneReady, Status: metav1.ConditionFalse}, {Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}},
+		Upgrade:    &v1alpha1.UpgradeStatus{Phase: v1alpha1.PhaseRollingBack, Message: "a gate failed"},
+	}
+	s = Refused(s, 1, strings.Repeat("pods \"p\" is forbidden; ", 10_000))
+	for _, c := range s.Conditions {
+		if len(c.Message) > 4000 {
+			t.Errorf("%s has a message of %d bytes", c.Type, len(c.Message))
+		}
+	}
+	if n := len(s.Upgrade.Message); n > 4000 || !strings.Contains(s.Upgrade.Message, "is forbidden") {
+		t.Errorf("the upgrade's message has %d bytes", n)
+	}
+	if got := withoutRefusal(s.Upgrade.Message); got != "a gate failed" {
+		t.Error(got)
+	}
+	var c conditions
+	c.add("X", health.Verdict{Message: strings.Repeat("x", 100_000)})
+	if n := len(c.list[0].Message); n > 32768 {
+		t.Errorf("a condition's message has %d bytes", n)
 	}
 }
 

@@ -185,9 +185,9 @@ const refusedMark = "; the API server refuses a step: "
 // ControlPlaneReady and Ready while these are not True, and in the status of an upgrade. If message is empty, no
 // step was refused.
 func Refused(s v1alpha1.MeshStatus, generation int64, message string) v1alpha1.MeshStatus {
-	out := *s.DeepCopy()
+	out, message := *s.DeepCopy(), Words(message)
 	if u := out.Upgrade; u != nil {
-		u.Message, _, _ = strings.Cut(u.Message, refusedMark) // the message of the last reconciliation may still be there
+		u.Message = withoutRefusal(u.Message) // that of the last reconciliation may still be there
 		if message != "" && u.Phase != v1alpha1.PhasePreflight {
 			u.Message += refusedMark + message
 		}
@@ -202,6 +202,26 @@ func Refused(s v1alpha1.MeshStatus, generation int64, message string) v1alpha1.M
 		}
 	}
 	return out
+}
+
+// withoutRefusal is the message of an upgrade without what Refused has added.
+func withoutRefusal(message string) string {
+	out, _, _ := strings.Cut(message, refusedMark)
+	return out
+}
+
+// maxWords bounds what a status has of an error, in bytes: of thousands of pods each may have an error of its own,
+// and the API server takes no status whose conditions are longer than 32 KiB.
+const maxWords = 2000
+
+// Words returns the words of an error as a status shows them: the beginning, if there are too many.
+func Words(s string) string { return clip(s, maxWords) }
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // Unwritten is a namespace to which the roots could not be written, with the API server's words.
@@ -223,11 +243,7 @@ func RootsUnwritten(s v1alpha1.MeshStatus, list []Unwritten) v1alpha1.MeshStatus
 	out := *s.DeepCopy()
 	var each []string
 	for _, u := range list[:min(len(list), unwrittenShown)] {
-		words := u.Words
-		if len(words) > wordsShown {
-			words = strings.ToValidUTF8(words[:wordsShown], "") + "..."
-		}
-		each = append(each, u.Namespace+" ("+words+")")
+		each = append(each, u.Namespace+" ("+clip(u.Words, wordsShown)+")")
 	}
 	if more := len(list) - len(each); more > 0 {
 		each = append(each, fmt.Sprintf("%d more", more))

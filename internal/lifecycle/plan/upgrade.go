@@ -146,10 +146,10 @@ func (d decision) judgeUpgraded() health.Verdict {
 		return health.Verdict{Good: true, Reason: v1alpha1.ReasonUpToDate, Message: "the mesh runs " + s.From + " again"}
 	case s.Phase == v1alpha1.PhaseRolledBack:
 		return health.Verdict{Reason: v1alpha1.ReasonRolledBack, Message: fmt.Sprintf(
-			"%s was rolled back to %s: %s; set spec.version to %s, or to a release that mends it", s.To, s.From, s.Message, s.From,
+			"%s was rolled back to %s: %s; set spec.version to %s, or to a release that mends it", s.To, s.From, withoutRefusal(s.Message), s.From,
 		)}
 	case s.Phase == v1alpha1.PhaseRollingBack:
-		return health.Verdict{Reason: v1alpha1.ReasonRollingBack, Message: fmt.Sprintf("going back from %s to %s: %s", s.To, s.From, s.Message)}
+		return health.Verdict{Reason: v1alpha1.ReasonRollingBack, Message: fmt.Sprintf("going back from %s to %s: %s", s.To, s.From, withoutRefusal(s.Message))}
 	case d.mesh.Spec.Upgrade.Paused:
 		return health.Verdict{Reason: v1alpha1.ReasonPaused, Message: fmt.Sprintf("the upgrade from %s to %s is paused by spec.upgrade.paused", s.From, s.To)}
 	}
