@@ -35,8 +35,9 @@ func (p *Patience) Handler(next http.Handler) http.Handler {
 // Get returns how long the application may take.
 func (p *Patience) Get() time.Duration { return max(time.Duration(p.last.Load()), minPatience) }
 
-// patienceOf reads the header. A client can lengthen the time only: a stranger must not make others lack the
-// application's metrics.
+// patienceOf reads the header. The last client decides for all who share its page: one that waits for longer can make
+// others give up where the application hangs, and one that waits for less can make others lack the application's part
+// where it needs more than minPatience.
 func patienceOf(header string) time.Duration {
 	s, err := strconv.ParseFloat(header, 64)
 	if err != nil || !(s > 0) {
