@@ -71,9 +71,12 @@ type programCalls struct {
 
 // programCall runs calls in the program's pod.
 func programCall(ctx context.Context, c *cluster.Cluster, ns string, args ...string) (r programCalls, err error) {
-	out, err := c.Exec(ctx, ns, "batch", "app", append([]string{"/proxyless", "call"}, args...)...)
-	if err != nil {
-		return r, err
+	out := ""
+	// The program always prints what happened. On a busy node the kubelet may end the stream before it has passed that on.
+	for try := 0; out == "" && try < 2; try++ {
+		if out, err = c.Exec(ctx, ns, "batch", "app", append([]string{"/proxyless", "call"}, args...)...); err != nil {
+			return r, err
+		}
 	}
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		return r, fmt.Errorf("read %q: %w", out, err)
