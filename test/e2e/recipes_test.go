@@ -201,7 +201,7 @@ func openShop(t *testing.T, guide string) shop {
 	s.frontend = podOf(t, s.c, s.ns, "frontend")
 	readyPod(t, s.c, s.ns, "vault")
 	s.outside = readyPod(t, s.c, s.ns, "outside").Status.PodIP
-	s.reviews = s.c.Load(t, s.ns, true, "-url", "http://reviews/", "-method", "POST", "-rate", "60", "-duration", "10m", "-every", "200ms")
+	s.reviews = s.c.Load(t, s.ns, true, "-url", "http://reviews/", "-method", "POST", "-rate", "60", "-duration", "30m", "-every", "200ms")
 	s.reviews.Sent(t, 10)
 	return s
 }
