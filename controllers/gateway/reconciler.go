@@ -49,9 +49,6 @@ const (
 	verdictWait = 5 * time.Second
 	// takenWait is between looks at a name that is taken: objects of others are not watched.
 	takenWait = 10 * time.Second
-	// refusedWait is until the next try after the API server has refused an object: what it refuses may depend on
-	// admission, a quota or a right, none of which is watched.
-	refusedWait = 30 * time.Second
 	// leftWait is until the second look at a status that was cleared: the control plane may have been writing to it.
 	leftWait = 5 * time.Second
 	// conflictWait is until the next try after something else has changed an object at the same moment.
@@ -182,7 +179,7 @@ func (r *Reconciler) deploy(ctx context.Context, m *v1alpha1.Mesh, gw *gwapiv1.G
 		return &health.Verdict{Reason: v1alpha1.ReasonNameTaken, Message: taken}, takenWait, nil
 	}
 	if verdict, err := r.applyAll(ctx, gw, d, objects); err != nil || verdict != nil {
-		return verdict, refusedWait, err
+		return verdict, apply.RefusedWait, err
 	}
 	v, err := r.judge(ctx, gw, sets, st.Service)
 	return &v, 0, err
@@ -256,7 +253,7 @@ func (r *Reconciler) applyOne(ctx context.Context, o render.Object, d *appsv1.De
 
 // refusedBy turns a refusal of the API server into a verdict: the user can do something about it.
 func refusedBy(err error, more string) (*health.Verdict, error) {
-	if err == nil || !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) && !apierrors.IsForbidden(err) {
+	if !apply.Refused(err) {
 		return nil, err
 	}
 	return &health.Verdict{Reason: v1alpha1.ReasonRefused, Message: "the API server refuses an object of the Gateway" + more + ": " + err.Error()}, nil

@@ -76,10 +76,6 @@ const definitionEvery = 15 * time.Second
 // takenWait is between two looks at a name that an object of others has: those are not watched.
 const takenWait = 10 * time.Second
 
-// refusedWait is until the next try after the API server has refused a step: what it refuses may depend on
-// admission, a quota or a right, none of which is watched.
-const refusedWait = 30 * time.Second
-
 // Reconcile does one round for one Mesh.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	m := &v1alpha1.Mesh{}
@@ -121,11 +117,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		u.Message += "; a step failed: " + plan.Words(stepErr.Error()) // such as an image that an admission policy refuses
 	}
 	// Such as a Deployment to which admission of the cluster added what a policy does not allow.
-	no := refusal(stepErr)
-	next.Status = plan.Refused(next.Status, m.Generation, no)
-	if no != "" {
-		stepErr, next.Done, next.Again = nil, false, refusedWait // nothing tells when it is allowed
+	refused := ""
+	if apply.Refused(stepErr) {
+		refused = stepErr.Error()
+		stepErr, next.Done, next.Again = nil, false, apply.RefusedWait
 	}
+	next.Status = plan.Refused(next.Status, m.Generation, refused)
 	if r.Unwritten != nil {
 		next.Status = plan.RootsUnwritten(next.Status, r.Unwritten.List())
 	}
@@ -149,15 +146,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		next.Again = definitionEvery
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
-}
-
-// refusal is the error of a step that the API server refused, so that the user has to do something; otherwise
-// it is empty.
-func refusal(err error) string {
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
-		return err.Error()
-	}
-	return ""
 }
 
 // finalizer adds or removes Tulle's finalizer.

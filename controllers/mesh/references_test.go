@@ -119,7 +119,7 @@ func of(objects ...any) references {
 	return r
 }
 
-// TestReferring: whatever changes whether something refers is looked at, and what can't change it is not.
+// TestReferring: an event passes if and only if it can change whether an object that Tulle serves refers to a Secret or ConfigMap.
 func TestReferring(t *testing.T) {
 	class, bare, https, set := aClass("mine", names.ControllerName), aGateway("mine", nil), aGateway("mine", certificate), aSet("edge", gwapiv1.ParentGatewayReference{Name: "gw"})
 	elsewhere, route, plain, moved := aGateway("theirs", nil), aGateway("mine", func(s *gwapiv1.GatewaySpec) { s.Listeners[0].Name = "other" }), set, set

@@ -6,7 +6,6 @@ package trust
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -61,10 +60,6 @@ type Reconciler struct {
 	Unwritten *Unwritten
 }
 
-// refusedWait is until the next try after the API server has refused a ConfigMap: no watch tells that a quota
-// was raised.
-const refusedWait = 30 * time.Second
-
 // Reconcile does one round for the namespace that the request names.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	if req.Name == r.Namespace {
@@ -99,8 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, r.remove(ctx, req.Name)
 	}
 	err = r.copyTo(ctx, m, req.Name)
-	taken := apply.TakenBy(err)
-	if taken == nil && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
+	if apply.TakenBy(err) == nil && !apply.Refused(err) {
 		if err == nil {
 			r.Unwritten.set(req.Name, "")
 		}
@@ -110,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if r.Unwritten.set(req.Name, err.Error()) {
 		ctrl.LoggerFrom(ctx).Info("The roots could not be written", "namespace", req.Name, "because", err.Error())
 	}
-	return reconcile.Result{RequeueAfter: refusedWait}, nil
+	return reconcile.Result{RequeueAfter: apply.RefusedWait}, nil
 }
 
 // copyTo copies the original, once there is one.

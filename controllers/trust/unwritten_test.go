@@ -12,7 +12,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/plan"
 )
 
-// TestUnwritten: changes from several goroutines are all there, sorted, and reported once while nobody reads.
+// TestUnwritten: concurrent changes are all kept, sorted, and cause one event until it is received.
 func TestUnwritten(t *testing.T) {
 	u := NewUnwritten()
 	var all sync.WaitGroup
@@ -25,7 +25,7 @@ func TestUnwritten(t *testing.T) {
 	}
 	all.Wait()
 	if !u.set("gone", "") || u.set("gone", "") || u.set("ns1", "exceeded quota") {
-		t.Error("what is new is told wrongly")
+		t.Error("set does not report correctly whether the words are new")
 	}
 	got := u.List()
 	if len(got) != 8 || !slices.IsSortedFunc(got, func(a, b plan.Unwritten) int { return int(a.Namespace[2]) - int(b.Namespace[2]) }) {

@@ -18,6 +18,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	agentenvoy "tulle.dev/tulle/internal/dataplane/envoy"
+	"tulle.dev/tulle/internal/names"
 )
 
 // TestLimitsAreCounted: when a limit for clients acts, a statistic that the agent has Envoy keep counts it. Those that
@@ -124,11 +125,45 @@ func (p *proxy) kept(t *testing.T) map[string]int {
 	if err := json.Unmarshal(b, &v); err != nil {
 		t.Fatal(err)
 	}
+	keeps := inclusions(t)
 	out := map[string]int{}
 	for _, s := range v.Stats {
-		if n, ok := s.Value.(float64); ok && agentenvoy.Kept(s.Name) {
+		if n, ok := s.Value.(float64); ok && keeps.MatchString(s.Name) {
 			out[s.Name] = int(n)
 		}
 	}
 	return out
+}
+
+// inclusions matches the names of statistics that the agent's bootstrap includes.
+func inclusions(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	b, err := agentenvoy.Bootstrap(agentenvoy.Settings{Kind: names.KindGateway})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Stats struct {
+			Matcher struct {
+				List struct {
+					Patterns []struct {
+						Regex struct {
+							Text string `json:"regex"`
+						} `json:"safe_regex"`
+					} `json:"patterns"`
+				} `json:"inclusion_list"`
+			} `json:"stats_matcher"`
+		} `json:"stats_config"`
+	}
+	if err := json.Unmarshal(b, &config); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, p := range config.Stats.Matcher.List.Patterns {
+		all = append(all, p.Regex.Text)
+	}
+	if len(all) == 0 {
+		t.Fatal("the bootstrap includes no statistics")
+	}
+	return regexp.MustCompile("^(" + strings.Join(all, "|") + ")$")
 }

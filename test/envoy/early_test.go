@@ -61,6 +61,22 @@ func giveUp(f *attack.Framed, from, n int) int {
 	return n
 }
 
+// hold begins n requests whose answers begin and do not end.
+func hold(t *testing.T, f *attack.Framed, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := f.Ask(i, "GET", "/held"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 10*time.Second, func() error {
+		if status, _, _ := f.Seen(); len(status) < n {
+			return fmt.Errorf("%d of %d streams have begun", len(status), n)
+		}
+		return nil
+	})
+}
+
 // TestGivenUpEarly: clients of the mesh that give up at once, hundreds of times on one connection, end no stream of others on
 // it, neither beside them nor between the proxies. Resets of clients that may be anybody are limited.
 func TestGivenUpEarly(t *testing.T) {
@@ -76,17 +92,7 @@ func TestGivenUpEarly(t *testing.T) {
 
 			const held, resets = 5, 3000
 			f := door{"mesh", from.netns, "198.19.9.1:80"}.framed(t)
-			for n := range held {
-				if _, err := f.Ask(n, "GET", "/held"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			eventually(t, 10*time.Second, func() error {
-				if status, _, _ := f.Seen(); len(status) < held {
-					return fmt.Errorf("%d of %d streams have begun", len(status), held)
-				}
-				return nil
-			})
+			hold(t, f, held)
 			if n := giveUp(f, held, resets); n < resets {
 				t.Errorf("the connection ended after %d requests that were given up", n)
 			}
@@ -145,17 +151,7 @@ func TestManyGoneAtOnce(t *testing.T) {
 
 			const held, many = 5, 5000
 			stays := to.framed(t)
-			for n := range held {
-				if _, err := stays.Ask(n, "GET", "/held"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			eventually(t, 10*time.Second, func() error {
-				if status, _, _ := stays.Seen(); len(status) < held {
-					return fmt.Errorf("%d of %d streams have begun", len(status), held)
-				}
-				return nil
-			})
+			hold(t, stays, held)
 			goes := to.framed(t)
 			for n := range many {
 				if _, err := goes.Ask(n, "GET", "/never"); err != nil {

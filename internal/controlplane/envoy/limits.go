@@ -49,9 +49,9 @@ const (
 	meshStreamWindow     = 256 << 10
 	meshConnectionWindow = 256 << 20
 	// peerStreams and appStreams are how many requests a proxy makes at a time on one connection to another proxy,
-	// and to an application; for more it opens another connection. The answers that nobody reads can then not use
-	// up the window of the connection. And whenever a connection's buffer is full or empty, Envoy goes through all
-	// streams that wait: with thousands that costs more time than the bytes do, for all on the connection.
+	// and to an application; for more it opens another connection. So responses that no client reads cannot use up
+	// the window of the connection. Envoy also visits all waiting streams whenever the connection's buffer fills or
+	// drains: with thousands of streams that takes more time than sending the bytes, for every stream.
 	peerStreams, appStreams = 100, 1000
 	// Envoy's advice for edges (best practices: edge proxies).
 	edgeStreamWindow     = 64 << 10

@@ -6,9 +6,6 @@ package envoy
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"strings"
-	"sync"
 
 	"tulle.dev/tulle/internal/names"
 )
@@ -63,11 +60,6 @@ func stats() []string {
 		names.StatPlaintext + `\..*`, // * bounded by the listener that counts
 	}
 }
-
-var kept = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^(" + strings.Join(stats(), "|") + ")$") })
-
-// Kept reports whether Envoy keeps the statistic of that name.
-func Kept(name string) bool { return kept().MatchString(name) }
 
 // object is a JSON object.
 type object = map[string]any

@@ -112,8 +112,9 @@ func copyText(ctx context.Context, w io.Writer, s Source, families map[string]bo
 		if left -= len(line); left < 0 {
 			return fmt.Errorf("read metrics: more than %d bytes", maxSource)
 		}
-		if f := bytes.Fields(line); len(f) == 4 && string(f[0]) == "#" && string(f[1]) == "TYPE" {
-			families[string(f[2])] = true
+		if rest, ok := bytes.CutPrefix(line, []byte("# TYPE ")); ok {
+			name, _, _ := bytes.Cut(rest, []byte(" "))
+			families[string(name)] = true
 		}
 		// The end mark of OpenMetrics would end the scrape.
 		if string(line) != "# EOF\n" {

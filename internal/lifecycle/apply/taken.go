@@ -38,9 +38,9 @@ func TakenBy(err error) *Taken {
 	return nil
 }
 
-// ours tells whether an object may be applied, and returns the UID of the one that exists, if any: there is none of its name, or one with the label that the
-// operator puts on all it creates. Whoever may change an object may add that label, and so hand it over. The
-// admission policy tulle-operator-objects asks the same at the moment of the change.
+// ours returns the UID of the object of that name, or none if there is none. If the object lacks the label that the
+// operator puts on everything it creates, the error is a *Taken. A user who may change an object may add that label
+// and so hand the object over. The admission policy tulle-operator-objects checks the same when the change is made.
 func (a *Applier) ours(ctx context.Context, o render.Object) (types.UID, error) {
 	now := &metav1.PartialObjectMetadata{}
 	now.SetGroupVersionKind(o.GroupVersionKind())
