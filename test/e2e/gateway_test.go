@@ -43,7 +43,7 @@ func answering(t *testing.T, url string) {
 		if err != nil {
 			return err
 		}
-		if n := s.Statuses["200"] + s.Statuses["404"]; n < 20 {
+		if n := s.OK + s.Statuses["404"]; n < 20 {
 			return fmt.Errorf("%d of 20 requests: %v", n, s.Failures)
 		}
 		return nil

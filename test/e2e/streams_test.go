@@ -58,6 +58,7 @@ func TestStreamEdits(t *testing.T) {
 	c.MustApply(t, streamed, ns)
 	addr := gatewayAddress(t, c, ns, "front")
 	streamsProgrammed(t, c, ns)
+	answering(t, "tcp://"+addr+":9000")
 
 	const hold, connections = "50s", 4 // the drain time is 30 s
 	held := map[string]*cluster.Run{}
