@@ -33,7 +33,7 @@ const (
 	// package attack), and attackCPU what it may take of a processor. More would measure how many processors
 	// the node has: each request of an attack makes two proxies and an application work.
 	attackRate = 8000
-	attackCPU  = "100m"
+	attackCPU  = "60m"
 	// clientRate is how many requests a second each of the clients makes that must not fail.
 	clientRate = 10
 	// demo is the namespace of the demo's shop, and the name of its Gateway.
