@@ -26,8 +26,9 @@ import (
 // applicationRevision is the Revision of the clusters of HTTP applications; 1 took header fields of at most
 // 64 KiB. datagramRevision is the Revision of clusters of datagrams; 1 had any number of sessions.
 // helloRevision is added to the Revision of listeners of Gateways for TLS; those without it kept more memory
-// for each connection that has not begun TLS.
-const applicationRevision, datagramRevision, helloRevision = "2", "2", "+1"
+// for each connection that has not begun TLS. silentRevision is added to that of listeners of Gateways that connect
+// silent clients; those without it closed them.
+const applicationRevision, datagramRevision, helloRevision, silentRevision = "2", "2", "+1", "+1"
 
 const (
 	// edgeStreams is how many requests a client may have on one connection at a time, as Envoy advises. Each may
@@ -38,6 +39,9 @@ const (
 	// helloBuffer is how much is set aside for a TLS hello before anything has been read. Envoy doubles it for
 	// a longer hello. Its default of 64 KiB is taken for each connection, also if the client sends nothing.
 	helloBuffer = 2 << 10
+	// headerTimeout is how long a port for TCP waits for a header of the PROXY protocol that need not come. It is longer
+	// than a few retransmissions, and shorter than the time after which common clients give up (MySQL: 10 s).
+	headerTimeout = 3 * time.Second
 	// maxSessions is how many clients of UDP the endpoints of a Service port may have at a time, by one proxy.
 	// Each holds a socket for udpIdle.
 	maxSessions = 65536
@@ -126,14 +130,23 @@ func inspectHellos(l *listenerv3.Listener) {
 
 // proxyProtocol has a Gateway's listener take the address of a client from what a load balancer says before anything else.
 // It comes before all other listener filters: they look at the first bytes of the client itself.
-func proxyProtocol(l *listenerv3.Listener, mode string) {
-	if mode == "" {
+//
+// Where clients without the header are accepted, a client of a port for TCP may wait for the server's first bytes. It is
+// connected after headerTimeout. Envoy only looks at the first bytes until the header is complete: one that comes later, in
+// part or whole, is passed on as data and gives no address. With TLS and HTTP the client sends first.
+func proxyProtocol(l *listenerv3.Listener, g model.GatewayPort) {
+	if g.ProxyProtocol == "" {
 		return
 	}
+	accept := g.ProxyProtocol == model.ProxyProtocolAccept
 	l.ListenerFilters = append([]*listenerv3.ListenerFilter{
-		listenerFilter(proxyProtocolFilter, &proxyprotocolv3.ProxyProtocol{AllowRequestsWithoutProxyProtocol: mode == model.ProxyProtocolAccept}),
+		listenerFilter(proxyProtocolFilter, &proxyprotocolv3.ProxyProtocol{AllowRequestsWithoutProxyProtocol: accept}),
 	}, l.GetListenerFilters()...)
 	l.ListenerFiltersTimeout = duration(handshakeTimeout)
+	if accept && !g.TLS && len(g.Sections) > 0 && g.Sections[0].Bytes {
+		l.ListenerFiltersTimeout = duration(headerTimeout)
+		l.ContinueOnListenerFiltersTimeout = true
+	}
 }
 
 // proxyProtocolFilter is the name of Envoy's listener filter for the PROXY protocol.

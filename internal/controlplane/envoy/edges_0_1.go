@@ -12,11 +12,13 @@ import (
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"tulle.dev/tulle/internal/controlplane/model"
 )
 
 // applicationRevision is the Revision of the clusters of HTTP applications, datagramRevision that of clusters
 // of datagrams.
-const applicationRevision, datagramRevision, helloRevision = Revision, Revision, ""
+const applicationRevision, datagramRevision, helloRevision, silentRevision = Revision, Revision, "", ""
 
 const edgeStreams = 1000
 
@@ -49,7 +51,7 @@ func inspectHellos(l *listenerv3.Listener) {
 }
 
 // proxyProtocol is not supported.
-func proxyProtocol(*listenerv3.Listener, string) {}
+func proxyProtocol(*listenerv3.Listener, model.GatewayPort) {}
 
 // boundSessions leaves the number of clients of a UDP port without a limit.
 func boundSessions(*clusterv3.Cluster) {}

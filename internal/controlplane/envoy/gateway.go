@@ -58,7 +58,7 @@ func GatewayListener(g model.GatewayPort) Resource {
 			l.DefaultFilterChain = closed
 		}
 	}
-	proxyProtocol(l, g.ProxyProtocol)
+	proxyProtocol(l, g)
 	return listener(l, refs)
 }
 
