@@ -27,7 +27,7 @@ type Handler struct {
 	render http.Handler
 
 	mu      sync.Mutex // guards current
-	current *page      // the last one, perhaps in progress; nil: none that is used again
+	current *rendering // the last one, perhaps in progress; nil: none that is used again
 }
 
 // New returns a Handler. render gets requests without headers and query, so it renders text that is not compressed.
@@ -38,37 +38,54 @@ func New(render http.Handler) *Handler {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := h.get(r.URL.Path)
-	select {
-	case <-p.done:
-	case <-r.Context().Done():
+	p, ok := h.Get(r.Context(), r.URL.Path)
+	if !ok {
 		return
 	}
-	for k, v := range p.header {
+	for k, v := range p.Header {
 		w.Header()[k] = v
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(p.body.Len()))
-	w.WriteHeader(p.code)
-	_, _ = w.Write(p.body.Bytes()) // the client has gone
+	w.Header().Set("Content-Length", strconv.Itoa(len(p.Body)))
+	w.WriteHeader(p.Code)
+	_, _ = w.Write(p.Body) // the client has gone
+}
+
+// Page is what was rendered. It is used again, so it must not be changed.
+type Page struct {
+	Code   int
+	Header http.Header
+	Body   []byte
+}
+
+// Get returns what ServeHTTP sends to a client that asks for the path now. ok is false if ctx ends first.
+func (h *Handler) Get(ctx context.Context, path string) (p *Page, ok bool) {
+	r := h.get(path)
+	select {
+	case <-r.done:
+		return &r.Page, true
+	case <-ctx.Done():
+		return nil, false
+	}
 }
 
 // get returns the rendering in progress, or one that is used again, or begins one.
-func (h *Handler) get(path string) *page {
+func (h *Handler) get(path string) *rendering {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.current == nil {
-		h.current = &page{header: http.Header{}, code: http.StatusOK, done: make(chan struct{})}
+		h.current = &rendering{Page: Page{Code: http.StatusOK, Header: http.Header{}}, done: make(chan struct{})}
 		go h.run(h.current, path)
 	}
 	return h.current
 }
 
-func (h *Handler) run(p *page, path string) {
+func (h *Handler) run(p *rendering, path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxRender)
 	defer cancel()
 	// Without the query, which may select metrics: the page is for everyone.
 	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}}
 	h.renderInto(p, r.WithContext(ctx))
+	p.Body = p.body.Bytes()
 	close(p.done)
 	time.AfterFunc(Age, func() {
 		h.mu.Lock()
@@ -78,25 +95,24 @@ func (h *Handler) run(p *page, path string) {
 }
 
 // renderInto renders. If that panics, the clients get an error: a metric is no reason to end the process.
-func (h *Handler) renderInto(p *page, r *http.Request) {
+func (h *Handler) renderInto(p *rendering, r *http.Request) {
 	defer func() {
 		if v := recover(); v != nil {
 			log.Printf("panic while rendering %s: %v\n%s", r.URL.Path, v, debug.Stack())
-			p.header, p.code = http.Header{}, http.StatusInternalServerError
+			p.Page = Page{Code: http.StatusInternalServerError, Header: http.Header{}}
 			p.body.Reset()
 		}
 	}()
 	h.render.ServeHTTP(p, r)
 }
 
-// page is a response that is kept.
-type page struct {
-	done   chan struct{} // closed when the rest is complete
-	header http.Header
-	code   int
-	body   bytes.Buffer
+// rendering is a page, perhaps in progress.
+type rendering struct {
+	Page               // complete when done is closed
+	done chan struct{} // closed when the page is complete
+	body bytes.Buffer
 }
 
-func (p *page) Header() http.Header         { return p.header }
-func (p *page) Write(b []byte) (int, error) { return p.body.Write(b) }
-func (p *page) WriteHeader(code int)        { p.code = code }
+func (r *rendering) Header() http.Header         { return r.Page.Header }
+func (r *rendering) Write(b []byte) (int, error) { return r.body.Write(b) }
+func (r *rendering) WriteHeader(code int)        { r.Code = code }

@@ -18,7 +18,6 @@ import (
 	"tulle.dev/tulle/internal/dataplane/metrics"
 	"tulle.dev/tulle/internal/dataplane/probes"
 	"tulle.dev/tulle/internal/protocol"
-	"tulle.dev/tulle/internal/scrape"
 )
 
 // open opens the agent's ports and offers them to the agent that will come after it.
@@ -92,22 +91,17 @@ func (a *agent) readyPort() http.Handler {
 // agentPort answers on names.PortAgent.
 func (a *agent) agentPort() http.Handler {
 	pod := probes.Pod{IPs: a.PodIPs}
-	var app metrics.CheckedSource
-	var patience metrics.Patience
+	var app *metrics.App
 	if m := a.AppMetrics; m != nil {
 		path := m.Path
 		if !strings.HasPrefix(path, "/") {
 			path = "/" + path
 		}
-		app = metrics.App{Dial: pod.DialContext, URL: "http://" + pod.Addr("", m.Port) + path, Patience: patience.Get}.Source()
+		app = &metrics.App{Dial: pod.DialContext, URL: "http://" + pod.Addr("", m.Port) + path}
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", patience.Handler(scrape.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.measure()
-		w.Header().Set("Content-Type", metrics.ContentType)
-		metrics.Merge(r.Context(), w, a.metrics, a.admin.Prometheus, app)
-	}))))
+	mux.Handle("GET /metrics", metrics.NewPage(a.metrics, a.measure, a.admin.Prometheus, app))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a.health.Load()) //nolint:errcheck,errchkjson // the asker has gone

@@ -27,28 +27,20 @@ type App struct {
 	// Dial makes connections.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	URL  string
-	// Patience returns how long the application may take. If nil, it is minPatience.
-	Patience func() time.Duration
 }
 
-// Source returns the source. Redirections are followed on the same host and port only: the agent's own connections
-// go past the proxy, so the application must not choose where they lead. Of a body longer than 16 MiB nothing more is
-// read, and the source fails. It writes nothing if it fails.
-func (a App) Source() CheckedSource {
+// reader returns a function that reads the application's answer. Redirections are followed on the same host and port
+// only: the agent's own connections go past the proxy, so the application must not choose where they lead. Of a body
+// longer than 16 MiB nothing more is read, and the answer has an error.
+func (a App) reader() func(ctx context.Context) *answer {
 	client := &http.Client{
 		Transport:     &http.Transport{DialContext: a.Dial, MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: maxAppHeaders},
 		CheckRedirect: sameHost,
 	}
-	patience := a.Patience
-	if patience == nil {
-		patience = func() time.Duration { return minPatience }
-	}
-	return func(ctx context.Context, w io.Writer, reserved func(name string) bool) (left int, err error) {
-		ctx, cancel := context.WithTimeout(ctx, patience())
-		defer cancel()
+	return func(ctx context.Context) *answer {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
 		if err != nil {
-			return 0, err
+			return &answer{err: err}
 		}
 		r.Header.Set("Accept", "text/plain;version=0.0.4")
 		resp, err := client.Do(r)
@@ -56,24 +48,21 @@ func (a App) Source() CheckedSource {
 			err = of.Err // without the address, which may be one that the application redirects to
 		}
 		if err != nil {
-			return 0, fmt.Errorf("get the application's metrics: %w", err)
+			return &answer{err: fmt.Errorf("get the application's metrics: %w", err)}
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return 0, fmt.Errorf("get the application's metrics: %s", resp.Status)
+			return &answer{err: fmt.Errorf("get the application's metrics: %s", resp.Status)}
 		}
 		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-		body := &io.LimitedReader{R: resp.Body, N: maxApp + 1}
-		t := text{seconds: kind == "application/openmetrics-text", reserved: reserved}
-		err = t.read(body)
-		if body.N <= 0 {
-			return 0, fmt.Errorf("the application's metrics are longer than %d bytes", maxApp)
-		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxApp+1))
 		if err != nil {
-			return 0, fmt.Errorf("the application's metrics (%s) are not in the text format of Prometheus: %w", kind, err)
+			err = fmt.Errorf("read the application's metrics: %w", err)
 		}
-		_, err = w.Write(t.out.Bytes())
-		return t.left, err
+		if len(body) > maxApp {
+			body, err = nil, fmt.Errorf("the application's metrics are longer than %d bytes", maxApp)
+		}
+		return &answer{kind: kind, body: body, err: err}
 	}
 }
 

@@ -14,14 +14,25 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"tulle.dev/tulle/internal/scrape"
 )
 
 func unreserved(string) bool { return false }
+
+// page is what a client gets. app is nil if there is no application.
+func page(own *Registry, envoy Source, app *App) []byte {
+	w := httptest.NewRecorder()
+	NewPage(own, func() {}, envoy, app).ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", http.NoBody))
+	return w.Body.Bytes()
+}
+
+// at is an application with that address.
+func at(url string) *App { return &App{Dial: (&net.Dialer{}).DialContext, URL: url} }
 
 // TestHTTP: what the application serves, from where, and how much.
 func TestHTTP(t *testing.T) {
@@ -61,25 +72,18 @@ func TestHTTP(t *testing.T) {
 		"/metrics": accepted, "/moved": accepted,
 		"/other": "", "/away": "", "/other-name": "", "/loop": "", "/headers": "",
 	} {
-		var b strings.Builder
-		_, err := App{Dial: (&net.Dialer{}).DialContext, URL: app.URL + path}.Source()(t.Context(), &b, unreserved)
-		if b.String() != want || (err == nil) != (want != "") {
-			t.Errorf("%s: %q, %v; want %q", path, &b, err, want)
+		got := at(app.URL + path).reader()(t.Context()).part(&scrape.Page{})
+		if string(got.text) != want || (got.err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", path, got.text, got.err, want)
 		}
 	}
 	if elsewhere.Load() != 0 {
 		t.Error("a redirection to another host was followed")
 	}
-	var n count
-	if _, err := (App{Dial: (&net.Dialer{}).DialContext, URL: app.URL + "/endless"}).Source()(t.Context(), &n, unreserved); err == nil || n > 0 {
-		t.Errorf("of an endless body %d bytes were written: %v", n, err)
+	if a := at(app.URL + "/endless").reader()(t.Context()); a.err == nil || len(a.body) > 0 {
+		t.Errorf("of an endless body there are %d bytes: %v", len(a.body), a.err)
 	}
 }
-
-// count counts what is written.
-type count int
-
-func (c *count) Write(p []byte) (int, error) { *c += count(len(p)); return len(p), nil }
 
 // parse reads a page strictly.
 func parse(page []byte) (names []string, err error) {
@@ -155,12 +159,11 @@ func TestBadAnswers(t *testing.T) {
 			defer app.Close()
 			own := &Registry{}
 			own.Set("tulle_own", "Own.", 1)
-			var b bytes.Buffer
-			Merge(t.Context(), &b, own, source(envoy, nil), App{Dial: (&net.Dialer{}).DialContext, URL: app.URL}.Source())
-			if _, err := parse(b.Bytes()); err != nil {
-				t.Errorf("the page is not valid: %v\n%.2000s", err, &b)
+			b := page(own, source(envoy, nil), at(app.URL))
+			if _, err := parse(b); err != nil {
+				t.Errorf("the page is not valid: %v\n%.2000s", err, b)
 			}
-			got, rest, _ := strings.Cut(strings.TrimPrefix(b.String(), envoy), "# HELP tulle_")
+			got, rest, _ := strings.Cut(strings.TrimPrefix(string(b), envoy), "# HELP tulle_")
 			if c.failed {
 				if !strings.HasPrefix(got, "# The application's metrics are left out: ") || strings.Count(got, "\n") != 1 {
 					t.Errorf("no reason: %.300q", got)
@@ -190,31 +193,9 @@ func TestAnswerThatEndsEarly(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer app.Close()
-	own := &Registry{}
-	var b bytes.Buffer
-	Merge(t.Context(), &b, own, source("envoy_a 1\n", nil), App{Dial: (&net.Dialer{}).DialContext, URL: app.URL}.Source())
-	if names, err := parse(b.Bytes()); err != nil || strings.Contains(b.String(), "\napp_up") || !strings.HasPrefix(b.String(), "envoy_a 1\n") {
-		t.Errorf("%v, %v\n%.500s", names, err, &b)
-	}
-}
-
-// TestPatience: the application has as long as Prometheus waits, within bounds, whatever a client says.
-func TestPatience(t *testing.T) {
-	var p Patience
-	if got := p.Get(); got != minPatience {
-		t.Errorf("%v at first", got)
-	}
-	for header, want := range map[string]time.Duration{
-		"": 8 * time.Second, "10": 8 * time.Second, "1": 8 * time.Second, "30": 25 * time.Second, "20.5": 18500 * time.Millisecond, "1e300": 25 * time.Second,
-		"NaN": 8 * time.Second, "-5": 8 * time.Second, "+Inf": 25 * time.Second, "x": 8 * time.Second,
-	} {
-		r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
-		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", header)
-		var got time.Duration
-		p.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got = p.Get() })).ServeHTTP(httptest.NewRecorder(), r)
-		if got != want {
-			t.Errorf("%q: %v, want %v", header, got, want)
-		}
+	b := string(page(&Registry{}, source("envoy_a 1\n", nil), at(app.URL)))
+	if names, err := parse([]byte(b)); err != nil || strings.Contains(b, "\napp_up") || !strings.HasPrefix(b, "envoy_a 1\n") {
+		t.Errorf("%v, %v\n%.500s", names, err, b)
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,11 +32,8 @@ func TestHandler(t *testing.T) {
 	own.Count("tulle_a_total", "A.")
 	own.Count("tulle_a_total", "A.")
 	envoy := source("envoy_up 1\nenvoy_ha", errors.New("connection reset"))
-	app := func(ctx context.Context, w io.Writer, _ func(string) bool) (int, error) {
-		return 0, source("app_up 1\napp_last 2\n", nil)(ctx, w)
-	}
-	var w strings.Builder
-	Merge(t.Context(), &w, own, envoy, app)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "app_up 1\napp_last 2\n") }))
+	defer app.Close()
 	want := `envoy_up 1
 app_up 1
 app_last 2
@@ -58,13 +56,13 @@ tulle_b 1.5
 # TYPE tulle_c_total counter
 tulle_c_total 0
 `
-	if d := cmp.Diff(want, w.String()); d != "" {
+	if d := cmp.Diff(want, string(page(own, envoy, at(app.URL)))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 
-// FuzzMerge: whatever Envoy's part is, the page has whole lines, ends, and has the agent's own metrics last.
-func FuzzMerge(f *testing.F) {
+// FuzzPage: whatever Envoy's part is, the page has whole lines, ends, and has the agent's own metrics last.
+func FuzzPage(f *testing.F) {
 	for _, s := range []string{"", "a 1", "a 1\n", "# EOF", "# EOF\n# EOF\n", "\r\n\x00", "a{b=\"\n\"} 1"} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
@@ -76,9 +74,7 @@ func FuzzMerge(f *testing.F) {
 		}
 		own := &Registry{}
 		own.Set("tulle_own", "Own.", 1)
-		var b bytes.Buffer
-		Merge(t.Context(), &b, own, source(string(part), err), nil)
-		got := b.Bytes()
+		got := page(own, source(string(part), err), nil)
 		if !bytes.HasSuffix(got, []byte("\ntulle_own 1\n")) && !bytes.HasSuffix(got, []byte("# TYPE tulle_own gauge\ntulle_own 1\n")) {
 			t.Errorf("the agent's own metrics are not last: %q", got)
 		}

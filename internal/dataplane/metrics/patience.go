@@ -4,13 +4,11 @@
 package metrics
 
 import (
-	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
-// Bounds of how long the application may take.
+// Bounds of how long a client waits for the application.
 const (
 	minPatience = 8 * time.Second // under Prometheus' default limit of 10 s
 	maxPatience = 25 * time.Second
@@ -20,24 +18,8 @@ const (
 	margin = 2 * time.Second
 )
 
-// Patience is how long the application may take: as long as the last client waits, less a margin, within bounds. The zero
-// value is the lower bound. Safe for concurrent use.
-type Patience struct{ last atomic.Int64 }
-
-// Handler takes note of how long clients wait, and passes their requests on.
-func (p *Patience) Handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.last.Store(int64(patienceOf(r.Header.Get(timeHeader))))
-		next.ServeHTTP(w, r)
-	})
-}
-
-// Get returns how long the application may take.
-func (p *Patience) Get() time.Duration { return max(time.Duration(p.last.Load()), minPatience) }
-
-// patienceOf reads the header. The last client decides for all who share its page: one that waits for longer can make
-// others give up where the application hangs, and one that waits for less can make others lack the application's part
-// where it needs more than minPatience.
+// patienceOf returns how long a client with that header waits for the application: as long as it says, less a margin,
+// within bounds. Its header is about its own page only, see shared.
 func patienceOf(header string) time.Duration {
 	s, err := strconv.ParseFloat(header, 64)
 	if err != nil || !(s > 0) {
