@@ -80,8 +80,8 @@ func Keys() []string {
 	}
 }
 
-// SettingsOf reads the Settings of a Gateway. problem is what is wrong with the first annotation that is
-// invalid, and empty if all are valid; with a problem the Settings must not be used.
+// SettingsOf reads the Settings of a Gateway. problem is what is wrong with each annotation that is invalid, by their
+// names, and empty if all are valid; with a problem the Settings must not be used.
 func SettingsOf(gw *gwapiv1.Gateway) (s Settings, problem string) {
 	r := reader{gw: gw}
 	s.Replicas = r.number(names.AnnotationReplicas, 1, maxReplicas)
@@ -98,20 +98,25 @@ func SettingsOf(gw *gwapiv1.Gateway) (s Settings, problem string) {
 		Streams:        r.number(names.AnnotationHTTP2Streams, 1, maxStreams),
 		StreamWindow:   r.size(names.AnnotationHTTP2Window, minWindow, maxWindow),
 	}
-	switch {
-	case most == nil && least != nil:
+	_, scaled := r.text(names.AnnotationMaxReplicas) // perhaps with a value that is wrong
+	if least != nil && !scaled {
 		r.fail(names.AnnotationMinReplicas, "needs %s too", names.AnnotationMaxReplicas)
-	case most == nil && target != nil:
-		r.fail(names.AnnotationTargetCPUPercent, "needs %s too", names.AnnotationMaxReplicas)
-	case most != nil && s.Replicas != nil:
-		r.fail(names.AnnotationReplicas, "cannot be set together with %s: remove one of them", names.AnnotationMaxReplicas)
-	case most != nil && least != nil && *least > *most:
-		r.fail(names.AnnotationMinReplicas, "must be at most %s (%d)", names.AnnotationMaxReplicas, *most)
-	case most != nil:
-		s.Autoscaling = &Autoscaling{Min: min(or(least, DefaultMin), *most), Max: *most, TargetCPUPercent: or(target, DefaultTargetCPUPercent)}
 	}
-	if r.problem != "" {
-		return Settings{}, r.problem
+	if target != nil && !scaled {
+		r.fail(names.AnnotationTargetCPUPercent, "needs %s too", names.AnnotationMaxReplicas)
+	}
+	if s.Replicas != nil && most != nil {
+		r.fail(names.AnnotationReplicas, "cannot be set together with %s: remove one of them", names.AnnotationMaxReplicas)
+	}
+	if least != nil && most != nil && *least > *most {
+		r.fail(names.AnnotationMinReplicas, "must be at most %s (%d)", names.AnnotationMaxReplicas, *most)
+	}
+	if len(r.problems) > 0 {
+		slices.Sort(r.problems)
+		return Settings{}, strings.Join(r.problems, "; ")
+	}
+	if most != nil {
+		s.Autoscaling = &Autoscaling{Min: min(or(least, DefaultMin), *most), Max: *most, TargetCPUPercent: or(target, DefaultTargetCPUPercent)}
 	}
 	return s, ""
 }
@@ -131,16 +136,25 @@ func Unknown(gw *gwapiv1.Gateway) []string {
 	return out
 }
 
-// reader reads annotations and keeps the first problem.
+// reader reads annotations and keeps what is wrong with them, at most one problem for each.
 type reader struct {
-	gw      *gwapiv1.Gateway
-	problem string
+	gw       *gwapiv1.Gateway
+	problems []string
 }
 
 func (r *reader) fail(key, format string, args ...any) {
-	if r.problem == "" {
-		r.problem = fmt.Sprintf("spec.infrastructure.annotations[%s]: ", key) + fmt.Sprintf(format, args...)
+	r.problems = append(r.problems, fmt.Sprintf("spec.infrastructure.annotations[%s]: ", key)+fmt.Sprintf(format, args...))
+}
+
+// maxShown is how much of a value is in a problem, in bytes: a condition has a limit, and so has a reader.
+const maxShown = 60
+
+// shown is a value as part of a problem.
+func shown(v string) string {
+	if len(v) <= maxShown {
+		return strconv.Quote(v)
 	}
+	return strconv.Quote(strings.ToValidUTF8(v[:maxShown], "")) + "..."
 }
 
 func (r *reader) text(key string) (string, bool) {
@@ -158,7 +172,7 @@ func (r *reader) number(key string, least, most int32) *int32 {
 	}
 	n, err := strconv.ParseInt(v, 10, 32)
 	if err != nil || int32(n) < least || int32(n) > most {
-		r.fail(key, "%q is not a number from %d to %d", v, least, most)
+		r.fail(key, "%s is not a number from %d to %d", shown(v), least, most)
 		return nil
 	}
 	out := int32(n)
@@ -182,7 +196,7 @@ func (r *reader) size(key string, least, most int32) *int32 {
 		out := int32(bytes)
 		return &out
 	}
-	r.fail(key, "%q is not a size from %dKi to %dMi such as 256Ki or 1Mi", v, least>>10, most>>20)
+	r.fail(key, "%s is not a size from %dKi to %dMi such as 256Ki or 1Mi", shown(v), least>>10, most>>20)
 	return nil
 }
 
@@ -194,7 +208,7 @@ func (r *reader) idle(key string) *time.Duration {
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil || d != 0 && d < minStreamIdle {
-		r.fail(key, "%q is not a duration of at least %v such as 90s, 5m or 1h, or 0s for no limit", v, minStreamIdle)
+		r.fail(key, "%s is not a duration of at least %v such as 90s, 5m or 1h, or 0s for no limit", shown(v), minStreamIdle)
 		return nil
 	}
 	return &d
@@ -203,7 +217,7 @@ func (r *reader) idle(key string) *time.Duration {
 func (r *reader) oneOf(key string, values ...string) string {
 	v, ok := r.text(key)
 	if ok && !slices.Contains(values, v) {
-		r.fail(key, "%q is not supported, only %s", v, strings.Join(values, ", "))
+		r.fail(key, "%s is not supported, only %s", shown(v), strings.Join(values, ", "))
 	}
 	return v
 }

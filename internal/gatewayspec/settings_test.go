@@ -83,6 +83,52 @@ func TestSettingsOf(t *testing.T) {
 	}
 }
 
+// TestAllProblems: each wrong annotation is named, in order, and nothing that only follows from another one; the whole is
+// short whatever the values are.
+func TestAllProblems(t *testing.T) {
+	all := map[string]string{}
+	for _, k := range Keys() {
+		all[k] = strings.Repeat("\x00\U0010ffff", 1000)
+	}
+	for name, c := range map[string]struct {
+		in   map[string]string
+		want []string
+	}{
+		"two": {
+			map[string]string{"tulle.dev/service-type": "x", "tulle.dev/proxy-protocol": "y"},
+			[]string{`tulle.dev/proxy-protocol]: "y" is not supported, only Accept, Require`, `tulle.dev/service-type]: "x" is not supported, only ClusterIP, LoadBalancer, NodePort`},
+		},
+		"two that need a third": {
+			map[string]string{"tulle.dev/min-replicas": "2", "tulle.dev/target-cpu-percent": "50"},
+			[]string{"tulle.dev/min-replicas]: needs tulle.dev/max-replicas too", "tulle.dev/target-cpu-percent]: needs tulle.dev/max-replicas too"},
+		},
+		"the third is wrong": {
+			map[string]string{"tulle.dev/min-replicas": "2", "tulle.dev/target-cpu-percent": "50", "tulle.dev/max-replicas": "many", "tulle.dev/replicas": "3"},
+			[]string{`tulle.dev/max-replicas]: "many" is not a number from 1 to 64`},
+		},
+		"min and fixed": {
+			map[string]string{"tulle.dev/min-replicas": "6", "tulle.dev/max-replicas": "5", "tulle.dev/replicas": "3"},
+			[]string{"tulle.dev/min-replicas]: must be at most tulle.dev/max-replicas (5)", "tulle.dev/replicas]: cannot be set together with tulle.dev/max-replicas: remove one of them"},
+		},
+		"all": {all, nil},
+	} {
+		for range 5 {
+			_, problem := SettingsOf(with(c.in))
+			if want := "spec.infrastructure.annotations[" + strings.Join(c.want, "; spec.infrastructure.annotations["); c.want != nil && problem != want {
+				t.Errorf("%s: %q, want %q", name, problem, want)
+			}
+			if len(problem) > 8<<10 {
+				t.Errorf("%s: the problem has %d bytes", name, len(problem))
+			}
+			for k := range c.in {
+				if c.want == nil && strings.Count(problem, "annotations["+k+"]: ") != 1 {
+					t.Errorf("%s is not named once: %s", k, problem)
+				}
+			}
+		}
+	}
+}
+
 // TestRefuse: addresses of other types and parametersRef, with words that lead to a fix.
 func TestRefuse(t *testing.T) {
 	kind := gwapiv1.AddressType("net.example/pool")
