@@ -90,6 +90,8 @@ const (
 const (
 	// ReasonServing: every replica wanted is ready.
 	ReasonServing = "Serving"
+	// ReasonSourceAddressCheckDisabled is ReasonServing while spec.controlPlane.sourceAddressCheck is Disabled; True.
+	ReasonSourceAddressCheckDisabled = "SourceAddressCheckDisabled"
 	// ReasonDegraded: some replicas are ready; the mesh works. The condition is True.
 	ReasonDegraded = "Degraded"
 	// ReasonWaitingForCertificates: the control plane is deployed once there are certificates.

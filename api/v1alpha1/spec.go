@@ -110,9 +110,26 @@ type ControlPlane struct {
 	// Resources of each replica. Left out, they are set for a middling cluster.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
+	// SourceAddressCheck tells whether the control plane signs certificates and sends configuration only if the
+	// request comes from an address of its pod. Set it to Disabled only if the cluster rewrites the source
+	// addresses of pods: a stolen token or key of a workload can then be used from any address.
+	// +optional
+	// +kubebuilder:default="Enabled"
+	SourceAddressCheck SourceAddressCheck `json:"sourceAddressCheck,omitempty"`
 
 	Placement `json:",inline"`
 }
+
+// SourceAddressCheck tells whether a request must come from an address of its pod.
+//
+// +kubebuilder:validation:Enum=Enabled;Disabled
+type SourceAddressCheck string
+
+// Settings of the check of source addresses. Everything but Disabled means Enabled.
+const (
+	SourceAddressCheckEnabled  SourceAddressCheck = "Enabled"
+	SourceAddressCheckDisabled SourceAddressCheck = "Disabled"
+)
 
 // Proxy says how proxies run.
 type Proxy struct {

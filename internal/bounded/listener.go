@@ -106,16 +106,16 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Move gives a connection a place in another pool, whose bound it has from now on. closed is called if it is closed
-// because of that.
-func (c *Conn) Move(to *Pool, closed func()) {
+// Move gives a connection a place in another pool, whose bound it has from now on, and where it counts for an
+// address. closed is called if it is closed because of that.
+func (c *Conn) Move(to *Pool, of netip.Addr, closed func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
 	c.place.Leave()
-	c.place = to.Enter(c.from, func() {
+	c.place = to.Enter(of, func() {
 		closed()
 		c.reset()
 	})

@@ -5,6 +5,8 @@ package controlplane
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,7 @@ import (
 
 	"google.golang.org/grpc/peer"
 
+	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/ca"
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/intake"
@@ -66,7 +69,7 @@ func (f *feed) serverOptions() xds.Options {
 
 // authenticate names the client of a stream: the pod in its certificate must be the live pod of that
 // UID, and a Gateway's proxy must run as the account the operator made for that Gateway. The stream must
-// come from the pod itself, so that a stolen key is of no use elsewhere.
+// come from the pod itself, so that a stolen key is of no use elsewhere, unless the Mesh has this check disabled.
 func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -88,14 +91,34 @@ func (f *feed) authenticate(ctx context.Context) (xds.Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from := addressOf(p.Addr); !w.HasAddress(from) {
-		return nil, fmt.Errorf("the stream for pod %s came from %s, which is not an address of that pod", c, from)
+	if from := addressOf(p.Addr); !w.HasAddress(from) && !f.anyAddress() {
+		return nil, fmt.Errorf("the stream for pod %s came from %s, which is not an address of that pod; %s", c, from, ca.RewrittenAddresses)
 	}
 	c.Node = w.Node
 	if c.Kind == names.KindGateway {
 		c.Gateway = w.Gateway
 	}
 	return c, nil
+}
+
+// anyAddress tells whether streams and requests for certificates may come from addresses that are not their pod's.
+func (f *feed) anyAddress() bool {
+	mesh := f.meshNow()
+	return mesh != nil && mesh.Spec.ControlPlane.SourceAddressCheck == v1alpha1.SourceAddressCheckDisabled
+}
+
+// countedAs returns for which address the connections of a proxy to the ADS port are counted; if invalid, for the one
+// that they come from. If many pods have one address in common, each pod has one of its own, made from its UID.
+func (f *feed) countedAs(state tls.ConnectionState) netip.Addr {
+	if !f.anyAddress() || len(state.PeerCertificates) == 0 {
+		return netip.Addr{}
+	}
+	who, err := ca.PrincipalFromCert(state.PeerCertificates[0], f.trust)
+	if err != nil {
+		return netip.Addr{} // its streams are refused
+	}
+	sum := sha256.Sum256([]byte(who.PodUID))
+	return netip.AddrFrom16([16]byte(sum[:16]))
 }
 
 // live returns the pod of a proxy, or why it is not, or not any more, the one that its certificate names.

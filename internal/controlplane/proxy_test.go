@@ -6,6 +6,7 @@ package controlplane
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -19,7 +20,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -112,6 +115,57 @@ func TestStolenKey(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// TestSourceAddressCheck: in a cluster that rewrites the source addresses of pods, refusals name the setting by which
+// pods get certificates and configuration, and a change of it is followed without a restart.
+func TestSourceAddressCheck(t *testing.T) {
+	p := newPlane(t)
+	set := func(check v1alpha1.SourceAddressCheck) {
+		m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
+		m.Spec.ControlPlane.SourceAddressCheck = check
+		p.send(event(source.Mesh, "", "tulle", m))
+	}
+	pod := p.pod("shop", "web", "web", names.KindSidecar)
+	w := pod.Object.(model.Workload)
+	w.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.7")}
+	pod.Object = w
+	p.send(pod)
+	signer := p.signerFor("shop", "web", "web")
+	for _, check := range []v1alpha1.SourceAddressCheck{"", v1alpha1.SourceAddressCheckEnabled} {
+		set(check)
+		if _, err := signer.Sign(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "sourceAddressCheck: Disabled") {
+			t.Errorf("%q: signed, or the message does not name the setting: %v", check, err)
+		}
+	}
+	set(v1alpha1.SourceAddressCheckDisabled)
+	cert, err := signer.Sign(t.Context(), 0)
+	p.must(err)
+	stream, err := p.openFrom(cert.TLS, "127.0.0.8")
+	p.must(err)
+	leaf, err := x509.ParseCertificate(cert.TLS.Certificate[0])
+	p.must(err)
+	state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}
+	if one, again := p.feed.countedAs(state), p.feed.countedAs(state); !one.IsValid() || one != again {
+		t.Errorf("the pod's connections are counted for %v, then for %v", one, again)
+	}
+
+	// Nothing else is given up.
+	if _, err := p.signerFor("shop", "web", "other").Sign(t.Context(), 0); err == nil {
+		t.Error("a certificate for another account was signed")
+	}
+
+	set(v1alpha1.SourceAddressCheckEnabled)
+	if n := len(p.server.Streams()); n != 1 {
+		t.Errorf("%d streams after the check was enabled again", n)
+	}
+	if _, err := p.openFrom(cert.TLS, "127.0.0.8"); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "sourceAddressCheck: Disabled") {
+		t.Errorf("a new stream: %v", err)
+	}
+	if a := p.feed.countedAs(state); a.IsValid() {
+		t.Errorf("connections of all pods are counted for their own address, and this one's for %v", a)
+	}
+	p.must(stream.CloseSend())
 }
 
 // TestGatewayOfAStream: the stream of a Gateway's proxy ends when its pod is said to be another Gateway's.

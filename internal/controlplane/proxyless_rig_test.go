@@ -86,7 +86,7 @@ func newPlane(t *testing.T) *plane {
 	p.server, p.feed.relocate, p.feed.recheck = server, server.Relocate, server.Recheck
 	p.feed.ledger = status.NewLedger(server, "0.2.0")
 	signer, err := ca.NewSigner(ca.SignerOptions{
-		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, Log: logr.Discard(),
+		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, AnyAddress: p.feed.anyAddress, Log: logr.Discard(),
 	})
 	p.must(err)
 	mux := http.NewServeMux()
@@ -103,7 +103,7 @@ func newPlane(t *testing.T) *plane {
 		return net.JoinHostPort("localhost", port)
 	}
 	p.ads = listen(func(l net.Listener) error {
-		in := intake.New(intake.Options{Request: server.MaxRequest})
+		in := intake.New(intake.Options{Request: server.MaxRequest, CountedAs: p.feed.countedAs})
 		return server.Serve(ctx, in.Listener(l), grpc.Creds(in.Credentials(credentials.NewTLS(p.authority.ServerTLS()))))
 	})
 	p.sign = listen(func(l net.Listener) error {

@@ -263,6 +263,7 @@ func (r *replica) signer(m *ca.Metrics) (http.Handler, error) {
 			}
 			return 0
 		},
+		AnyAddress: r.feed.anyAddress,
 	})
 }
 

@@ -142,6 +142,9 @@ func TestFindings(t *testing.T) {
 		"shared issuer": {true, func(f *facts.Facts) {
 			f.Meshes[0].Spec.Certificates.IssuerRef = &v1alpha1.IssuerRef{Group: "cert-manager.io", Kind: "ClusterIssuer", Name: "company"}
 		}, Warning, "every namespace may ask ClusterIssuer company"},
+		"any address": {true, func(f *facts.Facts) {
+			f.Meshes[0].Spec.ControlPlane.SourceAddressCheck = v1alpha1.SourceAddressCheckDisabled
+		}, Warning, "can be used from any address"},
 		"not ready, silent": {true, func(f *facts.Facts) { f.Meshes[0].Status.Conditions = nil }, Problem, "does not say why"},
 		"not observed":      {true, func(f *facts.Facts) { f.Meshes[0].Generation = 2 }, Warning, "not looked at yet"},
 		"root ends soon": {true, func(f *facts.Facts) {

@@ -126,6 +126,16 @@ func whoIssues(f facts.Facts) []Finding {
 	return out
 }
 
+// sourceAddresses warns where a request need not come from an address of its pod.
+func sourceAddresses(f facts.Facts) []Finding {
+	m, there := f.ActiveMesh()
+	if !there || m.Spec.ControlPlane.SourceAddressCheck != v1alpha1.SourceAddressCheckDisabled {
+		return nil
+	}
+	return found(SectionMesh, Warning, "spec.controlPlane.sourceAddressCheck is Disabled: a stolen token or key of a workload can be used from any address",
+		"unless this cluster rewrites the source addresses of pods, set it to Enabled")
+}
+
 func controlPlaneRuns(f facts.Facts) []Finding {
 	if _, missed := f.Missed(facts.UnreadSystem); missed {
 		return nil // said by operatorRuns

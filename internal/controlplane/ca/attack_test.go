@@ -28,7 +28,7 @@ import (
 // TestSlowRequests: requests from many addresses that are announced and don't come, as many as there is
 // memory for, hold a certificate up for a moment only.
 func TestSlowRequests(t *testing.T) {
-	d := newDesk(t, func(o *SignerOptions) { o.AnyAddress = true })
+	d := newDesk(t, func(o *SignerOptions) { o.AnyAddress = func() bool { return true } })
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = bounded.NewServer(d.signer, nil)
 	srv.Listener = bounded.Listen(srv.Listener, bounded.Connections{Total: 400, PerAddress: 40, Age: bounded.MaxAge})

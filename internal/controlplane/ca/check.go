@@ -154,6 +154,9 @@ func certified(kind string) bool {
 	return kind == names.KindSidecar || kind == names.KindGateway || kind == names.KindClient
 }
 
+// RewrittenAddresses ends the message of each refusal because of the address that a request comes from.
+const RewrittenAddresses = "if this cluster rewrites the source addresses of pods, set spec.controlPlane.sourceAddressCheck: Disabled in the Mesh"
+
 // matchAddress decides whether a request comes from the pod itself, so that a stolen token is of no
 // use elsewhere.
 func matchAddress(t Token, w model.Workload, remote netip.Addr) *refusal {
@@ -164,7 +167,7 @@ func matchAddress(t Token, w model.Workload, remote netip.Addr) *refusal {
 	}
 	if !w.HasAddress(remote) {
 		return refuse(http.StatusForbidden, ReasonReplayed,
-			"the request for pod %s/%s came from %s, which is not an address of that pod", t.Namespace, t.Pod, remote)
+			"the request for pod %s/%s came from %s, which is not an address of that pod; %s", t.Namespace, t.Pod, remote, RewrittenAddresses)
 	}
 	return nil
 }

@@ -39,9 +39,9 @@ type SignerOptions struct {
 	TrustDomain string
 	// Lifetime is the mesh's life of workload certificates, asked at each request; nil or 0 means 24 h.
 	Lifetime func() time.Duration
-	// AnyAddress gives up the check that a request comes from an address of its pod. Only for clusters
-	// that rewrite the source address of traffic between pods.
-	AnyAddress bool
+	// AnyAddress tells whether a request may come from an address that is not its pod's, asked at each request;
+	// nil means never. Only for clusters that rewrite the source addresses of pods.
+	AnyAddress func() bool
 	// Patience is how long a request is held for a pod that the control plane has not seen with its
 	// address yet, which is usual for a pod that has just started; 0 means 3 s, negative none.
 	Patience time.Duration
@@ -92,6 +92,9 @@ func NewSigner(opts SignerOptions) (*Signer, error) {
 	}
 	if opts.Lifetime == nil {
 		opts.Lifetime = func() time.Duration { return 0 }
+	}
+	if opts.AnyAddress == nil {
+		opts.AnyAddress = func() bool { return false }
 	}
 	return &Signer{
 		opts:      opts,
@@ -204,7 +207,7 @@ func (s *Signer) livePod(ctx context.Context, t Token, remote netip.Addr) (model
 		if no := matchPod(t, w, known); no != nil {
 			return w, no
 		}
-		if s.opts.AnyAddress {
+		if s.opts.AnyAddress() {
 			return w, nil
 		}
 		return w, matchAddress(t, w, remote)

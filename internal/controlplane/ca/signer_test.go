@@ -312,7 +312,7 @@ func TestRefusals(t *testing.T) {
 
 // TestAnyAddress: the address check can be given up, and nothing else with it.
 func TestAnyAddress(t *testing.T) {
-	d := newDesk(t, func(o *SignerOptions) { o.AnyAddress = true })
+	d := newDesk(t, func(o *SignerOptions) { o.AnyAddress = func() bool { return true } })
 	if w, _ := d.ask(call{from: "192.0.2.9:1"}); w.Code != http.StatusOK {
 		t.Errorf("%d: %s", w.Code, w.Body)
 	}

@@ -59,10 +59,14 @@ func (b counted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 		_ = c.Close() // of no use
 		return nil, nil, errors.New("not TLS")
 	}
-	if a, ok := raw.(*bounded.Conn); ok { // its certificate was verified
-		a.Move(b.in.peers, func() { b.in.closed.WithLabelValues(reasonConnections).Inc() })
+	host := b.in.opts.CountedAs(tls.State)
+	if !host.IsValid() {
+		host = bounded.Source(raw.RemoteAddr())
 	}
-	m := &conn{Conn: c, in: b.in, host: bounded.Source(raw.RemoteAddr()), skip: len(preface), gone: make(chan struct{})}
+	if a, ok := raw.(*bounded.Conn); ok { // its certificate was verified
+		a.Move(b.in.peers, host, func() { b.in.closed.WithLabelValues(reasonConnections).Inc() })
+	}
+	m := &conn{Conn: c, in: b.in, host: host, skip: len(preface), gone: make(chan struct{})}
 	return m, authInfo{tls, m}, nil
 }
 

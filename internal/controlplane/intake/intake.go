@@ -4,6 +4,7 @@
 package intake
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -35,6 +36,9 @@ func rates() bounded.Rates {
 type Options struct {
 	// Request returns how many bytes a request may have. Required.
 	Request func() int
+	// CountedAs returns the address for which the connections of a client are counted once its handshake is over,
+	// and its time for passes. If nil, or if it returns an invalid address, that is where they come from.
+	CountedAs func(tls.ConnectionState) netip.Addr
 	// Metrics, if set, is where tulle_ads_closed_connections_total is registered.
 	Metrics prometheus.Registerer
 	// Now is the clock; nil means time.Now.
@@ -62,6 +66,9 @@ type Intake struct {
 func New(opts Options) *Intake {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.CountedAs == nil {
+		opts.CountedAs = func(tls.ConnectionState) netip.Addr { return netip.Addr{} }
 	}
 	for v, d := range map[*int]int{&opts.handshakes: handshakes, &opts.passes: passes} {
 		if *v == 0 {

@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,6 +269,38 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	if err := p.take("127.0.1.2", 10); err != nil {
 		t.Errorf("another address: %v", err)
 	}
+}
+
+// TestConnectionsOfPods: where pods have an address in common, each has its own bounds.
+func TestConnectionsOfPods(t *testing.T) {
+	var pods atomic.Uint32
+	p := newPort(t, Options{CountedAs: func(s tls.ConnectionState) netip.Addr {
+		if len(s.PeerCertificates) == 0 {
+			t.Error("no certificate to tell the pod by")
+		}
+		n := pods.Add(1)
+		if n > 2*connections {
+			n = 0 // all others are one pod's
+		}
+		return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
+	}}, nil)
+	begin := func() raw {
+		r, err := p.begin("127.0.1.1", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for range 2 * connections {
+		if err := begin().WritePing(false, [8]byte{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all are connected", func() bool { return p.in.peers.Len() == 2*connections })
+	for range connections + 5 {
+		begin()
+	}
+	until(t, "five of one pod are closed", func() bool { return p.closed(reasonConnections) == 5 && p.in.peers.Len() == 3*connections })
 }
 
 // TestUnfinishedRequests: many peers that begin large requests and don't finish them hold little together,

@@ -285,6 +285,24 @@ func TestSays(t *testing.T) {
 	}
 }
 
+// TestAnyAddress: the condition reports that requests may come from any address, whatever else it reports.
+func TestAnyAddress(t *testing.T) {
+	m := mesh()
+	m.Spec.ControlPlane.SourceAddressCheck = v1alpha1.SourceAddressCheckDisabled
+	for was, want := range map[health.Verdict]string{
+		{Good: true, Reason: v1alpha1.ReasonServing, Message: "ready"}:     v1alpha1.ReasonSourceAddressCheckDisabled,
+		{Good: true, Reason: v1alpha1.ReasonDegraded, Message: "one"}:      v1alpha1.ReasonDegraded,
+		{Good: false, Reason: v1alpha1.ReasonUnavailable, Message: "none"}: v1alpha1.ReasonUnavailable,
+	} {
+		d := decision{mesh: m}
+		d.seen.ServingRevision, d.controlPlane.Verdict = "0-1-0", was
+		v := d.judgeControlPlane()
+		if v.Good != was.Good || v.Reason != want || !strings.HasPrefix(v.Message, was.Message+"; ") || !strings.Contains(v.Message, "can be used from any address") {
+			t.Errorf("%+v: %+v", was, v)
+		}
+	}
+}
+
 // TestForceDelete: with the annotation, pods and routes don't hold the Mesh.
 func TestForceDelete(t *testing.T) {
 	m := mesh()

@@ -137,7 +137,14 @@ func (d decision) judgeControlPlane() health.Verdict {
 			Message: "the control plane is deployed once there are certificates, see the condition CertificatesReady",
 		}
 	}
-	return d.controlPlane.Verdict
+	v := d.controlPlane.Verdict
+	if d.mesh.Spec.ControlPlane.SourceAddressCheck == v1alpha1.SourceAddressCheckDisabled {
+		v.Message += "; spec.controlPlane.sourceAddressCheck is Disabled: a stolen token or key of a workload can be used from any address"
+		if v.Reason == v1alpha1.ReasonServing {
+			v.Reason = v1alpha1.ReasonSourceAddressCheckDisabled
+		}
+	}
+	return v
 }
 
 func (d decision) judgeInjection() health.Verdict {
