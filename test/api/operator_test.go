@@ -80,6 +80,7 @@ func TestOperator(t *testing.T) {
 		{"the preflight stops an upgrade that can't end", preflightStops},
 		{"an upgrade tells each phase as an event, once", upgradeIsTold},
 		{"unknown version changes nothing", unknownVersion},
+		{"requests from any address are reported", anyAddress},
 		{"second Mesh", secondMesh},
 		{"issuers that are wrong", wrongIssuers},
 		{"deletion waits for users", deletionWaits},
@@ -375,6 +376,21 @@ func unknownVersion(t *testing.T) {
 	}
 	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = release.Current })
 	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func anyAddress(t *testing.T) {
+	before := deploymentVersion(t)
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.ControlPlane.SourceAddressCheck = v1alpha1.SourceAddressCheckDisabled })
+	c := condition(t, "tulle", v1alpha1.ConditionControlPlaneReady, metav1.ConditionTrue, v1alpha1.ReasonSourceAddressCheckDisabled)
+	if !strings.Contains(c.Message, "can be used from any address") {
+		t.Errorf("message %q does not say what is lost", c.Message)
+	}
+	condition(t, "tulle", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.ControlPlane.SourceAddressCheck = v1alpha1.SourceAddressCheckEnabled })
+	condition(t, "tulle", v1alpha1.ConditionControlPlaneReady, metav1.ConditionTrue, v1alpha1.ReasonServing)
+	if got := deploymentVersion(t); got != before {
+		t.Errorf("the Deployment was touched: %s, %s", before, got)
+	}
 }
 
 func deploymentVersion(t *testing.T) string {

@@ -63,6 +63,8 @@ func TestAcceptsAndRefuses(t *testing.T) {
 		{"autoscaling without end", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 17}}}`, "write 1 to 16 replicas"},
 		{"autoscaling by no proxies", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 3, proxiesPerReplica: 0}}}`, "write 1 to 100000 proxies"},
 		{"autoscaling by no CPU", `{version: 0.1.0, controlPlane: {autoscaling: {maxReplicas: 3, targetCPUPercent: 0}}}`, "write 1 to 1000 percent"},
+		{"any address", `{version: 0.1.0, controlPlane: {sourceAddressCheck: Disabled}}`, ""},
+		{"no address", `{version: 0.1.0, controlPlane: {sourceAddressCheck: "Off"}}`, `supported values: "Enabled", "Disabled"`},
 		{"resources", `{version: 0.1.0, controlPlane: {resources: {requests: {cpu: 100m}}}}`, ""},
 		{"unknown field", `{version: 0.1.0, controlplane: {}}`, `unknown field "spec.controlplane"`},
 
@@ -122,6 +124,7 @@ func TestDefaults(t *testing.T) {
   workloadLifetime: 24h
 controlPlane:
   replicas: 2
+  sourceAddressCheck: Enabled
 gateway:
   replicas: 2
   serviceType: LoadBalancer
