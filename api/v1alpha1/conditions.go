@@ -61,6 +61,8 @@ const (
 	ReasonIssuedBySharedIssuer = "IssuedBySharedIssuer"
 	// ReasonWaitingForCertManager: cert-manager has not issued yet, and has not said why.
 	ReasonWaitingForCertManager = "WaitingForCertManager"
+	// ReasonWaitingForApproval: nobody has approved or denied cert-manager's CertificateRequest, which the message names.
+	ReasonWaitingForApproval = "WaitingForApproval"
 	// ReasonIssuerNotFound: spec.certificates.issuerRef names an issuer that is not there.
 	ReasonIssuerNotFound = "IssuerNotFound"
 	// ReasonIssuerNotReady: the issuer is there but says that it can't issue.

@@ -38,7 +38,7 @@ func (r *Reconciler) observe(ctx context.Context, m *v1alpha1.Mesh) (plan.Observ
 		return o, nil
 	}
 	for _, look := range []func(context.Context, *v1alpha1.Mesh, *plan.Observed) error{
-		r.lookAtKinds, r.lookAtCertificates, r.lookAtAuthorities, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtReferences, r.lookAtOwned,
+		r.lookAtKinds, r.lookAtCertificates, r.lookAtAuthorities, r.lookAtRequests, r.lookAtTrust, r.lookAtControlPlane, r.lookAtXMesh, r.lookAtReferences, r.lookAtOwned,
 		r.lookAtProxies, r.lookAtMissing, r.lookAtProxyTrust, r.lookAtRollout, r.lookAtUsage, r.lookAtReports,
 	} {
 		if err := look(ctx, m, &o); err != nil {

@@ -6,16 +6,19 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
@@ -55,6 +58,25 @@ func (r *Reconciler) lookAtAuthorities(ctx context.Context, _ *v1alpha1.Mesh, o 
 			s.Roots[name] = c
 		}
 	}
+	return nil
+}
+
+// lookAtRequests looks at the CertificateRequests while a Certificate is being issued: an approver may be missing.
+// They are not watched.
+func (r *Reconciler) lookAtRequests(ctx context.Context, _ *v1alpha1.Mesh, o *plan.Observed) error {
+	all := slices.AppendSeq([]*cmv1.Certificate{o.Certificates.Intermediate, o.Rotation.Next}, maps.Values(o.Rotation.Roots))
+	if !slices.ContainsFunc(all, health.BeingIssued) {
+		return nil
+	}
+	var list cmv1.CertificateRequestList
+	err := r.Live.List(ctx, &list, client.InNamespace(r.Namespace))
+	if apierrors.IsForbidden(err) {
+		return nil // the operator's Role is of an earlier release; only a message is less precise
+	}
+	if ignoreMissing(err) != nil {
+		return fmt.Errorf("list CertificateRequests: %w", err)
+	}
+	o.Certificates.Requests = list.Items
 	return nil
 }
 

@@ -70,6 +70,7 @@ func wrongIssuers(t *testing.T) {
 	fails(v1alpha1.ReasonIssuerNotFound, "ClusterIssuer corp")
 	secretOf(t, "corp", selfSigned(t, "corp", true, -1))
 	issuer(t, "corp", cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: "corp"}})
+	notApproved(t, fails)
 	stop = startCertManager(t, true)
 	phase(t, v1alpha1.RotationCompleted)
 	stop()
@@ -89,6 +90,35 @@ func wrongIssuers(t *testing.T) {
 	gone(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-intermediate-next"}})
 	gone(t, &cmv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-selfsigned"}})
 	gone(t, &cmv1.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-root"}})
+}
+
+// notApproved has cert-manager ask for the trial intermediate, and nobody approve that.
+func notApproved(t *testing.T, fails func(reason string, words ...string)) {
+	cert := &cmv1.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "tulle-intermediate-next"}}
+	eventually(t, "the trial intermediate is asked for from the new issuer", func() string {
+		there(t, cert)
+		if cert.Spec.IssuerRef.Name != "corp" {
+			return cert.Spec.IssuerRef.Name
+		}
+		return ""
+	})
+	r := &cmv1.CertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: system, Name: "tulle-intermediate-next-1",
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(cert, cmv1.SchemeGroupVersion.WithKind("Certificate"))},
+		},
+		Spec: cmv1.CertificateRequestSpec{IssuerRef: cert.Spec.IssuerRef, Request: []byte("x")},
+	}
+	if err := admin.Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	fails(v1alpha1.ReasonWaitingForCertManager, "tulle-intermediate-next")
+	clock.Store(int64(time.Minute))
+	defer clock.Store(0)
+	fails(v1alpha1.ReasonWaitingForApproval, "CertificateRequest tulle-intermediate-next-1 waits for approval", "cmctl approve -n "+system)
+	if err := admin.Delete(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // phase waits for a phase of the change of the root.

@@ -6,11 +6,13 @@ package health
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
@@ -23,6 +25,9 @@ type CertificateFacts struct {
 	Issuer *IssuerFacts
 	// Root is the self-made root's Certificate, Intermediate the intermediate's; nil: not there.
 	Root, Intermediate *cmv1.Certificate
+	// Requests are the CertificateRequests in the operator's namespace; looked at only while one of the mesh's
+	// Certificates is being issued (BeingIssued).
+	Requests []cmv1.CertificateRequest
 	// TLSCrt and CACrt are from the intermediate's Secret; empty: not there.
 	TLSCrt, CACrt []byte
 	// Name is that of the intermediate's Certificate and Secret, RootName that of the root's; empty:
@@ -66,11 +71,11 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 		out.Verdict, out.Hopeless = *v, hopeless
 		return out
 	}
-	if v := judgeIssuing("Certificate "+f.RootName, f.Root); v != nil && m.Spec.Certificates.IssuerRef == nil {
+	if v := judgeIssuing("Certificate "+f.RootName, f.Root, f.Requests, now); v != nil && m.Spec.Certificates.IssuerRef == nil {
 		out.Verdict = *v
 		return out
 	}
-	if v := judgeIssuing("Certificate "+f.Name, f.Intermediate); v != nil {
+	if v := judgeIssuing("Certificate "+f.Name, f.Intermediate, f.Requests, now); v != nil {
 		// What is in the Secret is still that of an earlier issuer. Only its end matters now.
 		if broken != nil && broken.Reason == v1alpha1.ReasonCertificateExpired {
 			v = broken
@@ -90,6 +95,9 @@ func Certificates(m *v1alpha1.Mesh, f CertificateFacts, now time.Time) Certifica
 	if ref := m.Spec.Certificates.IssuerRef; ref != nil && ref.Group == "cert-manager.io" && ref.Kind == cmv1.ClusterIssuerKind {
 		out.Reason = v1alpha1.ReasonIssuedBySharedIssuer
 		out.Message += "; every namespace may ask " + name + " for certificates below the same root: name an Issuer in the operator's namespace, or allow no other namespace to use it"
+	}
+	if r := unapproved(f.Intermediate, f.Requests, now); r != nil {
+		out.Message += "; it is not renewed: " + waitsForApproval(r)
 	}
 	return out
 }
@@ -117,10 +125,17 @@ func judgeIssuer(f *IssuerFacts, name string) (v *Verdict, hopeless bool) {
 }
 
 // Issued tells whether cert-manager says that a Certificate is issued as it is spelled now.
-func Issued(c *cmv1.Certificate) bool { return judgeIssuing("", c) == nil }
+func Issued(c *cmv1.Certificate) bool { return judgeIssuing("", c, nil, time.Time{}) == nil }
+
+// BeingIssued tells whether there may be a CertificateRequest of a Certificate on which its issuer has not acted yet.
+func BeingIssued(c *cmv1.Certificate) bool {
+	return c != nil && (!Issued(c) || slices.ContainsFunc(c.Status.Conditions, func(cond cmv1.CertificateCondition) bool {
+		return cond.Type == cmv1.CertificateConditionIssuing && cond.Status == cmmeta.ConditionTrue
+	}))
+}
 
 // judgeIssuing says why a Certificate is not issued, or nil if it is.
-func judgeIssuing(name string, c *cmv1.Certificate) *Verdict {
+func judgeIssuing(name string, c *cmv1.Certificate, requests []cmv1.CertificateRequest, now time.Time) *Verdict {
 	waiting := bad(v1alpha1.ReasonWaitingForCertManager, "waiting for cert-manager to issue %s; if this lasts, see whether cert-manager runs: kubectl get pods -n cert-manager", name)
 	if c == nil {
 		return waiting
@@ -136,7 +151,41 @@ func judgeIssuing(name string, c *cmv1.Certificate) *Verdict {
 			return bad(v1alpha1.ReasonIssuingFailed, "cert-manager could not issue %s: %s", name, sentence(cond.Message))
 		}
 	}
+	if r := unapproved(c, requests, now); r != nil {
+		return bad(v1alpha1.ReasonWaitingForApproval, "cert-manager has not issued %s: %s", name, waitsForApproval(r))
+	}
 	return waiting
+}
+
+// approvalPatience is how long a CertificateRequest may wait for approval before that is reported.
+const approvalPatience = 30 * time.Second
+
+// unapproved returns the latest of the requests of a Certificate, if nobody has approved or denied it for long.
+func unapproved(c *cmv1.Certificate, requests []cmv1.CertificateRequest, now time.Time) *cmv1.CertificateRequest {
+	var last *cmv1.CertificateRequest
+	for i := range requests {
+		r := &requests[i]
+		if c == nil || !metav1.IsControlledBy(r, c) {
+			continue
+		}
+		if last == nil || r.CreationTimestamp.After(last.CreationTimestamp.Time) || r.CreationTimestamp.Equal(&last.CreationTimestamp) && r.Name > last.Name {
+			last = r
+		}
+	}
+	if last == nil || now.Sub(last.CreationTimestamp.Time) < approvalPatience {
+		return nil
+	}
+	for _, cond := range last.Status.Conditions {
+		decided := cond.Type == cmv1.CertificateRequestConditionApproved || cond.Type == cmv1.CertificateRequestConditionDenied || cond.Type == cmv1.CertificateRequestConditionInvalidRequest
+		if decided && cond.Status == cmmeta.ConditionTrue {
+			return nil
+		}
+	}
+	return last
+}
+
+func waitsForApproval(r *cmv1.CertificateRequest) string {
+	return fmt.Sprintf("CertificateRequest %s waits for approval; see whether the approver of your cluster runs and has a policy for it, or approve it: cmctl approve -n %s %s", r.Name, r.Namespace, r.Name)
 }
 
 // sentence keeps somebody else's message to one line of bearable length.

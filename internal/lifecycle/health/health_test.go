@@ -6,12 +6,14 @@ package health
 import (
 	"strings"
 	"testing"
+	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/api/v1alpha1"
 )
@@ -79,6 +81,68 @@ func TestCertificates(t *testing.T) {
 				t.Errorf("authority: %v", h.Authority)
 			}
 		})
+	}
+}
+
+// TestApproval: a CertificateRequest that nobody decides on is named, with what to do, once it has waited for a
+// while; the mesh says so even while the certificate that there is is good.
+func TestApproval(t *testing.T) {
+	root := issue(t, nil, "root", nil)
+	good := text(issue(t, root, "good", nil))
+	one := 1
+	issuing := certificate(cmv1.CertificateConditionIssuing, cmmeta.ConditionTrue, "", nil)
+	denied := certificate(cmv1.CertificateConditionIssuing, cmmeta.ConditionFalse, "The certificate request has failed to complete and will be retried: No policy approved this request", &one)
+	renewed := certificate(cmv1.CertificateConditionReady, cmmeta.ConditionTrue, "", nil)
+	renewed.Status.Conditions = append(renewed.Status.Conditions, issuing.Status.Conditions...)
+	for _, c := range []*cmv1.Certificate{issuing, denied, renewed} {
+		c.UID = "intermediate"
+	}
+	request := func(name, owner string, age time.Duration, kind cmv1.CertificateRequestConditionType) cmv1.CertificateRequest {
+		controls := true
+		r := cmv1.CertificateRequest{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "tulle-system", Name: name, CreationTimestamp: metav1.NewTime(now().Add(-age)),
+			OwnerReferences: []metav1.OwnerReference{{UID: types.UID(owner), Controller: &controls}},
+		}}
+		if kind != "" {
+			r.Status.Conditions = []cmv1.CertificateRequestCondition{{Type: kind, Status: cmmeta.ConditionTrue}}
+		}
+		return r
+	}
+	pending := request("tulle-intermediate-2", "intermediate", time.Minute, "")
+	for name, c := range map[string]struct {
+		of       *cmv1.Certificate
+		requests []cmv1.CertificateRequest
+		reason   string
+		words    string // empty: nothing of an approval
+	}{
+		"waits":             {issuing, []cmv1.CertificateRequest{pending}, v1alpha1.ReasonWaitingForApproval, "cmctl approve -n tulle-system tulle-intermediate-2"},
+		"after one denied":  {issuing, []cmv1.CertificateRequest{pending, request("tulle-intermediate-1", "intermediate", time.Hour, cmv1.CertificateRequestConditionDenied)}, v1alpha1.ReasonWaitingForApproval, "tulle-intermediate-2 waits for approval"},
+		"just made":         {issuing, []cmv1.CertificateRequest{request("tulle-intermediate-1", "intermediate", 5*time.Second, "")}, v1alpha1.ReasonWaitingForCertManager, ""},
+		"approved":          {issuing, []cmv1.CertificateRequest{request("tulle-intermediate-1", "intermediate", time.Minute, cmv1.CertificateRequestConditionApproved)}, v1alpha1.ReasonWaitingForCertManager, ""},
+		"another's":         {issuing, []cmv1.CertificateRequest{request("web-1", "web", time.Minute, "")}, v1alpha1.ReasonWaitingForCertManager, ""},
+		"denied":            {denied, []cmv1.CertificateRequest{request("tulle-intermediate-1", "intermediate", time.Minute, cmv1.CertificateRequestConditionDenied)}, v1alpha1.ReasonIssuingFailed, ""},
+		"renewal waits":     {renewed, []cmv1.CertificateRequest{pending}, v1alpha1.ReasonIssued, "it is not renewed: CertificateRequest tulle-intermediate-2 waits for approval"},
+		"renewal goes well": {renewed, nil, v1alpha1.ReasonIssued, ""},
+	} {
+		m := &v1alpha1.Mesh{}
+		m.Spec.TrustDomain = "example.org"
+		f := CertificateFacts{Root: certificate(cmv1.CertificateConditionReady, cmmeta.ConditionTrue, "", nil), Intermediate: c.of, Requests: c.requests}
+		if c.of == renewed {
+			f.TLSCrt, f.CACrt = good, text(root)
+		}
+		h := Certificates(m, f, now())
+		if h.Reason != c.reason || !strings.Contains(h.Message, c.words) || c.words == "" && strings.Contains(h.Message, "approv") && c.of != denied {
+			t.Errorf("%s: %+v", name, h.Verdict)
+		}
+		if c.of == denied && !strings.Contains(h.Message, "No policy approved this request") {
+			t.Errorf("%s: not the words of who denied: %s", name, h.Message)
+		}
+		if !BeingIssued(c.of) {
+			t.Errorf("%s: its requests are not looked at", name)
+		}
+	}
+	if BeingIssued(nil) || BeingIssued(certificate(cmv1.CertificateConditionReady, cmmeta.ConditionTrue, "", nil)) {
+		t.Error("requests are looked at where there are none")
 	}
 }
 
