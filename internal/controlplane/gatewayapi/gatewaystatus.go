@@ -78,6 +78,8 @@ func ended(l Lookup, certs []model.Key) string {
 	for _, k := range certs {
 		if day, ok := l.Ended(k); ok {
 			out += fmt.Sprintf("; the certificate in Secret %s ended on %s, so that clients refuse it: renew it", k, day)
+		} else if day, ok := l.IssuerEnded(k); ok {
+			out += fmt.Sprintf("; in Secret %s the certificate of an issuer ended on %s, so that clients may refuse the chain: put the issuer's current certificate after the first one in tls.crt", k, day)
 		}
 	}
 	return out

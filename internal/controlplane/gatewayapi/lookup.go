@@ -25,6 +25,8 @@ type Lookup interface {
 	TLSSecret(model.Key) (problem string, found bool)
 	// Ended tells whether the certificate of a TLSSecret that is usable has ended, and on which day.
 	Ended(model.Key) (day string, ended bool)
+	// IssuerEnded tells the same of the certificates of its issuers in that Secret.
+	IssuerEnded(model.Key) (day string, ended bool)
 	// Grants returns the ReferenceGrants of a namespace.
 	Grants(namespace string) []*gwapiv1.ReferenceGrant
 	// Gateway returns the Gateway of that name, of whatever class.

@@ -83,16 +83,13 @@ func (w *world) add(doc []byte, decode decoder) error {
 		})
 	case "Secret":
 		return one(doc, decode, func(s *corev1.Secret) {
-			if s.Type != corev1.SecretTypeTLS { // the source's field selector
-				return
-			}
 			if s.Data == nil {
 				s.Data = map[string][]byte{}
 			}
 			for k, v := range s.StringData { // as the API server does
 				s.Data[k] = []byte(v)
 			}
-			w.secrets = append(w.secrets, source.TLSSecretFrom(s))
+			w.secrets = append(w.secrets, source.SecretFrom(s))
 		})
 	case "ConfigMap":
 		return one(doc, decode, func(m *corev1.ConfigMap) {
@@ -187,6 +184,12 @@ func (w *world) Ended(k model.Key) (string, bool) {
 	w.asked["Secret "+k.String()] = true
 	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
 	return s.Ends.Format(time.DateOnly), ok && today().After(s.Ends)
+}
+
+func (w *world) IssuerEnded(k model.Key) (string, bool) {
+	w.asked["Secret "+k.String()] = true
+	s, ok := find(w.secrets, func(s source.TLS) bool { return s.Key == k })
+	return s.IssuersEnd.Format(time.DateOnly), ok && !s.IssuersEnd.IsZero() && today().After(s.IssuersEnd)
 }
 
 func (w *world) CABundle(k model.Key) (string, bool) {

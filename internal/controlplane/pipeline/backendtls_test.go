@@ -235,4 +235,18 @@ func TestCertificateEnds(t *testing.T) {
 	if len(r.Gateways) != 1 || !strings.Contains(r.Gateways[0].New.Listeners[0].Conditions[1].Message, "ended on 2026-05-06") {
 		t.Errorf("the verdict is %+v", r.Gateways)
 	}
+
+	// The same of the certificate of an issuer in the chain.
+	renewed := source.TLS{TLSSecret: model.TLSSecret{Key: secret, Certificate: "C", PrivateKey: "K"}, Ends: end.Add(1000 * time.Hour), IssuersEnd: end.Add(time.Hour)}
+	r = at(end.Add(time.Minute), source.Event{Kind: source.TLSSecret, Key: secret, Object: renewed})
+	if len(r.Gateways) != 1 || strings.Contains(r.Gateways[0].New.Listeners[0].Conditions[1].Message, "ended on") {
+		t.Errorf("with a renewed certificate: %+v", r.Gateways)
+	}
+	r = at(end.Add(2 * time.Hour))
+	if len(r.Resources) > 0 {
+		t.Errorf("proxies get %v", published(r))
+	}
+	if c := r.Gateways; len(c) != 1 || !strings.Contains(c[0].New.Listeners[0].Conditions[1].Message, "the certificate of an issuer ended on 2026-05-06") || c[0].New.Listeners[0].Conditions[1].Status != metav1.ConditionTrue {
+		t.Errorf("the verdict is %+v", c)
+	}
 }

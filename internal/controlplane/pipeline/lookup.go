@@ -51,6 +51,15 @@ func (l lookup) Ended(k model.Key) (day string, ended bool) {
 	return s.Ends.Format(time.DateOnly), now.After(s.Ends)
 }
 
+func (l lookup) IssuerEnded(k model.Key) (day string, ended bool) {
+	s, ok := incr.Get(l.r, l.in.secrets, k)
+	if !ok || s.IssuersEnd.IsZero() {
+		return "", false
+	}
+	now, _ := incr.Get(l.r, l.in.clock, one{})
+	return s.IssuersEnd.Format(time.DateOnly), now.After(s.IssuersEnd)
+}
+
 func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
 	return bucket(l.r, l.ix.grantsIn, namespace)
 }

@@ -24,7 +24,7 @@ const (
 	hold = 5 * time.Second
 	// firstRetry and lastRetry are the delays between reads that fail.
 	firstRetry, lastRetry = 250 * time.Millisecond, 30 * time.Second
-	// polling is how often everything is read again of a kind that may not be watched.
+	// polling is how often everything is read again of a kind that may not be watched, and a Secret of another type.
 	polling = 30 * time.Second
 )
 
@@ -218,6 +218,9 @@ func (l *loader) done(f found, now time.Time) []source.Event {
 	}
 	e.failed, e.settled, e.version, e.refusal = 0, true, f.version, nil
 	delete(l.late, f.ref)
+	if t, ok := f.object.(source.TLS); ok && t.OtherType { // nothing tells when it is deleted
+		e.due, l.late[f.ref] = now.Add(polling), true
+	}
 	return slices.Concat(l.set(f.ref, e, f.object), l.release(now))
 }
 

@@ -345,6 +345,30 @@ func TestUnwatched(t *testing.T) {
 	r.same("reads", []string{"Secret a/one"}, r.reads())
 }
 
+// TestOtherType: a Secret of a type that is not watched is read again from time to time, until it is another one.
+func TestOtherType(t *testing.T) {
+	r := newRig(t)
+	r.take(r.gateway("a", "one"))
+	r.reads()
+	for range 3 {
+		r.answer(secret("a", "one"), source.TLS{Problem: "its type is wrong", OtherType: true}, "5")
+		r.same("passed on", "here", r.passed["Secret a/one"])
+		r.after(polling - time.Millisecond)
+		r.same("reads too early", []string(nil), r.reads())
+		r.after(time.Millisecond)
+		r.same("reads", []string{"Secret a/one"}, r.reads())
+	}
+	r.answer(secret("a", "one"), nil, "")
+	r.same("passed on", map[string]string{"Gateway a/gw": "one"}, r.passed)
+	r.after(2 * polling)
+	r.same("reads of one that does not exist", []string(nil), r.reads())
+	r.l.changed(secret("a", "one"), "6")
+	r.same("reads", []string{"Secret a/one"}, r.reads())
+	r.answer(secret("a", "one"), source.TLS{}, "6")
+	r.after(2 * polling)
+	r.same("reads of one that is watched", []string(nil), r.reads())
+}
+
 // TestTurns: many references of one namespace do not keep another's waiting.
 func TestTurns(t *testing.T) {
 	r := newRig(t)

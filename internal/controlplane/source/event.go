@@ -48,12 +48,16 @@ type Event struct {
 	Object any
 }
 
-// TLS is a Secret of type kubernetes.io/tls. An empty Problem means that certificate and key are usable together.
+// TLS is a Secret for TLS. An empty Problem means that certificate and key are usable together.
 type TLS struct {
 	model.TLSSecret
 	Problem string
+	// OtherType tells that the Problem is its type. Changes of such a Secret are not watched.
+	OtherType bool
 	// Ends is when the certificate does; zero where there is a Problem.
 	Ends time.Time
+	// IssuersEnd is when the first of its issuers' certificates in the chain does; zero if there are none.
+	IssuersEnd time.Time
 }
 
 // Kinds are the kinds that a Source delivers, in the order in which the first batch holds them.

@@ -187,7 +187,7 @@ func (s *Source) watchReferenced(ctx context.Context, m metadata) {
 }
 
 // Read reads a Secret or ConfigMap by name. object is what Event.Object holds for the kind; nil if the object does
-// not exist, or is not one for TLS or with certificates of authorities. version is its resource version, also of
+// not exist, or is a ConfigMap without certificates of authorities. version is its resource version, also of
 // one that counts for nothing. With an error object is what says so to the user, or nil. It may be called from any
 // goroutine.
 func (s *Source) Read(ctx context.Context, kind Kind, k model.Key) (object any, version string, err error) {
@@ -212,10 +212,10 @@ func readObject(ctx context.Context, c client.Reader, kind Kind, k model.Key) (o
 		if apierrors.IsForbidden(err) {
 			return TLS{TLSSecret: model.TLSSecret{Key: k}, Problem: mayNotRead(k)}, "", err
 		}
-		if err != nil || !there || secret.Type != corev1.SecretTypeTLS {
+		if err != nil || !there {
 			return nil, version, err
 		}
-		return TLSSecretFrom(secret), version, nil
+		return SecretFrom(secret), version, nil
 	case CAConfigMap:
 		m := &corev1.ConfigMap{}
 		there, err := get(m)

@@ -158,10 +158,13 @@ func TestRead(t *testing.T) {
 	if o, _, err := read(CAConfigMap, "ca"); err != nil || o.(CABundle).Problem == "" {
 		t.Errorf("the ConfigMap: %+v, %v", o, err)
 	}
-	for kind, name := range map[Kind]string{TLSSecret: "password", CAConfigMap: "settings"} {
-		if o, version, err := read(kind, name); o != nil || version == "" || err != nil {
-			t.Errorf("%s %s counts for something: %+v, version %q, %v", kind, name, o, version, err)
-		}
+	if o, version, err := read(TLSSecret, "password"); err != nil || version == "" || !o.(TLS).OtherType || !strings.Contains(o.(TLS).Problem, `its type is "Opaque" and must be kubernetes.io/tls`) {
+		t.Errorf("the Secret of another type: %+v, version %q, %v", o, version, err)
+	}
+	if o, version, err := read(CAConfigMap, "settings"); o != nil || version == "" || err != nil {
+		t.Errorf("the ConfigMap without certificates counts for something: %+v, version %q, %v", o, version, err)
+	}
+	for _, kind := range []Kind{TLSSecret, CAConfigMap} {
 		if o, version, err := read(kind, "nothing"); o != nil || version != "" || err != nil {
 			t.Errorf("%s that does not exist: %+v, version %q, %v", kind, o, version, err)
 		}

@@ -4,6 +4,7 @@
 package source
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,16 +15,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
+// typeShown bounds what a message has of a Secret's type, which its author chooses, in bytes.
+const typeShown = 64
+
+// SecretFrom reads a Secret of any type. What is wrong stands in Problem; that is the type of most.
+func SecretFrom(s *corev1.Secret) TLS {
+	if s.Type == corev1.SecretTypeTLS {
+		return TLSSecretFrom(s)
+	}
+	shown := string(s.Type)
+	if len(shown) > typeShown {
+		shown = strings.ToValidUTF8(shown[:typeShown], "") + "..."
+	}
+	return TLS{
+		TLSSecret: model.TLSSecret{Key: model.Key{Namespace: s.Namespace, Name: s.Name}}, OtherType: true,
+		Problem: fmt.Sprintf("its type is %q and must be %s; a type cannot be changed, so delete the Secret and create it again", shown, corev1.SecretTypeTLS),
+	}
+}
+
 // TLSSecretFrom reads a Secret of type kubernetes.io/tls and checks that its certificate and key
 // belong together. What is wrong stands in Problem, which never quotes the Secret; nothing but the
-// name is kept then. A certificate that has ended is no problem here: proxies go on serving it, and
-// its listener says so.
+// name is kept then. A certificate that has ended, its own or an issuer's, is no problem here: proxies go on
+// serving it, and its listener says so.
 //
 // Whoever may create a Secret chooses what is in it, so sizes are checked before anything is computed
 // (key.go).
@@ -54,12 +74,41 @@ func TLSSecretFrom(s *corev1.Secret) TLS {
 		return out
 	}
 	out.Certificate, out.PrivateKey = string(cert), model.Redacted(key)
-	out.Ends = pair.Leaf.NotAfter.UTC()
+	out.Ends, out.IssuersEnd = pair.Leaf.NotAfter.UTC(), issuersEnd(pair.Leaf, pair.Certificate[1:])
 	return out
 }
 
-// chainLooked is how many certificates of a chain are compared with the key.
+// chainLooked is how many certificates of a chain are looked at.
 const chainLooked = 10
+
+// issuersEnd returns when the first of the certificates ends by which a client gets from a certificate to a root that
+// it knows; zero if there are none. Which one issued which is told by their names. A root in the chain does not
+// count: clients have their own.
+func issuersEnd(leaf *x509.Certificate, chain [][]byte) (ends time.Time) {
+	var all []*x509.Certificate
+	for _, der := range chain[:min(len(chain), chainLooked)] {
+		if c, err := x509.ParseCertificate(der); err == nil && !bytes.Equal(c.RawSubject, c.RawIssuer) {
+			all = append(all, c)
+		}
+	}
+	at := leaf
+	for range all {
+		var issuer *x509.Certificate // of several that have its name, such as a renewed one, the last to end
+		for _, c := range all {
+			if bytes.Equal(c.RawSubject, at.RawIssuer) && (issuer == nil || c.NotAfter.After(issuer.NotAfter)) {
+				issuer = c
+			}
+		}
+		if issuer == nil {
+			break
+		}
+		if ends.IsZero() || issuer.NotAfter.Before(ends) {
+			ends = issuer.NotAfter.UTC()
+		}
+		at = issuer
+	}
+	return ends
+}
 
 // ownCertificate returns the place in a chain, from 1, of the certificate that belongs to a private key, one PEM
 // block; 0 if none of the first ones does.

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -91,5 +92,60 @@ func TestTLSSecretFrom(t *testing.T) {
 				t.Error("the key shows when printed")
 			}
 		})
+	}
+}
+
+// TestIssuersEnd: of the issuers' certificates in a chain those count that lead to a root.
+func TestIssuersEnd(t *testing.T) {
+	key := ecKey(t)
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	cert := func(subject, issuer string, ends int) []byte {
+		t.Helper()
+		of := func(name string) *x509.Certificate {
+			return &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: day(ends)}
+		}
+		der, err := x509.CreateCertificate(rand.Reader, of(subject), of(issuer), key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	leaf := cert("leaf", "A", 20)
+	for name, c := range map[string]struct {
+		chain [][]byte
+		want  time.Time
+	}{
+		"none":                 {nil, time.Time{}},
+		"one":                  {[][]byte{cert("A", "root", 9)}, day(9)},
+		"two":                  {[][]byte{cert("A", "B", 9), cert("B", "root", 7)}, day(7)},
+		"in another order":     {[][]byte{cert("B", "root", 7), cert("A", "B", 9)}, day(7)},
+		"beside a renewed one": {[][]byte{cert("A", "root", 3), cert("A", "root", 9)}, day(9)},
+		"a root":               {[][]byte{cert("A", "root", 9), cert("root", "root", 3)}, day(9)},
+		"of no use":            {[][]byte{cert("A", "root", 9), cert("other", "root", 3)}, day(9)},
+		"in a circle":          {[][]byte{cert("A", "B", 9), cert("B", "A", 8)}, day(8)},
+	} {
+		got := TLSSecretFrom(&corev1.Secret{Data: map[string][]byte{"tls.crt": slices.Concat(leaf, slices.Concat(c.chain...)), "tls.key": keyPEM}})
+		if got.Problem != "" || !got.IssuersEnd.Equal(c.want) || !got.Ends.Equal(day(20)) {
+			t.Errorf("%s: %q, the issuers' certificates end at %s, want %s", name, got.Problem, got.IssuersEnd, c.want)
+		}
+	}
+}
+
+// TestSecretOfAnotherType: nothing of it is kept, and its type is shown as far as it is not long.
+func TestSecretOfAnotherType(t *testing.T) {
+	cert, key := pair(t, ecKey(t))
+	for shown, s := range map[string]corev1.SecretType{`"Opaque"`: corev1.SecretTypeOpaque, strings.Repeat("x", 64) + `..."`: corev1.SecretType(strings.Repeat("x", 1000))} {
+		got := SecretFrom(&corev1.Secret{Type: s, Data: map[string][]byte{"tls.crt": cert, "tls.key": key}})
+		if !got.OtherType || got.Certificate != "" || got.PrivateKey != "" || !strings.Contains(got.Problem, shown) || len(got.Problem) > 300 {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := SecretFrom(&corev1.Secret{Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": cert, "tls.key": key}}); got.Problem != "" || got.OtherType {
+		t.Errorf("%+v", got)
 	}
 }
