@@ -108,6 +108,9 @@ const (
 const (
 	// ReasonInjecting: the webhook is configured and a replica serves it.
 	ReasonInjecting = "Injecting"
+	// ReasonRootsUnwritten is ReasonInjecting while the roots cannot be written to some namespaces, which the message
+	// names: new pods with a proxy do not start there. True.
+	ReasonRootsUnwritten = "RootsUnwritten"
 	// ReasonWaitingForControlPlane: new pods that ask for a proxy are refused, and tried again by
 	// their owners, until a replica serves.
 	ReasonWaitingForControlPlane = "WaitingForControlPlane"

@@ -175,7 +175,7 @@ func rootsRefused(t *testing.T) {
 			m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
 			there(t, m)
 			c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionInjectionReady)
-			if c == nil || (strings.Contains(c.Message, "namespace full (") && strings.Contains(c.Message, "exceeded quota: c")) != want {
+			if c == nil || (strings.Contains(c.Message, "namespace full (") && strings.Contains(c.Message, "exceeded quota: c") && c.Reason == v1alpha1.ReasonRootsUnwritten) != want {
 				return fmt.Sprintf("%+v", c)
 			}
 			return ""

@@ -54,7 +54,7 @@ func fitness() []rule {
 
 func health() []rule {
 	return []rule{
-		operatorRuns, fences, ephemeralContainers, oneMesh, meshConditions, rootExpiry, whoIssues, sourceAddresses,
+		operatorRuns, fences, ephemeralContainers, oneMesh, meshConditions, rootExpiry, whoIssues, unwrittenRoots, sourceAddresses,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
 		podSecurity, bareProxies, leftInMesh, bypasses, asProxy, anyUser, openHooks, proxiesReady, proxiesUpToDate, proxiesConnected, rejections, plaintext,
 		calledPorts, bytePorts,

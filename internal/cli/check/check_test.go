@@ -142,6 +142,11 @@ func TestFindings(t *testing.T) {
 		"shared issuer": {true, func(f *facts.Facts) {
 			f.Meshes[0].Spec.Certificates.IssuerRef = &v1alpha1.IssuerRef{Group: "cert-manager.io", Kind: "ClusterIssuer", Name: "company"}
 		}, Warning, "every namespace may ask ClusterIssuer company"},
+		"roots not written": {true, func(f *facts.Facts) {
+			f.Meshes[0].Status.Conditions = append(f.Meshes[0].Status.Conditions, metav1.Condition{
+				Type: v1alpha1.ConditionInjectionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRootsUnwritten, Message: "cannot be written to namespace full (exceeded quota: c)",
+			})
+		}, Warning, "namespace full (exceeded quota: c)"},
 		"any address": {true, func(f *facts.Facts) {
 			f.Meshes[0].Spec.ControlPlane.SourceAddressCheck = v1alpha1.SourceAddressCheckDisabled
 		}, Warning, "can be used from any address"},

@@ -126,6 +126,20 @@ func whoIssues(f facts.Facts) []Finding {
 	return out
 }
 
+// unwrittenRoots warns of namespaces in which pods with a proxy do not start; the condition names them and is True.
+func unwrittenRoots(f facts.Facts) []Finding {
+	m, there := f.ActiveMesh()
+	if !there {
+		return nil
+	}
+	c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionInjectionReady)
+	if c == nil || c.Reason != v1alpha1.ReasonRootsUnwritten {
+		return nil
+	}
+	return found(SectionMesh, Warning, fmt.Sprintf("Mesh %s: %s", m.Name, c.Message),
+		"make room in the quota of the namespace, or correct what else the message names; the operator tries again every 30 seconds")
+}
+
 // sourceAddresses warns where a request need not come from an address of its pod.
 func sourceAddresses(f facts.Facts) []Finding {
 	m, there := f.ActiveMesh()

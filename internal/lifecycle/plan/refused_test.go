@@ -67,10 +67,14 @@ func TestManyRefusals(t *testing.T) {
 
 // TestRootsUnwritten: the namespaces are named and the condition's status stays.
 func TestRootsUnwritten(t *testing.T) {
-	s := v1alpha1.MeshStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionInjectionReady, Status: metav1.ConditionTrue, Message: "m"}}}
+	s := v1alpha1.MeshStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionInjectionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonInjecting, Message: "m"}}}
 	list := []Unwritten{{"a", "no"}, {"b", strings.Repeat("x", 5000)}, {"c", "no"}, {"d", "no"}, {"e", "no"}}
 	c := RootsUnwritten(s, list).Conditions[0]
-	if c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "namespace a (no), b (xxx") || !strings.HasSuffix(c.Message, "c (no), 2 more") || len(c.Message) > 1000 {
+	if c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonRootsUnwritten || !strings.Contains(c.Message, "namespace a (no), b (xxx") || !strings.HasSuffix(c.Message, "c (no), 2 more") || len(c.Message) > 1000 {
+		t.Errorf("%+v", c)
+	}
+	waiting := v1alpha1.MeshStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionInjectionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBlocked}}}
+	if c := RootsUnwritten(waiting, list).Conditions[0]; c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonBlocked {
 		t.Errorf("%+v", c)
 	}
 	if s.Conditions[0].Message != "m" || RootsUnwritten(s, nil).Conditions[0].Message != "m" {

@@ -255,6 +255,10 @@ func RootsUnwritten(s v1alpha1.MeshStatus, list []Unwritten) v1alpha1.MeshStatus
 	if more := len(list) - len(each); more > 0 {
 		each = append(each, fmt.Sprintf("%d more", more))
 	}
-	meta.FindStatusCondition(out.Conditions, v1alpha1.ConditionInjectionReady).Message += fmt.Sprintf("; the ConfigMap %s, without which pods with a proxy do not start, cannot be written to namespace %s", names.TrustConfigMap, strings.Join(each, ", "))
+	c = meta.FindStatusCondition(out.Conditions, v1alpha1.ConditionInjectionReady)
+	if c.Reason == v1alpha1.ReasonInjecting {
+		c.Reason = v1alpha1.ReasonRootsUnwritten
+	}
+	c.Message += fmt.Sprintf("; the ConfigMap %s, without which pods with a proxy do not start, cannot be written to namespace %s", names.TrustConfigMap, strings.Join(each, ", "))
 	return out
 }
