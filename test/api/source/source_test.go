@@ -147,8 +147,10 @@ func (c *cluster) everyKind(t *testing.T) {
 		svc, _ := c.now[source.Service]["shop/web"].(model.Service)
 		return ns.Meshed && len(svc.VIPs) == 1
 	})
-	if len(c.objects(source.TLSSecret)) != 1 {
-		t.Errorf("Secrets %v, want the one for TLS", c.objects(source.TLSSecret))
+	secrets := c.objects(source.TLSSecret)
+	cert, _ := secrets["shop/cert"].(source.TLS)
+	if other, _ := secrets["shop/password"].(source.TLS); len(secrets) != 2 || cert.OtherType || !other.OtherType || !strings.Contains(other.Problem, `"Opaque"`) {
+		t.Errorf("Secrets %+v, want the one for TLS, and of the other one its type", secrets)
 	}
 	if w := c.objects(source.Pod)["shop/web-0"].(model.Workload); w.UID == "" || w.ServiceAccount != "default" {
 		t.Errorf("pod %+v", w)
