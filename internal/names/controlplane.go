@@ -16,6 +16,9 @@ const (
 // ContainerControlPlane is the one container of the control plane's pods.
 const ContainerControlPlane = "controlplane"
 
+// ContainerImage is the one container of the pods that bring images to the nodes (ImagesDaemonSet).
+const ContainerImage = "image"
+
 // GatewaySecretsRole is the ClusterRole that lets the control plane read Secrets of type
 // kubernetes.io/tls for HTTPS listeners, and ConfigMaps with certificates of authorities. It is installed with
 // the operator, which may bind it to the control plane but holds none of its rights, and binds it while something

@@ -97,9 +97,13 @@ func additions() map[string]added {
 		"a profile": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: ptr("x.json")}
 		}, needs: []string{"securityContext"}},
-		"all variables of a ConfigMap": {how: func(p *corev1.PodTemplateSpec) {
-			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "x"}}}}
-		}, needs: []string{"container:OWN"}},
+		"a profile of the container": {how: func(p *corev1.PodTemplateSpec) {
+			p.Spec.Containers[0].SecurityContext.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: ptr("x")}
+		}, needs: []string{"securityContext:OWN"}},
+		"a profile and a Secret's variable": {how: func(p *corev1.PodTemplateSpec) {
+			p.Spec.Containers[0].SecurityContext.SELinuxOptions = &corev1.SELinuxOptions{Level: "s0:c1"}
+			addVariable(secretVariable)(p)
+		}, needs: []string{"securityContext:OWN", "env:LICENSE"}},
 		"a sidecar": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "logs", Image: "tulle.test/sidecar:1", Command: []string{"/logs"}, Env: []corev1.EnvVar{secretVariable}})
 		}, needs: []string{"container:logs"}},
@@ -109,6 +113,9 @@ func additions() map[string]added {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "logs", Image: "tulle.test/sidecar:1"})
 		}, needs: []string{"container:logs", "env:LICENSE", "volume:extra"}},
 
+		"all variables of a ConfigMap": {how: func(p *corev1.PodTemplateSpec) {
+			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "x"}}}}
+		}, never: true},
 		"another account": {how: func(p *corev1.PodTemplateSpec) { p.Spec.ServiceAccountName = "default" }, never: true},
 		"a sidecar's foreign image": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "logs", Image: "evil.example/logs:1"})

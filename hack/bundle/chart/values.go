@@ -65,7 +65,7 @@ func defaults(operator source.Object) ([]byte, error) {
 		{"The manager's image: operator and control plane. A digest wins over the tag.", "image", manager.values()},
 		{"The proxy's image. The operator looks for other releases in the same repositories.", "proxyImage", proxy.values()},
 		{"Further repositories whose images the operator may run: those that the ConfigMap tulle-releases names.", "moreRepositories", []any{}},
-		{"What admission of the cluster may add to the pods of the control plane and of Gateways: env:NAME, volume:NAME, container:NAME, and fields of the pod.", "admissionAdds", []any{}},
+		{"What admission of the cluster may add to the pods of the control plane and of Gateways: env:NAME, volume:NAME, container:NAME, securityContext:NAME, and fields of the pod.", "admissionAdds", []any{}},
 		{"When nodes pull the operator's image.", "imagePullPolicy", container.At("imagePullPolicy")},
 		{"Replicas of the operator. One works, the others stand by; traffic needs none of them.", "replicas", operator.At("spec", "replicas")},
 		{"Resources of the operator.", "resources", container.At("resources")},

@@ -37,7 +37,7 @@ func Images(in Input) Object {
 					// Wherever a pod with a proxy can run.
 					Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 					Containers: []corev1.Container{{
-						Name:            "image",
+						Name:            names.ContainerImage,
 						Image:           in.Release.ProxyImage,
 						ImagePullPolicy: corev1.PullIfNotPresent,
 						Command:         []string{protocol.SlotCommand, "hold"},

@@ -74,7 +74,7 @@ func (s *Server) start(ctx context.Context, kk string) error {
 		"--client-ca-file="+keys.ca, "--tls-cert-file="+keys.cert, "--tls-private-key-file="+keys.key,
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file="+keys.pub, "--service-account-signing-key-file="+keys.key,
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=198.19.200.0/24",
+		"--authorization-mode=RBAC", "--allow-privileged=true", "--service-cluster-ip-range=198.19.200.0/24",
 		// Nobody makes service accounts for pods here.
 		"--disable-admission-plugins=ServiceAccount",
 		// Webhooks are called at their endpoints: there is no kube-proxy.
