@@ -36,6 +36,9 @@ const (
 	LabelRevision = "tulle.dev/revision"
 	// LabelVersion names the release of an injected proxy.
 	LabelVersion = "tulle.dev/version"
+	// LabelImageReplaced marks pods of which the operator replaces the image of a proxy. The policy about the new
+	// image (PodImageFence) is bound to it; its value is "true".
+	LabelImageReplaced = "tulle.dev/image-replaced"
 	// LabelMesh names the Mesh that owns an object; used for pruning.
 	LabelMesh = "tulle.dev/mesh"
 	// LabelUpgrade on a namespace or a pod says when its proxies are upgraded: UpgradeFirst before all

@@ -16,6 +16,14 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
+// replaced gives a slot an image, and the pod the label that the operator sets with it.
+func replaced(image string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.InitContainers[1].Image = image
+		metav1.SetMetaDataLabel(&p.ObjectMeta, names.LabelImageReplaced, "true")
+	}
+}
+
 // TestFence gives the operator's account all rights on pods and sees what the policy still forbids.
 func TestFence(t *testing.T) {
 	role := &rbacv1.ClusterRole{
@@ -69,6 +77,7 @@ func TestFence(t *testing.T) {
 	eventually(t, "the mirror is allowed", func() string {
 		p := victim.DeepCopy()
 		p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy:2"
+		p.Labels[names.LabelImageReplaced] = "true"
 		if err := operator.Patch(t.Context(), p, client.MergeFrom(victim), client.DryRunAll); err != nil {
 			return err.Error()
 		}
@@ -95,11 +104,17 @@ func TestFence(t *testing.T) {
 			p.Spec.InitContainers[2].Image = "registry.example:5000/tulle-proxy:2@sha256:" + strings.Repeat("0", 64)
 		}, ""},
 		"Tulle's label":               {func(p *corev1.Pod) { p.Labels["tulle.dev/version"] = "0.2.0" }, ""},
-		"a mirror that is listed":     {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy:2" }, ""},
+		"a mirror that is listed":     {replaced("tulle.test/mirror/tulle-proxy:2"), ""},
+		"the release's repository":    {replaced("tulle.test/proxy:2"), ""},
+		"the same, marked":            {replaced("registry.example:5000/tulle-proxy:2"), ""},
+		"a mirror, not marked":        {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy:2" }, "with label tulle.dev/image-replaced"},
+		"a path below it, marked":     {replaced("tulle.test/mirror/tulle-proxy/x:2"), "same repository"},
+		"another registry, marked":    {replaced("evil.example:5000/tulle-proxy:1"), "same repository"},
+		"no repository, marked":       {replaced("@sha256:" + strings.Repeat("0", 64)), "same repository"},
 		"the init container's mirror": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "tulle.test/mirror/tulle-proxy:2" }, "may only change the images of tulle-proxy-a and tulle-proxy-b"},
 		"a path below the mirror":     {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "tulle.test/mirror/tulle-proxy/x:2" }, "same repository"},
 		"the annotation is named": {
-			func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "other.example/tulle-proxy:2" },
+			replaced("other.example/tulle-proxy:2"),
 			`kubectl annotate clusterrole tulle-operator-images --overwrite tulle.dev/more-repositories="tulle.test/mirror/tulle-proxy other.example/tulle-proxy"`,
 		},
 		"another repository":          {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "registry.example:5000/evil:1" }, "same repository"},

@@ -37,8 +37,15 @@ func (a *Applier) move(ctx context.Context, m upgrade.Move) error {
 		}
 		metadata["annotations"] = map[string]string{names.AnnotationTarget: string(order)}
 	}
+	labels := map[string]string{}
 	if m.Version != "" {
-		metadata["labels"] = map[string]string{names.LabelVersion: m.Version}
+		labels[names.LabelVersion] = m.Version
+	}
+	if len(m.Images) > 0 {
+		labels[names.LabelImageReplaced] = "true"
+	}
+	if len(labels) > 0 {
+		metadata["labels"] = labels
 	}
 	patch := map[string]any{"metadata": metadata}
 	var containers []map[string]string

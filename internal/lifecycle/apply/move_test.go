@@ -20,11 +20,14 @@ import (
 type refusing struct {
 	client.Client
 	patched, resized int
+	body             string // of the last patch of a pod
 }
 
-func (r *refusing) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
+func (r *refusing) Patch(_ context.Context, o client.Object, p client.Patch, _ ...client.PatchOption) error {
 	r.patched++
-	return nil
+	body, err := p.Data(o)
+	r.body = string(body)
+	return err
 }
 
 func (r *refusing) SubResource(name string) client.SubResourceClient {
@@ -58,5 +61,26 @@ func TestRefusedRequests(t *testing.T) {
 	m.Requests = nil
 	if err := a.move(t.Context(), m); err != nil || r.resized != 1 || r.patched != 2 {
 		t.Errorf("%d patches of the requests and %d of the pod, %v", r.resized, r.patched, err)
+	}
+}
+
+// TestImageIsMarked: with an image, in the same patch, the pod gets the label to which the policy about images is
+// bound; without one it does not.
+func TestImageIsMarked(t *testing.T) {
+	r := &refusing{}
+	a := New(r, nil, r, r)
+	m := upgrade.Move{Namespace: "shop", Name: "web-1", UID: "1"}
+	for _, c := range []struct{ version, image, body string }{
+		{"", "p:2", `{"metadata":{"labels":{"tulle.dev/image-replaced":"true"},"uid":"1"},"spec":{"initContainers":[{"image":"p:2","name":"tulle-proxy-b"}]}}`},
+		{"0.2.0", "p:2", `{"metadata":{"labels":{"tulle.dev/image-replaced":"true","tulle.dev/version":"0.2.0"},"uid":"1"},"spec":{"initContainers":[{"image":"p:2","name":"tulle-proxy-b"}]}}`},
+		{"0.2.0", "", `{"metadata":{"labels":{"tulle.dev/version":"0.2.0"},"uid":"1"}}`},
+	} {
+		m.Version, m.Images = c.version, nil
+		if c.image != "" {
+			m.Images = map[string]string{"b": c.image}
+		}
+		if err := a.move(t.Context(), m); err != nil || r.body != c.body {
+			t.Errorf("patch %s, %v, want %s", r.body, err, c.body)
+		}
 	}
 }
