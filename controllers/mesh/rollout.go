@@ -53,7 +53,8 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		}
 		o.Rollout.Pods = append(o.Rollout.Pods, seen)
 	}
-	if wanted, ok := r.Known.Find(m.Spec.Version); ok && wanted.Version != serving.Version {
+	unfinished := m.Status.Upgrade != nil && m.Status.Upgrade.Finished == nil
+	if wanted, ok := r.Known.Find(m.Spec.Version); ok && (wanted.Version != serving.Version || unfinished) {
 		if err := r.lookAtImages(ctx, wanted.Revision(), wanted.ProxyImage, on, o); err != nil {
 			return err
 		}
@@ -131,11 +132,15 @@ func (r *Reconciler) lookAtImages(ctx context.Context, revision, image string, o
 	}
 	for _, p := range pods.Items {
 		n, ok := nodes[p.Spec.NodeName]
-		if !ok || len(p.Spec.Containers) == 0 || p.Spec.Containers[0].Image != image || !p.DeletionTimestamp.IsZero() {
+		if !ok || len(p.Spec.Containers) == 0 || !p.DeletionTimestamp.IsZero() {
+			continue
+		}
+		// Admission of the cluster may have replaced the repository by a mirror's.
+		if n.Image = p.Spec.Containers[0].Image; n.Image != upgrade.Kept(n.Image, image, r.Known.HasProxyRepository) {
 			continue
 		}
 		if n.Pulled = ready(p); !n.Pulled {
-			n.Problem = upgrade.ProblemOf(p.Status.ContainerStatuses, "image")
+			n.Problem = upgrade.ProblemOf(p.Status.ContainerStatuses, names.ContainerImage)
 			if n.Problem == "ContainerCreating" {
 				n.Problem = ""
 			}

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -41,6 +42,19 @@ type Node struct {
 	// the kubelet's words.
 	Pulled  bool
 	Problem string
+	// Image is what it has or gets: that of the release, or of a mirror if admission of the cluster replaces it.
+	Image string
+}
+
+// pulled are the images that nodes have or get.
+func (r Rollout) pulled() []string {
+	var out []string
+	for _, n := range r.Nodes {
+		if n.Image != "" && !slices.Contains(out, n.Image) {
+			out = append(out, n.Image)
+		}
+	}
+	return out
 }
 
 // choose asks how a change of the version goes on, and takes over what it says about control planes.
@@ -64,7 +78,7 @@ func (d *decision) choose(known release.Catalog) {
 			r, _ := known.Find(version)
 			return r.ProxyImage
 		},
-		Allowed: release.Allowed,
+		Allowed: release.Allowed, Named: known.HasProxyRepository, Pulled: d.seen.Rollout.pulled(),
 		Deployed: func(version string) (bool, string) {
 			r, ok := known.Find(version)
 			if !ok {
@@ -154,5 +168,9 @@ func (d decision) judgeUpgraded() health.Verdict {
 		return health.Verdict{Reason: v1alpha1.ReasonPaused, Message: fmt.Sprintf("the upgrade from %s to %s is paused by spec.upgrade.paused", s.From, s.To)}
 	}
 	// What it waits for changes often, and is in status.upgrade.
-	return health.Verdict{Reason: v1alpha1.ReasonUpgrading, Message: fmt.Sprintf("from %s to %s, phase %s; see status.upgrade", s.From, s.To, s.Phase)}
+	v := health.Verdict{Reason: v1alpha1.ReasonUpgrading, Message: fmt.Sprintf("from %s to %s, phase %s; see status.upgrade", s.From, s.To, s.Phase)}
+	if d.up.Unpulled != "" {
+		v.Message += "; " + d.up.Unpulled
+	}
+	return v
 }

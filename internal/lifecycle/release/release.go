@@ -81,6 +81,11 @@ func (c Catalog) FindRevision(revision string) (Release, bool) {
 	return c[i], true
 }
 
+// HasProxyRepository reports whether a release's proxy image is in the repository.
+func (c Catalog) HasProxyRepository(name string) bool {
+	return slices.ContainsFunc(c, func(r Release) bool { return repository(r.ProxyImage) == name })
+}
+
 // Versions lists the known versions, "0.1.0, 0.2.0".
 func (c Catalog) Versions() string {
 	v := make([]string, 0, len(c))

@@ -29,6 +29,10 @@ type Input struct {
 	// control plane of the other.
 	Image   func(version string) string
 	Allowed func(from, to string) error
+	// Named reports whether a known release has its proxy image in the repository.
+	Named func(repository string) bool
+	// Pulled are the images that the nodes were brought, as admission of the cluster left them.
+	Pulled []string
 	// Deployed says of a version's control plane whether all of it is ready, and what it waits for.
 	Deployed func(version string) (ready bool, message string)
 	// Pods that carry a proxy, and what their agents report. Complete: every replica was asked and has answered.
@@ -87,6 +91,8 @@ type Decision struct {
 	Gateways string
 	// Pull is the version whose images are to be on every node; empty: none.
 	Pull string
+	// Unpulled says which pods get an image that no node was brought; empty: none.
+	Unpulled string
 	// Moves are the pods to change now.
 	Moves []Move
 	// Ask tells that External is waited for.
@@ -240,7 +246,9 @@ func (u *run) stragglers() string {
 	return ""
 }
 
-func (u *run) goal(version string) Goal { return Goal{Version: version, Image: u.Image(version)} }
+func (u *run) goal(version string) Goal {
+	return Goal{Version: version, Image: u.Image(version), Named: u.Named}
+}
 
 func (u *run) enter(p v1alpha1.UpgradePhase) {
 	u.s.Phase, u.s.Since, u.s.Message = p, u.now, ""
@@ -290,9 +298,9 @@ func (u *run) decision() Decision {
 	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
 	switch s.Phase {
 	case v1alpha1.PhasePreflight:
-		d.Deploy = []string{s.From}
+		d.Deploy, d.Unpulled = []string{s.From}, u.unpulled()
 	case v1alpha1.PhaseShadow:
-		d.Deploy = []string{s.From, s.To}
+		d.Deploy, d.Unpulled = []string{s.From, s.To}, u.unpulled()
 	case v1alpha1.PhaseRollingBack:
 		d.Deploy, d.Pull = []string{s.From, s.To}, s.From
 		if ready, _ := u.Deployed(s.From); !ready && u.Serving == s.To {
@@ -303,6 +311,7 @@ func (u *run) decision() Decision {
 		if s.CatchUp {
 			d.Deploy = []string{s.To}
 		}
+		d.Unpulled = u.unpulled()
 		// Once they are of the new release nothing but a rollback sends them back.
 		if u.gateways || s.CatchUp || u.Gateways == s.To {
 			d.Gateways = s.To

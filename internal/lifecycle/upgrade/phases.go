@@ -60,6 +60,9 @@ func (u *run) preflight() {
 		return
 	}
 	u.enter(v1alpha1.PhaseShadow)
+	if list := u.unpulled(); list != "" {
+		u.event(true, "ImagesNotPulled", list)
+	}
 }
 
 func (u *run) shadow() {

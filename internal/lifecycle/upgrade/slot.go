@@ -12,7 +12,11 @@ import (
 )
 
 // Goal is what the proxies are to become.
-type Goal struct{ Version, Image string }
+type Goal struct {
+	Version, Image string
+	// Named reports whether a known release has its proxy image in the repository; nil: none has.
+	Named func(repository string) bool
+}
 
 // patience is how long a slot may take from the order to being ready.
 const patience = 2 * time.Minute
@@ -123,7 +127,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		return standing{stage: due, why: "its workload is restarted: " + p.Obstacle, move: move}
 	}
 	serving := r.ready("", t)
-	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == kept(p.slot(back).Image, goal.Image) {
+	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == goal.imageFor(p.slot(back).Image) {
 		// What was ordered does not work, and what is wanted is still beside it: no image has to change.
 		move.Target = order(back)
 		return standing{stage: due, move: move}
@@ -144,7 +148,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 	if !idle(r, t, standby, now) {
 		return standing{stage: busy, why: "slot " + standby + " has not finished draining"}
 	}
-	if image := kept(p.slot(standby).Image, goal.Image); p.slot(standby).Image != image {
+	if image := goal.imageFor(p.slot(standby).Image); p.slot(standby).Image != image {
 		move.Images = map[string]string{standby: image}
 	}
 	move.Target = order(standby)
@@ -181,19 +185,24 @@ func tidy(p Pod, r reports, goal Goal, now time.Time) *Move {
 		return nil
 	}
 	standby := other(serving)
-	image := kept(p.slot(standby).Image, p.slot(serving).Image)
+	image := Kept(p.slot(standby).Image, p.slot(serving).Image, goal.Named)
 	if p.slot(standby).Image == image || !idle(r, t, standby, now) {
 		return nil
 	}
 	return &Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Images: map[string]string{standby: image}}
 }
 
-// kept returns the image want in the repository of the image that a slot has. Admission of the cluster may have
-// replaced the repository by a mirror's when the pod was created, and a change to another one is refused.
-func kept(has, want string) string {
+// imageFor returns the image of the goal for a slot that has another one.
+func (g Goal) imageFor(has string) string { return Kept(has, g.Image, g.Named) }
+
+// Kept returns the image want for a container that has another one. If the present repository is not that of a
+// known release, admission of the cluster has replaced it by a mirror's when the pod was created, and would refuse
+// others: the result is then the tag and digest of want in that repository. A known release's may be an old one,
+// which has no image of want; the nodes have want itself. If named is nil, no repository is a release's.
+func Kept(has, want string, named func(repository string) bool) string {
 	repository, _ := splitImage(has)
 	_, version := splitImage(want)
-	if repository == "" || version == "" {
+	if repository == "" || version == "" || named != nil && named(repository) {
 		return want
 	}
 	return repository + version

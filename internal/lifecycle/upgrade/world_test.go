@@ -42,6 +42,10 @@ type world struct {
 	restarts []string
 	silent   bool // no control plane answers
 	watching time.Time
+	// image is the proxy image of a version; named and pulled are as in Input.
+	image  func(version string) string
+	named  func(repository string) bool
+	pulled []string
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
 }
@@ -63,6 +67,7 @@ func newWorld(t *testing.T, seed uint64, sizes ...int) *world {
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), //nolint:gosec // a test
 		wanted: "0.1.0", serving: "0.1.0", pods: map[string]*simPod{}, deployed: map[string]int{"0.1.0": 2}, gateways: "0.1.0",
 		broken: map[string]bool{}, diff: &Difference{Summary: "nothing"},
+		image: func(v string) string { return "proxy:" + v }, named: func(string) bool { return true },
 	}
 	w.spec.Soak.Duration = 30 * time.Second
 	w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GatePassed, "fine" }
@@ -100,7 +105,9 @@ func (w *world) input() Input {
 	}
 	in := Input{
 		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now, Watching: w.watching}, Difference: w.diff,
-		Image:    func(v string) string { return "proxy:" + v },
+		Image:    w.image,
+		Named:    w.named,
+		Pulled:   w.pulled,
 		Allowed:  allowed,
 		Deployed: func(v string) (bool, string) { return w.deployed[v] == 2, "1 of 2" },
 		Judge: func(_ v1alpha1.Gates, replaced, others []Seen) (v1alpha1.GateVerdict, string) {
@@ -178,7 +185,7 @@ func (w *world) apply(m Move) {
 		if s.phase == protocol.PhaseReady || s.phase == protocol.PhaseDraining {
 			w.t.Errorf("slot %s of %s is %s and gets another image", slot, p.Name, s.phase)
 		}
-		*s = simSlot{image: image, version: strings.TrimPrefix(image, "proxy:"), phase: protocol.PhaseStandby}
+		*s = simSlot{image: image, version: image[strings.LastIndexByte(image, ':')+1:], phase: protocol.PhaseStandby}
 	}
 	if m.Target != nil {
 		if m.Target.Generation <= p.Target.Generation {
