@@ -86,12 +86,14 @@ var unfenced = map[string]string{
 	"delete secrets":                                             "four names",
 }
 
-// onlyOwn tells whether a binding is about all objects, or about those with the label without which the policy
-// tulle-operator-objects lets the operator write none.
-func onlyOwn(m *admissionv1.MatchResources) bool {
-	return m == nil || equality.Semantic.DeepEqual(m, &admissionv1.MatchResources{
-		ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{names.LabelManagedBy: names.Operator}},
-	})
+// onlyOwn tells whether a policy's binding is about all objects, or about those with the label without which another
+// policy refuses the operator the same: tulle-operator-objects all writes, tulle-operator-pods other repositories.
+func onlyOwn(policy string, m *admissionv1.MatchResources) bool {
+	selector := metav1.LabelSelector{MatchLabels: map[string]string{names.LabelManagedBy: names.Operator}}
+	if policy == names.PodImageFence {
+		selector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: names.LabelImageReplaced, Operator: metav1.LabelSelectorOpExists}}}
+	}
+	return m == nil || equality.Semantic.DeepEqual(m, &admissionv1.MatchResources{ObjectSelector: &selector})
 }
 
 // TestEveryWriteIsFenced: for each write that the operator's roles allow there is a policy about that
@@ -102,7 +104,7 @@ func TestEveryWriteIsFenced(t *testing.T) {
 	for _, p := range all {
 		found = append(found, p.Name)
 		if !slices.ContainsFunc(bindings, func(b admissionv1.ValidatingAdmissionPolicyBinding) bool {
-			return b.Name == p.Name && b.Spec.PolicyName == p.Name && onlyOwn(b.Spec.MatchResources) &&
+			return b.Name == p.Name && b.Spec.PolicyName == p.Name && onlyOwn(p.Name, b.Spec.MatchResources) &&
 				slices.Equal(b.Spec.ValidationActions, []admissionv1.ValidationAction{admissionv1.Deny})
 		}) {
 			t.Errorf("policy %s has no binding that denies", p.Name)
@@ -121,7 +123,7 @@ func TestEveryWriteIsFenced(t *testing.T) {
 	fenced := func(group, resource string, op admissionv1.OperationType) bool {
 		return slices.ContainsFunc(all, func(p admissionv1.ValidatingAdmissionPolicy) bool {
 			return slices.ContainsFunc(p.Spec.MatchConstraints.ResourceRules, func(r admissionv1.NamedRuleWithOperations) bool {
-				return p.Name != names.ControlPlaneFence && slices.Contains(r.APIGroups, group) && slices.Contains(r.Resources, resource) && slices.Contains(r.Operations, op)
+				return p.Name != names.ControlPlaneFence && p.Name != names.PodImageFence && slices.Contains(r.APIGroups, group) && slices.Contains(r.Resources, resource) && slices.Contains(r.Operations, op)
 			})
 		})
 	}
