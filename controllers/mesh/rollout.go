@@ -136,7 +136,7 @@ func (r *Reconciler) lookAtImages(ctx context.Context, revision, image string, o
 			continue
 		}
 		// Admission of the cluster may have replaced the repository by a mirror's.
-		if n.Image = p.Spec.Containers[0].Image; n.Image != upgrade.Kept(n.Image, image, r.Known.HasProxyRepository) {
+		if n.Image = p.Spec.Containers[0].Image; n.Image != image && p.Annotations[names.AnnotationPulls] != image {
 			continue
 		}
 		if n.Pulled = ready(p); !n.Pulled {

@@ -104,6 +104,8 @@ const (
 	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for, and
 	// after a slash the hash of the template that the former pods were created from.
 	AnnotationRestart = "tulle.dev/restarted-for"
+	// AnnotationPulls on the pods that bring images to the nodes is the image that the operator asked for.
+	AnnotationPulls = "tulle.dev/pulls"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.
 	AnnotationForceDelete = "tulle.dev/force-delete"
 	// AnnotationRotateRoot on a Mesh asks for a new self-made root, each new value once. Taking it away

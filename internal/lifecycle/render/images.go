@@ -30,7 +30,10 @@ func Images(in Input) Object {
 				RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: ptr(intstr.FromString("100%"))},
 			},
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: merged(meta.Labels, map[string]string{names.LabelInject: names.InjectDisabled})},
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      merged(meta.Labels, map[string]string{names.LabelInject: names.InjectDisabled}),
+					Annotations: map[string]string{names.AnnotationPulls: in.Release.ProxyImage},
+				},
 				Spec: corev1.PodSpec{
 					AutomountServiceAccountToken:  ptr(false),
 					TerminationGracePeriodSeconds: ptr(int64(1)),

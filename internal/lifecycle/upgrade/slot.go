@@ -185,7 +185,7 @@ func tidy(p Pod, r reports, goal Goal, now time.Time) *Move {
 		return nil
 	}
 	standby := other(serving)
-	image := Kept(p.slot(standby).Image, p.slot(serving).Image, goal.Named)
+	image := kept(p.slot(standby).Image, p.slot(serving).Image, goal.Named)
 	if p.slot(standby).Image == image || !idle(r, t, standby, now) {
 		return nil
 	}
@@ -193,13 +193,13 @@ func tidy(p Pod, r reports, goal Goal, now time.Time) *Move {
 }
 
 // imageFor returns the image of the goal for a slot that has another one.
-func (g Goal) imageFor(has string) string { return Kept(has, g.Image, g.Named) }
+func (g Goal) imageFor(has string) string { return kept(has, g.Image, g.Named) }
 
-// Kept returns the image want for a container that has another one. If the present repository is not that of a
+// kept returns the image want for a container that has another one. If the present repository is not that of a
 // known release, admission of the cluster has replaced it by a mirror's when the pod was created, and would refuse
 // others: the result is then the tag and digest of want in that repository. A known release's may be an old one,
 // which has no image of want; the nodes have want itself. If named is nil, no repository is a release's.
-func Kept(has, want string, named func(repository string) bool) string {
+func kept(has, want string, named func(repository string) bool) string {
 	repository, _ := splitImage(has)
 	_, version := splitImage(want)
 	if repository == "" || version == "" || named != nil && named(repository) {

@@ -32,8 +32,8 @@ func TestKeptRepository(t *testing.T) {
 		{"old:5000/p", "a/p:2", "a/p:2"},
 		{"old:5000/p/x:1", "a/p:2", "old:5000/p/x:2"},
 	} {
-		if got := Kept(c.has, c.want, named); got != c.image {
-			t.Errorf("Kept(%q, %q) = %q, want %q", c.has, c.want, got, c.image)
+		if got := kept(c.has, c.want, named); got != c.image {
+			t.Errorf("kept(%q, %q) = %q, want %q", c.has, c.want, got, c.image)
 		}
 	}
 }
