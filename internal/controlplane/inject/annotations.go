@@ -90,7 +90,7 @@ func Keys() []string {
 func notForPods() []string {
 	return []string{
 		names.AnnotationInjected, names.AnnotationTarget, names.AnnotationRestart, names.AnnotationGateway,
-		names.AnnotationForceDelete, names.AnnotationRotateRoot, names.AnnotationRotateWithout,
+		names.AnnotationPulls, names.AnnotationForceDelete, names.AnnotationRotateRoot, names.AnnotationRotateWithout,
 	}
 }
 
