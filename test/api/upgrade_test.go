@@ -82,7 +82,7 @@ func upgradeIsTold(t *testing.T) {
 	const other = "0.1.0"
 	namespace(t, "told", nil)
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "told", Name: "a", Labels: map[string]string{"tulle.dev/proxy": "sidecar", "tulle.dev/version": release.Current}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "told", Name: "a", Labels: map[string]string{"tulle.dev/proxy": "gateway", "tulle.dev/version": release.Current}},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{
 				{Name: "tulle-proxy-a", Image: "tulle.test/proxy:1", RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways)},
@@ -100,6 +100,8 @@ func upgradeIsTold(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	// The webhook, which nothing answers, is asked about new pods with a sidecar.
+	update(t, p, func() { p.Labels["tulle.dev/proxy"] = "sidecar" })
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	if err := admin.Status().Update(t.Context(), p); err != nil {
 		t.Fatal(err)

@@ -71,21 +71,43 @@ func deadWebhook(t *testing.T) {
 			t.Errorf("%s %v: want a refusal by %s alone, got %v", c.namespace, c.labels, c.hook, err)
 		}
 	}
-	// A copy of a meshed pod without labels is asked about wherever it is, to remove the proxy from it.
-	for labels, hook := range map[string]string{"": "left-over.inject.tulle.dev", "tulle.dev/proxy": ""} {
+	// A copy of a meshed pod that asks for no proxy is asked about wherever it is, to remove the proxy from it. Pods of
+	// Gateways have theirs from the operator, and a label alone is no proxy.
+	for _, c := range []struct {
+		namespace, inject, proxy, container, hook string
+	}{
+		{"w-plain", "", "", "tulle-proxy-a", "left-over"},
+		{"w-plain", "", "sidecar", "tulle-proxy-a", "left-over"},
+		{"w-plain", "", "sidecar", "tulle-wait", "left-over"},
+		{"w-plain", "", "other", "tulle-proxy-b", "left-over"},
+		{"w-disabled", "", "sidecar", "tulle-proxy-a", "left-over"},
+		{"w-plain", "disabled", "sidecar", "tulle-proxy-a", "disabled"},
+		{"w-enabled", "disabled", "sidecar", "tulle-proxy-a", "disabled"},
+		{"w-enabled", "disabled", "", "tulle-proxy-a", "disabled"},
+		{"w-selected", "disabled", "sidecar", "tulle-init", "disabled"},
+		{"w-enabled", "", "sidecar", "tulle-proxy-a", "namespace"},
+		{"w-plain", "enabled", "sidecar", "tulle-proxy-a", "pod"},
+		{"w-plain", "", "gateway", "tulle-proxy-a", ""},
+		{"w-plain", "", "sidecar", "other", ""},
+		{"w-plain", "disabled", "sidecar", "other", ""},
+		{"kube-system", "", "sidecar", "tulle-proxy-a", ""},
+	} {
 		p := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "w-plain", GenerateName: "p-", Labels: map[string]string{}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, GenerateName: "p-", Labels: map[string]string{}},
 			Spec: corev1.PodSpec{
 				Containers:     []corev1.Container{{Name: "app", Image: "registry.example/app:1"}},
-				InitContainers: []corev1.Container{{Name: "tulle-proxy-a", Image: "registry.example/proxy:1"}},
+				InitContainers: []corev1.Container{{Name: c.container, Image: "registry.example/proxy:1"}},
 			},
 		}
-		if labels != "" {
-			p.Labels[labels] = "sidecar"
+		for key, value := range map[string]string{"tulle.dev/inject": c.inject, "tulle.dev/proxy": c.proxy} {
+			if value != "" {
+				p.Labels[key] = value
+			}
 		}
 		err := admin.Create(t.Context(), p, client.DryRunAll)
-		if hook == "" && err != nil || hook != "" && (err == nil || !strings.Contains(err.Error(), hook)) {
-			t.Errorf("a pod with a proxy and label %q: want a refusal by %q, got %v", labels, hook, err)
+		if c.hook == "" && err != nil || c.hook != "" && (err == nil || !strings.Contains(err.Error(), `"`+c.hook+`.inject.tulle.dev"`) ||
+			strings.Count(err.Error(), ".inject.tulle.dev") != 1) {
+			t.Errorf("%+v: want a refusal by that webhook alone, got %v", c, err)
 		}
 	}
 	// Deleting, updating and looking never wait for the webhook; other kinds neither.

@@ -178,6 +178,37 @@ func TestInjectionAgain(t *testing.T) {
 			deleted(t, c, p, 30*time.Second)
 		})
 	}
+	// A copy that asks for no proxy runs without, whichever labels it has kept: the old proxy's image may be gone.
+	bare := c.Namespace(t, "again-bare")
+	for name, change := range map[string]func(*corev1.Pod){
+		"bare-labelled": func(p *corev1.Pod) { p.Namespace = bare },
+		"bare-plain":    func(p *corev1.Pod) { p.Namespace, p.Labels = bare, nil },
+		"disabled":      func(p *corev1.Pod) { p.Labels[names.LabelInject] = names.InjectDisabled },
+		"bare-disabled": func(p *corev1.Pod) { p.Namespace, p.Labels[names.LabelInject] = bare, names.InjectDisabled },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := anew(first, name)
+			change(p)
+			for i := range p.Spec.InitContainers {
+				if k := &p.Spec.InitContainers[i]; strings.HasPrefix(k.Name, "tulle-") {
+					k.Image = "tulle.test/gone:1"
+				}
+			}
+			if err := c.Create(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			p = podReady(t, c, p.Namespace, name)
+			for _, k := range p.Spec.InitContainers {
+				if strings.HasPrefix(k.Name, "tulle-") {
+					t.Errorf("it has container %s", k.Name)
+				}
+			}
+			if kind, ok := p.Labels[names.LabelProxy]; ok {
+				t.Errorf("it has label %s=%s", names.LabelProxy, kind)
+			}
+			deleted(t, c, p, 30*time.Second)
+		})
+	}
 }
 
 // deleted deletes a pod and waits until it does not exist, at most for so long.

@@ -401,49 +401,66 @@ func TestNothingIsKept(t *testing.T) {
 	}
 }
 
-// TestLeftOver: a copy without labels of a pod that asked for a proxy by its own label asks for none. It
-// becomes the pod that its author wrote, but for the sleep of its containers.
+// TestLeftOver: a copy that asks for no proxy, of a pod that had one, becomes the pod that its author wrote, but
+// for the sleep of its containers: without labels, with all of them in a namespace without the mesh, or labelled
+// anywhere not to have one.
 func TestLeftOver(t *testing.T) {
-	for _, name := range []string{"probes", "metrics", "pod-resources"} {
-		pod, _, _ := load(t, name)
-		copied, ns, s := injected(t, name)
+	for _, kept := range []string{"none", "all", "disabled"} {
+		for _, name := range []string{"probes", "metrics", "pod-resources"} {
+			t.Run(kept+"/"+name, func(t *testing.T) { testLeftOver(t, kept, name) })
+		}
+	}
+}
+
+func testLeftOver(t *testing.T, kept, name string) {
+	pod, _, _ := load(t, name)
+	copied, ns, s := injected(t, name)
+	delete(pod.Labels, names.LabelInject)
+	delete(copied.Labels, names.LabelInject)
+	switch kept {
+	case "none":
 		ns.Labels = nil
 		for _, p := range []*corev1.Pod{copied, pod} {
 			for _, key := range constants(t, "Label") {
 				delete(p.Labels, key)
 			}
 		}
-		r, refusal := Pod(copied, ns, s)
-		if refusal != nil || !r.Removed || len(r.Warnings) == 0 {
-			t.Fatalf("%+v, %+v", r, refusal)
-		}
-		linger(pod, s.LingerSeconds)
-		if name == "metrics" {
-			pod.Annotations[scrapePathAnnotation] = "/stats" // as the agent was told
-		}
-		for _, p := range []*corev1.Pod{r.Pod, pod} {
-			if len(p.Annotations) == 0 {
-				p.Annotations = nil
+	case "all":
+		ns.Labels = nil
+	case "disabled":
+		ns.Labels = map[string]string{names.LabelInject: names.InjectEnabled}
+		for _, p := range []*corev1.Pod{copied, pod} {
+			if p.Labels == nil {
+				p.Labels = map[string]string{}
 			}
-			if len(p.Labels) == 0 {
-				p.Labels = nil
-			}
-			if len(p.Spec.InitContainers)+len(p.Spec.Volumes) == 0 {
-				p.Spec.InitContainers, p.Spec.Volumes = nil, nil
-			}
+			p.Labels[names.LabelInject] = names.InjectDisabled
 		}
-		if d := cmp.Diff(string(marshal(t, pod)), string(marshal(t, r.Pod))); d != "" {
-			t.Errorf("%s: %s", name, d)
+	}
+	r, refusal := Pod(copied, ns, s)
+	if refusal != nil || !r.Removed || len(r.Warnings) == 0 {
+		t.Fatalf("%+v, %+v", r, refusal)
+	}
+	linger(pod, s.LingerSeconds)
+	if name == "metrics" {
+		pod.Annotations[scrapePathAnnotation] = "/stats" // as the agent was told
+	}
+	for _, p := range []*corev1.Pod{r.Pod, pod} {
+		if len(p.Annotations) == 0 {
+			p.Annotations = nil
 		}
-		again, refusal := Pod(r.Pod, ns, s)
-		if refusal != nil || again.Pod != nil {
-			t.Errorf("%s: %+v, %+v", name, again, refusal)
+		if len(p.Labels) == 0 {
+			p.Labels = nil
 		}
-		// With the label it was injected on purpose.
-		copied.Labels = map[string]string{names.LabelProxy: names.KindSidecar}
-		if r, refusal := Pod(copied, ns, s); refusal != nil || r.Pod != nil {
-			t.Errorf("%s: %+v, %+v", name, r, refusal)
+		if len(p.Spec.InitContainers)+len(p.Spec.Volumes) == 0 {
+			p.Spec.InitContainers, p.Spec.Volumes = nil, nil
 		}
+	}
+	if d := cmp.Diff(string(marshal(t, pod)), string(marshal(t, r.Pod))); d != "" {
+		t.Errorf("%s: %s", name, d)
+	}
+	again, refusal := Pod(r.Pod, ns, s)
+	if refusal != nil || again.Pod != nil {
+		t.Errorf("%s: %+v, %+v", name, again, refusal)
 	}
 }
 

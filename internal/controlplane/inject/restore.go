@@ -34,12 +34,11 @@ func restore(pod *corev1.Pod, was injection) []string {
 	return warnings
 }
 
-// leftOver tells whether a pod that is not to be injected has the proxy of another pod in it, as a copy
-// without labels does. It would wait for ever: the control plane gives no certificate to a pod without the
-// label. One with the label was injected by other means ("tulle inject") and works.
+// leftOver tells whether a pod that is not to be injected has the proxy of another pod in it, as a copy has.
+// Without the label it would wait for ever, for a certificate; with it, it would be meshed where nobody asked for
+// that, with an image that may no longer exist.
 func leftOver(pod *corev1.Pod) bool {
-	_, labelled := pod.Labels[names.LabelProxy]
-	return !labelled && !claimsGateway(pod) && len(earlier(pod).init) > 0
+	return !claimsGateway(pod) && len(earlier(pod).init) > 0
 }
 
 // remove returns the pod without all that an earlier injection wrote.
@@ -47,8 +46,9 @@ func remove(pod *corev1.Pod) (*corev1.Pod, []string) {
 	out, was := pod.DeepCopy(), earlier(pod)
 	warnings := restore(out, was)
 	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return ourVolume(v.Name) })
-	delete(out.Labels, names.LabelRevision)
-	delete(out.Labels, names.LabelVersion)
+	for _, key := range []string{names.LabelProxy, names.LabelRevision, names.LabelVersion} {
+		delete(out.Labels, key)
+	}
 	if out.Annotations[scrapePortAnnotation] == fmt.Sprint(names.PortAgent) {
 		delete(out.Annotations, scrapePortAnnotation)
 		if was.metrics != nil {
@@ -56,7 +56,8 @@ func remove(pod *corev1.Pod) (*corev1.Pod, []string) {
 			out.Annotations[scrapePathAnnotation] = was.metrics.Path
 		}
 	}
-	return out, append(warnings, "the pod has the proxy of another pod and does not ask for one: the proxy is removed")
+	return out, append(warnings, "the pod has a proxy of an earlier injection and does not ask for one: the proxy is removed; "+
+		"label the pod or its namespace "+names.LabelInject+": "+names.InjectEnabled+" to have one")
 }
 
 // restoreResources takes back what injection added to the resources of the pod as a whole.

@@ -20,11 +20,14 @@ const injectTimeout = 10
 //
 // Only pods that are to be meshed reach it, and those fail rather than start unprotected; with the
 // webhook dead, all others start. Each pod matches at most one entry: the pod's label decides
-// first, then its namespace's, then spec.injection.namespaceSelector. The last entry is for copies of meshed
-// pods that lost their labels: they would start the proxy of another pod, which gets no certificate. (Pods
-// that another entry injected have the label by then.)
+// first, then its namespace's, then spec.injection.namespaceSelector. Two entries are for pods that have a proxy
+// and do not ask for one, as copies of meshed pods where there is no mesh: it is removed from them. These come
+// first: a pod that another entry is to inject has no proxy yet when they are compared with it. (Only a copy in a
+// namespace of spec.injection.namespaceSelector is asked about twice: no entry can say that a selector does not match.)
 func Webhook(in Input) Object {
 	hooks := []admissionv1.MutatingWebhook{
+		in.leftOver("disabled", nil, is(names.InjectDisabled)),
+		in.leftOver("left-over", expr(isNot(names.InjectEnabled)), isNot(names.InjectEnabled, names.InjectDisabled)),
 		in.hook("namespace", expr(is(names.InjectEnabled)), expr(isNot(names.InjectEnabled, names.InjectDisabled))),
 		in.hook("pod", nil, expr(is(names.InjectEnabled))),
 	}
@@ -33,7 +36,6 @@ func Webhook(in Input) Object {
 		selected.MatchExpressions = append(selected.MatchExpressions, isNot(names.InjectEnabled, names.InjectDisabled))
 		hooks = append(hooks, in.hook("selected", selected, expr(isNot(names.InjectEnabled, names.InjectDisabled))))
 	}
-	hooks = append(hooks, in.leftOver())
 	m := in.meta()
 	m.Namespace = ""
 	return object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration",
@@ -90,9 +92,13 @@ func (in Input) bundle() []byte {
 	return []byte(strings.TrimSuffix(in.Anchors, "\n") + "\n# the control plane: " + in.Led + "\n")
 }
 
-// leftOver is the entry for pods with a proxy and without its label.
-func (in Input) leftOver() admissionv1.MutatingWebhook {
-	h := in.hook("left-over", nil, expr(metav1.LabelSelectorRequirement{Key: names.LabelProxy, Operator: metav1.LabelSelectorOpDoesNotExist}))
+// leftOver is an entry for pods that have a sidecar, whether or not they have kept its label.
+func (in Input) leftOver(name string, namespaces *metav1.LabelSelector, pods metav1.LabelSelectorRequirement) admissionv1.MutatingWebhook {
+	selector := expr(pods)
+	selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+		Key: names.LabelProxy, Operator: metav1.LabelSelectorOpNotIn, Values: []string{names.KindGateway},
+	})
+	h := in.hook(name, namespaces, selector)
 	h.MatchConditions = append(h.MatchConditions, admissionv1.MatchCondition{
 		Name: "has-a-proxy",
 		Expression: "has(object.spec.initContainers) && object.spec.initContainers.exists(c, c.name in ['" +

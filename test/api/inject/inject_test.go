@@ -54,10 +54,13 @@ func TestAccepted(t *testing.T) {
 		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
 			pod := out.Pod
 			pod.Namespace = ns
-			delete(pod.Labels, names.LabelInject) // a mesh in this cluster is not to meddle
+			// A mesh in this cluster is not to meddle.
+			delete(pod.Labels, names.LabelInject)
+			pod.Labels[names.LabelProxy] = names.KindGateway
 			if err := c.Create(t.Context(), pod, client.DryRunAll); err != nil {
 				t.Fatalf("refused: %v", err)
 			}
+			pod.Labels[names.LabelProxy] = names.KindSidecar
 			accepted++
 			facts := inject.NamespaceFacts{Name: ns, Labels: map[string]string{names.LabelInject: names.InjectEnabled}}
 			twice, refusal := inject.Pod(pod, facts, settings(pod))
@@ -129,6 +132,7 @@ func TestRefusedWithoutInjectionsHelp(t *testing.T) {
 		if refusal != nil {
 			t.Fatal(refusal.Message())
 		}
+		r.Pod.Labels[names.LabelProxy] = names.KindGateway // a mesh in this cluster is not to meddle
 		if err := c.Create(t.Context(), r.Pod, client.DryRunAll); err == nil {
 			t.Errorf("%s lets tulle-init through: the refusal is not needed", level)
 		}
