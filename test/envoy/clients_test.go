@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,17 +46,64 @@ func TestStreamsOfAGateway(t *testing.T) {
 	})
 }
 
-// TestManyHeaders: as many headers pass a Gateway as pass between proxies.
+// TestManyHeaders: as many headers pass a Gateway as pass between proxies. One more is refused by the first proxy: the
+// next one takes what that one adds.
 func TestManyHeaders(t *testing.T) {
-	for _, d := range ways(t, verbatim) {
-		for n, want := range map[int]int{200: 200, 300: 431} {
-			var b strings.Builder
+	add := model.HeaderMods{}
+	for i := range 16 {
+		name := fmt.Sprintf("x-mod-%d", i)
+		add.Set = append(add.Set, model.Header{Name: name, Value: "1"})
+		add.Add = append(add.Add, model.Header{Name: name, Value: "2"})
+	}
+	for _, rule := range []model.Rule{{}, {RequestHeaders: add}} {
+		for _, d := range ways(t, verbatim, rule) {
+			passed := 0
+			for n := 236; n <= 264; n++ {
+				var b strings.Builder
+				for i := range n {
+					fmt.Fprintf(&b, "h%d: 1\r\n", i)
+				}
+				switch got := d.send(t, "GET / HTTP/1.1\r\nHost: www.example.com\r\n"+b.String()+"\r\n"); {
+				case got.status == 200 && passed == n-236:
+					passed++
+				case got.status != 431:
+					t.Errorf("%s: %d headers: %d", d.name, n, got.status)
+				}
+			}
+			if last := 235 + passed; last < 250 || last > 256 {
+				t.Errorf("%s: up to %d headers pass", d.name, last)
+			}
+		}
+	}
+}
+
+// TestManyHeadersOfAnswers: an answer with as many headers as a proxy takes from its application gets to the client,
+// and with more it is one of 502.
+func TestManyHeadersOfAnswers(t *testing.T) {
+	serve := func(l net.Listener) {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 			for i := range n {
-				fmt.Fprintf(&b, "h%d: 1\r\n", i)
+				w.Header().Set(fmt.Sprintf("h%d", i), "1")
 			}
-			if got := d.send(t, "GET / HTTP/1.1\r\nHost: www.example.com\r\n"+b.String()+"\r\n"); got.status != want {
-				t.Errorf("%s: %d headers: %d, want %d", d.name, n, got.status, want)
+		}))
+	}
+	add := model.HeaderMods{}
+	for i := range 16 {
+		add.Set = append(add.Set, model.Header{Name: fmt.Sprintf("x-mod-%d", i), Value: "1"})
+	}
+	for _, d := range ways(t, func(l net.Listener) { go serve(l) }, model.Rule{ResponseHeaders: add}) {
+		passed := 0
+		for n := 236; n <= 264; n++ {
+			switch got := d.send(t, fmt.Sprintf("GET /?n=%d HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n", n)); {
+			case got.status == 200 && passed == n-236:
+				passed++
+			case got.status != 502:
+				t.Errorf("%s: %d headers: %d", d.name, n, got.status)
 			}
+		}
+		if last := 235 + passed; last < 250 || last > 256 {
+			t.Errorf("%s: up to %d headers pass", d.name, last)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func Cluster(b model.Backend) Resource {
 		c.TypedExtensionProtocolOptions = upstreamHTTP2(b.Transport)
 	} else {
 		// Also for TCP: an HTTP route may name a Service that is bytes to the mesh.
-		c.TypedExtensionProtocolOptions = upstreamHTTP1(plainIdle)
+		c.TypedExtensionProtocolOptions = upstreamHTTP1(serverLimits(plainIdle, b.Transport))
 	}
 	return cluster(c)
 }
@@ -146,8 +146,8 @@ func base(name string) *clusterv3.Cluster {
 // httpOptions is the key of a cluster's HTTP options.
 const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-func upstreamHTTP1(idle time.Duration) map[string]*anypb.Any {
-	return upstreamHTTP(idle, &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
+func upstreamHTTP1(limits *corev3.HttpProtocolOptions) map[string]*anypb.Any {
+	return upstreamHTTP(limits, &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{EnableTrailers: true},
 		},
@@ -160,7 +160,7 @@ func upstreamHTTP2(t model.Transport) map[string]*anypb.Any {
 		idle, options = outboundIdle, upstreamStreams(peerStreams)
 		options.ConnectionKeepalive = peerKeepalive()
 	}
-	return upstreamHTTP(idle, explicitHTTP2(options))
+	return upstreamHTTP(serverLimits(idle, t), explicitHTTP2(options))
 }
 
 // upstreamStreams are the options of connections that have at most n requests at a time. Envoy resets all requests
@@ -192,11 +192,20 @@ func explicitHTTP2(o *corev3.Http2ProtocolOptions) *upstreamsv3.HttpProtocolOpti
 	}
 }
 
-func upstreamHTTP(idle time.Duration, explicit *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig) map[string]*anypb.Any {
+func upstreamHTTP(limits *corev3.HttpProtocolOptions, explicit *upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig) map[string]*anypb.Any {
 	return map[string]*anypb.Any{httpOptions: typed(&upstreamsv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: upstreamLimits(idle),
+		CommonHttpProtocolOptions: limits,
 		UpstreamProtocolOptions:   &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	})}
+}
+
+// serverLimits are the limits for answers of servers, which may be other proxies.
+func serverLimits(idle time.Duration, t model.Transport) *corev3.HttpProtocolOptions {
+	o := upstreamLimits(idle)
+	if t != model.Plain {
+		o.MaxHeadersCount, o.MaxResponseHeadersKb = wrapperspb.UInt32(peerHeadersCount), wrapperspb.UInt32(peerHeadersKb)
+	}
+	return o
 }
 
 func upstreamLimits(idle time.Duration) *corev3.HttpProtocolOptions {

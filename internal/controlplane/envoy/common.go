@@ -84,12 +84,12 @@ func toApplication(name string) *clusterv3.Cluster {
 
 func inboundHTTP1() Resource {
 	c := toApplication(names.InboundHTTP1)
-	c.TypedExtensionProtocolOptions = upstreamHTTP1(appIdle)
+	c.TypedExtensionProtocolOptions = upstreamHTTP1(upstreamLimits(appIdle))
 	return cluster(c)
 }
 
 func inboundHTTP2() Resource {
 	c := toApplication(names.InboundHTTP2)
-	c.TypedExtensionProtocolOptions = upstreamHTTP(appIdle, explicitHTTP2(upstreamStreams(appStreams)))
+	c.TypedExtensionProtocolOptions = upstreamHTTP(upstreamLimits(appIdle), explicitHTTP2(upstreamStreams(appStreams)))
 	return cluster(c)
 }

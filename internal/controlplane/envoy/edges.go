@@ -47,6 +47,14 @@ const (
 	maxSessions = 65536
 )
 
+// peerHeadersKb and peerHeadersCount are what a proxy takes from another one: that one has taken as much as
+// headersKb and headersCount say, and adds its own and what filters of a rule and of its backend set or add, which
+// are at most 64. So it is always the first proxy that refuses a message, with 431 or 502.
+const (
+	peerHeadersKb    = headersKb + 32
+	peerHeadersCount = headersCount + 64 + 32
+)
+
 // edgeHTTP2 are the options of HTTP/2 for clients that may be anybody. Envoy's own limits of resets (CVE-2023-44487),
 // and of frames that wait or say nothing, hold. An invalid message ends its connection.
 func edgeHTTP2() *corev3.Http2ProtocolOptions {

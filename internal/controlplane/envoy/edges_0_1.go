@@ -22,6 +22,8 @@ const applicationRevision, datagramRevision, helloRevision, silentRevision = Rev
 
 const edgeStreams = 1000
 
+const peerHeadersKb, peerHeadersCount = headersKb, headersCount
+
 func edgeHTTP2() *corev3.Http2ProtocolOptions {
 	return &corev3.Http2ProtocolOptions{
 		AllowConnect:                            true,

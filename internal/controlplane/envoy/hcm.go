@@ -112,7 +112,10 @@ func (m manager) server(h *hcmv3.HttpConnectionManager) {
 	h.CommonHttpProtocolOptions.IdleTimeout = duration(inboundIdle)
 	// RFC 3986 normal form, so that what policies match is what the application gets.
 	h.NormalizePath = wrapperspb.Bool(true)
-	if !m.peer {
+	if m.peer {
+		h.MaxRequestHeadersKb = wrapperspb.UInt32(peerHeadersKb)
+		h.CommonHttpProtocolOptions.MaxHeadersCount = wrapperspb.UInt32(peerHeadersCount)
+	} else {
 		fromStrangers(h)
 	}
 	removeForgedIdentities(h)
