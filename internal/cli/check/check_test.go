@@ -252,6 +252,19 @@ func TestYoungPods(t *testing.T) {
 	}
 }
 
+// TestUnconnected: a proxy that has never had a configuration does not work with the last one.
+func TestUnconnected(t *testing.T) {
+	f := healthy()
+	f.Streams = nil
+	f.Proxies[0].Started = true
+	f.Proxies = append(f.Proxies, facts.Pod{Namespace: "shop", Name: "new", Kind: "sidecar", Version: "0.1.0", Created: now().Add(-time.Hour)})
+	said := proxiesConnected(f)
+	if len(said) != 2 || !strings.HasSuffix(said[0].Message, "the last configuration they got: shop/web") || !strings.Contains(said[0].Fix, "logs") ||
+		!strings.HasSuffix(said[1].Message, "without a configuration since they started: shop/new") || !strings.Contains(said[1].Fix, "describe pod") {
+		t.Errorf("%+v", said)
+	}
+}
+
 // TestUnread: what could not be read is never taken for good, and is said once.
 func TestUnread(t *testing.T) {
 	for _, what := range []string{

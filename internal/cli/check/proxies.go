@@ -60,15 +60,28 @@ func proxiesConnected(f facts.Facts) []Finding {
 	for _, s := range f.Streams {
 		connected[s.Namespace+"/"+s.Pod] = true
 	}
-	var alone []string
+	var alone, empty []string
 	for _, p := range f.Proxies {
-		if key := p.Namespace + "/" + p.Name; !connected[key] && f.At.Sub(p.Created) > settle {
+		key := p.Namespace + "/" + p.Name
+		switch {
+		case connected[key] || f.At.Sub(p.Created) <= settle:
+		case p.Started:
 			alone = append(alone, key)
+		default:
+			empty = append(empty, key)
 		}
 	}
+	var out []Finding
 	if len(alone) > 0 {
-		return found(SectionProxies, Warning, "not connected to the control plane, and working with the last configuration they got: "+few(alone),
+		out = found(SectionProxies, Warning, "not connected to the control plane, and working with the last configuration they got: "+few(alone),
 			"kubectl -n NAMESPACE logs POD -c tulle-proxy-a")
+	}
+	if len(empty) > 0 {
+		out = append(out, found(SectionProxies, Warning, "not connected to the control plane, and without a configuration since they started: "+few(empty),
+			"kubectl -n NAMESPACE describe pod POD")...)
+	}
+	if len(out) > 0 {
+		return out
 	}
 	return ok(SectionProxies, "all are connected to the control plane")
 }

@@ -180,6 +180,10 @@ func podOf(p *corev1.Pod) facts.Pod {
 			out.Ready = c.Status == corev1.ConditionTrue
 			out.Message = c.Message
 		}
+		// Init container tulle-wait ends when the proxy is ready. A Gateway's pod has none, and is ready when its proxy is.
+		if c.Type == corev1.PodInitialized && out.Kind == names.KindSidecar || c.Type == corev1.PodReady {
+			out.Started = out.Started || c.Status == corev1.ConditionTrue
+		}
 	}
 	waiting := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
 	for _, s := range waiting {

@@ -125,6 +125,8 @@ type Pod struct {
 	Namespace, Name         string
 	Kind, Version, Revision string
 	Ready                   bool
+	// Started: the proxy has had a configuration since it started, connected or not. Only known of Proxies.
+	Started bool
 	// Asks: the pod asks for a proxy by its own label, whatever its namespace does.
 	Asks bool
 	// Message is why the pod is not ready, in the kubelet's words.
