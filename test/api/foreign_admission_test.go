@@ -76,6 +76,12 @@ func additions() map[string]added {
 		"tolerations": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "arch", Operator: corev1.TolerationOpExists})
 		}},
+		"the runtime's profiles": {how: func(p *corev1.PodTemplateSpec) {
+			apparmor := &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault}
+			p.Spec.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+			p.Spec.SecurityContext.AppArmorProfile = apparmor
+			p.Spec.Containers[0].SecurityContext.AppArmorProfile = apparmor
+		}},
 		"labels": {how: func(p *corev1.PodTemplateSpec) { p.Labels["cost-center"] = "7" }},
 		"a place and a class": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.NodeSelector, p.Spec.PriorityClassName = map[string]string{"pool": "a"}, "system-cluster-critical"
@@ -96,6 +102,9 @@ func additions() map[string]added {
 		"a runtime":              {how: func(p *corev1.PodTemplateSpec) { p.Spec.RuntimeClassName = ptr("gvisor") }, needs: []string{"runtimeClassName"}},
 		"a profile": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: ptr("x.json")}
+		}, needs: []string{"securityContext"}},
+		"a profile of AppArmor": {how: func(p *corev1.PodTemplateSpec) {
+			p.Spec.SecurityContext.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
 		}, needs: []string{"securityContext"}},
 		"a profile of the container": {how: func(p *corev1.PodTemplateSpec) {
 			p.Spec.Containers[0].SecurityContext.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: ptr("x")}
