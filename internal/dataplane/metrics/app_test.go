@@ -203,7 +203,8 @@ func TestAnswerThatEndsEarly(t *testing.T) {
 func FuzzText(f *testing.F) {
 	for _, s := range []string{
 		"", "a 1", "a{b=\"c\"} 1 2\n", "# TYPE a histogram\na_bucket{le=\"1\"} 1 # {x=\"y\"} 1\na_sum 1\na_count 1\n# EOF\n", "# HELP a \\", "a{,} 1",
-		"# TYPE a summary\na{quantile=\"0.5\"} 1\na_sum NaN\na_count 1\n", "\x00", "a{b=\"\n\"} 1", "<html>", "# TYPE a counter\r\n# TYPE a gauge\r\n", "a 0x1p-2", "a 1_0",
+		"# TYPE a summary\na{quantile=\"0.5\"} 1\na_sum NaN\na_count 1\n", "\x00", "a{b=\"\n\"} 1", "<html>", "# TYPE a counter\r\n# TYPE a gauge\r\n", "a 0x1p-2", "a 1_0", "a-1",
+		"# TYPE a histogram\na_count-1\n", "# TYPE a histogram\na_count -1\n", "# TYPE a histogram\na_bucket{le=\"1\"} -1\na_sum -1\n",
 	} {
 		f.Add(s, false)
 		f.Add(s, true)

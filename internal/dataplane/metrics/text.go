@@ -165,8 +165,12 @@ func (t *text) sample(s string) error {
 		t.left++
 		return nil
 	}
+	if after := s[len(name):]; after != "" && !strings.ContainsRune(" \t{", rune(after[0])) {
+		return errors.New("after the name there must be labels or a space")
+	}
 	m := t.parts(name)
-	if m == nil {
+	part := m != nil
+	if !part {
 		var err error
 		if m, err = t.family(name); err != nil {
 			return err
@@ -182,8 +186,12 @@ func (t *text) sample(s string) error {
 	if len(f) != 1 && len(f) != 2 {
 		return errors.New("after the labels there must be a value, and perhaps a timestamp")
 	}
-	if _, err := number(f[0]); err != nil {
+	value, err := number(f[0])
+	if err != nil {
 		return err
+	}
+	if part && m.kind == "histogram" && value < 0 && !strings.HasSuffix(name, "_sum") {
+		return errors.New("a number of observations is negative")
 	}
 	t.out.WriteString(name + labels + " " + f[0])
 	if len(f) == 2 {
