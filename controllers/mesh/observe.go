@@ -6,6 +6,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -177,7 +178,10 @@ func (r *Reconciler) lookAtOwned(ctx context.Context, m *v1alpha1.Mesh, o *plan.
 		if err != nil {
 			return err
 		}
-		o.Owned = append(o.Owned, refs...)
+		// Labels prove nothing in another namespace, where the mesh has nothing but its roots.
+		o.Owned = append(o.Owned, slices.DeleteFunc(refs, func(ref plan.Ref) bool {
+			return ref.Namespace != "" && ref.Namespace != r.Namespace && (ref.Kind != "ConfigMap" || ref.Name != names.TrustConfigMap)
+		})...)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,7 @@ func TestEntriesAreNarrow(t *testing.T) {
 		if err := admin.Create(t.Context(), live); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = admin.Delete(context.WithoutCancel(t.Context()), live) })
 		other := d.DeepCopy() // none of the name is there
 		if other.OwnerReferences == nil {
 			other.Name = "tulle-controlplane-0-2-9"

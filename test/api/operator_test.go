@@ -16,6 +16,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
@@ -60,6 +61,7 @@ func TestOperator(t *testing.T) {
 		{"what is deleted comes back", deletedComesBack},
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
 		{"an object of others is not adopted, unless it is handed over", nameTaken},
+		{"labels prove nothing in another namespace", labelsProveNothing},
 		{"what happens while the operator is away is repaired", restart},
 		{"roots are spread to meshed namespaces", rootsSpread},
 		{"roots that cannot be written are created again, or named", rootsRefused},
@@ -294,6 +296,46 @@ func nameTaken(t *testing.T) {
 	there(t, role)
 	if len(role.Rules) < 2 {
 		t.Errorf("the role was handed over, and is %v", role.Rules)
+	}
+}
+
+// labelsProveNothing: an object of a tenant with the mesh's labels is not deleted, and does not keep the operator from
+// deleting what is the mesh's own and no longer needed.
+func labelsProveNothing(t *testing.T) {
+	namespace(t, "imitates", nil)
+	labels := map[string]string{names.LabelManagedBy: names.Operator, names.LabelMesh: "tulle", names.LabelRevision: "0-0-9"}
+	meta := func(ns, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: ns, Name: name, Labels: labels}
+	}
+	template := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Image: "x"}}},
+	}
+	theirs := []client.Object{
+		&appsv1.Deployment{ObjectMeta: meta("imitates", "tulle-controlplane-0-0-9"), Spec: appsv1.DeploymentSpec{
+			Replicas: ptr(int32(0)), Selector: &metav1.LabelSelector{MatchLabels: template.Labels}, Template: template,
+		}},
+		&corev1.ServiceAccount{ObjectMeta: meta("imitates", "tulle-controlplane-0-0-9")},
+		&corev1.Service{ObjectMeta: meta("imitates", names.ControlPlaneService), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}},
+		&policyv1.PodDisruptionBudget{ObjectMeta: meta("imitates", "tulle-controlplane-0-0-9"), Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: ptr(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: template.Labels},
+		}},
+	}
+	for _, o := range theirs {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours := &corev1.ServiceAccount{ObjectMeta: meta(system, "tulle-controlplane-0-0-9")} // of a release that has gone
+	if err := admin.Create(t.Context(), ours); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, ours)
+	for _, o := range theirs {
+		there(t, o)
+		if err := admin.Delete(t.Context(), o); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 				return fmt.Errorf("step %q: %w", s.Name, err)
 			}
 		}
-		// One pod that can't be changed doesn't hold up the others.
+		// One pod that can't be changed, or object that can't be deleted, doesn't hold up the others.
 		var refused []error
 		for _, m := range s.Moves {
 			if err := a.move(ctx, m); err != nil {
@@ -72,13 +72,13 @@ func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
 				refused = append(refused, err)
 			}
 		}
-		if err := errors.Join(refused...); err != nil {
-			return fmt.Errorf("step %q: %w", s.Name, err)
-		}
 		for _, r := range s.Delete {
 			if err := a.Delete(ctx, r); err != nil {
-				return fmt.Errorf("step %q: %w", s.Name, err)
+				refused = append(refused, err)
 			}
+		}
+		if err := errors.Join(refused...); err != nil {
+			return fmt.Errorf("step %q: %w", s.Name, err)
 		}
 	}
 	return nil
