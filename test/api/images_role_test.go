@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/names"
@@ -42,9 +43,15 @@ func TestImagesWithoutTheirRole(t *testing.T) {
 	upgraded := pod("upgraded", map[string]string{names.LabelProxy: names.KindSidecar, names.LabelImageReplaced: "true"})
 	plain := pod("plain", nil)
 	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
 		for _, p := range []*corev1.Pod{meshed, upgraded, plain} {
-			p.Finalizers = nil
-			_ = admin.Update(context.WithoutCancel(t.Context()), p)
+			err := admin.Patch(ctx, p, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+			if err == nil {
+				err = admin.Delete(ctx, p, client.GracePeriodSeconds(0)) // no kubelet ends them
+			}
+			if err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names.ImagesRole}}
