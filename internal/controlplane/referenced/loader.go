@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"tulle.dev/tulle/internal/controlplane/incr"
+	"tulle.dev/tulle/internal/controlplane/schedule"
 	"tulle.dev/tulle/internal/controlplane/source"
 )
 
@@ -26,6 +27,9 @@ const (
 	firstRetry, lastRetry = 250 * time.Millisecond, 30 * time.Second
 	// polling is how often everything is read again of a kind that may not be watched, and a Secret of another type.
 	polling = 30 * time.Second
+	// pollingRate bounds the reads that nothing has caused, in a second and all together: of what may not be watched, may
+	// not be read, or is a Secret of another type. With more than some 600 of them, all take longer than polling.
+	pollingRate = 20
 )
 
 // found is what a read by name found.
@@ -45,8 +49,8 @@ type entry struct {
 	settled bool
 	// reading: a read has begun. again: another has to follow it.
 	reading, again bool
-	failed         int       // reads in a row
-	due            time.Time // when to read again, if the loader's late has it
+	failed         int  // reads in a row
+	otherType      bool // it is a Secret whose changes nobody reports
 	// refusal is what is passed on instead of the object if it may not be read; nil: it may, as far as is known.
 	refusal any
 }
@@ -59,9 +63,9 @@ type held struct {
 	first  bool // it is the first batch
 }
 
-// drop is a reference that has gone. It counts until everything that was held when it went was passed on.
+// drop are references that have gone. They count until everything that was held when they went was passed on.
 type drop struct {
-	ref   Ref
+	refs  []Ref
 	until time.Time
 }
 
@@ -72,10 +76,12 @@ type loader struct {
 	wanted *wanted
 	of     map[owner]map[Ref]bool // what the objects refer to, as they came last
 	all    map[Ref]*entry
-	todo   queue
+	todo   queue // to be read at once
 	held   []held
 	drops  []drop
-	late   map[Ref]bool // those with a time to be read again
+	late   *schedule.Schedule[Ref] // when to read again
+	polls  queue                   // to be read again at pollingRate
+	paced  time.Time               // when the next of polls may be read
 	polled map[source.Kind]time.Time
 	begun  bool // the first batch has come
 	open   bool // and was passed on
@@ -84,7 +90,7 @@ type loader struct {
 }
 
 func newLoader(log logr.Logger, want func(Ref, bool)) *loader {
-	l := &loader{log: log, of: map[owner]map[Ref]bool{}, all: map[Ref]*entry{}, late: map[Ref]bool{}, polled: map[source.Kind]time.Time{}, want: want}
+	l := &loader{log: log, of: map[owner]map[Ref]bool{}, all: map[Ref]*entry{}, late: schedule.New[Ref](), polled: map[source.Kind]time.Time{}, want: want}
 	l.wanted = newWanted(func(f incr.Failure) {
 		log.Info("Reading references failed, the last good result is kept", "collection", f.Collection, "key", f.Key, "problem", f.Problem, "stack", f.Stack)
 	})
@@ -112,7 +118,7 @@ func (l *loader) take(batch []source.Event, now time.Time) []source.Event {
 		l.refer(p.ref)
 	}
 	if !l.begun {
-		l.begun = true
+		l.begun, l.paced = true, now
 		h := held{events: batch, first: true, until: now.Add(patience)}
 		for r, e := range l.all {
 			if !e.settled {
@@ -124,8 +130,12 @@ func (l *loader) take(batch []source.Event, now time.Time) []source.Event {
 	}
 	out := l.sort(batch, came, now)
 	until := l.lastHeld(now) // what is held now may still be known by what it referred to before
-	for _, p := range went {
-		l.drops = append(l.drops, drop{p.ref, until})
+	if len(went) > 0 {
+		d := drop{until: until}
+		for _, p := range went {
+			d.refs = append(d.refs, p.ref)
+		}
+		l.drops = append(l.drops, d)
 	}
 	return slices.Concat(out, l.release(now))
 }
@@ -211,15 +221,16 @@ func (l *loader) done(f found, now time.Time) []source.Event {
 		if e.failed == 0 {
 			l.log.Info("Reading an object that is referred to failed, what was read last is kept", "kind", string(f.ref.Kind), "object", f.ref.Key.String(), "error", f.err.Error())
 		}
-		e.due, l.late[f.ref] = now.Add(min(lastRetry, firstRetry<<min(e.failed, 16))), true
+		l.late.Set(f.ref, now.Add(min(lastRetry, firstRetry<<min(e.failed, 16))))
 		e.failed++
 		e.refusal = f.object
 		return slices.Concat(l.refused(f.ref, e), l.release(now))
 	}
-	e.failed, e.settled, e.version, e.refusal = 0, true, f.version, nil
-	delete(l.late, f.ref)
+	e.failed, e.settled, e.version, e.refusal, e.otherType = 0, true, f.version, nil, false
+	l.late.Delete(f.ref)
 	if t, ok := f.object.(source.TLS); ok && t.OtherType { // nothing tells when it is deleted
-		e.due, l.late[f.ref] = now.Add(polling), true
+		e.otherType = true
+		l.late.Set(f.ref, now.Add(polling))
 	}
 	return slices.Concat(l.set(f.ref, e, f.object), l.release(now))
 }
@@ -246,7 +257,12 @@ func (l *loader) refused(r Ref, e *entry) []source.Event {
 
 // changed says which resource version an object has now; "" if it was deleted.
 func (l *loader) changed(r Ref, version string) {
-	if e := l.all[r]; e != nil && (e.version != version || !e.settled) {
+	e := l.all[r]
+	switch {
+	case e == nil || e.version == version && e.settled:
+	case e.otherType && version == "": // a list of those that are watched never has it
+		l.polls.add(r)
+	default:
 		l.again(r, e)
 	}
 }
@@ -257,11 +273,12 @@ func (l *loader) unwatched(kind source.Kind, now time.Time) {
 		return
 	}
 	l.polled[kind] = now
-	for r, e := range l.all {
+	for r := range l.all {
 		if r.Kind == kind {
-			l.again(r, e)
+			l.polls.add(r)
 		}
 	}
+	l.poll(now)
 }
 
 func (l *loader) again(r Ref, e *entry) {
@@ -274,16 +291,38 @@ func (l *loader) again(r Ref, e *entry) {
 
 // pass returns what is to be passed on, or read again, because of the time.
 func (l *loader) pass(now time.Time) []source.Event {
-	for r := range l.late {
-		if e := l.all[r]; e == nil {
-			delete(l.late, r)
-		} else if !now.Before(e.due) {
-			delete(l.late, r)
+	for {
+		r, due, ok := l.late.First()
+		if !ok || now.Before(due) {
+			break
+		}
+		l.late.Delete(r)
+		if e := l.all[r]; e.waitedFor() {
 			l.again(r, e)
+		} else {
+			l.polls.add(r)
 		}
 	}
+	l.poll(now)
 	return l.release(now)
 }
+
+// poll begins the next read of polls, if there has been no other one for long enough.
+func (l *loader) poll(now time.Time) {
+	for !now.Before(l.paced) {
+		r, ok := l.polls.next()
+		if !ok {
+			return
+		}
+		if e := l.all[r]; e != nil {
+			l.again(r, e)
+			l.paced = now.Add(time.Second / pollingRate)
+		}
+	}
+}
+
+// waitedFor tells whether objects may be waiting for a read that has failed. They do for as long as the delays grow.
+func (e *entry) waitedFor() bool { return !e.settled && firstRetry<<(e.failed-1) < lastRetry }
 
 // wake is when pass has something to do; zero: never.
 func (l *loader) wake() time.Time {
@@ -299,10 +338,11 @@ func (l *loader) wake() time.Time {
 	for _, d := range l.drops {
 		sooner(d.until)
 	}
-	for r := range l.late {
-		if e := l.all[r]; e != nil {
-			sooner(e.due)
-		}
+	if _, due, ok := l.late.First(); ok {
+		sooner(due)
+	}
+	if !l.polls.empty() {
+		sooner(l.paced)
 	}
 	return at
 }
@@ -316,7 +356,7 @@ func (l *loader) next() (Ref, bool) {
 		}
 		if e := l.all[r]; e != nil {
 			e.reading = true
-			delete(l.late, r)
+			l.late.Delete(r)
 			return r, true
 		}
 	}
@@ -324,10 +364,14 @@ func (l *loader) next() (Ref, bool) {
 
 // release returns the events that have waited for long enough, and the end of what nothing refers to any more.
 func (l *loader) release(now time.Time) (out []source.Event) {
-	l.held = slices.DeleteFunc(l.held, func(h held) bool {
-		late := !now.Before(h.until)
-		if !late && slices.ContainsFunc(h.refs, func(r Ref) bool { e := l.all[r]; return e != nil && !e.settled }) {
-			return false
+	kept := l.held[:0]
+	for _, h := range l.held {
+		for len(h.refs) > 0 && l.isSettled(h.refs[0]) {
+			h.refs = h.refs[1:] // each is looked at once
+		}
+		if len(h.refs) > 0 && now.Before(h.until) {
+			kept = append(kept, h)
+			continue
 		}
 		for _, r := range h.refs {
 			if e := l.all[r]; e != nil {
@@ -339,25 +383,39 @@ func (l *loader) release(now time.Time) (out []source.Event) {
 		if h.first {
 			out = append(l.opened(), out...)
 		}
-		return true
-	})
+	}
+	clear(l.held[len(kept):])
+	l.held = kept
 	l.drops = slices.DeleteFunc(l.drops, func(d drop) bool {
 		if len(l.held) > 0 && now.Before(d.until) {
 			return false
 		}
-		e := l.all[d.ref]
-		if e.refs--; e.refs > 0 {
-			return true
-		}
-		delete(l.all, d.ref)
-		delete(l.late, d.ref)
-		l.want(d.ref, false)
-		if e.object != nil && l.open {
-			out = append(out, source.Event{Kind: d.ref.Kind, Key: d.ref.Key})
+		for _, r := range d.refs {
+			out = append(out, l.dropped(r)...)
 		}
 		return true
 	})
 	return out
+}
+
+func (l *loader) isSettled(r Ref) bool {
+	e := l.all[r]
+	return e == nil || e.settled
+}
+
+// dropped counts a reference less, and returns the end of what nothing refers to any more.
+func (l *loader) dropped(r Ref) []source.Event {
+	e := l.all[r]
+	if e.refs--; e.refs > 0 {
+		return nil
+	}
+	delete(l.all, r)
+	l.late.Delete(r)
+	l.want(r, false)
+	if e.object == nil || !l.open {
+		return nil
+	}
+	return []source.Event{{Kind: r.Kind, Key: r.Key}}
 }
 
 // opened returns all that was read before the first batch was passed on, sorted. It is not nil.

@@ -41,3 +41,5 @@ func (q *queue) next() (r Ref, ok bool) {
 	delete(q.in, r)
 	return r, true
 }
+
+func (q *queue) empty() bool { return len(q.turns) == 0 }
