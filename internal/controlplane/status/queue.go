@@ -22,10 +22,10 @@ func (w *Writer) lookAt(id model.Object, delay time.Duration) {
 
 func (w *Writer) touch(id model.Object, delay time.Duration) {
 	at := time.Now().Add(delay)
-	if old, ok := w.dirty[id]; ok && old.Before(at) {
+	if old, ok := w.dirty.At(id); ok && old.Before(at) {
 		return
 	}
-	w.dirty[id] = at
+	w.dirty.Set(id, at)
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -70,32 +70,39 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// next takes the object that has been due for longest, or says how long to wait for one. Those that have
-// nothing new to tell are passed over: a backend of many routes touches all of them.
+// atOnce is how many objects are looked at before others may have the lock.
+const atOnce = 100
+
+// next takes the object that has been due for longest, or returns how long to wait for one. Objects that have
+// nothing new to report are passed over: a backend of many routes touches all of them.
 func (w *Writer) next() (model.Object, time.Duration) {
+	for {
+		if id, wait, ok := w.nextOf(atOnce); ok {
+			return id, wait
+		}
+	}
+}
+
+// nextOf is next among the first n objects; ok is false if all of these are passed over.
+func (w *Writer) nextOf(n int) (id model.Object, wait time.Duration, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for {
-		var first model.Object
-		var due time.Time
-		for id, at := range w.dirty {
-			if due.IsZero() || at.Before(due) {
-				first, due = id, at
-			}
-		}
-		if due.IsZero() {
-			return first, time.Minute
+	for range n {
+		first, due, ok := w.dirty.First()
+		if !ok {
+			return first, time.Minute, true
 		}
 		if wait := time.Until(due); wait > 0 {
-			return first, wait
+			return first, wait, true
 		}
-		delete(w.dirty, first)
+		w.dirty.Delete(first)
 		told, ok := w.told[first]
 		if needs := w.needs(first); w.look[first] || len(needs) > 0 && !(ok && slices.Equal(told, w.judged(first, needs, nil))) {
 			delete(w.look, first)
-			return first, 0
+			return first, 0, true
 		}
 	}
+	return id, 0, false
 }
 
 // needs are the requirements of an object's parents, or the one of a Gateway or ListenerSet; none of what there is no verdict on.

@@ -19,6 +19,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/schedule"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -42,10 +43,10 @@ type Writer struct {
 	progress map[string]map[Subject]Progress // by replica; own is this one
 	releases map[string]string               // of the same replicas
 	outcomes map[Subject]Outcome
-	asked    map[Subject]asked          // since when an outcome is looked for
-	told     map[model.Object][]Outcome // what an object's status says of its parents
-	look     map[model.Object]bool      // the verdict is new, or the object: its status may have to say more than that
-	dirty    map[model.Object]time.Time // when each may be written
+	asked    map[Subject]asked                // since when an outcome is looked for
+	told     map[model.Object][]Outcome       // what an object's status says of its parents
+	look     map[model.Object]bool            // the verdict is new, or the object: its status may have to say more than that
+	dirty    *schedule.Schedule[model.Object] // when each may be written
 	wake     chan struct{}
 }
 
@@ -62,7 +63,7 @@ func NewWriter(c client.Client, log logr.Logger) *Writer {
 		client: c, log: log, routes: map[model.Object]RouteVerdict{}, gateways: map[model.Key]GatewayVerdict{}, sets: map[model.Key]ListenerSetVerdict{},
 		policies: map[model.Object]PolicyVerdict{},
 		progress: map[string]map[Subject]Progress{}, releases: map[string]string{}, outcomes: map[Subject]Outcome{}, asked: map[Subject]asked{},
-		told: map[model.Object][]Outcome{}, look: map[model.Object]bool{}, dirty: map[model.Object]time.Time{},
+		told: map[model.Object][]Outcome{}, look: map[model.Object]bool{}, dirty: schedule.New[model.Object](),
 		wake: make(chan struct{}, 1),
 	}
 }
@@ -92,7 +93,7 @@ func keep[K comparable, V any](w *Writer, verdicts map[K]V, k K, v *V, id model.
 		delete(verdicts, k)
 		delete(w.told, id)
 		delete(w.look, id)
-		delete(w.dirty, id)
+		w.dirty.Delete(id)
 	}
 	for i := len(w.needs(id)); i < before; i++ {
 		delete(w.outcomes, subject(id, i))
