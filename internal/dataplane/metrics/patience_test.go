@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,7 +142,7 @@ func (p *workload) scrape(t *testing.T, timeout string) (took time.Duration, app
 }
 
 // TestNobodyElsesPatience: what other clients say they wait for makes no page late and takes nothing from it, however often
-// they come and whoever is first. The application is read once at a time.
+// they come and whoever is first. The application is read again at the same time only if it takes longer than minPatience.
 func TestNobodyElsesPatience(t *testing.T) {
 	for name, c := range map[string]struct {
 		app                time.Duration
@@ -150,13 +151,14 @@ func TestNobodyElsesPatience(t *testing.T) {
 		patience, interval time.Duration
 		want               bool // the application's part is in each of Prometheus' pages; else it may be
 	}{
-		"a stranger that waits long, an application that hangs":       {never, "100", "10", 8 * time.Second, 15 * time.Second, false},
-		"a stranger that waits long, no header":                       {never, "100", "", 8 * time.Second, 15 * time.Second, false},
-		"a stranger that does not wait, an application that is slow":  {15 * time.Second, "", "30", 15 * time.Second, 30 * time.Second, true},
-		"a stranger that waits a moment, an application that is slow": {15 * time.Second, "0.001", "20", 15 * time.Second, 21 * time.Second, true},
-		"two of Prometheus, the other waits longer":                   {12 * time.Second, "30", "10", 8 * time.Second, 13 * time.Second, false},
-		"two of Prometheus, the other waits less":                     {12 * time.Second, "10", "30", 12 * time.Second, 31 * time.Second, true},
-		"an application that is just in time":                         {7 * time.Second, "100", "10", 7 * time.Second, 10 * time.Second, true},
+		"a stranger that waits long, an application that hangs":        {never, "100", "10", 8 * time.Second, 15 * time.Second, false},
+		"a stranger that waits long, no header":                        {never, "100", "", 8 * time.Second, 15 * time.Second, false},
+		"a stranger that does not wait, an application that is slow":   {15 * time.Second, "", "30", 15 * time.Second, 30 * time.Second, true},
+		"a stranger that waits a moment, an application that is slow":  {15 * time.Second, "0.001", "20", 15 * time.Second, 21 * time.Second, true},
+		"a stranger that waits long, an application that takes longer": {20 * time.Second, "100", "30", 20 * time.Second, 31 * time.Second, true},
+		"two of Prometheus, the other waits longer":                    {12 * time.Second, "30", "10", 8 * time.Second, 13 * time.Second, false},
+		"two of Prometheus, the other waits less":                      {12 * time.Second, "10", "30", 12 * time.Second, 31 * time.Second, true},
+		"an application that is just in time":                          {7 * time.Second, "100", "10", 7 * time.Second, 10 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -178,7 +180,7 @@ func TestNobodyElsesPatience(t *testing.T) {
 					}
 				})
 				wg.Wait()
-				if p.most > 1 && (c.app < maxPatience || p.most > 2) {
+				if p.most > maxReads || time.Duration(p.most-1)*minPatience >= c.app {
 					t.Errorf("the application has %d scrapes at a time", p.most)
 				}
 				if p.envoys > int(length/scrape.Age)+60 {
@@ -221,21 +223,97 @@ func TestNextClient(t *testing.T) {
 	}
 }
 
-// TestOneRequestHangs: an application that hangs in one request is asked again although clients still wait for that one.
+// TestOneRequestHangs: a client that comes minPatience after the application began to hang in single requests gets the
+// application's part, whatever others wait for, and so do those that have come before and still wait.
 func TestOneRequestHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newWorkload(t, func(ctx context.Context, n int) {
-			if n == 1 {
-				<-ctx.Done()
-			}
-		})
-		began := time.Now()
-		for range 10 {
-			go p.scrape(t, "100")
-			time.Sleep(5 * time.Second)
+	// All of maxReads but one may hang.
+	for name, c := range map[string]struct {
+		hanging int           // requests that hang
+		after   time.Duration // when each client has the application's part
+	}{
+		"one": {1, minPatience},
+		"two": {2, 2 * minPatience},
+	} {
+		for _, coming := range []time.Duration{100 * time.Millisecond, 1300 * time.Millisecond, 5 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				p := newWorkload(t, func(ctx context.Context, n int) {
+					if n <= c.hanging {
+						<-ctx.Done()
+					}
+				})
+				began := time.Now()
+				for range 60 * time.Second / coming {
+					go func() {
+						if took, app := p.scrape(t, "100"); !app {
+							t.Errorf("%s: a client that waits for long lacks the application's part after %v", name, took)
+						}
+					}()
+					go func() {
+						came := time.Since(began)
+						if took, app := p.scrape(t, ""); !app && came >= c.after {
+							t.Errorf("%s: a client that comes after %v lacks the application's part after %v", name, came, took)
+						}
+					}()
+					time.Sleep(coming)
+				}
+				time.Sleep(time.Minute)
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if p.most > maxReads {
+					t.Errorf("%s: %d scrapes at a time", name, p.most)
+				}
+			})
 		}
-		if _, app := p.scrape(t, ""); !app || p.scrapes < 2 || p.most > 2 {
-			t.Errorf("after %v: the application's part: %v, %d scrapes, %d at a time", time.Since(began), app, p.scrapes, p.most)
+	}
+}
+
+// TestReadsAreBounded: an application that always hangs has maxReads scrapes at a time, and none when no client waits.
+func TestReadsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorkload(t, takes(never))
+		for range 3000 {
+			go p.scrape(t, "100")
+			time.Sleep(130 * time.Millisecond) // so that none comes in the moment in which a read ends
+		}
+		time.Sleep(maxPatience + time.Second)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.most != maxReads || p.running != 0 {
+			t.Errorf("%d scrapes at a time, want %d; %d that no client waits for", p.most, maxReads, p.running)
+		}
+	})
+}
+
+// TestSecondRequestIsRefused: an application that answers one request at a time, and slowly, has its answer used although
+// it refuses others meanwhile.
+func TestSecondRequestIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, refused atomic.Int32
+		s := &shared{read: func(ctx context.Context) *answer {
+			defer running.Add(-1)
+			if running.Add(1) > 1 {
+				refused.Add(1)
+				return &answer{err: errors.New("503")}
+			}
+			select {
+			case <-time.After(20 * time.Second):
+				return &answer{}
+			case <-ctx.Done():
+				return &answer{err: ctx.Err()}
+			}
+		}}
+		var wg sync.WaitGroup
+		for range 600 {
+			wg.Go(func() {
+				if a := s.get(t.Context(), maxPatience); a.err != nil {
+					t.Errorf("a client gets no answer: %v", a.err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		wg.Wait()
+		if n := refused.Load(); n == 0 || n > 10 {
+			t.Errorf("the application has refused %d requests in a minute", n)
 		}
 		time.Sleep(time.Minute)
 	})
