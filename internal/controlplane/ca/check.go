@@ -36,7 +36,7 @@ const (
 	ReasonOtherPod    Reason = "other_pod"    // the token is another pod's
 	ReasonNoPod       Reason = "no_pod"       // no such live pod of this mesh
 	ReasonReplayed    Reason = "replayed"     // asked from an address that is not the pod's
-	ReasonPodRate     Reason = "pod_rate"     // too many certificates for one pod
+	ReasonPodRate     Reason = "pod_rate"     // too many certificates for one pod, or requests that name it
 	ReasonNotReady    Reason = "not_ready"    // nothing to sign with
 	ReasonInternal    Reason = "internal"     // signing failed
 )

@@ -75,6 +75,7 @@ type Signer struct {
 	opts      SignerOptions
 	pods      *limiter
 	addresses *limiter
+	claims    *limiter      // by UID of the pod that a token names, where addresses are not checked
 	reviews   chan struct{} // a place per review under way
 	bodies    *bounded.Bodies
 }
@@ -100,6 +101,7 @@ func NewSigner(opts SignerOptions) (*Signer, error) {
 		opts:      opts,
 		pods:      newLimiter(podBurst, podInterval),
 		addresses: newLimiter(addressBurst, addressInterval),
+		claims:    newLimiter(addressBurst, addressInterval),
 		reviews:   make(chan struct{}, concurrentReviews),
 		bodies: bounded.NewBodies(bounded.BodyLimits{Bytes: protocol.MaxSignRequest, Shape: maxShape()}, bounded.BudgetOptions{
 			Total: reading, Share: reading / 8, Wait: wait, Waiting: waiting, Grace: grace,
@@ -141,10 +143,10 @@ func (s *Signer) serve(w http.ResponseWriter, r *http.Request) (protocol.SignRes
 		return fail(refuse(http.StatusMethodNotAllowed, ReasonMethod, "use POST"))
 	}
 	remote := bounded.Address(r)
-	if no := limited(s.addresses, remote.String(), s.opts.Now(), ReasonAddressRate, "too many requests from this address"); no != nil {
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if no := s.limitRequests(remote, bearer); no != nil {
 		return fail(no)
 	}
-	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || bearer == "" {
 		return fail(refuse(http.StatusUnauthorized, ReasonNoToken, "send the pod's token as Authorization: Bearer"))
 	}
