@@ -40,7 +40,7 @@ var rules = []rule{
 		why: "who uses Tulle's API must not get its insides or a client with it",
 	},
 	{
-		of: []string{"internal/controlplane/incr", "internal/controlplane/model", "internal/names", "internal/protocol", "internal/virtualhost"}, only: []string{std},
+		of: []string{"internal/controlplane/incr", "internal/controlplane/model", "internal/controlplane/schedule", "internal/names", "internal/protocol", "internal/virtualhost"}, only: []string{std},
 		why: "what everybody stands on stands on nothing",
 	},
 	{
