@@ -4,7 +4,6 @@
 package source
 
 import (
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -73,8 +72,8 @@ func certificatesOf(text string) (clean, problem string) {
 		if block.Type != "CERTIFICATE" {
 			return "", fmt.Sprintf("%s holds a %s; only certificates belong there", CAKey, strings.ToLower(block.Type))
 		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return "", fmt.Sprintf("certificate %d in %s can't be read: %s", n, CAKey, strings.TrimPrefix(err.Error(), "x509: "))
+		if _, problem := readCertificate(block.Bytes); problem != "" {
+			return "", fmt.Sprintf("certificate %d in %s %s", n, CAKey, problem)
 		}
 		out.Write(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))
 	}

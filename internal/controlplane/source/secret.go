@@ -41,8 +41,8 @@ func SecretFrom(s *corev1.Secret) TLS {
 }
 
 // TLSSecretFrom reads a Secret of type kubernetes.io/tls and checks that its certificate and key
-// belong together. What is wrong stands in Problem, which never quotes the Secret; nothing but the
-// name is kept then. A certificate that has ended, its own or an issuer's, is no problem here: proxies go on
+// belong together and that Envoy takes them. What is wrong stands in Problem, which never quotes the key; nothing but
+// the name is kept then. What is kept is encoded again, so that Envoy reads what was checked. A certificate that has ended, its own or an issuer's, is no problem here: proxies go on
 // serving it, and its listener says so.
 //
 // Whoever may create a Secret chooses what is in it, so sizes are checked before anything is computed
@@ -73,9 +73,38 @@ func TLSSecretFrom(s *corev1.Secret) TLS {
 		out.Problem = "tls.key is an ECDSA key of curve " + ec.Curve.Params().Name + ", which proxies do not support: use P-256, P-384 or P-521"
 		return out
 	}
-	out.Certificate, out.PrivateKey = string(cert), model.Redacted(key)
-	out.Ends, out.IssuersEnd = pair.Leaf.NotAfter.UTC(), issuersEnd(pair.Leaf, pair.Certificate[1:])
+	issuers, problem := checkCertificates(pair.Certificate)
+	if problem != "" {
+		out.Problem = problem
+		return out
+	}
+	// Go reads a private key of any form below any label, and Envoy only the form of the label.
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		out.Problem = unreadable
+		return out
+	}
+	out.Certificate = certificateText(pair.Certificate)
+	out.PrivateKey = model.Redacted(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	out.Ends, out.IssuersEnd = pair.Leaf.NotAfter.UTC(), issuersEnd(pair.Leaf, issuers)
 	return out
+}
+
+// checkCertificates reads the certificates of a chain and returns those after the first one, or what is wrong.
+func checkCertificates(chain [][]byte) (issuers []*x509.Certificate, problem string) {
+	for i, der := range chain {
+		c, problem := readCertificate(der)
+		if problem == "" && i == 0 {
+			problem = checkServed(c)
+		}
+		if problem != "" {
+			return nil, fmt.Sprintf("certificate %d in tls.crt %s", i+1, problem)
+		}
+		if i > 0 {
+			issuers = append(issuers, c)
+		}
+	}
+	return issuers, ""
 }
 
 // chainLooked is how many certificates of a chain are looked at.
@@ -84,10 +113,10 @@ const chainLooked = 10
 // issuersEnd returns when the first of the certificates ends by which a client gets from a certificate to a root that
 // it knows; zero if there are none. Which one issued which is told by their names. A root in the chain does not
 // count: clients have their own.
-func issuersEnd(leaf *x509.Certificate, chain [][]byte) (ends time.Time) {
+func issuersEnd(leaf *x509.Certificate, chain []*x509.Certificate) (ends time.Time) {
 	var all []*x509.Certificate
-	for _, der := range chain[:min(len(chain), chainLooked)] {
-		if c, err := x509.ParseCertificate(der); err == nil && !bytes.Equal(c.RawSubject, c.RawIssuer) {
+	for _, c := range chain[:min(len(chain), chainLooked)] {
+		if !bytes.Equal(c.RawSubject, c.RawIssuer) {
 			all = append(all, c)
 		}
 	}

@@ -26,7 +26,7 @@ import (
 // pair makes a self-signed certificate.
 func pair(t testing.TB, key crypto.Signer) (cert, keyPEM []byte) {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a"}, NotAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
