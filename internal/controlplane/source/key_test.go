@@ -133,6 +133,8 @@ func TestKeySizes(t *testing.T) {
 func FuzzTLSSecret(f *testing.F) {
 	cert, key := pair(f, ecKey(f))
 	f.Add(cert, key)
+	f.Add(bytes.Repeat(cert, 2), key)
+	f.Add(bytes.Replace(cert, []byte("\n"), []byte("\nA: b\n\n"), 1), key)
 	f.Add(cert, slow(f, 16384))
 	f.Add(cert, crafted(f, 2048, 1024, true))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), []byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"))
@@ -147,6 +149,9 @@ func FuzzTLSSecret(f *testing.F) {
 		}
 		if len(got.Problem) > 1000 {
 			t.Errorf("a problem of %d bytes", len(got.Problem))
+		}
+		if again := TLSSecretFrom(tlsSecret([]byte(got.Certificate), []byte(got.PrivateKey))); got.Problem == "" && (again.Problem != "" || again.Certificate != got.Certificate) {
+			t.Errorf("what is kept reads differently: %q", again.Problem)
 		}
 	})
 }
