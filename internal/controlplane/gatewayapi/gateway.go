@@ -37,7 +37,12 @@ func usableOn(l Lookup, gw *gwapiv1.Gateway, port uint16) []listener {
 	if refusal(gw) != nil {
 		return nil
 	}
-	return slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || li.udp || port != 0 && li.port != port })
+	return slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usableOn(port) })
+}
+
+// usableOn tells whether proxies can be given the listener on a TCP port; port 0 is any.
+func (li *listener) usableOn(port uint16) bool {
+	return li.usable() && !li.udp && (port == 0 || li.port == port)
 }
 
 // GatewayPortNumbers are the TCP ports of a Gateway of ours that GatewayPort knows, ascending. It reads
@@ -141,22 +146,29 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 // GatewaySection's Name, empty on a plain port. It reads no routes; their parts are HTTPRouteParts.
 func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.GatewayTable, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
-	if !ok || port == 0 {
+	if !ok || port == 0 || refusal(gw) != nil {
 		return t, false
 	}
-	all := usableOn(l, gw, port)
+	var all []*listener // a copy for each table would be the square of them
+	list := l.Listeners(gateway).list
+	for i := range list {
+		if list[i].usableOn(port) {
+			all = append(all, &list[i])
+		}
+	}
 	own := all
-	if i := slices.IndexFunc(all, func(li listener) bool { return li.tls && !li.bytes && li.id == section }); i >= 0 {
+	if i := slices.IndexFunc(all, func(li *listener) bool { return li.tls && !li.bytes && li.id == section }); i >= 0 {
 		own = all[i : i+1]
 	} else if section != "" || len(all) == 0 || all[0].tls || all[0].bytes {
 		return t, false
 	}
 	t.Name = own[0].table(gw)
-	for i := range own {
-		t.Listeners = append(t.Listeners, own[i].hostname)
+	for _, li := range own {
+		t.Listeners = append(t.Listeners, li.hostname)
 	}
-	for i := range all {
-		if li := &all[i]; li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o listener) bool { return o.id == li.id }) {
+	t.Misdirected = slices.Grow(t.Misdirected, len(all)-len(own))
+	for _, li := range all {
+		if li.spec.Protocol == gwapiv1.HTTPSProtocolType && !slices.ContainsFunc(own, func(o *listener) bool { return o.id == li.id }) {
 			t.Misdirected = append(t.Misdirected, li.hostname)
 		}
 	}

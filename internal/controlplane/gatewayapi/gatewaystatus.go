@@ -26,8 +26,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 	var bad, unresolved []string
 	good, sets := 0, map[model.Object]bool{}
 	ls := listenersOf(l, gw)
-	overlaps := overlapping(ls)
-	for i, li := range ls {
+	for _, li := range ls {
 		if li.of.Kind != KindGateway {
 			// Of ListenerSets, which have a status of their own.
 			if refused == nil && li.serves(l, gw) {
@@ -35,7 +34,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 			}
 			continue
 		}
-		st := li.judge(l, gw, overlaps[i])
+		st := li.judge(l, gw)
 		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
@@ -115,7 +114,7 @@ func (li *listener) serves(l Lookup, gw *gwapiv1.Gateway) bool {
 }
 
 // judge is the status of a listener. It settles whether it is accepted.
-func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, overlap *finding) gwapiv1.ListenerStatus {
+func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway) gwapiv1.ListenerStatus {
 	certs, problems := certificates(l, li)
 	clients, bad, asked := clientValidation(l, gw, li)
 	problems = append(problems, bad...)
@@ -126,8 +125,8 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway, overlap *finding) gwapi
 		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 	}
 	st := li.status(l.Attached(On{keyOf(gw), li.id}), problems, ended(l, certs))
-	if overlap != nil {
-		st.Conditions = append(st.Conditions, overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
+	if li.overlap != nil {
+		st.Conditions = append(st.Conditions, li.overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
 	}
 	return st
 }

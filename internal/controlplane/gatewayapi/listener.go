@@ -39,7 +39,8 @@ type listener struct {
 	badKinds []string
 	selector labels.Selector // for allowedRoutes.namespaces.from Selector
 	accepted finding
-	conflict finding // ok: there is a conflict
+	conflict finding  // ok: there is a conflict
+	overlap  *finding // nil if its hostname does not overlap with another's
 }
 
 // usable listeners can be given to proxies, as far as the Gateway alone tells.
@@ -51,7 +52,7 @@ func (li *listener) usable() bool {
 func (li *listener) terminates() bool { return li.tls && !li.passthrough }
 
 // Listeners are the listeners of a Gateway, in the order of the spec, and then those of the ListenerSets
-// that are attached to it, by precedence.
+// that are attached to it, by precedence, as far as maxListeners allows.
 type Listeners struct{ list []listener }
 
 // listenersOf are the Listeners of a Gateway. Who asks may change what it gets.
@@ -74,11 +75,15 @@ func ReadListeners(l Lookup, gateway model.Key) Listeners {
 	for i := range ls {
 		ls[i].conflict = conflictOf(ls, i)
 	}
-	for _, set := range setsOf(l, gw) {
-		for _, li := range readSet(gw, set) {
+	sets := setsOf(l, gw)
+	for i, n := range placesOf(gw, sets) {
+		for _, li := range readSet(gw, sets[i], 0, n) {
 			ls = append(ls, li)
 			ls[len(ls)-1].conflict = lesserConflict(ls)
 		}
+	}
+	for i, o := range overlapping(ls) {
+		ls[i].overlap = o
 	}
 	return Listeners{ls}
 }

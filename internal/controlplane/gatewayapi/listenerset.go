@@ -64,11 +64,11 @@ func letsIn(l Lookup, gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet) bool {
 	return false
 }
 
-// readSet reads the listeners of a ListenerSet.
-func readSet(gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet) []listener {
+// readSet reads the listeners of a ListenerSet from one index up to another, which is not included.
+func readSet(gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet, from, to int) []listener {
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
 	var out []listener
-	for i := range set.Spec.Listeners {
+	for i := from; i < to; i++ {
 		spec := gwapiv1.Listener(set.Spec.Listeners[i])
 		li := readListener(gw, of, set.Generation, i, &spec)
 		// A name may stand in several sets. "~" is in no name of Kubernetes.
@@ -137,13 +137,10 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 	}
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
 	var bad []string
-	ls := listenersOf(l, gw)
-	overlaps := overlapping(ls)
-	for i, li := range ls {
-		if li.of != of {
-			continue
-		}
-		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw, overlaps[i])))
+	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != of })
+	ls = append(ls, readExcess(gw, set, len(ls))...)
+	for _, li := range ls {
+		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw)))
 		switch {
 		case !li.serves(l, gw):
 			bad = append(bad, li.name)

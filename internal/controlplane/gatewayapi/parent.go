@@ -186,6 +186,7 @@ func conflicted(winner *route, where string) finding {
 func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
 	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
+	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
 	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string, []*listener) {
 		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
 	}

@@ -27,7 +27,7 @@ func partsOf(l Lookup, r *route) []model.RoutePart {
 			certificate = keyOf(gw)
 		}
 		usable, attached, idle := usableOn(l, gw, 0), attachmentsOf(l, gw), clientSettings(gw).StreamIdle
-		at := map[string]int{}
+		at, ports := map[string]int{}, map[uint16][]listener{}
 		for i := range usable {
 			li := &usable[i]
 			if li.bytes {
@@ -45,7 +45,10 @@ func partsOf(l Lookup, r *route) []model.RoutePart {
 				p := r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
 				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
 			}
-			out[j].Claims = append(out[j].Claims, a.claim(li, onPort(usable, li.port)))
+			if ports[li.port] == nil {
+				ports[li.port] = onPort(usable, li.port)
+			}
+			out[j].Claims = append(out[j].Claims, a.claim(li, ports[li.port]))
 		}
 	}
 	slices.SortFunc(out, func(a, b model.RoutePart) int { return cmp.Compare(a.Table, b.Table) })
@@ -120,6 +123,14 @@ func listenersWith(l Lookup, r *route) []On {
 	var out []On
 	for _, gw := range gatewaysOf(l, r) {
 		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+		for _, parent := range Parents(r.source.Namespace, r.parents) {
+			if parent.Kind != KindListenerSet {
+				continue
+			}
+			if to, ours := gatewayBehind(l, parent); ours && to == gw {
+				ls = append(ls, excessOf(l, gw, parent, countOf(ls, parent))...)
+			}
+		}
 		for i := range ls {
 			if _, ok := attached.of(&ls[i], r); ok {
 				out = append(out, On{keyOf(gw), ls[i].id})
@@ -127,6 +138,16 @@ func listenersWith(l Lookup, r *route) []On {
 		}
 	}
 	return out
+}
+
+// countOf is how many of the listeners an object lists.
+func countOf(ls []listener, of model.Object) (n int) {
+	for i := range ls {
+		if ls[i].of == of {
+			n++
+		}
+	}
+	return n
 }
 
 func keyOf(gw *gwapiv1.Gateway) model.Key { return model.Key{Namespace: gw.Namespace, Name: gw.Name} }

@@ -60,7 +60,11 @@ func (li *listener) idle(l Lookup, gw *gwapiv1.Gateway) string {
 func (s Served) of(ls []*listener, parent string) (idle bool, unserved string) {
 	var out []string
 	for _, li := range ls {
-		if why, not := s.idle[li.id]; not {
+		why, not := s.idle[li.id]
+		if li.isExcess() {
+			why, not = li.accepted.message, true
+		}
+		if not {
 			out = append(out, fmt.Sprintf("listener %s of %s is not served: %s", li.name, parent, why))
 		}
 	}

@@ -36,10 +36,12 @@ func TestPortsOfListenerSets(t *testing.T) {
 		set("True", map[int32]metav1.ConditionStatus{80: "True", 8080: "True", 9000: "False"}),
 		set("False", map[int32]metav1.ConditionStatus{7000: "True"}),
 		gwapiv1.ListenerSet{Spec: gwapiv1.ListenerSetSpec{Listeners: []gwapiv1.ListenerEntry{{Name: "new", Port: 6000}}}},
+		// The control plane accepts no more of a Gateway's listeners: TooManyListeners.
+		set("True", map[int32]metav1.ConditionStatus{8081: "True", 8082: "False"}), set("False", map[int32]metav1.ConditionStatus{8083: "False"}),
 	) {
 		got = append(got, p.Port)
 	}
-	if d := cmp.Diff([]int32{80, 8080}, got); d != "" {
+	if d := cmp.Diff([]int32{80, 8080, 8081}, got); d != "" {
 		t.Error(d)
 	}
 }
