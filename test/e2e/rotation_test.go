@@ -34,14 +34,14 @@ func TestRootRotation(t *testing.T) {
 	ns := c.Namespace(t, "rotation", meshed)
 	c.Deploy(t, ns, cluster.Echo{Name: "server", Replicas: 2})
 	c.Ready(t, ns, "server")
-	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "150", "-duration", "150s", "-workers", "16")
-	fresh := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "150s", "-workers", "16", "-new-connections")
+	kept := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "150", "-duration", "210s", "-workers", "16")
+	fresh := c.Load(t, ns, true, "-url", "http://server/", "-method", "POST", "-rate", "50", "-duration", "210s", "-workers", "16", "-new-connections")
 	kept.Sent(t, 200)
 	fresh.Sent(t, 100)
 
 	began := time.Now()
 	rotateRoot(t, c, began.UTC().Format(time.RFC3339Nano))
-	took := rotated(t, c, began, 3*time.Minute)
+	took := rotated(t, c, began, 5*time.Minute) // a former intermediate stays for two minutes after it last signed
 	t.Logf("the root was replaced in %s", took.Round(time.Second))
 
 	after := roots(t, c, names.SystemNamespace)
