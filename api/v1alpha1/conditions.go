@@ -61,7 +61,7 @@ const (
 	ReasonIssuedBySharedIssuer = "IssuedBySharedIssuer"
 	// ReasonWaitingForCertManager: cert-manager has not issued yet, and has not said why.
 	ReasonWaitingForCertManager = "WaitingForCertManager"
-	// ReasonWaitingForApproval: nobody has approved or denied cert-manager's CertificateRequest, which the message names.
+	// ReasonWaitingForApproval: the CertificateRequest that the message names is neither approved nor denied.
 	ReasonWaitingForApproval = "WaitingForApproval"
 	// ReasonIssuerNotFound: spec.certificates.issuerRef names an issuer that is not there.
 	ReasonIssuerNotFound = "IssuerNotFound"

@@ -12,6 +12,7 @@ import (
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -151,10 +152,7 @@ const maxShown = 60
 
 // shown is a value as part of a problem.
 func shown(v string) string {
-	if len(v) <= maxShown {
-		return strconv.Quote(v)
-	}
-	return strconv.Quote(strings.ToValidUTF8(v[:maxShown], "")) + "..."
+	return strconv.Quote(clip.Text(v, maxShown))
 }
 
 func (r *reader) text(key string) (string, bool) {

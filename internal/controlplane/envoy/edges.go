@@ -26,9 +26,8 @@ import (
 // applicationRevision is the Revision of the clusters of HTTP applications; 1 took header fields of at most
 // 64 KiB. datagramRevision is the Revision of clusters of datagrams; 1 had any number of sessions.
 // helloRevision is added to the Revision of listeners of Gateways for TLS; those without it kept more memory
-// for each connection that has not begun TLS. silentRevision is added to that of listeners of Gateways that connect
-// silent clients; those without it closed them.
-const applicationRevision, datagramRevision, helloRevision, silentRevision = "2", "2", "+1", "+1"
+// for each connection that has not begun TLS.
+const applicationRevision, datagramRevision, helloRevision = "2", "2", "+1"
 
 const (
 	// edgeStreams is how many requests a client may have on one connection at a time, as Envoy advises. Each may

@@ -18,7 +18,7 @@ import (
 
 // applicationRevision is the Revision of the clusters of HTTP applications, datagramRevision that of clusters
 // of datagrams.
-const applicationRevision, datagramRevision, helloRevision, silentRevision = Revision, Revision, "", ""
+const applicationRevision, datagramRevision, helloRevision = Revision, Revision, ""
 
 const edgeStreams = 1000
 

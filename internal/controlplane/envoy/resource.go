@@ -55,13 +55,8 @@ func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
 // told for the same model must raise it for the resources concerned. The recorded versions of the
 // release before (internal/controlplane/pipeline) hold it to that.
 func (r Resource) Revision() string {
-	if l, ok := r.Message.(*listenerv3.Listener); ok && names.IsGatewayTable(r.Name) {
-		switch {
-		case slices.ContainsFunc(l.GetListenerFilters(), inspects):
-			return r.revision() + helloRevision
-		case l.GetContinueOnListenerFiltersTimeout():
-			return r.revision() + silentRevision
-		}
+	if l, ok := r.Message.(*listenerv3.Listener); ok && names.IsGatewayTable(r.Name) && slices.ContainsFunc(l.GetListenerFilters(), inspects) {
+		return r.revision() + helloRevision
 	}
 	return r.revision()
 }

@@ -19,6 +19,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -30,20 +31,16 @@ func SecretFrom(s *corev1.Secret) TLS {
 	if s.Type == corev1.SecretTypeTLS {
 		return TLSSecretFrom(s)
 	}
-	shown := string(s.Type)
-	if len(shown) > typeShown {
-		shown = strings.ToValidUTF8(shown[:typeShown], "") + "..."
-	}
 	return TLS{
 		TLSSecret: model.TLSSecret{Key: model.Key{Namespace: s.Namespace, Name: s.Name}}, OtherType: true,
-		Problem: fmt.Sprintf("its type is %q and must be %s; a type cannot be changed, so delete the Secret and create it again", shown, corev1.SecretTypeTLS),
+		Problem: fmt.Sprintf("its type is %q and must be %s; a type cannot be changed, so delete the Secret and create it again", clip.Text(string(s.Type), typeShown), corev1.SecretTypeTLS),
 	}
 }
 
 // TLSSecretFrom reads a Secret of type kubernetes.io/tls and checks that its certificate and key
-// belong together and that Envoy takes them. What is wrong stands in Problem, which never quotes the key; nothing but
-// the name is kept then. What is kept is encoded again, so that Envoy reads what was checked. A certificate that has ended, its own or an issuer's, is no problem here: proxies go on
-// serving it, and its listener says so.
+// belong together and that Envoy accepts them. What is wrong is in Problem, which never quotes the key; only the name is
+// kept then. What is kept is encoded again, so that Envoy reads what was checked. A certificate that has ended, the
+// leaf or an issuer's, is no problem here: proxies continue to serve it, and the status of its listener reports it.
 //
 // Whoever may create a Secret chooses what is in it, so sizes are checked before anything is computed
 // (key.go).

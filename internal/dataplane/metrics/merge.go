@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode"
 
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/scrape"
 )
 
@@ -134,16 +135,12 @@ const maxReason = 300
 
 // oneLine is a text as part of a comment.
 func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
+	return clip.Text(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, s)
-	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason], "") + "..."
-	}
-	return s
+	}, s), maxReason)
 }
 
 // copyText passes whole lines on, so that a source that breaks off does not spoil the next one's.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/missing"
 	"tulle.dev/tulle/internal/lifecycle/release"
@@ -246,6 +247,6 @@ func (c *conditions) add(kind string, v health.Verdict) {
 		status = metav1.ConditionTrue
 	}
 	c.list = append(c.list, metav1.Condition{
-		Type: kind, Status: status, Reason: v.Reason, Message: clip(v.Message, maxMessage), ObservedGeneration: c.generation,
+		Type: kind, Status: status, Reason: v.Reason, Message: clip.Text(v.Message, maxMessage), ObservedGeneration: c.generation,
 	})
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/names"
@@ -222,14 +223,7 @@ func withoutRefusal(message string) string {
 const maxWords = 2000
 
 // Words returns the words of an error as a status shows them: the beginning, if there are too many.
-func Words(s string) string { return clip(s, maxWords) }
-
-func clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
-}
+func Words(s string) string { return clip.Text(s, maxWords) }
 
 // Unwritten is a namespace to which the roots could not be written, with the API server's words.
 type Unwritten struct{ Namespace, Words string }
@@ -250,7 +244,7 @@ func RootsUnwritten(s v1alpha1.MeshStatus, list []Unwritten) v1alpha1.MeshStatus
 	out := *s.DeepCopy()
 	var each []string
 	for _, u := range list[:min(len(list), unwrittenShown)] {
-		each = append(each, u.Namespace+" ("+clip(u.Words, wordsShown)+")")
+		each = append(each, u.Namespace+" ("+clip.Text(u.Words, wordsShown)+")")
 	}
 	if more := len(list) - len(each); more > 0 {
 		each = append(each, fmt.Sprintf("%d more", more))

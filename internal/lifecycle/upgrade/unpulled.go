@@ -5,7 +5,8 @@ package upgrade
 
 import (
 	"slices"
-	"strings"
+
+	"tulle.dev/tulle/internal/clip"
 )
 
 // longestImage is how much of an image's name a message has. Pods name images of any length.
@@ -27,10 +28,7 @@ func (u *run) unpulled() string {
 		if image == goal.Image || slices.Contains(u.Pulled, image) {
 			continue
 		}
-		if len(image) > longestImage {
-			image = strings.ToValidUTF8(image[:longestImage], "") + "..."
-		}
-		pods = append(pods, "Pod "+p.key()+" gets "+image)
+		pods = append(pods, "Pod "+p.key()+" gets "+clip.Text(image, longestImage))
 	}
 	if len(pods) == 0 {
 		return ""
