@@ -4,23 +4,18 @@
 package main
 
 import (
+	"flag"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"tulle.dev/tulle/internal/controlplane"
-	"tulle.dev/tulle/internal/names"
 )
 
 // controlplaneCommand is the role of the pods that the operator makes for each revision.
 func controlplaneCommand() *cobra.Command {
-	opts := controlplane.Options{
-		Pod: os.Getenv(names.EnvControlPlanePod), PodIP: os.Getenv(names.EnvControlPlaneIP),
-		IntermediateDir: names.IntermediateDir, TrustDir: names.TrustDir,
-		InternalToken: filepath.Join(names.InternalTokenDir, names.InternalToken),
-	}
+	opts := controlplane.OptionsFrom(os.Getenv)
 	c := &cobra.Command{
 		Use:   "controlplane",
 		Short: "Translate the cluster for the proxies, sign their certificates, inject pods",
@@ -35,12 +30,9 @@ func controlplaneCommand() *cobra.Command {
 			return controlplane.Run(cmd.Context(), opts)
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&opts.Mesh, "mesh", "", "name of the Mesh to work for")
-	f.StringVar(&opts.Version, "version", "", "release of this control plane")
-	f.StringVar(&opts.Revision, "revision", "", "the release as it appears in names")
-	f.StringVar(&opts.ProxyImage, "proxy-image", "", "image that injection puts into pods")
-	f.StringVar(&opts.SystemNamespace, "system-namespace", names.SystemNamespace, "namespace of the control plane")
+	flags := flag.NewFlagSet("controlplane", flag.ContinueOnError)
+	opts.AddFlags(flags)
+	c.Flags().AddGoFlagSet(flags)
 	for _, required := range []string{"mesh", "version", "revision", "proxy-image"} {
 		if err := c.MarkFlagRequired(required); err != nil {
 			panic(err) // a typo above

@@ -19,15 +19,11 @@ import (
 )
 
 // monitor serves health and metrics over plain HTTP to anyone in the network. All else is on the internal
-// port. In a build that stands for release 0.1 it also serves what that release has there.
+// port.
 func (r *replica) monitor(ctx context.Context) error {
 	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	write := monitorWrite
-	if debugOnMonitor {
-		write = internalWrite
-	}
 	s := bounded.NewServer(r.monitorPaths(), nil)
-	s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes = 5*time.Second, write, time.Minute, 8<<10
+	s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes = 5*time.Second, monitorWrite, time.Minute, 8<<10
 	return r.serve(ctx, names.PortMonitor, portMonitor, monitorConnections(), s)
 }
 
@@ -44,9 +40,6 @@ func (r *replica) monitorPaths() *http.ServeMux {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
-	if debugOnMonitor {
-		r.debugPaths(mux, func(_ string, h http.Handler) http.Handler { return h })
-	}
 	return mux
 }
 

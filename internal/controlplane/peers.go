@@ -81,15 +81,6 @@ func (p peers) asked(self string) []status.Peer {
 	return out
 }
 
-// inPlaintext are all replicas, as releases up to 0.2.0 ask them.
-func (p peers) inPlaintext() []status.Peer {
-	var out []status.Peer
-	for _, a := range p.addresses() {
-		out = append(out, status.Peer{Address: a, Plain: true})
-	}
-	return out
-}
-
 // servers is how many replicas the Service that agents connect to leads to.
 func (p peers) servers() int {
 	n := 0

@@ -6,6 +6,7 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -54,7 +55,30 @@ type Options struct {
 	IntermediateDir, TrustDir string
 	// InternalToken is the file with the token by which this replica asks the others.
 	InternalToken string
-	Log           logr.Logger
+	// Amend, if it is set, changes the resources that a change of the cluster results in before proxies see
+	// them. It is called by one goroutine, and must not change its argument. Programs that wrap the control
+	// plane set it; the product does not.
+	Amend func([]xds.Change) []xds.Change
+	Log   logr.Logger
+}
+
+// OptionsFrom returns the options that a control plane's pod determines: its own identity, which get (os.Getenv)
+// reads, and the directories where the operator mounts its files.
+func OptionsFrom(get func(string) string) Options {
+	return Options{
+		Pod: get(names.EnvControlPlanePod), PodIP: get(names.EnvControlPlaneIP),
+		IntermediateDir: names.IntermediateDir, TrustDir: names.TrustDir,
+		InternalToken: filepath.Join(names.InternalTokenDir, names.InternalToken),
+	}
+}
+
+// AddFlags adds the flags with which the operator starts a control plane. All but --system-namespace are required.
+func (o *Options) AddFlags(f *flag.FlagSet) {
+	f.StringVar(&o.Mesh, "mesh", "", "name of the Mesh to work for")
+	f.StringVar(&o.Version, "version", "", "release of this control plane")
+	f.StringVar(&o.Revision, "revision", "", "the release as it appears in names")
+	f.StringVar(&o.ProxyImage, "proxy-image", "", "image that injection puts into pods")
+	f.StringVar(&o.SystemNamespace, "system-namespace", names.SystemNamespace, "namespace of the control plane")
 }
 
 // streamAge is how long an ADS stream lives, more or less by half: replicas that come and go even out.
@@ -199,7 +223,7 @@ func (r *replica) build(m *ca.Metrics) error {
 			r.opts.Log.Info("Translation failed, the last good result is kept", "collection", f.Collection, "key", f.Key, "problem", f.Problem, "stack", f.Stack)
 		}),
 		writer: status.NewWriter(r.api, r.opts.Log.WithName("status")),
-		system: r.opts.SystemNamespace, self: r.opts.PodIP,
+		system: r.opts.SystemNamespace, self: r.opts.PodIP, amend: r.opts.Amend,
 		synced: make(chan struct{}), moved: make(chan struct{}),
 		workloads: map[model.Key]model.Workload{}, namespaces: map[string][]model.Label{}, peers: peers{}, asked: newAsked(), log: r.opts.Log,
 	}

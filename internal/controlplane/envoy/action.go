@@ -5,11 +5,9 @@ package envoy
 
 import (
 	"slices"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -96,59 +94,4 @@ func mirror(m model.Mirror, refs refSet) *routev3.RouteAction_RequestMirrorPolic
 		}},
 		DisableShadowHostSuffixAppend: true,
 	}
-}
-
-// The retries that are always safe: nothing of the request has reached an application.
-const (
-	safeRetries = "connect-failure,refused-stream,reset-before-request,retriable-headers"
-	// retries is how often, each time on another endpoint if there is one.
-	retries = 2
-)
-
-func defaultRetry() *routev3.RetryPolicy {
-	return &routev3.RetryPolicy{
-		RetryOn:    safeRetries,
-		NumRetries: wrapperspb.UInt32(retries),
-		RetriableHeaders: []*routev3.HeaderMatcher{{
-			Name:                 unreached,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
-		}},
-		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
-			Name: "envoy.retry_host_predicates.previous_hosts",
-			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
-				TypedConfig: typed(&previoushostsv3.PreviousHostsPredicate{}),
-			},
-		}},
-		HostSelectionRetryMaxAttempts: otherHostAttempts,
-		RetryBackOff:                  retryBackOff(),
-	}
-}
-
-// retry is a rule's own policy, or nil for the table's default. A rule that names codes keeps the
-// safe retries: its attempts count for both (GEP-1731). With a backoff, Envoy waits a random time of up to the backoff,
-// then of up to twice as much, and so on; it has no way to wait at least so long.
-func retry(r model.Rule) *routev3.RetryPolicy {
-	if r.Retry == nil && r.BackendTimeout <= 0 {
-		return nil
-	}
-	p := defaultRetry()
-	if r.BackendTimeout > 0 {
-		p.PerTryTimeout = duration(r.BackendTimeout)
-	}
-	if r.Retry == nil {
-		return p
-	}
-	p.NumRetries = wrapperspb.UInt32(r.Retry.Attempts)
-	if len(r.Retry.Codes) > 0 {
-		p.RetryOn += ",retriable-status-codes"
-		p.RetriableStatusCodes = r.Retry.Codes
-	}
-	if r.Retry.Broken {
-		p.RetryOn += ",reset" // also the end of per_try_timeout
-	}
-	if r.Retry.Backoff > 0 {
-		base := max(r.Retry.Backoff, time.Millisecond) // Envoy's least
-		p.RetryBackOff = &routev3.RetryPolicy_RetryBackOff{BaseInterval: duration(base)}
-	}
-	return p
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-//go:build !release_0_1
-
 package envoy
 
 import (
@@ -23,3 +21,7 @@ func meshALPN(b model.Backend, version string) []string {
 		return []string{names.ALPNTCP}
 	}
 }
+
+// directALPN is what a client offers that carries bytes without knowing what they are: the server's proxy
+// handles them by what its port speaks.
+func directALPN() []string { return []string{names.ALPNAny, names.ALPNTCP} }

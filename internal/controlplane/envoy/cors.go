@@ -19,6 +19,10 @@ import (
 // corsFilter is the name of the filter in the list and of its policy in a route.
 const corsFilter = "envoy.filters.http.cors"
 
+// corsPlaces are those where routes are. The filter is there whether a route uses it or not: to add it
+// with the first route that does would drain the connections of all the others.
+func corsPlaces() []place { return []place{outbound, edge} }
+
 // corsPolicy makes the policy of a route. Envoy answers "*" with what the browser asked for, which
 // suits requests with and without credentials (HTTPCORSFilter: with them "*" may not be sent).
 func corsPolicy(c model.CORS) *corsv3.CorsPolicy {

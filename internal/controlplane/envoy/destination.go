@@ -27,10 +27,6 @@ import (
 // control plane does not, with a cluster of its own.
 const demandTimeout = 15 * time.Second
 
-// demandRevision is the Revision of the scopes that have chains on demand, destinationRevision that of the
-// clusters of destinations.
-const demandRevision, destinationRevision = Revision, Revision
-
 // DemandChain makes a filter chain that agents add to the listener of redirected outbound connections.
 // A connection to one of the prefixes that has no listener goes to the cluster of its destination
 // (names.Destination), for which Envoy asks if it does not have it. It has no inspector, so that servers

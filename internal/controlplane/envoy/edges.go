@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-//go:build !release_0_1
-
 package envoy
 
 import (
@@ -22,12 +20,6 @@ import (
 
 // This file has the limits for clients that may be anybody: all clients of Gateways, and clients of sidecars
 // that come without mutual TLS. Between proxies of the mesh the limits are those of hcm.go.
-
-// applicationRevision is the Revision of the clusters of HTTP applications; 1 took header fields of at most
-// 64 KiB. datagramRevision is the Revision of clusters of datagrams; 1 had any number of sessions.
-// helloRevision is added to the Revision of listeners of Gateways for TLS; those without it kept more memory
-// for each connection that has not begun TLS.
-const applicationRevision, datagramRevision, helloRevision = "2", "2", "+1"
 
 const (
 	// edgeStreams is how many requests a client may have on one connection at a time, as Envoy advises. Each may

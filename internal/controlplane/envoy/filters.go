@@ -33,7 +33,7 @@ func httpFilters(p place) []*hcmv3.HttpFilter {
 		disabled bool
 	}{
 		// First, because nothing that follows is asked with a path that has two meanings.
-		{dotsFilter, dotsPlaces(), leftDots(), false},
+		{dotsFilter, dotsPlaces(), denyDotSegments(), false},
 		// Before the filter that answers preflights, because those answers vary as well.
 		{varyFilter, varyPlaces(), &headermutationv3.HeaderMutation{}, true},
 		// Before what sends, because a browser asks without the credentials and headers that what follows may want.

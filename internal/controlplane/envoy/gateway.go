@@ -14,6 +14,10 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
+// plainChain is the name of the chain of a Gateway's port for HTTP without TLS. It is not that of a section: all
+// sections of the port share it, and any of them may be removed.
+const plainChain = "http"
+
 // GatewayListener makes the listener of a Gateway's port. A TLS section without a certificate, or
 // with the server name of an earlier one, has no chain; a listener without any chain closes its connections.
 //
@@ -43,7 +47,7 @@ func GatewayListener(g model.GatewayPort) Resource {
 		l.FilterChains = streams{table: g.Sections[0].Table, prefix: g.Sections[0].Name, taken: map[string]bool{}}.chains(g.Sections[0].Streams, refs)
 	case len(g.Sections) > 0:
 		l.DefaultFilterChain = &listenerv3.FilterChain{
-			Name:    plainChain(g),
+			Name:    plainChain,
 			Filters: []*listenerv3.Filter{gatewayHTTP(g, g.Sections[0], refs)},
 		}
 	}

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-//go:build !release_0_1
-
 package envoy
 
 import (
@@ -12,16 +10,12 @@ import (
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 )
-
-// inboundRevision is the Revision of inbound listeners; 1 took fewer resets, 2 had chains for each port, and
-// neither methods nor upgrades that Envoy does not know, and no counters of plaintext; 3 gave clients without
-// mutual TLS the limits of other proxies, and passed on other spellings of x-forwarded-client-cert.
-const inboundRevision = "4"
 
 // The filter chains of an inbound listener. A chain is what a connection is treated as, and says nothing of
 // ports, Services or the mode of mutual TLS: those are in the matcher (inbound_match.go). Envoy replaces
@@ -51,7 +45,7 @@ func Inbound(in model.Inbound) Resource {
 			// First, because everything after it goes by the destination the client meant.
 			listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{}),
 			// Reads the server name and ALPN by which the mesh's connections are known.
-			listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
+			listenerFilter(tlsInspector, &tlsinspectorv3.TlsInspector{}),
 		},
 		// In Strict mode, too, where nothing would need it. See lateHello.
 		ListenerFiltersTimeout:           duration(sniffTimeout),
@@ -137,4 +131,18 @@ func inboundHTTP() Resource {
 	c := toApplication(names.InboundHTTP)
 	c.TypedExtensionProtocolOptions = upstreamAsClient(appIdle)
 	return cluster(c)
+}
+
+// excluded writes down, for people who read the listener, the ports that never reach it.
+func excluded(ports []uint16) *corev3.Metadata {
+	if len(ports) == 0 {
+		return nil
+	}
+	list := &structpb.ListValue{}
+	for _, p := range ports {
+		list.Values = append(list.Values, structpb.NewNumberValue(float64(p)))
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{names.Group: {
+		Fields: map[string]*structpb.Value{"excludedInboundPorts": structpb.NewListValue(list)},
+	}}}
 }

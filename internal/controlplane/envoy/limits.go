@@ -82,4 +82,27 @@ func keepalive() *corev3.TcpKeepalive {
 	}
 }
 
+// upstreamKeepalive finds endpoints that are gone without a word after one minute. Kubernetes takes
+// about as long to take the endpoints of a lost node away, which tells new requests; those that wait
+// for an answer on a connection to that node learn it from this alone. With HTTP/1.1 and TCP, too,
+// where there is no ping between the proxies. Two or three small packets a minute and idle
+// connection are the price.
+func upstreamKeepalive() *corev3.TcpKeepalive {
+	return &corev3.TcpKeepalive{
+		KeepaliveTime:     wrapperspb.UInt32(30),
+		KeepaliveInterval: wrapperspb.UInt32(10),
+		KeepaliveProbes:   wrapperspb.UInt32(3),
+	}
+}
+
+// allowResets lets a sidecar's peers reset as many streams as they like. Envoy's HTTP/2 library takes a
+// thousand on a connection, and 33 a second from then on, and ends the connection with all that is under
+// way on it for the next. Proxies reset a stream whenever a client gives up, and whenever they send a
+// request to another pod because the application of this one is not there: both are many where many
+// requests share a connection. Gateways keep that limit, against attacks from outside; who resets streams
+// before they are answered is still stopped by another one everywhere.
+func allowResets(o *corev3.Http2ProtocolOptions) {
+	o.StreamResetBurst, o.StreamResetRate = wrapperspb.UInt64(meshFrames), wrapperspb.UInt64(meshFrames)
+}
+
 func duration(d time.Duration) *durationpb.Duration { return durationpb.New(d) }

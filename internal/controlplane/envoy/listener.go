@@ -7,6 +7,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -44,7 +45,7 @@ func byStreams(name string, f model.Frontend, refs refSet) *listenerv3.Listener 
 	for _, c := range l.GetFilterChains() {
 		if c.GetFilterChainMatch() != nil { // only where it is needed: a server that speaks first would wait for it
 			l.ListenerFilters = []*listenerv3.ListenerFilter{
-				listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}),
+				listenerFilter(tlsInspector, &tlsinspectorv3.TlsInspector{}),
 			}
 			break
 		}
@@ -77,4 +78,14 @@ func unbound(name string, addresses []string, port uint16, filter *listenerv3.Fi
 		l.AdditionalAddresses = append(l.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: address(a, port)})
 	}
 	return l
+}
+
+// tlsInspector is the name of the filter that reads TLS hellos.
+const tlsInspector = "envoy.filters.listener.tls_inspector"
+
+func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
+	return &listenerv3.ListenerFilter{
+		Name:       name,
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(config)},
+	}
 }

@@ -5,7 +5,6 @@ package envoy
 
 import (
 	"fmt"
-	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -14,15 +13,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-
-	"tulle.dev/tulle/internal/names"
-	"tulle.dev/tulle/internal/protocol"
 )
-
-// Revision is the translator's, see Resource.Revision. A change for all resources is rare: raise the
-// revision of those whose bytes change, and no other, or an upgrade of the control plane sends every
-// proxy all it has once more.
-const Revision = "1"
 
 // Type URLs of the resources made here, beside protocol.ScopeType.
 const (
@@ -50,64 +41,6 @@ type Resource struct {
 
 // Ref is the resource's own type and name.
 func (r Resource) Ref() Ref { return Ref{r.TypeURL, r.Name} }
-
-// Revision is part of the resource's version: a change of this package that changes what Envoy is
-// told for the same model must raise it for the resources concerned. The recorded versions of the
-// release before (internal/controlplane/pipeline) hold it to that.
-func (r Resource) Revision() string {
-	if l, ok := r.Message.(*listenerv3.Listener); ok && names.IsGatewayTable(r.Name) && slices.ContainsFunc(l.GetListenerFilters(), inspects) {
-		return r.revision() + helloRevision
-	}
-	return r.revision()
-}
-
-// inspects tells whether a listener filter reads TLS hellos.
-func inspects(f *listenerv3.ListenerFilter) bool { return f.GetName() == tlsInspector }
-
-func (r Resource) revision() string {
-	o, err := names.ParseOut(r.Name)
-	if err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
-		return upstreamRevision
-	}
-	switch {
-	case r.TypeURL == ClusterType && err == nil:
-		return datagramRevision
-	case r.TypeURL == ClusterType && (r.Name == names.InboundHTTP || r.Name == names.InboundHTTP2):
-		return applicationRevision
-	case r.TypeURL == ClusterType && names.IsDirect(r.Name):
-		if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetTransportSocket() == nil {
-			return Revision // in plaintext it is as it was
-		}
-		return directRevision
-	case r.TypeURL == ClusterType && names.IsDestination(r.Name):
-		return destinationRevision
-	case r.TypeURL == protocol.ScopeType && names.IsScopeMesh(r.Name):
-		return demandRevision
-	}
-	if r.TypeURL == ListenerType && names.IsInbound(r.Name) {
-		return inboundRevision
-	}
-	if l, ok := r.Message.(*listenerv3.Listener); ok {
-		if names.IsGatewayTable(r.Name) && l.GetDefaultFilterChain() != nil && l.GetDefaultFilterChain().GetName() != closedChain {
-			return plainRevision
-		}
-		if slices.ContainsFunc(l.GetFilterChains(), takesNames) {
-			return streamRevision
-		}
-	}
-	if slices.ContainsFunc(r.Refs, func(ref Ref) bool { return r.TypeURL == ListenerType && ref.TypeURL == RoutesType }) {
-		return routedRevision
-	}
-	if table, ok := r.Message.(*routev3.RouteConfiguration); ok && len(table.GetVirtualHosts()) > 0 || r.TypeURL == RoutePartType || names.IsScopeGateway(r.Name) {
-		return tableRevision
-	}
-	return Revision
-}
-
-// takesNames tells whether a chain is that of a route for server names.
-func takesNames(c *listenerv3.FilterChain) bool {
-	return len(c.GetFilterChainMatch().GetServerNames()) > 0 && len(c.GetFilters()) > 0 && c.GetFilters()[0].GetConfigDiscovery() != nil
-}
 
 // Body is the value of the Any that carries the resource. The same message gives the same bytes in one build.
 func (r Resource) Body() ([]byte, error) {

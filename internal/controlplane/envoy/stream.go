@@ -113,3 +113,13 @@ func Sent(s model.Sent) Resource {
 func sentName(table string, route model.Object) string {
 	return names.Stream(table, route.Kind, route.Namespace, route.Name)
 }
+
+// byName groups server names by the chain that takes them: each has its own, so that a name that is added
+// or removed changes no chain of another one.
+func byName(names []string) map[string][]string {
+	out := map[string][]string{}
+	for _, n := range names {
+		out["/"+n] = []string{n}
+	}
+	return out
+}

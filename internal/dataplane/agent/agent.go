@@ -299,7 +299,6 @@ func (a *agent) launch() {
 		a.delay = min(2*a.delay, backoffLast)
 		return
 	}
-	doom(a.Version, a.process)
 	a.started = time.Now()
 	a.envoys++
 	a.log.Info("Started Envoy", "pid", a.process.PID)
@@ -407,9 +406,9 @@ func (a *agent) retune(ctx context.Context, p protocol.Proxy) {
 
 func (a *agent) drainTime() time.Duration {
 	if a.proxy == nil || a.proxy.Drain <= 0 {
-		return patience(a.Version, defaultDrain)
+		return defaultDrain
 	}
-	return patience(a.Version, time.Duration(a.proxy.Drain))
+	return time.Duration(a.proxy.Drain)
 }
 
 // say reports and publishes the phase, once per change.

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-//go:build faults
-
-package controlplane
+package faulty
 
 import (
 	"fmt"
@@ -24,46 +22,40 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// What is wrong with the control planes of the releases that upgrades must not get past. They are
-// built for tests only (hack/images/faulty.go); what a control plane does wrong depends on the release
-// that it is told to be.
-const (
-	refusedRelease = "0.2.4" // Envoy refuses every inbound listener
-	failingRelease = "0.2.5" // each fifth inbound request is answered with 503
-	slowRelease    = "0.2.6" // each inbound request waits for 300 ms
-)
-
-// spoil changes the inbound listeners of the sidecars as the release does.
-func spoil(release string, changes []xds.Change) []xds.Change {
+// Amend returns the function for controlplane.Options.Amend that changes the inbound listeners of sidecars as
+// the release does; nil for a release whose control plane has no fault.
+func Amend(release string) func([]xds.Change) []xds.Change {
 	fault, ok := map[string]func(*listenerv3.Listener){
-		refusedRelease: refused,
-		failingRelease: func(l *listenerv3.Listener) {
+		Refused: refused,
+		Failing: func(l *listenerv3.Listener) {
 			filter(l, &faultv3.HTTPFault{Abort: &faultv3.FaultAbort{
 				ErrorType: &faultv3.FaultAbort_HttpStatus{HttpStatus: 503}, Percentage: percent(20),
 			}})
 		},
-		slowRelease: func(l *listenerv3.Listener) {
+		Slow: func(l *listenerv3.Listener) {
 			filter(l, &faultv3.HTTPFault{Delay: &commonfaultv3.FaultDelay{
 				FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(300 * time.Millisecond)}, Percentage: percent(100),
 			}})
 		},
 	}[release]
 	if !ok {
-		return changes
+		return nil
 	}
-	out := make([]xds.Change, len(changes))
-	for i, c := range changes {
-		if r := &c.Resource; !c.Remove && r.TypeURL == envoy.ListenerType && names.IsInbound(r.Name) {
-			l := &listenerv3.Listener{}
-			must(proto.Unmarshal(r.Body, l))
-			fault(l)
-			body, err := proto.MarshalOptions{Deterministic: true}.Marshal(l)
-			must(err)
-			r.Body, r.Version = body, xds.VersionOf(body)
+	return func(changes []xds.Change) []xds.Change {
+		out := make([]xds.Change, len(changes))
+		for i, c := range changes {
+			if r := &c.Resource; !c.Remove && r.TypeURL == envoy.ListenerType && names.IsInbound(r.Name) {
+				l := &listenerv3.Listener{}
+				must(proto.Unmarshal(r.Body, l))
+				fault(l)
+				body, err := proto.MarshalOptions{Deterministic: true}.Marshal(l)
+				must(err)
+				r.Body, r.Version = body, xds.VersionOf(body)
+			}
+			out[i] = c
 		}
-		out[i] = c
+		return out
 	}
-	return out
 }
 
 // refused gives two chains the same name.

@@ -12,11 +12,14 @@ import (
 // dotsFilter is the name of the filter in the list.
 const dotsFilter = "envoy.filters.http.rbac"
 
-// leftDots refuses, with 403, a path whose normal form still has a dot segment with a parameter: of
+// dotsPlaces are those where routes are.
+func dotsPlaces() []place { return []place{outbound, edge} }
+
+// denyDotSegments refuses, with 403, a path whose normal form still has a dot segment with a parameter: of
 // /x/..;p/admin Envoy makes /admin, but of /x/%2e%2e;p/admin only /x/..;p/admin. No rule for /admin
 // would take that, and the server's proxy, which makes the normal form once more, or an application
 // that leaves parameters out would make it /admin after all.
-func leftDots() *rbacfilterv3.RBAC {
+func denyDotSegments() *rbacfilterv3.RBAC {
 	var dots []*rbacv3.Permission
 	for _, segment := range []string{"/.;", "/..;"} {
 		dots = append(dots, &rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: &matcherv3.PathMatcher{
