@@ -38,20 +38,20 @@ func buildAll(ctx context.Context, o *options, chosen []image) ([]packed, error)
 	var programs []parts.Part
 	seen := map[string]bool{}
 	for _, i := range chosen {
-		for _, p := range i.programs {
+		for _, p := range i.programsOf(r) {
 			if !seen[p.pkg] {
 				programs = append(programs, p.part(o.stamp(r), r))
 			}
 			seen[p.pkg] = true
 		}
 	}
-	binaries, err := b.Build(ctx, programs)
+	built, err := binaries(ctx, b, r, programs)
 	if err != nil {
 		return nil, err
 	}
 	var all []packed
 	for _, i := range chosen {
-		ref, file, err := packOne(ctx, o, r, b.Cache, i, binaries)
+		ref, file, err := packOne(ctx, o, r, b.Cache, i, built)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func buildAll(ctx context.Context, o *options, chosen []image) ([]packed, error)
 
 // packOne packs one image. Layers are made in a temporary folder, except
 // Envoy's: it is large and never changes, so it stays in the cache.
-func packOne(ctx context.Context, o *options, r release, cache string, i image, binaries map[string]string) (ref, file string, err error) {
+func packOne(ctx context.Context, o *options, r release, cache string, i image, built map[string]string) (ref, file string, err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", "", fmt.Errorf("make cache: %w", err)
 	}
@@ -82,8 +82,8 @@ func packOne(ctx context.Context, o *options, r release, cache string, i image, 
 		layers = append(layers, l)
 	}
 	entries := pack.Base(i.user, i.user)
-	for _, p := range i.programs {
-		entries = append(entries, pack.Entry{Path: p.path, Source: binaries[p.part("", r).Name]})
+	for _, p := range i.programsOf(r) {
+		entries = append(entries, pack.Entry{Path: p.path, Source: built[p.part("", r).Name]})
 	}
 	l, err := pack.NewLayer(tmp, entries)
 	if err != nil {

@@ -3,24 +3,35 @@
 
 package main
 
-// faultyTag is the build tag that compiles the faults in.
-const faultyTag = "faults"
-
-// faulty are releases for tests of upgrades: each is the current one with a fault that an upgrade must
-// not get past. No operator knows them by itself; test/e2e tells it. The faults are in the files with
-// the build tag in internal/controlplane and internal/dataplane/agent, and go by these versions.
+// faulty returns releases for tests of upgrades: each is the current one with a fault that an upgrade must not
+// get past. No operator supports them before test/e2e names them in its releases file. The faults are in
+// test/faulty, and a test compares the versions.
 func faulty() []release {
 	var all []release
-	for _, version := range []string{
-		"0.2.3", // its Envoy ends two seconds after each start
-		"0.2.4", // Envoy refuses its inbound listeners
-		"0.2.5", // each fifth inbound request is answered with 503
-		"0.2.6", // each inbound request waits for 300 ms
-		"0.2.7", // a slot that leaves cuts its connections; nothing shows it before
-	} {
+	for _, version := range []string{"0.3.3", "0.3.4", "0.3.5", "0.3.6", "0.3.7"} {
 		r := currentRelease()
-		r.version, r.tags = version, faultyTag
+		r.version, r.faulty = version, true
 		all = append(all, r)
 	}
 	return all
+}
+
+// programsOf returns the programs of an image of a release. In a release with a fault, those of test/faulty are
+// where the product's are expected.
+func (i image) programsOf(r release) []program {
+	if !r.faulty {
+		return i.programs
+	}
+	var out []program
+	for _, p := range i.programs {
+		switch p.path {
+		case "tulle":
+			p.pkg = "./test/faulty/tulle"
+		case "tulle-proxy":
+			out = append(out, program{"released/tulle-proxy", p.module, p.pkg}) // where test/faulty/tulle-proxy expects it
+			p.pkg = "./test/faulty/tulle-proxy"
+		}
+		out = append(out, p)
+	}
+	return out
 }

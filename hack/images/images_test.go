@@ -28,12 +28,11 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s runs as root", i.name)
 		}
 		for _, p := range i.programs {
-			// Binaries are found by their base name.
-			base := filepath.Base(p.path)
-			if other, ok := programs[base]; ok && other != p.pkg {
-				t.Errorf("%s and %s are both called %s", other, p.pkg, base)
+			name := p.part("", currentRelease()).Name
+			if other, ok := programs[name]; ok && other != p.pkg {
+				t.Errorf("%s and %s are both called %s", other, p.pkg, name)
 			}
-			programs[base] = p.pkg
+			programs[name] = p.pkg
 			if info, err := os.Stat(filepath.Join(repo, p.module, p.pkg)); err != nil || !info.IsDir() {
 				t.Errorf("%s: no package %s in %s", i.name, p.pkg, p.module)
 			}

@@ -10,12 +10,12 @@
 //	images check-envoy FILE          compare its pinned hash with Envoy's published checksums
 //	images sbom tulle tulle-proxy    write their bills of materials into out/sbom
 //	images pin-bases                 write the digests of base images into the Dockerfiles
-//	images load --release 0.1.0 tulle tulle-proxy
-//	                                 an earlier release, tagged with its version
+//	images load --release 0.2.0 tulle tulle-proxy
+//	                                 a previous release, tagged with its version
 //
 // table.go says which images there are; add a line there for a new one.
-// release.go says which releases; those of faulty.go are for tests of upgrades
-// alone.
+// release.go says which releases, and previous.go builds one from its commit;
+// those of faulty.go are for tests of upgrades alone.
 package main
 
 import (
@@ -64,7 +64,7 @@ func root() *cobra.Command {
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&o.cache, "cache", "", "folder of built programs (default $XDG_CACHE_HOME/tulle or ~/.cache/tulle)")
-	f.StringVar(&o.release, "release", "", "an earlier release, see release.go (default the current one)")
+	f.StringVar(&o.release, "release", "", "a previous release, see release.go (default the current one)")
 	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
 	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
 	c.AddCommand(buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))

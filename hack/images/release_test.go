@@ -4,6 +4,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,16 +31,20 @@ func TestReleasesAgree(t *testing.T) {
 		if want := `Version: "` + r.version + `", Envoy: "` + r.envoy.version + `"`; !strings.Contains(catalog, want) {
 			t.Errorf("release.go does not contain %q", want)
 		}
-		file := "current.go"
-		if r.tags != "" {
-			file = "current_" + strings.TrimPrefix(r.tags, "release_") + ".go"
+		if current := r.version == currentRelease().version; current != (r.commit == "") {
+			t.Errorf("%s is built from %q", r.version, r.commit)
 		}
-		current := read(file)
-		if want := `const Current = "` + r.version + `"`; !strings.Contains(current, want) {
-			t.Errorf("%s does not contain %q", file, want)
-		}
-		if r.tags != "" && !strings.Contains(current, "//go:build "+r.tags+"\n") {
-			t.Errorf("%s does not need the tag %s", file, r.tags)
+	}
+	if want := `const Current = "` + currentRelease().version + `"`; !strings.Contains(read("current.go"), want) {
+		t.Errorf("current.go does not contain %q", want)
+	}
+	text, err := os.ReadFile(filepath.Join(repo, "test", "faulty", "doc.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range faulty() {
+		if !strings.Contains(string(text), `= "`+r.version+`" //`) {
+			t.Errorf("test/faulty has no fault for %s", r.version)
 		}
 	}
 }
@@ -49,28 +54,47 @@ func TestReleasesApart(t *testing.T) {
 	seen := map[string]string{}
 	for _, r := range append(releases(), faulty()...) {
 		for _, i := range table() {
-			for _, p := range i.programs {
+			for _, p := range i.programsOf(r) {
 				part := p.part(r.version, r)
 				if other, ok := seen[part.Name]; ok && other != r.version+p.pkg {
 					t.Errorf("%s is a program of two releases", part.Name)
 				}
 				seen[part.Name] = r.version + p.pkg
-				if part.Tags != r.tags || !strings.Contains(part.LDFlags, "main.version="+r.version+" ") || !strings.HasSuffix(part.LDFlags, "main.envoyVersion="+r.envoy.version) {
+				if part.Tags != "" || !strings.Contains(part.LDFlags, "main.version="+r.version+" ") || !strings.HasSuffix(part.LDFlags, "main.envoyVersion="+r.envoy.version) {
 					t.Errorf("%s of %s: tags %q, flags %q", part.Name, r.version, part.Tags, part.LDFlags)
 				}
 			}
 		}
 	}
-	if r, err := findRelease(""); err != nil || r.tags != "" {
+	if r, err := findRelease(""); err != nil || r.commit != "" || r.faulty {
 		t.Errorf("without a name: %v, %v", r, err)
 	}
-	if r, err := findRelease("0.2.5"); err != nil || r.tags != faultyTag || r.version != "0.2.5" {
+	if r, err := findRelease("0.3.5"); err != nil || !r.faulty || r.version != "0.3.5" {
 		t.Errorf("a release for tests: %+v, %v", r, err)
 	}
-	if r := currentRelease(); r.tags != "" {
-		t.Errorf("the current release is for tests: %+v", r)
-	}
-	if _, err := findRelease("9.9.9"); err == nil || !strings.Contains(err.Error(), "0.1.0, ") {
+	if _, err := findRelease("9.9.9"); err == nil || !strings.Contains(err.Error(), "0.2.0, ") {
 		t.Errorf("an unknown release: %v", err)
+	}
+}
+
+// TestFaultyPrograms: the programs of test/faulty are where the product's are expected, and the proxy's own is
+// where the former finds it.
+func TestFaultyPrograms(t *testing.T) {
+	r, err := findRelease("0.3.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, name := range []string{"tulle", "tulle-proxy"} {
+		i, _ := find(name)
+		for _, p := range i.programsOf(r) {
+			got[p.path] = p.pkg
+		}
+	}
+	want := map[string]string{
+		"tulle": "./test/faulty/tulle", "tulle-slot": "./cmd/tulle-slot", "tulle-proxy": "./test/faulty/tulle-proxy", "released/tulle-proxy": "./cmd/tulle-proxy",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -77,15 +77,15 @@ func sbom(ctx context.Context, o *options, name string) ([]byte, error) {
 func collect(ctx context.Context, b *parts.Builder, i image, version string, r release) (contents, error) {
 	c := contents{name: i.name, version: version, files: map[string]libraryFile{}}
 	var programs []parts.Part
-	for _, p := range i.programs {
+	for _, p := range i.programsOf(r) {
 		programs = append(programs, p.part(version, r))
 	}
-	binaries, err := b.Build(ctx, programs)
+	built, err := binaries(ctx, b, r, programs)
 	if err != nil {
 		return contents{}, err
 	}
-	for n, p := range i.programs {
-		file := binaries[programs[n].Name]
+	for n, p := range i.programsOf(r) {
+		file := built[programs[n].Name]
 		info, err := buildinfo.ReadFile(file)
 		if err != nil {
 			return contents{}, fmt.Errorf("read build information: %w", err)

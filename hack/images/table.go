@@ -4,7 +4,7 @@
 package main
 
 import (
-	"path"
+	"strings"
 
 	"tulle.dev/tulle/hack/internal/parts"
 )
@@ -105,12 +105,12 @@ func allNames() []string {
 // and main.envoyVersion, which a program need not have. Each release's programs are kept apart, so
 // that going to and fro links nothing twice.
 func (p program) part(version string, r release) parts.Part {
-	name := path.Base(p.path)
+	name := strings.ReplaceAll(p.path, "/", "-")
 	if r.version != currentRelease().version {
 		name += "-" + r.version
 	}
 	return parts.Part{
-		Name: name, Title: p.path, Dir: p.module, Package: p.pkg, Tags: r.tags,
+		Name: name, Title: p.path, Dir: p.module, Package: p.pkg,
 		LDFlags: "-X main.version=" + version + " -X main.envoyVersion=" + r.envoy.version, Local: true,
 	}
 }

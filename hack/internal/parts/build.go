@@ -96,7 +96,7 @@ func (b *Builder) buildOne(ctx context.Context, p Part, path, count string) erro
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make cache: %w", err)
 	}
-	unlock, err := lock(path + ".lock")
+	unlock, err := Lock(path + ".lock")
 	if err != nil {
 		return fmt.Errorf("lock the build of %s: %w", p.Title, err)
 	}
@@ -190,8 +190,8 @@ func cgo(p Part) string {
 	return "0"
 }
 
-// lock takes an exclusive lock on a file that it creates, and waits for it.
-func lock(path string) (unlock func(), err error) {
+// Lock takes an exclusive lock on a file that it creates, and waits for it.
+func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err

@@ -10,50 +10,39 @@ import "slices"
 // being made, in the commit that makes its conformance tests pass, and not before. What an earlier
 // release has does not change any more.
 
-// routes01 are 0.1's features of routes, whatever their parent.
-func routes01() []string {
+// routes02 are 0.2's features of routes, whatever their parent.
+func routes02() []string {
 	return []string{
 		"GRPCRoute",
-		"HTTPRoute",
-		"HTTPRouteBackendRequestHeaderModification",
-		"HTTPRouteBackendTimeout",
-		"HTTPRouteHostRewrite",
-		"HTTPRouteMethodMatching",
-		"HTTPRoutePathRedirect",
-		"HTTPRoutePathRewrite",
-		"HTTPRoutePortRedirect",
-		"HTTPRouteQueryParamMatching",
-		"HTTPRouteRequestMirror",
-		"HTTPRouteRequestTimeout",
-		"HTTPRouteResponseHeaderModification",
-		"HTTPRouteSchemeRedirect",
-		"ReferenceGrant",
-	}
-}
-
-func gatewayFeatures01() []string { return sorted(append(routes01(), "Gateway", "GatewayPort8080")) }
-
-func meshFeatures01() []string { return sorted(append(routes01(), "Mesh")) }
-
-// routes02 are those of 0.2, whatever their parent.
-func routes02() []string {
-	return append(
-		routes01(),
 		"GRPCRouteNamedRouteRule",
+		"HTTPRoute",
 		"HTTPRoute303RedirectStatusCode",
 		"HTTPRoute307RedirectStatusCode",
 		"HTTPRoute308RedirectStatusCode",
 		"HTTPRouteBackendProtocolH2C",
 		"HTTPRouteBackendProtocolWebSocket",
+		"HTTPRouteBackendRequestHeaderModification",
+		"HTTPRouteBackendTimeout",
 		"HTTPRouteCORS",
 		"HTTPRouteDestinationPortMatching",
+		"HTTPRouteHostRewrite",
+		"HTTPRouteMethodMatching",
 		"HTTPRouteNamedRouteRule",
 		"HTTPRouteParentRefPort",
+		"HTTPRoutePathRedirect",
+		"HTTPRoutePathRewrite",
+		"HTTPRoutePortRedirect",
+		"HTTPRouteQueryParamMatching",
+		"HTTPRouteRequestMirror",
 		"HTTPRouteRequestMultipleMirrors",
 		"HTTPRouteRequestPercentageMirror",
+		"HTTPRouteRequestTimeout",
+		"HTTPRouteResponseHeaderModification",
 		"HTTPRouteRetry",
 		"HTTPRouteRetryBackendTimeout",
-	)
+		"HTTPRouteSchemeRedirect",
+		"ReferenceGrant",
+	}
 }
 
 // streams02 are 0.2's features of routes that pass bytes on. The Gateway API has no names for them on Services.
@@ -96,6 +85,12 @@ func meshFeatures02() []string {
 		"MeshHTTPRouteSchemeRedirect",
 	))
 }
+
+// gatewayFeatures03 are 0.2's so far.
+func gatewayFeatures03() []string { return gatewayFeatures02() }
+
+// meshFeatures03 are 0.2's so far.
+func meshFeatures03() []string { return meshFeatures02() }
 
 // sorted because the Gateway API asks for ascending order by name.
 func sorted(s []string) []string {

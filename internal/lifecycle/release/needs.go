@@ -18,8 +18,8 @@ const OldestMinor = 29
 // oldestKubernetes is OldestMinor as a version.
 func oldestKubernetes() string { return "1." + strconv.Itoa(OldestMinor) }
 
-// kinds01 are those that 0.1 and its operator read.
-func kinds01() []Kind { return append(GatewayAPIKinds(), certManagerKinds()...) }
+// kinds02 are those that 0.2 and its operator read.
+func kinds02() []Kind { return append(GatewayAPIKinds(), certManagerKinds()...) }
 
 // GatewayAPIKinds are the kinds of the Gateway API that Tulle reads. All but XMesh are in both of its channels.
 func GatewayAPIKinds() []Kind {

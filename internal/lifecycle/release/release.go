@@ -28,19 +28,19 @@ type Release struct {
 // Revision is the version as it appears in names and labels.
 func (r Release) Revision() string { return names.RevisionOf(r.Version) }
 
-func release010() Release {
-	return Release{
-		Version: "0.1.0", Envoy: "1.39.3",
-		GatewayFeatures: gatewayFeatures01(), MeshFeatures: meshFeatures01(),
-		Kubernetes: oldestKubernetes(), Kinds: kinds01(),
-	}
-}
-
 func release020() Release {
 	return Release{
 		Version: "0.2.0", Envoy: "1.40.0",
 		GatewayFeatures: gatewayFeatures02(), MeshFeatures: meshFeatures02(),
-		Kubernetes: oldestKubernetes(), Kinds: kinds01(), // it reads what 0.1 reads
+		Kubernetes: oldestKubernetes(), Kinds: kinds02(),
+	}
+}
+
+func release030() Release {
+	return Release{
+		Version: "0.3.0", Envoy: "1.40.0",
+		GatewayFeatures: gatewayFeatures03(), MeshFeatures: meshFeatures03(),
+		Kubernetes: oldestKubernetes(), Kinds: kinds02(), // it reads what 0.2 reads
 	}
 }
 
@@ -86,7 +86,7 @@ func (c Catalog) HasProxyRepository(name string) bool {
 	return slices.ContainsFunc(c, func(r Release) bool { return repository(r.ProxyImage) == name })
 }
 
-// Versions lists the known versions, "0.1.0, 0.2.0".
+// Versions lists the known versions, "0.2.0, 0.3.0".
 func (c Catalog) Versions() string {
 	v := make([]string, 0, len(c))
 	for _, r := range c {

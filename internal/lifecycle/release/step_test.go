@@ -76,7 +76,7 @@ func TestKnownAreSteps(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if last := known[len(known)-1].Version; last != Current || !slices.ContainsFunc(known, func(r Release) bool { return r.Version == "0.1.0" }) {
+	if last := known[len(known)-1].Version; last != Current || !slices.ContainsFunc(known, func(r Release) bool { return r.Version == "0.2.0" }) {
 		t.Errorf("the newest of %s is not %s", known.Versions(), Current)
 	}
 }

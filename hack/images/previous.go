@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tulle.dev/tulle/hack/internal/parts"
+)
+
+// binaries builds programs of a release and returns their paths by the names of the parts. Programs of a
+// previous release are built from its commit once, and kept in the cache under that commit.
+func binaries(ctx context.Context, b *parts.Builder, r release, programs []parts.Part) (map[string]string, error) {
+	if r.commit == "" {
+		return b.Build(ctx, programs)
+	}
+	kept, missing := map[string]string{}, []parts.Part(nil)
+	for _, p := range programs {
+		kept[p.Name] = keptBinary(b.Cache, r.commit, p)
+		if _, err := os.Stat(kept[p.Name]); err != nil {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
+		return kept, nil
+	}
+	b.Progress("building release " + r.version + " from commit " + r.commit)
+	err := inWorktree(ctx, b.Repo, b.Cache, r, func(dir string) error {
+		old := &parts.Builder{Repo: dir, Cache: b.Cache, Progress: b.Progress}
+		built, err := old.Build(ctx, missing)
+		if err != nil {
+			return err
+		}
+		for _, p := range missing {
+			if err := keep(built[p.Name], kept[p.Name]); err != nil {
+				return fmt.Errorf("keep %s of release %s: %w", p.Title, r.version, err)
+			}
+		}
+		return nil
+	})
+	return kept, err
+}
+
+// keptBinary is the path in the cache of a program of a commit. Everything that the binary depends on, beside
+// the commit and the Go toolchain, is in the name.
+func keptBinary(cache, commit string, p parts.Part) string {
+	sum := sha256.Sum256([]byte(p.Dir + "\x00" + strings.Join(parts.Args(p, "OUT"), "\x00")))
+	return filepath.Join(cache, "releases", commit, p.Name+"-"+hex.EncodeToString(sum[:6]))
+}
+
+// keep copies a file so that it is there as a whole or not at all.
+func keep(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	if err := errors.Join(out.Chmod(0o755), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
+}
+
+// inWorktree calls f with a folder that holds the release's commit: a git worktree in the cache, which exists
+// only meanwhile. The repository's own working tree, index and branches are not touched. One that an
+// interrupted run left is replaced.
+func inWorktree(ctx context.Context, repo, cache string, r release, f func(dir string) error) error {
+	if err := haveCommit(ctx, repo, r); err != nil {
+		return err
+	}
+	// By repository: several may share the cache, and git lists a worktree in the one that it belongs to.
+	sum := sha256.Sum256([]byte(repo))
+	dir := filepath.Join(cache, "worktrees", hex.EncodeToString(sum[:6])+"-"+r.commit)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("make cache: %w", err)
+	}
+	unlock, err := parts.Lock(dir + ".lock")
+	if err != nil {
+		return fmt.Errorf("lock the worktree of release %s: %w", r.version, err)
+	}
+	defer unlock()
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove what an interrupted run left: %w", err)
+	}
+	// Twice --force: git may still list the folder that was just removed.
+	if _, err := git(ctx, repo, "worktree", "add", "--force", "--force", "--detach", dir, r.commit); err != nil {
+		return err
+	}
+	defer func() {
+		// Also after ctx has ended, so that git does not go on listing it.
+		_, _ = git(context.WithoutCancel(ctx), repo, "worktree", "remove", "--force", dir)
+	}()
+	return f(dir)
+}
+
+// haveCommit returns an error that says what to do if the repository lacks the commit of a release.
+func haveCommit(ctx context.Context, repo string, r release) error {
+	if _, err := git(ctx, repo, "rev-parse", "--git-dir"); err != nil {
+		return fmt.Errorf("release %s is built from commit %s, but %s is not a git repository: use a clone of it: %w", r.version, r.commit, repo, err)
+	}
+	if _, err := git(ctx, repo, "cat-file", "-e", r.commit+"^{commit}"); err != nil {
+		return fmt.Errorf("release %s is built from commit %s, which this clone does not have; fetch it with: git -C %s fetch --depth=1 origin %s", r.version, r.commit, repo, r.commit)
+	}
+	return nil
+}
+
+// git runs git in the repository, without the user's hooks.
+func git(ctx context.Context, repo string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", repo, "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
