@@ -51,7 +51,7 @@ func TestRefusedRequests(t *testing.T) {
 	r := &refusing{}
 	a := New(r, nil, r, r)
 	requests := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m")}
-	m := upgrade.Move{Namespace: "shop", Name: "web-1", UID: "1", Version: "0.2.0", Requests: map[string]corev1.ResourceList{"a": requests, "b": requests}}
+	m := upgrade.Move{Namespace: "shop", Name: "web-1", UID: "1", Version: "0.3.0", Requests: map[string]corev1.ResourceList{"a": requests, "b": requests}}
 	if err := a.move(t.Context(), m); err != nil {
 		t.Errorf("the move failed: %v", err)
 	}

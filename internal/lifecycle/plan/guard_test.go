@@ -106,7 +106,7 @@ func TestNothingWithoutRootsOrSigner(t *testing.T) {
 	unsigned := full // the Secret is gone, the roots are there, and nothing serves yet
 	unsigned.Certificates.TLSCrt, unsigned.Certificates.CACrt, unsigned.ServingRevision = nil, nil, ""
 	p := Next(c.mesh, unsigned, catalog(), c.now)
-	if step(p, "control plane 0.1.0") != nil || step(p, "webhook") != nil {
+	if step(p, "control plane 0.2.0") != nil || step(p, "webhook") != nil {
 		t.Errorf("a control plane without anything to sign with: %+v", p.Steps)
 	}
 	if step(p, "trust") == nil {
@@ -116,7 +116,7 @@ func TestNothingWithoutRootsOrSigner(t *testing.T) {
 	serving := full // the Secret is gone and the mesh serves: it is kept in repair
 	serving.Certificates.TLSCrt, serving.Certificates.CACrt = nil, nil
 	p = Next(c.mesh, serving, catalog(), c.now)
-	if step(p, "control plane 0.1.0") == nil || step(p, "webhook") == nil || step(p, "prune") != nil {
+	if step(p, "control plane 0.2.0") == nil || step(p, "webhook") == nil || step(p, "prune") != nil {
 		t.Errorf("a serving control plane is let go: %+v", p.Steps)
 	}
 }

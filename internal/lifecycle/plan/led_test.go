@@ -32,13 +32,13 @@ func TestWebhookFollowsTheService(t *testing.T) {
 		}
 		return string(w.Webhooks[0].ClientConfig.CABundle)
 	}
-	old := bundle("0.1.0", v1alpha1.PhaseShadow)
-	leading := bundle("0.2.0", v1alpha1.PhaseControlPlane)
-	led := bundle("0.2.0", v1alpha1.PhaseDataPlane)
+	old := bundle("0.2.0", v1alpha1.PhaseShadow)
+	leading := bundle("0.3.0", v1alpha1.PhaseControlPlane)
+	led := bundle("0.3.0", v1alpha1.PhaseDataPlane)
 	if old == leading || leading == led || old == led {
 		t.Errorf("the API server keeps a connection:\n%s%s%s", old, leading, led)
 	}
-	if later := bundle("0.2.0", ""); later != led {
+	if later := bundle("0.3.0", ""); later != led {
 		t.Errorf("the API server connects again without need:\n%s%s", led, later)
 	}
 	for _, b := range []string{old, leading, led} {

@@ -68,7 +68,7 @@ func TestConvergesAfterACrashAnywhere(t *testing.T) {
 		c.certMan, c.gateway = true, true
 		settle("install", ready, nothing)
 
-		c.mesh.Spec.Version, c.mesh.Generation = "0.2.0", 2
+		c.mesh.Spec.Version, c.mesh.Generation = "0.3.0", 2
 		settle("upgrade", ready, func() {
 			rev := c.observe().ServingRevision
 			if c.ready[names.ControlPlaneDeployment(rev)] == 0 {
@@ -76,7 +76,7 @@ func TestConvergesAfterACrashAnywhere(t *testing.T) {
 			}
 		})
 		settle("the old revision is gone", func() bool {
-			return !c.has("Deployment", ns, names.ControlPlaneDeployment("0-1-0")) && !c.has("MutatingWebhookConfiguration", "", names.ControlPlaneDeployment("0-1-0"))
+			return !c.has("Deployment", ns, names.ControlPlaneDeployment("0-2-0")) && !c.has("MutatingWebhookConfiguration", "", names.ControlPlaneDeployment("0-2-0"))
 		}, nothing)
 
 		// Somebody deletes a third of everything.
@@ -88,7 +88,7 @@ func TestConvergesAfterACrashAnywhere(t *testing.T) {
 		}
 		before := len(c.objects)
 		settle("drift is repaired", func() bool {
-			return ready() && c.has("ClusterRole", "", names.ControlPlaneDeployment("0-2-0")) && len(c.objects) >= before &&
+			return ready() && c.has("ClusterRole", "", names.ControlPlaneDeployment("0-3-0")) && len(c.objects) >= before &&
 				len(lacking(c)) == 0
 		}, nothing)
 
@@ -201,7 +201,7 @@ func TestSays(t *testing.T) {
 		"unknown version": {
 			func(m *v1alpha1.Mesh, _ *Observed) { m.Spec.Version = "9.9.9" },
 			v1alpha1.ConditionValid, metav1.ConditionFalse, v1alpha1.ReasonUnknownVersion,
-			[]string{"9.9.9", "0.1.0, 0.2.0"},
+			[]string{"9.9.9", "0.2.0, 0.3.0"},
 			"",
 		},
 		"cert-manager missing": {

@@ -17,14 +17,14 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/release"
 )
 
-// runs is a cluster whose mesh runs 0.1.0 and is asked for 0.2.0 now.
+// runs is a cluster whose mesh runs 0.2.0 and is asked for 0.3.0 now.
 func runs(t *testing.T) *cluster {
 	t.Helper()
 	c := working(t)
-	if c.mesh.Status.Version != "0.1.0" {
+	if c.mesh.Status.Version != "0.2.0" {
 		t.Fatalf("%+v", c.mesh.Status)
 	}
-	c.mesh.Spec.Version, c.mesh.Generation = "0.2.0", 2
+	c.mesh.Spec.Version, c.mesh.Generation = "0.3.0", 2
 	return c
 }
 
@@ -48,7 +48,7 @@ func TestNothingIsTouchedWhileSomethingIsInTheWay(t *testing.T) {
 		"Kubernetes v1.20.0":                     {Kubernetes: "v1.20.0"},
 		"2 of pods, where 1 is left":             {Quotas: []corev1.ResourceQuota{quota}},
 		"certificates.cert-manager.io v1; inst":  {Unserved: withNeeds()[1].Kinds[:1]},
-		"; release 0.2.0 reads kinds that the c": {Kubernetes: "v1.20.0", Unserved: withNeeds()[1].Kinds},
+		"; release 0.3.0 reads kinds that the c": {Kubernetes: "v1.20.0", Unserved: withNeeds()[1].Kinds},
 	} {
 		c := runs(t)
 		known := withNeeds()
@@ -57,7 +57,7 @@ func TestNothingIsTouchedWhileSomethingIsInTheWay(t *testing.T) {
 			o.Rollout.Ground = g
 			p := Next(c.mesh, o, known, c.now)
 			for _, s := range p.Steps {
-				if strings.Contains(s.Name, "0.2.0") || len(s.Moves) > 0 {
+				if strings.Contains(s.Name, "0.3.0") || len(s.Moves) > 0 {
 					t.Errorf("%s: step %q was taken", words, s.Name)
 				}
 			}
@@ -98,7 +98,7 @@ func TestPreflightIsWhenItMatters(t *testing.T) {
 	if u := c.mesh.Status.Upgrade; u == nil || u.Phase != v1alpha1.PhaseCompleted || asked() {
 		t.Errorf("at rest: %v, %+v", asked(), u)
 	}
-	c.mesh.Spec.Version = "0.1.0"
+	c.mesh.Spec.Version = "0.2.0"
 	if !asked() {
 		t.Error("not before the way back")
 	}
@@ -116,17 +116,17 @@ func TestBegins(t *testing.T) {
 		want   bool
 	}{
 		"the first one":         {nil, true},
-		"after another one":     {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseCompleted, Finished: &ended}, true},
-		"in its preflight":      {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhasePreflight}, true},
-		"later":                 {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhaseDataPlane}, false},
-		"rolling back":          {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhaseRollingBack}, false},
-		"rolled back":           {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Requested: "0.2.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, false},
-		"asked for once more":   {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Requested: "0.1.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, true},
-		"turned round":          {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseDataPlane}, false},
-		"instead of a third":    {&v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.1.1", Phase: v1alpha1.PhaseShadow}, true},
-		"of a mesh catching up": {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.0", Phase: v1alpha1.PhaseDataPlane, CatchUp: true}, true},
+		"after another one":     {&v1alpha1.UpgradeStatus{From: "0.3.0", To: "0.2.0", Phase: v1alpha1.PhaseCompleted, Finished: &ended}, true},
+		"in its preflight":      {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Phase: v1alpha1.PhasePreflight}, true},
+		"later":                 {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Phase: v1alpha1.PhaseDataPlane}, false},
+		"rolling back":          {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Phase: v1alpha1.PhaseRollingBack}, false},
+		"rolled back":           {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Requested: "0.3.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, false},
+		"asked for once more":   {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Requested: "0.2.0", Phase: v1alpha1.PhaseRolledBack, Finished: &ended}, true},
+		"turned round":          {&v1alpha1.UpgradeStatus{From: "0.3.0", To: "0.2.0", Phase: v1alpha1.PhaseDataPlane}, false},
+		"instead of a third":    {&v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.1.1", Phase: v1alpha1.PhaseShadow}, true},
+		"of a mesh catching up": {&v1alpha1.UpgradeStatus{From: "0.3.0", To: "0.2.0", Phase: v1alpha1.PhaseDataPlane, CatchUp: true}, true},
 	} {
-		if got := begins(c.status, "0.2.0"); got != c.want {
+		if got := begins(c.status, "0.3.0"); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -65,7 +65,7 @@ func TestAutoscaling(t *testing.T) {
 		}
 		p := Next(c.mesh, o, catalog(), c.now)
 		c.do(p, -1)
-		d := c.objects["Deployment "+ns+"/"+names.ControlPlaneDeployment("0-1-0")]
+		d := c.objects["Deployment "+ns+"/"+names.ControlPlaneDeployment("0-2-0")]
 		if got, _, _ := unstructured.NestedInt64(d.Object, "spec", "replicas"); got != step.want {
 			t.Errorf("%s: %d replicas, want %d", step.name, got, step.want)
 		}
@@ -75,7 +75,7 @@ func TestAutoscaling(t *testing.T) {
 	}
 	c.mesh.Spec.ControlPlane.Autoscaling = nil
 	c.do(Next(c.mesh, c.observe(), catalog(), c.now), -1)
-	d := c.objects["Deployment "+ns+"/"+names.ControlPlaneDeployment("0-1-0")]
+	d := c.objects["Deployment "+ns+"/"+names.ControlPlaneDeployment("0-2-0")]
 	if got, _, _ := unstructured.NestedInt64(d.Object, "spec", "replicas"); got != 2 || c.mesh.Status.ControlPlane.Autoscaling != nil {
 		t.Errorf("without autoscaling: %d replicas, %+v", got, c.mesh.Status.ControlPlane)
 	}
@@ -109,7 +109,7 @@ func TestEvictsPodsWithoutProxy(t *testing.T) {
 	if n := evicted(v1alpha1.MissingIgnore, true); n != 0 {
 		t.Errorf("Ignore evicts %d", n)
 	}
-	c.ready[names.ControlPlaneDeployment("0-1-0")] = 0
+	c.ready[names.ControlPlaneDeployment("0-2-0")] = 0
 	if n := evicted(v1alpha1.MissingEvict, true); n != 0 {
 		t.Errorf("evicted with nobody to inject the successor: %d", n)
 	}

@@ -34,14 +34,14 @@ func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func catalog() release.Catalog {
 	return release.Catalog{
-		{Version: "0.1.0", Image: "tulle:0.1.0", ProxyImage: "tulle-proxy:0.1.0"},
 		{Version: "0.2.0", Image: "tulle:0.2.0", ProxyImage: "tulle-proxy:0.2.0"},
+		{Version: "0.3.0", Image: "tulle:0.3.0", ProxyImage: "tulle-proxy:0.3.0"},
 	}
 }
 
 func mesh() *v1alpha1.Mesh {
 	m := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle", UID: "u", Generation: 1}}
-	m.Spec.Version, m.Spec.TrustDomain = "0.1.0", "cluster.local"
+	m.Spec.Version, m.Spec.TrustDomain = "0.2.0", "cluster.local"
 	return m
 }
 

@@ -5,15 +5,20 @@ package release
 
 import "testing"
 
-// TestInternalPort: releases up to 0.2.0 lack the port; what this tree builds has it, and so have the releases
-// after it.
-func TestInternalPort(t *testing.T) {
-	for version, want := range map[string]bool{
-		"0.1.0": false, "0.1.9": false, "0.2.0-rc.1": false, "0.2.1": true, "0.3.0-rc.1": true, "1.0.0": true,
-		Current: true, "": false, "x": false,
+// TestDifferences: releases up to 0.2.0 lack the internal port and watch Secrets; what this tree builds and the
+// releases after it have the port, and read by name. Of a release without a version nothing is true.
+func TestDifferences(t *testing.T) {
+	for version, newer := range map[string]bool{
+		"0.1.0": false, "0.1.9": false, "0.2.0-rc.1": false, "0.2.0": false, "0.2.1": true, "0.3.0-rc.1": true, Current: true, "1.0.0": true,
 	} {
-		if got := (Release{Version: version}).InternalPort(); got != want {
-			t.Errorf("%q: %v", version, got)
+		r := Release{Version: version}
+		if r.InternalPort() != newer || r.WatchesSecrets() == newer {
+			t.Errorf("%q: port %v, watches %v", version, r.InternalPort(), r.WatchesSecrets())
+		}
+	}
+	for _, version := range []string{"", "x"} {
+		if r := (Release{Version: version}); r.InternalPort() || r.WatchesSecrets() {
+			t.Errorf("%q: port %v, watches %v", version, r.InternalPort(), r.WatchesSecrets())
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 // and the replicas see the difference.
 func TestInternalPortByRelease(t *testing.T) {
 	mesh := &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}}
-	for version, want := range map[string]bool{release.Current: true, "0.1.0": false} {
+	for version, want := range map[string]bool{release.Current: true, "0.2.0": false} {
 		in := Input{Mesh: mesh, Release: release.Release{Version: version}, Namespace: "tulle-system"}
 		port, volume, asks, reads := false, false, false, false
 		for _, o := range ControlPlane(in) {

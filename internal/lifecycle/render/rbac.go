@@ -16,7 +16,7 @@ const rbacAPI = "rbac.authorization.k8s.io/v1"
 // what it holds itself, so a rule added here must be added to config/rbac too.
 //
 // The right to read Secrets and ConfigMaps is given only while something refers to one, since RBAC cannot limit
-// it to these.
+// it to these; and to a release that is not ready without it.
 func rights(in Input) []Object {
 	cluster := in.meta()
 	cluster.Namespace = ""
@@ -37,7 +37,7 @@ func rights(in Input) []Object {
 			ObjectMeta: cluster, RoleRef: role("ClusterRole", cluster.Name), Subjects: account,
 		}),
 	}
-	if in.References {
+	if in.References || in.Release.WatchesSecrets() {
 		objects = append(objects, object(rbacAPI, "ClusterRoleBinding", &rbacv1.ClusterRoleBinding{
 			ObjectMeta: secrets, RoleRef: role("ClusterRole", names.GatewaySecretsRole), Subjects: account,
 		}))

@@ -26,7 +26,7 @@ type Input struct {
 	// Replicas of the control plane; 0: as spec.controlPlane.replicas says.
 	Replicas int32
 	// References tells whether anything refers to Secrets or ConfigMaps that the control plane has to read. Only
-	// then is it given the right to.
+	// then is it given the right to, if it does not watch them all (release.Release.WatchesSecrets).
 	References bool
 	// Led says where the Service leads. Each value has the API server connect to the webhook again: it
 	// otherwise keeps its connection to a replica that the Service does not lead to any more. Only read by

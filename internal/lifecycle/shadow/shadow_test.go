@@ -30,7 +30,7 @@ func route(name, condition string) Object {
 // TestDiff: each row is what one release makes and the other; the summary says it.
 func TestDiff(t *testing.T) {
 	base := Translation{
-		Version: "0.1.0", Synced: true,
+		Version: "0.2.0", Synced: true,
 		Resources: resources{clusters: {"a": "1", "b": "1", "c": "1"}, listeners: {"l": "1"}},
 		Rejected:  []Object{route("bad", "ResolvedRefs")},
 	}
@@ -40,7 +40,7 @@ func TestDiff(t *testing.T) {
 		rejects int
 	}{
 		"the same": {
-			Translation{Version: "0.2.0", Resources: base.Resources, Rejected: base.Rejected},
+			Translation{Version: "0.3.0", Resources: base.Resources, Rejected: base.Rejected},
 			"nothing changes; nothing new is rejected", 0,
 		},
 		"one changes": {
@@ -108,8 +108,8 @@ func TestNothing(t *testing.T) {
 
 // TestDiffAsJSON: what the command line prints has lists where there is nothing.
 func TestDiffAsJSON(t *testing.T) {
-	b, err := json.Marshal(Diff(Translation{Version: "0.1.0"}, Translation{Version: "0.2.0", Resources: resources{clusters: {"a": "1"}}}))
-	want := `{"old":"0.1.0","new":"0.2.0","kinds":[{"type":"` + clusters + `","old":0,"new":1,"added":["a"]}],"newlyRejected":[]}`
+	b, err := json.Marshal(Diff(Translation{Version: "0.2.0"}, Translation{Version: "0.3.0", Resources: resources{clusters: {"a": "1"}}}))
+	want := `{"old":"0.2.0","new":"0.3.0","kinds":[{"type":"` + clusters + `","old":0,"new":1,"added":["a"]}],"newlyRejected":[]}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s %v", b, err)
 	}

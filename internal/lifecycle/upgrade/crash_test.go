@@ -16,14 +16,14 @@ import (
 func watched(t *testing.T) (*world, *simPod) {
 	t.Helper()
 	w := newWorld(t, 21, 20)
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	for w.status.WaveDone == nil {
 		w.pass(2 * time.Second)
 		w.operate(-1)
 	}
 	for _, p := range w.pods {
-		if p.version() == "0.2.0" {
+		if p.version() == "0.3.0" {
 			return w, p
 		}
 	}
@@ -35,7 +35,7 @@ func watched(t *testing.T) (*world, *simPod) {
 func report(in *Input, p *simPod, change func(*Proxy)) {
 	var out []Proxy
 	for _, r := range in.Proxies {
-		if r.Pod == p.Name && r.Version == "0.2.0" {
+		if r.Pod == p.Name && r.Version == "0.3.0" {
 			if change == nil {
 				continue
 			}
@@ -117,7 +117,7 @@ func TestRollbackOfAProxyThatIsDown(t *testing.T) {
 	} {
 		w, p := watched(t)
 		p.Ready = false
-		w.wanted = "0.1.0"
+		w.wanted = "0.2.0"
 		in := w.input()
 		report(&in, p, change)
 		d := Next(in)
@@ -125,7 +125,7 @@ func TestRollbackOfAProxyThatIsDown(t *testing.T) {
 			t.Fatalf("%s: %+v, moves %+v", name, d.Status, d.Moves)
 		}
 		m := d.Moves[0]
-		if m.Name != p.Name || m.Target == nil || m.Target.Slot != other(p.Target.Slot) || m.Target.Version != "0.1.0" || len(m.Images) > 0 {
+		if m.Name != p.Name || m.Target == nil || m.Target.Slot != other(p.Target.Slot) || m.Target.Version != "0.2.0" || len(m.Images) > 0 {
 			t.Errorf("%s: %+v", name, m)
 		}
 	}
@@ -135,7 +135,7 @@ func TestRollbackOfAProxyThatIsDown(t *testing.T) {
 // have seen it in that time.
 func TestSlotIsWaitedFor(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := Pod{Name: "p", Ready: true, Target: protocol.Target{Slot: "b", Generation: 2, Version: "0.2.0", Since: began}}
+	p := Pod{Name: "p", Ready: true, Target: protocol.Target{Slot: "b", Generation: 2, Version: "0.3.0", Since: began}}
 	for name, c := range map[string]struct {
 		now, watching time.Duration
 		want          stage
@@ -146,7 +146,7 @@ func TestSlotIsWaitedFor(t *testing.T) {
 		"it is late after that, too": {now: time.Hour, watching: time.Hour - patience - time.Second, want: failed},
 	} {
 		clock := Clock{Now: began.Add(c.now), Watching: began.Add(c.watching)}
-		if got := advance(p, nil, Goal{Version: "0.2.0"}, clock); got.stage != c.want {
+		if got := advance(p, nil, Goal{Version: "0.3.0"}, clock); got.stage != c.want {
 			t.Errorf("%s: stage %d (%s), want %d", name, got.stage, got.why, c.want)
 		}
 	}

@@ -18,7 +18,7 @@ func TestExternalGateIsNeverSkipped(t *testing.T) {
 		w := newWorld(t, 8, 4)
 		w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return verdict, "3 requests" }
 		w.spec.Gates.External = &v1alpha1.ExternalGate{URL: "http://check"}
-		w.wanted = "0.2.0"
+		w.wanted = "0.3.0"
 		w.until(v1alpha1.PhaseDataPlane)
 		asked := false
 		for range 300 {

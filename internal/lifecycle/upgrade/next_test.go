@@ -19,8 +19,8 @@ import (
 // TestUpgradeAndBack goes through all phases, and back by writing the old version.
 func TestUpgradeAndBack(t *testing.T) {
 	w := newWorld(t, 1, 5, 3, 1, 1)
-	w.add("gw-1", "shop/ReplicaSet/gw", "0.1.0", names.KindGateway)
-	for _, version := range []string{"0.2.0", "0.1.0"} {
+	w.add("gw-1", "shop/ReplicaSet/gw", "0.2.0", names.KindGateway)
+	for _, version := range []string{"0.3.0", "0.2.0"} {
 		w.wanted, w.judged = version, 0
 		for _, phase := range []v1alpha1.UpgradePhase{v1alpha1.PhaseDataPlane, v1alpha1.PhaseCompleted} {
 			w.until(phase)
@@ -46,14 +46,14 @@ func TestUpgradeAndBack(t *testing.T) {
 // TestBadReleases are stopped in the first wave and rolled back, and stay so.
 func TestBadReleases(t *testing.T) {
 	for name, make := range map[string]func(*world){
-		"never ready": func(w *world) { w.broken["0.2.0"] = true },
+		"never ready": func(w *world) { w.broken["0.3.0"] = true },
 		"fails its gate": func(w *world) {
 			w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GateFailed, "20 % failed" }
 		},
 	} {
 		w := newWorld(t, 2, 20, 10, 1)
 		make(w)
-		w.wanted = "0.2.0"
+		w.wanted = "0.3.0"
 		w.until(v1alpha1.PhaseRollingBack)
 		moved := 0
 		for _, p := range w.pods {
@@ -65,7 +65,7 @@ func TestBadReleases(t *testing.T) {
 			t.Errorf("%s: %d pods were touched, want the first wave's one", name, moved)
 		}
 		w.until(v1alpha1.PhaseRolledBack)
-		w.all("0.1.0")
+		w.all("0.2.0")
 		if w.status.Message == "" {
 			t.Errorf("%s: no reason", name)
 		}
@@ -73,16 +73,16 @@ func TestBadReleases(t *testing.T) {
 			w.operate(-1)
 			w.pass(10 * time.Second)
 		}
-		if w.status.Phase != v1alpha1.PhaseRolledBack || w.serving != "0.1.0" || len(w.deployed) != 1 {
+		if w.status.Phase != v1alpha1.PhaseRolledBack || w.serving != "0.2.0" || len(w.deployed) != 1 {
 			t.Errorf("%s: it did not stay rolled back: %+v, serving %s, %v", name, w.status, w.serving, w.deployed)
 		}
 		// Asked for the old version and then the new one, now a good one, it tries again.
 		w.broken, w.verdict = nil, func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GatePassed, "" }
-		w.wanted = "0.1.0"
-		w.operate(-1)
 		w.wanted = "0.2.0"
+		w.operate(-1)
+		w.wanted = "0.3.0"
 		w.until(v1alpha1.PhaseCompleted)
-		w.all("0.2.0")
+		w.all("0.3.0")
 	}
 }
 
@@ -90,20 +90,20 @@ func TestBadReleases(t *testing.T) {
 // come back that was rolled back.
 func TestServiceDeleted(t *testing.T) {
 	w := newWorld(t, 11, 4)
-	w.broken["0.2.0"] = true
-	w.wanted = "0.2.0"
+	w.broken["0.3.0"] = true
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseRolledBack)
 	in := w.input()
 	in.Serving = ""
-	if d := Next(in); d.Serve != "0.1.0" || len(d.Deploy) != 1 || d.Deploy[0] != "0.1.0" {
+	if d := Next(in); d.Serve != "0.2.0" || len(d.Deploy) != 1 || d.Deploy[0] != "0.2.0" {
 		t.Errorf("serves %s, deploys %v", d.Serve, d.Deploy)
 	}
 	w = newWorld(t, 12, 4)
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	in = w.input()
 	in.Serving = ""
-	if d := Next(in); d.Serve != "0.2.0" || len(d.Deploy) != 2 {
+	if d := Next(in); d.Serve != "0.3.0" || len(d.Deploy) != 2 {
 		t.Errorf("serves %s, deploys %v", d.Serve, d.Deploy)
 	}
 }
@@ -112,8 +112,8 @@ func TestServiceDeleted(t *testing.T) {
 func TestRollbackNever(t *testing.T) {
 	w := newWorld(t, 3, 20)
 	w.spec.Rollback = v1alpha1.RollbackNever
-	w.broken["0.2.0"] = true
-	w.wanted = "0.2.0"
+	w.broken["0.3.0"] = true
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	for range 100 {
 		w.operate(-1)
@@ -122,9 +122,9 @@ func TestRollbackNever(t *testing.T) {
 	if w.status.Phase != v1alpha1.PhaseDataPlane || !strings.Contains(w.status.Message, "rollback is Never") {
 		t.Errorf("%+v", w.status)
 	}
-	w.wanted = "0.1.0"
+	w.wanted = "0.2.0"
 	w.until(v1alpha1.PhaseRolledBack)
-	w.all("0.1.0")
+	w.all("0.2.0")
 }
 
 // TestNothingIsTouchedBefore: what preflight and shadow find stops an upgrade before any change.
@@ -143,12 +143,12 @@ func TestNothingIsTouchedBefore(t *testing.T) {
 		"paused":         {func(in *Input) { in.Spec.Paused = true }, v1alpha1.PhasePreflight, "paused"},
 	} {
 		w := newWorld(t, 4, 3)
-		w.wanted, w.deployed["0.2.0"] = "0.2.0", 2
+		w.wanted, w.deployed["0.3.0"] = "0.3.0", 2
 		in := w.input()
 		in.Difference = &Difference{Summary: "nothing"}
 		c.change(&in)
 		d := Next(in)
-		if d.Status.Phase != c.phase || !strings.Contains(d.Status.Message, c.say) || d.Serve != "0.1.0" || len(d.Moves) > 0 {
+		if d.Status.Phase != c.phase || !strings.Contains(d.Status.Message, c.say) || d.Serve != "0.2.0" || len(d.Moves) > 0 {
 			t.Errorf("%s: %+v serves %s, %d moves", name, d.Status, d.Serve, len(d.Moves))
 		}
 	}
@@ -157,7 +157,7 @@ func TestNothingIsTouchedBefore(t *testing.T) {
 // TestSilence: while no control plane answers, nothing is moved, and nothing is taken for done.
 func TestSilence(t *testing.T) {
 	w := newWorld(t, 5, 4)
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	for range 5 {
 		w.operate(-1)
@@ -176,14 +176,14 @@ func TestSilence(t *testing.T) {
 	}
 	w.silent = false
 	w.until(v1alpha1.PhaseCompleted)
-	w.all("0.2.0")
+	w.all("0.3.0")
 }
 
 // TestPartialSilence: while one replica does not answer, no slot gets another image: it may still have
 // connections, and be known to that replica alone.
 func TestPartialSilence(t *testing.T) {
 	w := newWorld(t, 13, 4)
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	images := func(d Decision) (n int) {
 		for _, m := range d.Moves {
 			n += len(m.Images)
@@ -215,9 +215,9 @@ func TestLeftOut(t *testing.T) {
 	w.pods["shop/w1-0"].Order = names.UpgradeNever
 	w.pods["shop/w2-0"].Obstacle = "it has no slots"
 	w.pods["shop/w3-0"].Ready = false
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseCompleted)
-	for _, say := range []string{"w1-0 goes on with 0.1.0 (label tulle.dev/upgrade=never)", "w2-0 goes on with 0.1.0 (it has no slots)", "w3-0 goes on with 0.1.0 (it is not Ready)"} {
+	for _, say := range []string{"w1-0 goes on with 0.2.0 (label tulle.dev/upgrade=never)", "w2-0 goes on with 0.2.0 (it has no slots)", "w3-0 goes on with 0.2.0 (it is not Ready)"} {
 		if !strings.Contains(w.status.Message, say) {
 			t.Errorf("%q does not say %q", w.status.Message, say)
 		}
@@ -226,7 +226,7 @@ func TestLeftOut(t *testing.T) {
 	w.operate(-1)
 	w.pass(time.Second)
 	w.until(v1alpha1.PhaseCompleted)
-	if got := w.pods["shop/w3-0"].version(); got != "0.2.0" {
+	if got := w.pods["shop/w3-0"].version(); got != "0.3.0" {
 		t.Errorf("the straggler is %s", got)
 	}
 }
@@ -240,23 +240,23 @@ func TestRestarts(t *testing.T) {
 			p.Obstacle, p.Restart = "it has no second slot", Restart{Kind: "StatefulSet", Name: "w1"}
 		}
 	}
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	for range 30 {
 		w.operate(-1)
 		w.pass(2 * time.Second)
 	}
-	if n := len(w.restarts); n == 0 || w.restarts[0] != "StatefulSet w1 for 0.2.0" || w.status.Phase != v1alpha1.PhaseDataPlane {
+	if n := len(w.restarts); n == 0 || w.restarts[0] != "StatefulSet w1 for 0.3.0" || w.status.Phase != v1alpha1.PhaseDataPlane {
 		t.Fatalf("restarts %v, %+v", w.restarts, w.status)
 	}
 	for k, p := range w.pods {
 		if strings.HasPrefix(k, "shop/w1") {
-			p.Labels[names.LabelVersion] = "0.2.0"
-			*p.slots["a"] = simSlot{image: "proxy:0.2.0", version: "0.2.0", phase: protocol.PhaseReady}
+			p.Labels[names.LabelVersion] = "0.3.0"
+			*p.slots["a"] = simSlot{image: "proxy:0.3.0", version: "0.3.0", phase: protocol.PhaseReady}
 		}
 	}
 	w.until(v1alpha1.PhaseCompleted)
-	w.all("0.2.0")
+	w.all("0.3.0")
 }
 
 // TestRestartedAgain: pods that a restart created while injection was still led to the former release are
@@ -289,12 +289,12 @@ func TestRestartedAgain(t *testing.T) {
 	w := newWorld(t, 10, 4, 3)
 	for k, p := range w.pods {
 		if strings.HasPrefix(k, "shop/w1") {
-			p.Obstacle, p.Restart, p.RestartedFor = "it has no second slot", Restart{Kind: "StatefulSet", Name: "w1"}, "0.2.0"
+			p.Obstacle, p.Restart, p.RestartedFor = "it has no second slot", Restart{Kind: "StatefulSet", Name: "w1"}, "0.3.0"
 		}
 	}
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseCompleted)
-	if len(w.restarts) != 0 || !strings.Contains(w.status.Message, "w1-0 goes on with 0.1.0 (it has no second slot)") {
+	if len(w.restarts) != 0 || !strings.Contains(w.status.Message, "w1-0 goes on with 0.2.0 (it has no second slot)") {
 		t.Errorf("restarts %v, %q", w.restarts, w.status.Message)
 	}
 }
@@ -304,7 +304,7 @@ func TestOutsideOfWindows(t *testing.T) {
 	w := newWorld(t, 7, 4)
 	w.spec.Windows = []v1alpha1.Window{{Start: "22:00"}}
 	w.spec.Windows[0].Duration.Duration = 4 * time.Hour
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	w.operate(-1)
 	if !strings.Contains(w.status.Message, "window") {
@@ -318,7 +318,7 @@ func TestOutsideOfWindows(t *testing.T) {
 func TestExternalGate(t *testing.T) {
 	w := newWorld(t, 8, 4)
 	w.spec.Gates.External = &v1alpha1.ExternalGate{URL: "http://check"}
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseCompleted)
 	if len(w.status.Gates) != int(w.status.Waves)-1 || w.status.Gates[0].Message != "200" {
 		t.Errorf("%+v", w.status.Gates)
@@ -330,7 +330,7 @@ func TestNoEvidence(t *testing.T) {
 	w := newWorld(t, 9, 4)
 	w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GateNoEvidence, "3 requests" }
 	w.spec.Gates.OnNoEvidence = v1alpha1.OnNoEvidencePause
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
 	for range 300 {
 		w.operate(-1)
@@ -353,8 +353,8 @@ func TestAnything(t *testing.T) {
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, seed, 1+int(seed%13), 1+int(seed%4), 1)
-			w.broken["0.3.0"] = seed%2 == 0
-			versions := []string{"0.1.0", "0.2.0", "0.3.0"}
+			w.broken["0.4.0"] = seed%2 == 0
+			versions := []string{"0.2.0", "0.3.0", "0.4.0"}
 			for range 400 {
 				switch n := w.r.IntN(100); {
 				case n == 0:

@@ -37,7 +37,7 @@ func TestPodFrom(t *testing.T) {
 			yes := true
 			p := &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{
-					Namespace: "shop", Name: "web-1", Labels: map[string]string{names.LabelProxy: names.KindSidecar, names.LabelVersion: "0.1.0"},
+					Namespace: "shop", Name: "web-1", Labels: map[string]string{names.LabelProxy: names.KindSidecar, names.LabelVersion: "0.2.0"},
 					OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web", Controller: &yes}},
 				},
 				Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: names.ContainerInit}, {Name: names.ContainerSlotA, Image: "a:1"}, {Name: names.ContainerSlotB, Image: "b:1"}}},
@@ -55,7 +55,7 @@ func TestPodFrom(t *testing.T) {
 			if left := got.LeftOut(); c.left == "" && left != "" || !strings.Contains(left, c.left) {
 				t.Errorf("left out: %q, want %q", left, c.left)
 			}
-			if got.Workload != "shop/ReplicaSet/web" || got.Version() != "0.1.0" || got.A.Image != "a:1" || (got.Order == names.UpgradeFirst) != c.first {
+			if got.Workload != "shop/ReplicaSet/web" || got.Version() != "0.2.0" || got.A.Image != "a:1" || (got.Order == names.UpgradeFirst) != c.first {
 				t.Errorf("%+v", got)
 			}
 			if got.B.Image != "" && got.B.Problem != "ImagePullBackOff: no such tag" {

@@ -14,16 +14,16 @@ import (
 // during the upgrade has never had the release before, which a rollback needs there.
 func TestImagesOfTheGoal(t *testing.T) {
 	w := newWorld(t, 31, 12)
-	w.wanted = "0.2.0"
+	w.wanted = "0.3.0"
 	back := false
 	for range 3000 {
 		d := w.operate(-1)
-		want := "0.2.0"
+		want := "0.3.0"
 		switch {
 		case d.Settled:
 			want = ""
 		case d.Status.Phase == v1alpha1.PhaseRollingBack:
-			want, back = "0.1.0", true
+			want, back = "0.2.0", true
 		}
 		if d.Pull != want {
 			t.Fatalf("in phase %s the nodes are brought %q, want %q", d.Status.Phase, d.Pull, want)
@@ -36,7 +36,7 @@ func TestImagesOfTheGoal(t *testing.T) {
 			}
 		}
 		if d.Status.Wave == 2 {
-			w.wanted = "0.1.0"
+			w.wanted = "0.2.0"
 		}
 		if back && d.Settled {
 			return

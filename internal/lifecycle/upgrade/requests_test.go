@@ -37,13 +37,13 @@ func TestRequestsFollow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := Pod{
 				Namespace: "shop", Name: "web-1", Kind: names.KindSidecar, Ready: true,
-				Labels: map[string]string{names.LabelVersion: "0.1.0"},
-				Target: protocol.Target{Slot: c.slot, Generation: 1, Version: "0.2.0"},
+				Labels: map[string]string{names.LabelVersion: "0.2.0"},
+				Target: protocol.Target{Slot: c.slot, Generation: 1, Version: "0.3.0"},
 				A:      Slot{Requests: c.a}, B: Slot{Requests: c.b},
 			}
-			r := reports{c.slot: {Version: "0.2.0", Phase: protocol.PhaseReady}}
-			st := advance(p, r, Goal{Version: "0.2.0"}, Clock{Now: time.Unix(1e9, 0)})
-			if st.stage != due || st.move.Version != "0.2.0" {
+			r := reports{c.slot: {Version: "0.3.0", Phase: protocol.PhaseReady}}
+			st := advance(p, r, Goal{Version: "0.3.0"}, Clock{Now: time.Unix(1e9, 0)})
+			if st.stage != due || st.move.Version != "0.3.0" {
 				t.Fatalf("%+v, want the label", st)
 			}
 			if d := cmp.Diff(c.want, st.move.Requests); d != "" {

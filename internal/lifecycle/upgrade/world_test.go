@@ -65,7 +65,7 @@ type simPod struct {
 func newWorld(t *testing.T, seed uint64, sizes ...int) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), //nolint:gosec // a test
-		wanted: "0.1.0", serving: "0.1.0", pods: map[string]*simPod{}, deployed: map[string]int{"0.1.0": 2}, gateways: "0.1.0",
+		wanted: "0.2.0", serving: "0.2.0", pods: map[string]*simPod{}, deployed: map[string]int{"0.2.0": 2}, gateways: "0.2.0",
 		broken: map[string]bool{}, diff: &Difference{Summary: "nothing"},
 		image: func(v string) string { return "proxy:" + v }, named: func(string) bool { return true },
 	}
@@ -73,7 +73,7 @@ func newWorld(t *testing.T, seed uint64, sizes ...int) *world {
 	w.verdict = func([]Seen, []Seen) (v1alpha1.GateVerdict, string) { return v1alpha1.GatePassed, "fine" }
 	for i, n := range sizes {
 		for k := range n {
-			w.add(fmt.Sprintf("w%d-%d", i, k), fmt.Sprintf("shop/ReplicaSet/w%d", i), "0.1.0", names.KindSidecar)
+			w.add(fmt.Sprintf("w%d-%d", i, k), fmt.Sprintf("shop/ReplicaSet/w%d", i), "0.2.0", names.KindSidecar)
 		}
 	}
 	return w
