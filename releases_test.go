@@ -28,8 +28,8 @@ func TestReleases(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("- version: 0.1.0\n  image: mirror.example/tulle:0.1.0\n  proxyImage: mirror.example/tulle-proxy:0.1.0\n")
-	if list, err := readReleases(file); err != nil || len(list) != 1 || list[0].Image != "mirror.example/tulle:0.1.0" {
+	write("- version: 0.2.0\n  image: mirror.example/tulle:0.2.0\n  proxyImage: mirror.example/tulle-proxy:0.2.0\n")
+	if list, err := readReleases(file); err != nil || len(list) != 1 || list[0].Image != "mirror.example/tulle:0.2.0" {
 		t.Errorf("a good file: %v, %v", list, err)
 	}
 	write("- version: latest\n")

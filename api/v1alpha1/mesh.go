@@ -45,7 +45,7 @@ type MeshList struct {
 
 // MeshSpec is what is wanted of a mesh. Only the version must be said.
 type MeshSpec struct {
-	// Version is the release to run, for example "0.2.0". The operator knows a few; an unknown one
+	// Version is the release to run, for example "0.3.0". The operator knows a few; an unknown one
 	// changes nothing and is told in the condition Valid, which lists those that are known. A change
 	// goes at most one minor version away from status.version at once, up or down.
 	// +required

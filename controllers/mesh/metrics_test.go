@@ -55,7 +55,7 @@ func measured(t *testing.T) (*Metrics, *prometheus.Registry) {
 var began = metav1.NewTime(time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)) //nolint:gochecknoglobals // a constant that Go can't write
 
 func upgradeStatus(phase v1alpha1.UpgradePhase, change ...func(*v1alpha1.UpgradeStatus)) *v1alpha1.UpgradeStatus {
-	u := &v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Requested: "0.2.0", Phase: phase, Started: began}
+	u := &v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Requested: "0.3.0", Phase: phase, Started: began}
 	for _, c := range change {
 		c(u)
 	}
@@ -135,7 +135,7 @@ func TestMetricsShow(t *testing.T) {
 
 	// The next upgrade has begun: the duration is still that of the last one, a condition has gone.
 	m.show("tulle", v1alpha1.MeshStatus{
-		Upgrade:    upgradeStatus(v1alpha1.PhaseDataPlane, func(u *v1alpha1.UpgradeStatus) { u.To, u.Wave, u.Proxies, u.Replaced = "0.3.0", 2, 24, 7 }),
+		Upgrade:    upgradeStatus(v1alpha1.PhaseDataPlane, func(u *v1alpha1.UpgradeStatus) { u.To, u.Wave, u.Proxies, u.Replaced = "0.4.0", 2, 24, 7 }),
 		Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse}},
 	})
 	got := counters(gathered(t, r))

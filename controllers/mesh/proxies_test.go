@@ -68,12 +68,12 @@ func TestConnected(t *testing.T) {
 
 // TestProxies: what replicas of this and other releases tell, as the upgrade sees it.
 func TestProxies(t *testing.T) {
-	const old = `{"connected":1,"proxies":[{"namespace":"shop","pod":"old-0","kind":"sidecar","version":"0.1.0","since":"2026-01-02T03:04:05Z","names":7,"pending":1,"rejected":0}],"failures":0}`
+	const old = `{"connected":1,"proxies":[{"namespace":"shop","pod":"old-0","kind":"sidecar","version":"0.2.0","since":"2026-01-02T03:04:05Z","names":7,"pending":1,"rejected":0}],"failures":0}`
 	const today = `{"proxies":[
-		{"namespace":"shop","pod":"cart-0","slot":"b","agent":"0.2.0","envoy":"1.40.0","since":"2026-01-02T03:04:09Z","pending":2,"rejected":1,
+		{"namespace":"shop","pod":"cart-0","slot":"b","agent":"0.3.0","envoy":"1.40.0","since":"2026-01-02T03:04:09Z","pending":2,"rejected":1,
 		 "nacks":[{"type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"out/shop/web/80","message":"no"}],
 		 "report":{"phase":"Ready","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1,"later":{}},"later":[1]},
-		{"namespace":"shop","pod":"cart-0","slot":"a","agent":"0.1.0","since":"2026-01-02T03:04:05Z","report":{"phase":"Draining","message":"handover","window":"10s"}},
+		{"namespace":"shop","pod":"cart-0","slot":"a","agent":"0.2.0","since":"2026-01-02T03:04:05Z","report":{"phase":"Draining","message":"handover","window":"10s"}},
 		{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:05Z","report":{"phase":"Starting"}}]}`
 	const again = `{"proxies":[{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:06Z","report":{"phase":"Ready"}}]}`
 	one, two, three := replica("192.0.2.1", "True"), replica("192.0.2.2", "True"), replica("192.0.2.3", "True")
@@ -81,9 +81,9 @@ func TestProxies(t *testing.T) {
 	gone.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	want := []upgrade.Proxy{
 		{Namespace: "edge", Pod: "gw-0", Slot: "a", Phase: protocol.PhaseReady},
-		{Namespace: "shop", Pod: "cart-0", Slot: "a", Version: "0.1.0", Phase: protocol.PhaseDraining, Message: "handover", Window: 10 * time.Second},
+		{Namespace: "shop", Pod: "cart-0", Slot: "a", Version: "0.2.0", Phase: protocol.PhaseDraining, Message: "handover", Window: 10 * time.Second},
 		{
-			Namespace: "shop", Pod: "cart-0", Slot: "b", Version: "0.2.0", Envoy: "1.40.0", Phase: protocol.PhaseReady, Pending: 2, Rejected: 1,
+			Namespace: "shop", Pod: "cart-0", Slot: "b", Version: "0.3.0", Envoy: "1.40.0", Phase: protocol.PhaseReady, Pending: 2, Rejected: 1,
 			Nacks: []string{"Cluster out/shop/web/80: no"}, Window: time.Minute, Requests: 250, Failures: 3, P50: 1.5, P99: 20.25, Restarts: 1,
 		},
 		{Namespace: "shop", Pod: "old-0", Pending: 1},

@@ -19,8 +19,8 @@ func TestRemains(t *testing.T) {
 		{"", "mesh-system", "kubectl delete -k DIR, the kustomization that sets namespace: mesh-system\n"},
 		{"helm tulle", "mesh-system", "helm uninstall -n mesh-system tulle\n"},
 		{
-			"olm tulle.v0.2.0", "operators",
-			"kubectl -n operators delete subscription -l operators.coreos.com/tulle.operators && kubectl -n operators delete clusterserviceversion tulle.v0.2.0\n",
+			"olm tulle.v0.3.0", "operators",
+			"kubectl -n operators delete subscription -l operators.coreos.com/tulle.operators && kubectl -n operators delete clusterserviceversion tulle.v0.3.0\n",
 		},
 	} {
 		var out bytes.Buffer

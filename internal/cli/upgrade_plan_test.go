@@ -22,7 +22,7 @@ func proxyPods(sets map[string]int, extra ...string) string {
 	for set, n := range sets {
 		ns, name, _ := strings.Cut(set, "/")
 		for i := range n {
-			items = append(items, fmt.Sprintf(`{"metadata":{"namespace":%q,"name":"%s-%d","labels":{"tulle.dev/proxy":"sidecar","tulle.dev/version":"0.1.0","app":%q},
+			items = append(items, fmt.Sprintf(`{"metadata":{"namespace":%q,"name":"%s-%d","labels":{"tulle.dev/proxy":"sidecar","tulle.dev/version":"0.2.0","app":%q},
 				"ownerReferences":[{"kind":"ReplicaSet","name":%q,"controller":true}]},
 				"spec":{"nodeName":"n1","initContainers":[{"name":"tulle-proxy-a"},{"name":"tulle-proxy-b"}]}}`, ns, name, i, name, name))
 		}
@@ -33,7 +33,7 @@ func proxyPods(sets map[string]int, extra ...string) string {
 const (
 	gatewayPod  = `{"metadata":{"namespace":"infra","name":"gw-1","labels":{"tulle.dev/proxy":"gateway"}},"spec":{"initContainers":[{"name":"tulle-proxy-a"},{"name":"tulle-proxy-b"}]}}`
 	oldNodesPod = `{"metadata":{"namespace":"shop","name":"aged","labels":{"tulle.dev/proxy":"sidecar"}},"spec":{"nodeName":"n2","initContainers":[{"name":"tulle-proxy-a"},{"name":"tulle-proxy-b"}]}}`
-	donePod     = `{"metadata":{"namespace":"shop","name":"done","labels":{"tulle.dev/proxy":"sidecar","tulle.dev/version":"0.2.0"}},"spec":{"nodeName":"n1","initContainers":[{"name":"tulle-proxy-a"},{"name":"tulle-proxy-b"}]}}`
+	donePod     = `{"metadata":{"namespace":"shop","name":"done","labels":{"tulle.dev/proxy":"sidecar","tulle.dev/version":"0.3.0"}},"spec":{"nodeName":"n1","initContainers":[{"name":"tulle-proxy-a"},{"name":"tulle-proxy-b"}]}}`
 	endedPod    = `{"metadata":{"namespace":"shop","name":"ended","labels":{"tulle.dev/proxy":"sidecar"}},"spec":{},"status":{"phase":"Succeeded"}}`
 	nodeList    = `{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"n1"},"status":{"nodeInfo":{"kubeletVersion":"v1.36.3"}}},{"metadata":{"name":"n2"},"status":{"nodeInfo":{"kubeletVersion":"v1.31.2"}}}]}`
 	spaceList   = `{"kind":"NamespaceList","apiVersion":"v1","items":[{"metadata":{"name":"canary","labels":{"tulle.dev/upgrade":"first"}}},{"metadata":{"name":"legacy","labels":{"tulle.dev/upgrade":"never"}}}]}`
@@ -49,14 +49,14 @@ func planPaths() map[string]string {
 
 // TestUpgradePlan: every pod is in a wave once, or left out with the reason.
 func TestUpgradePlan(t *testing.T) {
-	m := meshOf("0.1.0", "0.1.0", false, nil)
+	m := meshOf("0.2.0", "0.2.0", false, nil)
 	limit := intstr.FromString("10%")
 	m.Spec.Upgrade.MaxUnavailable, m.Spec.Upgrade.Soak = &limit, metav1.Duration{Duration: time.Minute}
 	o := &oneMesh{mesh: m, paths: planPaths()}
 	config := o.start(t)
 	code, out, errs := call(t, "", "upgrade", "plan", "--kubeconfig", config)
 	for _, want := range []string{
-		"From 0.1.0 to 0.2.0: 7 proxies in ", "at most 10% at once; each wave is watched for 1m0s.", "1     1     0     canary/try-0\n",
+		"From 0.2.0 to 0.3.0: 7 proxies in ", "at most 10% at once; each wave is watched for 1m0s.", "1     1     0     canary/try-0\n",
 		"Left out:", "infra/gw-1: a Gateway's proxies", "legacy/old-0: the label tulle.dev/upgrade=never", "shop/aged: the kubelet of its node is v1.31.2",
 	} {
 		if !strings.Contains(out, want) {
@@ -67,7 +67,7 @@ func TestUpgradePlan(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 
-	_, out, errs = call(t, "", "upgrade", "plan", "0.2.0", "-o", "json", "--kubeconfig", config)
+	_, out, errs = call(t, "", "upgrade", "plan", "0.3.0", "-o", "json", "--kubeconfig", config)
 	var v planView
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
 		t.Fatal(err, out, errs)
@@ -93,7 +93,7 @@ func TestUpgradePlan(t *testing.T) {
 // which there is no way is no plan.
 func TestUpgradePlanRefuses(t *testing.T) {
 	percent := int32(100)
-	bad := meshOf("0.2.0", "0.1.0", false, nil)
+	bad := meshOf("0.3.0", "0.2.0", false, nil)
 	bad.Spec.Upgrade.Waves = []v1alpha1.Wave{{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "nobody"}}}, {Percent: &percent}}
 	for name, c := range map[string]struct {
 		mesh *v1alpha1.Mesh
@@ -102,9 +102,9 @@ func TestUpgradePlanRefuses(t *testing.T) {
 		says string
 	}{
 		"a wave that picks nobody": {bad, "", exitFound, "To be corrected first: spec.upgrade.waves[0].selector"},
-		"nothing newer":            {meshOf("0.2.0", "0.2.0", false, nil), "", exitError, "knows no newer release"},
-		"back":                     {meshOf("0.2.0", "0.2.0", false, nil), "0.1.0", exitOK, "From 0.2.0 to 0.1.0"},
-		"two steps":                {meshOf("0.1.0", "0.1.0", false, nil), "0.3.0", exitError, "0.2"},
+		"nothing newer":            {meshOf("0.3.0", "0.3.0", false, nil), "", exitError, "knows no newer release"},
+		"back":                     {meshOf("0.3.0", "0.3.0", false, nil), "0.2.0", exitOK, "From 0.3.0 to 0.2.0"},
+		"two steps":                {meshOf("0.2.0", "0.2.0", false, nil), "0.4.0", exitError, "0.2"},
 		"no Mesh":                  {nil, "", exitError, "there is no Mesh"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,7 +103,7 @@ func meshOf(wanted, serving string, paused bool, u *v1alpha1.UpgradeStatus) *v1a
 
 func upgradeIn(phase v1alpha1.UpgradePhase) *v1alpha1.UpgradeStatus {
 	at := metav1.NewTime(time.Now().Add(-5 * time.Minute))
-	u := &v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: phase, Since: at, Started: at}
+	u := &v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Phase: phase, Since: at, Started: at}
 	if phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseRolledBack {
 		end := metav1.NewTime(at.Add(90 * time.Second))
 		u.Finished = &end
@@ -125,15 +125,15 @@ func TestUpgradeStatus(t *testing.T) {
 		says []string
 	}{
 		"none":             {nil, exitError, []string{"there is no Mesh"}},
-		"never changed":    {meshOf("0.1.0", "0.1.0", false, nil), exitOK, []string{"runs 0.1.0; its release was never changed"}},
-		"not begun":        {meshOf("0.2.0", "0.1.0", false, nil), exitOK, []string{"is to run 0.2.0 and runs 0.1.0; the operator has not begun"}},
-		"in waves":         {meshOf("0.2.0", "0.2.0", false, waves), exitOK, []string{"tulle  0.1.0  0.2.0  DataPlane  5m", "2/4", "5 of 20", "waits for 3 proxies", "Difference: nothing changes", "1     Passed  0 of 120 requests failed"}},
-		"paused":           {meshOf("0.2.0", "0.2.0", true, upgradeIn(v1alpha1.PhaseDataPlane)), exitOK, []string{"Paused: tulle upgrade resume"}},
-		"completed":        {meshOf("0.2.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseCompleted)), exitOK, []string{"Completed", "It took 90s."}},
-		"completed, next":  {meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseCompleted)), exitOK, []string{"is to run 0.3.0 now; the operator has not begun"}},
-		"rolling back":     {meshOf("0.2.0", "0.1.0", false, upgradeIn(v1alpha1.PhaseRollingBack)), exitFound, []string{"RollingBack"}},
-		"rolled back":      {meshOf("0.2.0", "0.1.0", false, back), exitFound, []string{"RolledBack", "wave 1 failed its gates"}},
-		"rolled back, new": {meshOf("0.3.0", "0.1.0", false, back), exitOK, []string{"is to run 0.3.0 now"}},
+		"never changed":    {meshOf("0.2.0", "0.2.0", false, nil), exitOK, []string{"runs 0.2.0; its release was never changed"}},
+		"not begun":        {meshOf("0.3.0", "0.2.0", false, nil), exitOK, []string{"is to run 0.3.0 and runs 0.2.0; the operator has not begun"}},
+		"in waves":         {meshOf("0.3.0", "0.3.0", false, waves), exitOK, []string{"tulle  0.2.0  0.3.0  DataPlane  5m", "2/4", "5 of 20", "waits for 3 proxies", "Difference: nothing changes", "1     Passed  0 of 120 requests failed"}},
+		"paused":           {meshOf("0.3.0", "0.3.0", true, upgradeIn(v1alpha1.PhaseDataPlane)), exitOK, []string{"Paused: tulle upgrade resume"}},
+		"completed":        {meshOf("0.3.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseCompleted)), exitOK, []string{"Completed", "It took 90s."}},
+		"completed, next":  {meshOf("0.4.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseCompleted)), exitOK, []string{"is to run 0.4.0 now; the operator has not begun"}},
+		"rolling back":     {meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseRollingBack)), exitFound, []string{"RollingBack"}},
+		"rolled back":      {meshOf("0.3.0", "0.2.0", false, back), exitFound, []string{"RolledBack", "wave 1 failed its gates"}},
+		"rolled back, new": {meshOf("0.4.0", "0.2.0", false, back), exitOK, []string{"is to run 0.4.0 now"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &oneMesh{mesh: c.mesh}
@@ -152,7 +152,7 @@ func TestUpgradeStatus(t *testing.T) {
 
 // TestUpgradeWatch: each change is shown once, until the end, which gives the exit code.
 func TestUpgradeWatch(t *testing.T) {
-	o := &oneMesh{mesh: meshOf("0.2.0", "0.1.0", false, upgradeIn(v1alpha1.PhaseDataPlane))}
+	o := &oneMesh{mesh: meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseDataPlane))}
 	same := *upgradeIn(v1alpha1.PhaseRollingBack)
 	o.then = []v1alpha1.UpgradeStatus{same, same, *upgradeIn(v1alpha1.PhaseRolledBack)}
 	code, out, errs := call(t, "", "upgrade", "status", "--watch", "-o", "json", "--kubeconfig", o.start(t))
@@ -184,28 +184,28 @@ func TestUpgradeChange(t *testing.T) {
 		says    string
 		patch   string // of the spec; empty: none
 	}{
-		"to the next":         {"to 0.2.0", meshOf("0.1.0", "0.1.0", false, nil), "", exitOK, "is to run 0.2.0 now, instead of 0.1.0", `{"version":"0.2.0"}`},
-		"to the one before":   {"to 0.1.0", meshOf("0.2.0", "0.2.0", false, nil), "", exitOK, "is to run 0.1.0 now", `{"version":"0.1.0"}`},
-		"while paused":        {"to 0.2.0", meshOf("0.1.0", "0.1.0", true, nil), "", exitOK, "tulle upgrade resume", `{"version":"0.2.0"}`},
-		"to the same":         {"to 0.2.0", meshOf("0.2.0", "0.1.0", false, nil), "", exitOK, "already", ""},
-		"to an unknown":       {"to 0.9.0", meshOf("0.1.0", "0.1.0", false, nil), "", exitError, "not known to this command, which knows 0.1.0", ""},
-		"two steps":           {"to 0.3.0 --force", meshOf("0.1.0", "0.1.0", false, nil), "", exitError, "0.2", ""},
-		"to one it may know":  {"to 0.3.0 --force", meshOf("0.2.0", "0.2.0", false, nil), "", exitOK, "is to run 0.3.0 now", `{"version":"0.3.0"}`},
-		"refused":             {"to 0.2.0", meshOf("0.1.0", "0.1.0", false, nil), "spec.version: not that way", exitError, "not that way", ""},
-		"changed meanwhile":   {"to 0.2.0", meshOf("0.1.0", "0.1.0", false, nil), "conflict", exitError, "somebody else has just changed it", ""},
-		"to nothing":          {"to", meshOf("0.1.0", "0.1.0", false, nil), "", exitError, "accepts 1 arg", ""},
+		"to the next":         {"to 0.3.0", meshOf("0.2.0", "0.2.0", false, nil), "", exitOK, "is to run 0.3.0 now, instead of 0.2.0", `{"version":"0.3.0"}`},
+		"to the one before":   {"to 0.2.0", meshOf("0.3.0", "0.3.0", false, nil), "", exitOK, "is to run 0.2.0 now", `{"version":"0.2.0"}`},
+		"while paused":        {"to 0.3.0", meshOf("0.2.0", "0.2.0", true, nil), "", exitOK, "tulle upgrade resume", `{"version":"0.3.0"}`},
+		"to the same":         {"to 0.3.0", meshOf("0.3.0", "0.2.0", false, nil), "", exitOK, "already", ""},
+		"to an unknown":       {"to 0.9.0", meshOf("0.2.0", "0.2.0", false, nil), "", exitError, "not known to this command, which knows 0.2.0", ""},
+		"two steps":           {"to 0.4.0 --force", meshOf("0.2.0", "0.2.0", false, nil), "", exitError, "0.2", ""},
+		"to one it may know":  {"to 0.4.0 --force", meshOf("0.3.0", "0.3.0", false, nil), "", exitOK, "is to run 0.4.0 now", `{"version":"0.4.0"}`},
+		"refused":             {"to 0.3.0", meshOf("0.2.0", "0.2.0", false, nil), "spec.version: not that way", exitError, "not that way", ""},
+		"changed meanwhile":   {"to 0.3.0", meshOf("0.2.0", "0.2.0", false, nil), "conflict", exitError, "somebody else has just changed it", ""},
+		"to nothing":          {"to", meshOf("0.2.0", "0.2.0", false, nil), "", exitError, "accepts 1 arg", ""},
 		"without a Mesh":      {"pause", nil, "", exitError, "there is no Mesh", ""},
-		"pause":               {"pause", meshOf("0.2.0", "0.1.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "are paused now.\n", `{"upgrade":{"paused":true}}`},
-		"pause nothing":       {"pause", meshOf("0.2.0", "0.2.0", false, nil), "", exitOK, "None is under way", `{"upgrade":{"paused":true}}`},
-		"pause again":         {"pause", meshOf("0.2.0", "0.2.0", true, nil), "", exitOK, "already", ""},
-		"resume":              {"resume", meshOf("0.2.0", "0.2.0", true, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "not paused now", `{"upgrade":{"paused":false}}`},
-		"resume again":        {"resume", meshOf("0.2.0", "0.2.0", false, nil), "", exitOK, "already", ""},
-		"rollback":            {"rollback", meshOf("0.2.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "goes back from 0.2.0 to 0.1.0", `{"version":"0.1.0"}`},
-		"rollback at the end": {"rollback", meshOf("0.2.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseCompleted)), "", exitOK, "goes back", `{"version":"0.1.0"}`},
-		"after a rollback":    {"rollback", meshOf("0.2.0", "0.1.0", false, upgradeIn(v1alpha1.PhaseRolledBack)), "", exitOK, "by itself", `{"version":"0.1.0"}`},
-		"rollback of nothing": {"rollback", meshOf("0.2.0", "0.2.0", false, nil), "", exitError, "nothing to roll back", ""},
-		"rollback twice":      {"rollback", meshOf("0.1.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitError, "nothing to roll back", ""},
-		"rollback of another": {"rollback", meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseCompleted)), "", exitError, "has not begun", ""},
+		"pause":               {"pause", meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "are paused now.\n", `{"upgrade":{"paused":true}}`},
+		"pause nothing":       {"pause", meshOf("0.3.0", "0.3.0", false, nil), "", exitOK, "None is under way", `{"upgrade":{"paused":true}}`},
+		"pause again":         {"pause", meshOf("0.3.0", "0.3.0", true, nil), "", exitOK, "already", ""},
+		"resume":              {"resume", meshOf("0.3.0", "0.3.0", true, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "not paused now", `{"upgrade":{"paused":false}}`},
+		"resume again":        {"resume", meshOf("0.3.0", "0.3.0", false, nil), "", exitOK, "already", ""},
+		"rollback":            {"rollback", meshOf("0.3.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitOK, "goes back from 0.3.0 to 0.2.0", `{"version":"0.2.0"}`},
+		"rollback at the end": {"rollback", meshOf("0.3.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseCompleted)), "", exitOK, "goes back", `{"version":"0.2.0"}`},
+		"after a rollback":    {"rollback", meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseRolledBack)), "", exitOK, "by itself", `{"version":"0.2.0"}`},
+		"rollback of nothing": {"rollback", meshOf("0.3.0", "0.3.0", false, nil), "", exitError, "nothing to roll back", ""},
+		"rollback twice":      {"rollback", meshOf("0.2.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseDataPlane)), "", exitError, "nothing to roll back", ""},
+		"rollback of another": {"rollback", meshOf("0.4.0", "0.3.0", false, upgradeIn(v1alpha1.PhaseCompleted)), "", exitError, "has not begun", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &oneMesh{mesh: c.mesh, refuses: c.refuses}
@@ -226,23 +226,23 @@ func TestUpgradeChange(t *testing.T) {
 
 // TestUpgradeCompletion offers the releases that are known.
 func TestUpgradeCompletion(t *testing.T) {
-	if _, out, _ := call(t, "", "__complete", "upgrade", "to", ""); !strings.Contains(out, "0.1.0\n0.2.0\n") {
+	if _, out, _ := call(t, "", "__complete", "upgrade", "to", ""); !strings.Contains(out, "0.2.0\n0.3.0\n") {
 		t.Error(out)
 	}
 }
 
 const (
 	podList = `{"kind":"PodList","apiVersion":"v1","items":[` +
-		`{"metadata":{"name":"old","creationTimestamp":"2026-01-01T00:00:00Z","labels":{"tulle.dev/revision":"0-1-0"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}},` +
-		`{"metadata":{"name":"new","creationTimestamp":"2026-01-02T00:00:00Z","labels":{"tulle.dev/revision":"0-2-0"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}},` +
-		`{"metadata":{"name":"ill","creationTimestamp":"2026-01-03T00:00:00Z","labels":{"tulle.dev/revision":"0-2-0"}},"status":{"conditions":[{"type":"Ready","status":"False"}]}}]}`
+		`{"metadata":{"name":"old","creationTimestamp":"2026-01-01T00:00:00Z","labels":{"tulle.dev/revision":"0-2-0"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}},` +
+		`{"metadata":{"name":"new","creationTimestamp":"2026-01-02T00:00:00Z","labels":{"tulle.dev/revision":"0-3-0"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}},` +
+		`{"metadata":{"name":"ill","creationTimestamp":"2026-01-03T00:00:00Z","labels":{"tulle.dev/revision":"0-3-0"}},"status":{"conditions":[{"type":"Ready","status":"False"}]}}]}`
 	pods     = "/api/v1/namespaces/tulle-system/pods"
 	oldSays  = pods + "/http:old:15014/proxy/debug/translation"
 	newSays  = pods + "/http:new:15014/proxy/debug/translation"
 	resource = "?name=out%2Fshop%2Fweb%2F80&type=x.Cluster"
 	key      = "?name=tls%2Fa%2Fb%2Fc%2Fd&type=x.Secret"
-	oldWorld = `{"version":"0.1.0","synced":true,"resources":{"x.Cluster":{"out/shop/web/80":"1","out/shop/api/80":"1"},"x.Secret":{"tls/a/b/c/d":"1"}},"rejected":[]}`
-	newWorld = `{"version":"0.2.0","synced":true,"resources":{"x.Cluster":{"out/shop/web/80":"2","out/shop/api/80":"1"},"x.Secret":{"tls/a/b/c/d":"2"}},
+	oldWorld = `{"version":"0.2.0","synced":true,"resources":{"x.Cluster":{"out/shop/web/80":"1","out/shop/api/80":"1"},"x.Secret":{"tls/a/b/c/d":"1"}},"rejected":[]}`
+	newWorld = `{"version":"0.3.0","synced":true,"resources":{"x.Cluster":{"out/shop/web/80":"2","out/shop/api/80":"1"},"x.Secret":{"tls/a/b/c/d":"2"}},
 		"rejected":[{"kind":"HTTPRoute","namespace":"shop","name":"web","where":"Service web","condition":"Accepted","reason":"UnsupportedValue","message":"no such filter"}]}`
 )
 
@@ -271,25 +271,25 @@ func TestUpgradeDiff(t *testing.T) {
 		not   string
 	}{
 		"summary": {"", world, exitFound, []string{
-			"KIND ", "0.1.0  0.2.0  CHANGED  ADDED  REMOVED", "clusters ", "0.2.0 rejects, and 0.1.0 does not:\n  HTTPRoute shop/web, Service web: Accepted (UnsupportedValue): no such filter",
-			"From 0.1.0 to 0.2.0: 1 of 2 clusters changes", "1 object is newly rejected: HTTPRoute shop/web",
+			"KIND ", "0.2.0  0.3.0  CHANGED  ADDED  REMOVED", "clusters ", "0.3.0 rejects, and 0.2.0 does not:\n  HTTPRoute shop/web, Service web: Accepted (UnsupportedValue): no such filter",
+			"From 0.2.0 to 0.3.0: 1 of 2 clusters changes", "1 object is newly rejected: HTTPRoute shop/web",
 		}, "ttl"},
 		"full": {"--full", world, exitFound, []string{
-			"--- 0.1.0 out/shop/web/80\n+++ 0.2.0 out/shop/web/80\n@@ -1,4 +1,4 @@\n {\n   \"name\": \"a\",\n-  \"ttl\": \"5s\"\n+  \"ttl\": \"60s\"\n }\n",
+			"--- 0.2.0 out/shop/web/80\n+++ 0.3.0 out/shop/web/80\n@@ -1,4 +1,4 @@\n {\n   \"name\": \"a\",\n-  \"ttl\": \"5s\"\n+  \"ttl\": \"60s\"\n }\n",
 			"(not shown: it holds a private key)",
 		}, ""},
-		"of some":        {"--full --name web", world, exitFound, []string{"+++ 0.2.0 out/shop/web/80"}, "private key"},
-		"JSON":           {"--full -o json", world, exitFound, []string{`"newlyRejected": [`, `"summary": "1 of 2`, `"note": "not shown`, `+  \"ttl\": \"60s\"\n`}, "From 0.1.0"},
-		"nothing":        {"", with(newSays, strings.Replace(oldWorld, "0.1.0", "0.2.0", 1)), exitOK, []string{"nothing changes; nothing new is rejected"}, ""},
-		"only one runs":  {"", with(pods, strings.ReplaceAll(podList, "0-2-0", "0-1-0")), exitError, []string{"only the control plane of revision 0-1-0 runs"}, ""},
-		"none serves":    {"", with(pods, strings.ReplaceAll(podList, "0-1-0", "0-2-0")), exitError, []string{"no replica of the control plane that serves"}, ""},
+		"of some":        {"--full --name web", world, exitFound, []string{"+++ 0.3.0 out/shop/web/80"}, "private key"},
+		"JSON":           {"--full -o json", world, exitFound, []string{`"newlyRejected": [`, `"summary": "1 of 2`, `"note": "not shown`, `+  \"ttl\": \"60s\"\n`}, "From 0.2.0"},
+		"nothing":        {"", with(newSays, strings.Replace(oldWorld, "0.2.0", "0.3.0", 1)), exitOK, []string{"nothing changes; nothing new is rejected"}, ""},
+		"only one runs":  {"", with(pods, strings.ReplaceAll(podList, "0-3-0", "0-2-0")), exitError, []string{"only the control plane of revision 0-2-0 runs"}, ""},
+		"none serves":    {"", with(pods, strings.ReplaceAll(podList, "0-2-0", "0-3-0")), exitError, []string{"no replica of the control plane that serves"}, ""},
 		"an older one":   {"", with(oldSays, ""), exitError, []string{"ask old for its translation: it is of a release that does not tell"}, ""},
 		"not synced yet": {"", with(newSays, strings.Replace(newWorld, "true", "false", 1)), exitError, []string{"new for its translation: it has not read the whole cluster"}, ""},
 		"garbage":        {"", with(newSays, "<html>"), exitError, []string{"read the translation of new"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := &oneMesh{mesh: meshOf("0.2.0", "0.1.0", false, upgradeIn(v1alpha1.PhaseShadow)), paths: c.paths}
+			o := &oneMesh{mesh: meshOf("0.3.0", "0.2.0", false, upgradeIn(v1alpha1.PhaseShadow)), paths: c.paths}
 			code, out, errs := call(t, "", append(append([]string{"upgrade", "diff"}, strings.Fields(c.args)...), "--kubeconfig", o.start(t))...)
 			for _, want := range c.says {
 				if !strings.Contains(out+errs, want) {

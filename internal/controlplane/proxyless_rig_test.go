@@ -84,7 +84,7 @@ func newPlane(t *testing.T) *plane {
 	server, err := xds.NewServer(p.feed.store, p.feed.serverOptions())
 	p.must(err)
 	p.server, p.feed.relocate, p.feed.recheck = server, server.Relocate, server.Recheck
-	p.feed.ledger = status.NewLedger(server, "0.2.0")
+	p.feed.ledger = status.NewLedger(server, "0.3.0")
 	signer, err := ca.NewSigner(ca.SignerOptions{
 		Authority: p.authority, Tokens: tokensByName{}, TrustDomain: "cluster.local", Pod: p.feed.workload, AnyAddress: p.feed.anyAddress, Log: logr.Discard(),
 	})

@@ -45,8 +45,8 @@ func newFeed(t testing.TB) *feed {
 	t.Helper()
 	return &feed{
 		graph: pipeline.New(func(f incr.Failure) { t.Errorf("%s %v: %s", f.Collection, f.Key, f.Problem) }),
-		store: xds.NewStore(resourceTypes()...), ledger: status.NewLedger(noAcks{}, "0.1.0"), writer: status.NewWriter(nil, logr.Discard()),
-		mesh: "tulle", version: "0.1.0", trust: "cluster.local", system: "tulle-system",
+		store: xds.NewStore(resourceTypes()...), ledger: status.NewLedger(noAcks{}, "0.2.0"), writer: status.NewWriter(nil, logr.Discard()),
+		mesh: "tulle", version: "0.2.0", trust: "cluster.local", system: "tulle-system",
 		synced: make(chan struct{}), moved: make(chan struct{}), workloads: map[model.Key]model.Workload{}, namespaces: map[string][]model.Label{}, peers: peers{}, asked: newAsked(),
 	}
 }
@@ -156,7 +156,7 @@ func TestTranslationTwice(t *testing.T) {
 	fill(t, two, other[:30], other[30:])
 
 	a, b := one.translation(), two.translation()
-	if !a.Synced || a.Version != "0.1.0" || a.Commit == b.Commit {
+	if !a.Synced || a.Version != "0.2.0" || a.Commit == b.Commit {
 		t.Errorf("synced %v, version %s, commits %d and %d", a.Synced, a.Version, a.Commit, b.Commit)
 	}
 	b.Commit = a.Commit

@@ -36,12 +36,12 @@ func TestProxyTrust(t *testing.T) {
 // is before they are made.
 func TestRenewIssuedBefore(t *testing.T) {
 	m := &v1alpha1.Mesh{}
-	if s := settingsFrom(m, "0.2.0", "cluster.local"); s.RenewIssuedBefore != 0 {
+	if s := settingsFrom(m, "0.3.0", "cluster.local"); s.RenewIssuedBefore != 0 {
 		t.Errorf("asked for %d, want nothing", s.RenewIssuedBefore)
 	}
 	at := metav1.NewTime(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
 	m.Status.Certificates = &v1alpha1.CertificatesStatus{RenewIssuedBefore: &at}
-	s := settingsFrom(m, "0.2.0", "cluster.local")
+	s := settingsFrom(m, "0.3.0", "cluster.local")
 	if made := at.Add(time.Second); made.Add(-protocol.Backdate).Unix() < s.RenewIssuedBefore {
 		t.Error("a certificate that was made after that is renewed again")
 	}

@@ -109,7 +109,7 @@ func TestAfterAYear(t *testing.T) {
 // TestWithoutKeys: no key is written, and a mesh without its own root's key is restored only if that is meant.
 func TestWithoutKeys(t *testing.T) {
 	w := newWorld(t, "z", years)
-	f, err := Make(w.Seen, false, "0.2.0", now())
+	f, err := Make(w.Seen, false, "0.3.0", now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestRefused(t *testing.T) {
 		"no kind":              {target: func(t *Target) { t.MeshKind = false }, says: []string{"kubectl apply"}},
 		"no namespace":         {target: func(t *Target) { t.Namespace = false }, says: []string{"namespace system"}},
 		"no cert-manager":      {target: func(t *Target) { t.CertManager = false }, says: []string{"cert-manager", "tulle check"}},
-		"unknown release":      {opts: func(o *Options) { o.Version = "9.0.0" }, says: []string{"release 9.0.0", "0.2.0", "--version"}},
+		"unknown release":      {opts: func(o *Options) { o.Version = "9.0.0" }, says: []string{"release 9.0.0", "0.3.0", "--version"}},
 		"edited":               {file: func(f *File) { f.TrustDomain = "x" }, says: []string{"trust domain x", "is of z"}},
 		"no root":              {file: func(f *File) { f.Objects = f.Objects[1:] }, says: []string{"Secret tulle-root, is not there"}},
 		"no Mesh":              {file: func(f *File) { f.Objects = f.Objects[:2] }, says: []string{"no Mesh"}},
@@ -199,7 +199,7 @@ func TestParse(t *testing.T) {
 		`kind is ""`:                  "",
 		`kind is "Mesh"`:              "kind: Mesh",
 		"no YAML":                     "\x00",
-		"which is 0.2.0":              strings.Replace(b.String(), APIVersion, "backup.tulle.dev/v2", 1),
+		"which is 0.3.0":              strings.Replace(b.String(), APIVersion, "backup.tulle.dev/v2", 1),
 		"damaged":                     strings.Replace(b.String(), "keys: true", "keys: perhaps", 1),
 		"Secret other":                strings.Replace(b.String(), "name: tulle-root\n", "name: other\n", 1),
 		"object 1 of this backup is ": strings.Replace(b.String(), "kind: Secret", "kind: ClusterRole", 1),
@@ -214,11 +214,11 @@ func TestParse(t *testing.T) {
 func TestNoBackup(t *testing.T) {
 	w := newWorld(t, "z", years)
 	delete(w.Secrets, names.RootSecret)
-	if _, err := Make(w.Seen, true, "0.2.0", now()); err == nil || !strings.Contains(err.Error(), "--without-keys") {
+	if _, err := Make(w.Seen, true, "0.3.0", now()); err == nil || !strings.Contains(err.Error(), "--without-keys") {
 		t.Error(err)
 	}
 	delete(w.ConfigMaps, names.TrustConfigMap)
-	if _, err := Make(w.Seen, false, "0.2.0", now()); err == nil || !strings.Contains(err.Error(), "kubectl wait") {
+	if _, err := Make(w.Seen, false, "0.3.0", now()); err == nil || !strings.Contains(err.Error(), "kubectl wait") {
 		t.Error(err)
 	}
 }

@@ -109,7 +109,7 @@ func newWorld(t *testing.T, trustDomain string, life time.Duration) world {
 			Name: "tulle", UID: "2", Finalizers: []string{names.Finalizer},
 			Annotations: map[string]string{names.AnnotationForceDelete: "true", names.AnnotationRotateRoot: "1", "keep": "me"},
 		},
-		Spec:   v1alpha1.MeshSpec{Version: "0.2.0", TrustDomain: trustDomain},
+		Spec:   v1alpha1.MeshSpec{Version: "0.3.0", TrustDomain: trustDomain},
 		Status: v1alpha1.MeshStatus{Roots: []v1alpha1.RootStatus{{SHA256: health.Fingerprint(w.root.cert), Active: true}}},
 	}
 	w.change(t, func(*v1alpha1.Mesh) {})
@@ -130,7 +130,7 @@ func (w *world) change(t *testing.T, f func(*v1alpha1.Mesh)) {
 // file makes a backup, writes and reads it.
 func (w world) file(t *testing.T, keys bool) File {
 	t.Helper()
-	f, err := Make(w.Seen, keys, "0.2.0", now())
+	f, err := Make(w.Seen, keys, "0.3.0", now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,19 +47,19 @@ func healthy() facts.Facts {
 	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
 	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Account: "tulle-operator", Ready: 1, Wanted: 1}}
 	f.Fences = []facts.Fence{{Policy: "tulle-operator-pods", Account: ":tulle-operator"}, {Policy: "tulle-operator-workloads", Account: ":tulle-operator"}}
-	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-1-0", Ready: 2, Wanted: 2}}
+	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-2-0", Ready: 2, Wanted: 2}}
 	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
 	f.Meshes = []v1alpha1.Mesh{{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1, CreationTimestamp: metav1.NewTime(now().Add(-time.Hour))},
-		Spec:       v1alpha1.MeshSpec{Version: "0.1.0"},
+		Spec:       v1alpha1.MeshSpec{Version: "0.2.0"},
 		Status: v1alpha1.MeshStatus{
-			ObservedGeneration: 1, Version: "0.1.0", RootCertificateExpiry: &expiry,
+			ObservedGeneration: 1, Version: "0.2.0", RootCertificateExpiry: &expiry,
 			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}},
 		},
 	}}
 	f.Webhooks = []facts.Webhook{{Configuration: "tulle", Name: "inject", Service: "tulle-system/tulle-controlplane", Endpoints: 2, RootsEnd: expiry.Time}}
 	f.Namespaces = []facts.Namespace{{Name: "shop"}}
-	f.Proxies = []facts.Pod{{Namespace: "shop", Name: "web", Kind: "sidecar", Version: "0.1.0", Ready: true, Created: now().Add(-time.Hour)}}
+	f.Proxies = []facts.Pod{{Namespace: "shop", Name: "web", Kind: "sidecar", Version: "0.2.0", Ready: true, Created: now().Add(-time.Hour)}}
 	f.Streams = []facts.Stream{{Namespace: "shop", Pod: "web"}}
 	return f
 }
@@ -131,7 +131,7 @@ func TestFindings(t *testing.T) {
 		"not ready": {true, func(f *facts.Facts) {
 			f.Meshes[0].Status.Conditions = []metav1.Condition{
 				{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse},
-				{Type: v1alpha1.ConditionValid, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnknownVersion, Message: "write 0.1.0"},
+				{Type: v1alpha1.ConditionValid, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnknownVersion, Message: "write 0.2.0"},
 			}
 		}, Problem, "Valid is False (UnknownVersion)"},
 		"intermediates not required": {true, func(f *facts.Facts) {
@@ -244,7 +244,7 @@ func TestManyPorts(t *testing.T) {
 // TestYoungPods: what was made a moment ago gets time before it is a finding.
 func TestYoungPods(t *testing.T) {
 	f := healthy()
-	young := facts.Pod{Namespace: "shop", Name: "young", Version: "0.1.0", Created: now().Add(-time.Second)}
+	young := facts.Pod{Namespace: "shop", Name: "young", Version: "0.2.0", Created: now().Add(-time.Second)}
 	f.Proxies = append(f.Proxies, young)
 	f.Bare = append(f.Bare, young)
 	if findings := All(f); Worst(findings) != OK {

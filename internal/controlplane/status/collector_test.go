@@ -20,7 +20,7 @@ func TestImpostorReplica(t *testing.T) {
 		if r.Header.Get("Authorization") != "" {
 			tokens.Add(1)
 		}
-		_, _ = w.Write([]byte(`{"seq":7,"all":true,"release":"0.2.0","rows":[{"subject":{"Kind":"HTTPRoute"},"progress":{"Config":"c","Needed":1,"Acked":1}}]}`))
+		_, _ = w.Write([]byte(`{"seq":7,"all":true,"release":"0.3.0","rows":[{"subject":{"Kind":"HTTPRoute"},"progress":{"Config":"c","Needed":1,"Acked":1}}]}`))
 	})
 	plain, secure := httptest.NewServer(lie), httptest.NewTLSServer(lie)
 	defer plain.Close()

@@ -28,25 +28,25 @@ func TestTwoReleases(t *testing.T) {
 		}
 		return r
 	}
-	mine := report("0.2.0", Progress{Config: "new", Generation: 3, Needed: 1, Acked: 1})
+	mine := report("0.3.0", Progress{Config: "new", Generation: 3, Needed: 1, Acked: 1})
 	for name, c := range map[string]struct {
 		other   Report
 		reason  string
 		message string
 	}{
-		"acknowledged at both": {report("0.1.0", Progress{Config: "old", Generation: 3, Needed: 4, Acked: 4}), ReasonAcknowledged, "acknowledged by 5 of 5 proxies"},
-		"pending at the other": {report("0.1.0", Progress{Config: "old", Generation: 3, Needed: 4, Acked: 2}), ReasonPending, "acknowledged by 3 of 5 proxies"},
+		"acknowledged at both": {report("0.2.0", Progress{Config: "old", Generation: 3, Needed: 4, Acked: 4}), ReasonAcknowledged, "acknowledged by 5 of 5 proxies"},
+		"pending at the other": {report("0.2.0", Progress{Config: "old", Generation: 3, Needed: 4, Acked: 2}), ReasonPending, "acknowledged by 3 of 5 proxies"},
 		"rejected at the other": {
-			report("0.1.0", Progress{Config: "old", Generation: 3, Needed: 4, Rejections: []Rejection{{"shop/a", "no"}}}), ReasonRejected,
+			report("0.2.0", Progress{Config: "old", Generation: 3, Needed: 4, Rejections: []Rejection{{"shop/a", "no"}}}), ReasonRejected,
 			"proxy shop/a rejected it and keeps its last good configuration: \"no\"",
 		},
-		"the other is behind":                     {report("0.1.0", Progress{Config: "old", Generation: 2, Needed: 4, Acked: 4}), ReasonPending, "the control plane's replicas are taking it in"},
-		"the other does not know the kind":        {report("0.1.0"), ReasonAcknowledged, "acknowledged by 1 of 1 proxies"},
+		"the other is behind":                     {report("0.2.0", Progress{Config: "old", Generation: 2, Needed: 4, Acked: 4}), ReasonPending, "the control plane's replicas are taking it in"},
+		"the other does not know the kind":        {report("0.2.0"), ReasonAcknowledged, "acknowledged by 1 of 1 proxies"},
 		"the other does not tell generations":     {report("", Progress{Config: "old", Needed: 4}), ReasonAcknowledged, "acknowledged by 1 of 1 proxies"},
-		"the same release, behind":                {report("0.2.0", Progress{Config: "older", Generation: 3, Needed: 4, Acked: 4}), ReasonPending, "the control plane's replicas are taking it in"},
-		"the same release has not looked at it":   {report("0.2.0"), ReasonPending, "the control plane's replicas are taking it in"},
-		"another release that makes it the same":  {report("0.1.0", Progress{Config: "new", Generation: 3, Needed: 2, Acked: 2}), ReasonAcknowledged, "acknowledged by 3 of 3 proxies"},
-		"the same release, and the same progress": {report("0.2.0", Progress{Config: "new", Generation: 3, Needed: 2, Acked: 1}), ReasonPending, "acknowledged by 2 of 3 proxies"},
+		"the same release, behind":                {report("0.3.0", Progress{Config: "older", Generation: 3, Needed: 4, Acked: 4}), ReasonPending, "the control plane's replicas are taking it in"},
+		"the same release has not looked at it":   {report("0.3.0"), ReasonPending, "the control plane's replicas are taking it in"},
+		"another release that makes it the same":  {report("0.2.0", Progress{Config: "new", Generation: 3, Needed: 2, Acked: 2}), ReasonAcknowledged, "acknowledged by 3 of 3 proxies"},
+		"the same release, and the same progress": {report("0.3.0", Progress{Config: "new", Generation: 3, Needed: 2, Acked: 1}), ReasonPending, "acknowledged by 2 of 3 proxies"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := NewWriter(nil, funcr.New(func(string, string) {}, funcr.Options{}))
@@ -80,7 +80,7 @@ func dialing(srv *httptest.Server) func(context.Context, string, string) (net.Co
 // TestForeignReplica: a replica that answers nothing this release can read is left out with one line
 // in the log, and taken in as soon as it answers.
 func TestForeignReplica(t *testing.T) {
-	theirs := NewLedger(noAcks{}, "0.1.0")
+	theirs := NewLedger(noAcks{}, "0.2.0")
 	theirs.Require(Subject{Kind: "Gateway", Name: "g"}, Requirement{Config: "old", Generation: 1})
 	var mu sync.Mutex
 	asked, broken := 0, http.NotFoundHandler()
@@ -113,7 +113,7 @@ func TestForeignReplica(t *testing.T) {
 	}
 	for taken := false; !taken; {
 		w.mu.Lock()
-		taken = len(w.progress["192.0.2.2"]) == 1 && w.releases["192.0.2.2"] == "0.1.0"
+		taken = len(w.progress["192.0.2.2"]) == 1 && w.releases["192.0.2.2"] == "0.2.0"
 		w.mu.Unlock()
 	}
 	cancel()

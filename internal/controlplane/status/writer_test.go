@@ -85,7 +85,7 @@ func verdict(config string, generation int64) *RouteVerdict {
 }
 
 func rows(names []string, config string, needed, acked int) Report {
-	r := Report{Release: "0.2.0"}
+	r := Report{Release: "0.3.0"}
 	for _, n := range names {
 		r.Rows = append(r.Rows, Row{Subject: subject(routeID(n), 0), Progress: Progress{Config: config, Generation: 1, Needed: needed, Acked: acked}})
 	}

@@ -51,14 +51,12 @@ func TestAsRecorded(t *testing.T) {
 				objects = gatewayOf(in, gw)
 			}
 			want := map[string]any{}
-			for _, doc := range bytes.Split(file("out.yaml"), []byte("---\n"))[1:] {
+			for _, doc := range bytes.Split(file("out.yaml"), []byte("\n---\n")) {
 				var o unstructured.Unstructured
 				if err := yaml.Unmarshal(doc, &o.Object); err != nil {
 					t.Fatal(err)
 				}
-				if len(o.Object) > 0 {
-					want[o.GetKind()+" "+o.GetName()] = o.Object
-				}
+				want[o.GetKind()+" "+o.GetName()] = o.Object
 			}
 			for _, o := range objects {
 				got := map[string]any{}
