@@ -28,7 +28,7 @@ import (
 func TestCheckReads(t *testing.T) {
 	newMesh(t, "checked", func(m *v1alpha1.Mesh) { m.Spec.MTLS.Mode = v1alpha1.MTLSPermissive })
 	namespace(t, "checked", map[string]string{names.LabelInject: names.InjectEnabled})
-	injected, err := json.Marshal(protocol.Injected{Version: "0.2.0", ExcludedInboundPorts: []uint16{9999}})
+	injected, err := json.Marshal(protocol.Injected{Version: "0.3.0", ExcludedInboundPorts: []uint16{9999}})
 	if err != nil {
 		t.Fatal(err)
 	}

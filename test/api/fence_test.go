@@ -53,7 +53,7 @@ func TestFence(t *testing.T) {
 		}
 	}
 	victim := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "fenced", Name: "victim", Labels: map[string]string{"app": "web", "tulle.dev/version": "0.1.0"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "fenced", Name: "victim", Labels: map[string]string{"app": "web", "tulle.dev/version": "0.2.0"}},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{
 				{Name: "tulle-init", Image: "registry.example:5000/tulle-proxy:1"},
@@ -103,7 +103,7 @@ func TestFence(t *testing.T) {
 		"tag and digest": {func(p *corev1.Pod) {
 			p.Spec.InitContainers[2].Image = "registry.example:5000/tulle-proxy:2@sha256:" + strings.Repeat("0", 64)
 		}, ""},
-		"Tulle's label":               {func(p *corev1.Pod) { p.Labels["tulle.dev/version"] = "0.2.0" }, ""},
+		"Tulle's label":               {func(p *corev1.Pod) { p.Labels["tulle.dev/version"] = "0.3.0" }, ""},
 		"a mirror that is listed":     {replaced("tulle.test/mirror/tulle-proxy:2"), ""},
 		"the release's repository":    {replaced("tulle.test/proxy:2"), ""},
 		"the same, marked":            {replaced("registry.example:5000/tulle-proxy:2"), ""},

@@ -27,7 +27,7 @@ func TestDefaultIssuerKind(t *testing.T) {
 	manifest := func(name string) *unstructured.Unstructured {
 		return &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "tulle.dev/v1alpha1", "kind": "Mesh", "metadata": map[string]any{"name": name},
-			"spec": map[string]any{"version": "0.2.0", "certificates": map[string]any{"issuerRef": map[string]any{"name": "company"}}},
+			"spec": map[string]any{"version": "0.3.0", "certificates": map[string]any{"issuerRef": map[string]any{"name": "company"}}},
 		}}
 	}
 	apply := func(m *unstructured.Unstructured, more ...client.PatchOption) string {
@@ -110,7 +110,7 @@ func TestSharedIssuerWarning(t *testing.T) {
 		w.said = nil
 		m := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "tulle.dev/v1alpha1", "kind": "Mesh", "metadata": map[string]any{"name": "warned"},
-			"spec": map[string]any{"version": "0.2.0", "certificates": map[string]any{}},
+			"spec": map[string]any{"version": "0.3.0", "certificates": map[string]any{}},
 		}}
 		if ref != nil {
 			m.Object["spec"].(map[string]any)["certificates"] = map[string]any{"issuerRef": ref}

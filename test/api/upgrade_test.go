@@ -79,7 +79,7 @@ func (r *playedReplicas) Difference(ctx context.Context, before, after []corev1.
 // upgradeIsTold: an upgrade that fails and goes back, and one that ends, each tell what happened as
 // events of the Mesh, each thing once, however many rounds the operator does.
 func upgradeIsTold(t *testing.T) {
-	const other = "0.1.0"
+	const other = "0.2.0"
 	namespace(t, "told", nil)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "told", Name: "a", Labels: map[string]string{"tulle.dev/proxy": "gateway", "tulle.dev/version": release.Current}},

@@ -72,7 +72,7 @@ func TestWorkloadFence(t *testing.T) {
 		change  func(*appsv1.Deployment)
 		refusal string // empty: allowed
 	}{
-		"a restart":             {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations[names.AnnotationRestart] = "0.2.0" }, ""},
+		"a restart":             {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations[names.AnnotationRestart] = "0.3.0" }, ""},
 		"an image":              {theirs, evil, "may only change the annotation"},
 		"another annotation":    {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations["theirs"] = "no" }, "may only change the annotation"},
 		"an annotation less":    {theirs, func(d *appsv1.Deployment) { delete(d.Spec.Template.Annotations, "theirs") }, "may only change the annotation"},

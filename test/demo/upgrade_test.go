@@ -42,8 +42,8 @@ func TestUpgradeSample(t *testing.T) {
 func meshAt(change func(*v1alpha1.Mesh)) *v1alpha1.Mesh {
 	m := &v1alpha1.Mesh{}
 	m.Generation, m.Status.ObservedGeneration = 2, 2
-	m.Spec.Version, m.Status.Version = "0.2.0", "0.2.0"
-	m.Status.Upgrade = &v1alpha1.UpgradeStatus{From: "0.1.0", To: "0.2.0", Phase: v1alpha1.PhaseCompleted}
+	m.Spec.Version, m.Status.Version = "0.3.0", "0.3.0"
+	m.Status.Upgrade = &v1alpha1.UpgradeStatus{From: "0.2.0", To: "0.3.0", Phase: v1alpha1.PhaseCompleted}
 	for _, c := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionUpgraded} {
 		m.Status.Conditions = append(m.Status.Conditions, metav1.Condition{Type: c, Status: metav1.ConditionTrue})
 	}
@@ -61,16 +61,16 @@ func TestOver(t *testing.T) {
 		"completed":         {func(*v1alpha1.Mesh) {}, true, false},
 		"installed":         {func(m *v1alpha1.Mesh) { m.Status.Upgrade = nil }, true, false},
 		"not looked at":     {func(m *v1alpha1.Mesh) { m.Generation = 3 }, false, false},
-		"another was asked": {func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.0" }, false, false},
+		"another was asked": {func(m *v1alpha1.Mesh) { m.Spec.Version = "0.4.0" }, false, false},
 		"under way":         {func(m *v1alpha1.Mesh) { m.Status.Conditions[1].Status = metav1.ConditionFalse }, false, false},
 		"not ready":         {func(m *v1alpha1.Mesh) { m.Status.Conditions[0].Status = metav1.ConditionFalse }, false, false},
-		"the old serves":    {func(m *v1alpha1.Mesh) { m.Status.Version = "0.1.0" }, false, false},
+		"the old serves":    {func(m *v1alpha1.Mesh) { m.Status.Version = "0.2.0" }, false, false},
 		"rolled back":       {func(m *v1alpha1.Mesh) { m.Status.Upgrade.Phase = v1alpha1.PhaseRolledBack }, false, true},
 		"rolled back, the last time": {func(m *v1alpha1.Mesh) {
-			m.Status.Upgrade.Phase, m.Status.Upgrade.To = v1alpha1.PhaseRolledBack, "0.3.0"
+			m.Status.Upgrade.Phase, m.Status.Upgrade.To = v1alpha1.PhaseRolledBack, "0.4.0"
 		}, true, false},
 	} {
-		v := view{to: "0.2.0"}
+		v := view{to: "0.3.0"}
 		over, err := v.over(meshAt(c.change))
 		if over != c.over || (err != nil) != c.fail {
 			t.Errorf("%s: %v, %v", name, over, err)
@@ -80,7 +80,7 @@ func TestOver(t *testing.T) {
 
 // TestView: each phase and each judgement is a line once, and what an earlier upgrade said is none.
 func TestView(t *testing.T) {
-	v := view{to: "0.2.0"}
+	v := view{to: "0.3.0"}
 	var got []string
 	show := func(change func(*v1alpha1.UpgradeStatus)) string {
 		lines, live := v.next(meshAt(func(m *v1alpha1.Mesh) { change(m.Status.Upgrade) }))
@@ -89,7 +89,7 @@ func TestView(t *testing.T) {
 		}
 		return live
 	}
-	show(func(u *v1alpha1.UpgradeStatus) { u.To = "0.1.0" })
+	show(func(u *v1alpha1.UpgradeStatus) { u.To = "0.2.0" })
 	show(func(u *v1alpha1.UpgradeStatus) { u.Phase = v1alpha1.PhaseShadow })
 	data := func(u *v1alpha1.UpgradeStatus) {
 		u.Phase, u.Wave, u.Waves, u.Proxies, u.Replaced, u.Message = v1alpha1.PhaseDataPlane, 2, 5, 10, 3, "slot b is Starting"
@@ -110,7 +110,7 @@ func shopPods() []corev1.Pod {
 	var out []corev1.Pod
 	for _, name := range []string{"web", "cart"} {
 		p := corev1.Pod{}
-		p.Name, p.UID, p.Labels = name, "1", map[string]string{names.LabelVersion: "0.2.0"}
+		p.Name, p.UID, p.Labels = name, "1", map[string]string{names.LabelVersion: "0.3.0"}
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", RestartCount: 1}}
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Unix(1000, 0))}}
 		out = append(out, p)
@@ -128,7 +128,7 @@ func TestNoticed(t *testing.T) {
 		"":                          {},
 		"1 pods are not there":      {pods: func(p []corev1.Pod) []corev1.Pod { return p[:1] }},
 		"containers were restarted": {pods: func(p []corev1.Pod) []corev1.Pod { p[0].Status.ContainerStatuses[0].RestartCount++; return p }},
-		"do not carry a proxy of":   {pods: func(p []corev1.Pod) []corev1.Pod { p[0].Labels[names.LabelVersion] = "0.1.0"; return p }},
+		"do not carry a proxy of":   {pods: func(p []corev1.Pod) []corev1.Pod { p[0].Labels[names.LabelVersion] = "0.2.0"; return p }},
 		"pods changed their Ready": {pods: func(p []corev1.Pod) []corev1.Pod {
 			p[0].Status.Conditions[0].LastTransitionTime = metav1.Now()
 			return p

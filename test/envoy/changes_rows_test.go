@@ -109,7 +109,7 @@ func (s *scene) serviceChanges() []change {
 func (s *scene) meshChanges() []change {
 	more := newAuthority(s.t).roots()
 	both := s.pki.roots() + more
-	settings := model.Settings{TrustDomain: trustDomain, Version: "0.2.0", LogLevel: "error", DrainSeconds: 60, CertificateLifetimeSeconds: 3600, Concurrency: 1}
+	settings := model.Settings{TrustDomain: trustDomain, Version: "0.3.0", LogLevel: "error", DrainSeconds: 60, CertificateLifetimeSeconds: 3600, Concurrency: 1}
 	return []change{
 		step("annotations of the pod", nil, s.podIs(func(w *model.Workload) { w.LogLevel, w.DrainSeconds, w.Concurrency = "info", 5, 2 })),
 		{name: "settings of the Mesh", more: pipeline.Inputs{Settings: &settings}},

@@ -185,7 +185,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	roots := s.pki.roots()
-	s.set(t, pipeline.Inputs{Settings: &model.Settings{TrustDomain: trustDomain, Version: "0.2.0"}, Roots: &roots}, append(s.services(),
+	s.set(t, pipeline.Inputs{Settings: &model.Settings{TrustDomain: trustDomain, Version: "0.3.0"}, Roots: &roots}, append(s.services(),
 		object(source.Namespace, "", "shop", model.Namespace{Name: "shop", Meshed: true}),
 		object(source.Namespace, "", "team", model.Namespace{Name: "team", Meshed: true}),
 		s.podIs(nil),

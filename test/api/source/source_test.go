@@ -123,7 +123,7 @@ func (c *cluster) everyKind(t *testing.T) {
 		`{apiVersion: v1, kind: Pod, metadata: {namespace: shop, name: web-0}, spec: {containers: [{name: c, image: i}]}}`,
 		`{apiVersion: v1, kind: Secret, metadata: {namespace: shop, name: cert}, type: kubernetes.io/tls, stringData: {tls.crt: x, tls.key: "y"}}`,
 		`{apiVersion: v1, kind: Secret, metadata: {namespace: shop, name: password}, stringData: {password: x}}`,
-		`{apiVersion: tulle.dev/v1alpha1, kind: Mesh, metadata: {name: mesh}, spec: {version: 0.1.0, injection: {namespaceSelector: {matchLabels: {team: a}}}}}`,
+		`{apiVersion: tulle.dev/v1alpha1, kind: Mesh, metadata: {name: mesh}, spec: {version: 0.2.0, injection: {namespaceSelector: {matchLabels: {team: a}}}}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`,
 		`{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {namespace: shop, name: edge}, spec: {gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}, {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}, {name: password}]}}]}}`,
 		route("1s"),

@@ -91,7 +91,7 @@ func (m *mesh) load(n int) {
 		all = append(all, serviceOf(i), endpointsOf(i, 0), routeOf(i, 0))
 	}
 	roots := "PEM"
-	m.apply(all, pipeline.Inputs{Settings: &model.Settings{TrustDomain: "cluster.local", Version: "0.1.0"}, Roots: &roots})
+	m.apply(all, pipeline.Inputs{Settings: &model.Settings{TrustDomain: "cluster.local", Version: "0.2.0"}, Roots: &roots})
 }
 
 func (m *mesh) touched() int {
