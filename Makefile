@@ -23,8 +23,9 @@ KUBECTL ?= kubectl
 endif
 export KUBECONFIG KUBECTL CLUSTER RANGE
 IMAGES := tulle tulle-proxy shop echo load capture intruder proxyless
-# Earlier releases whose images are packed too: upgrades are tested from these.
-RELEASES ?= 0.1.0
+# Previous releases whose images are packed too, from their commits (hack/images/release.go): upgrades are
+# tested from these.
+RELEASES ?= 0.2.0
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 GOTEST := bin/gotest -log out
 
@@ -128,7 +129,7 @@ ground: bin/gotest ## The embedded cluster itself: nothing leaves the machine, w
 
 .PHONY: envoy
 envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and does what it says
-	@TULLE_ENVOY=$$(bin/images envoy) TULLE_ENVOY_BEFORE=$$(bin/images envoy --release 0.1.0) $(GOTEST) -name envoy -min 20 -- -count=1 ./test/envoy
+	@TULLE_ENVOY=$$(bin/images envoy) TULLE_ENVOY_BEFORE=$$(bin/images envoy --release 0.2.0) $(GOTEST) -name envoy -min 20 -- -count=1 ./test/envoy
 
 .PHONY: dataplane
 dataplane: bin/gotest bin/images ## Agent, slots and redirection with the real Envoy in network namespaces (root)
@@ -168,7 +169,7 @@ test-lifecycle: check-cluster tools ## The long forms: upgrades and rotations wi
 	@hack/run-stages cluster room images install lifecycle restore-elsewhere test-olm
 
 .PHONY: lifecycle
-lifecycle: FAULTY := 0.2.3 0.2.4 0.2.5 0.2.6 0.2.7
+lifecycle: FAULTY := 0.3.3 0.3.4 0.3.5 0.3.6 0.3.7
 lifecycle: bin/gotest room faulty
 	@TULLE_MESH=tulle TULLE_NODE="$(FAILING)" TULLE_FULL=1 $(GOTEST) -name lifecycle -min 5 -- -count=1 -p 1 -timeout 90m \
 		-run 'Upgrade|Swaps|BadReleases|FaultyReleases|Rotation|$(LONG)' ./test/e2e
@@ -185,13 +186,14 @@ restore-elsewhere: bin/gotest bin/cluster bin/images ## A backup of this cluster
 		$(GOTEST) -name restore -min 1 -- -count=1 -timeout 15m ./test/restore
 
 .PHONY: test-olm
-test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs the operator of 0.1.0, upgrades it to this one and removes it, under load, on an embedded cluster of its own
+test-olm: bin/gotest bin/cluster bin/images bin/olm bundle ## OLM installs the operator of 0.2.0, upgrades it to this one and removes it, under load, on an embedded cluster of its own
+	@rm -rf out/older && bin/images source --release 0.2.0 out/older bundle config/webhook config/samples/tulle_v1alpha1_mesh.yaml
 	@trap 'bin/cluster --name tulle-olm down' EXIT; \
 	set -e; bin/cluster --name tulle-olm --range 61 up; \
 	bin/images load --name tulle-olm tulle tulle-proxy echo load; \
-	bin/images load --name tulle-olm --release 0.1.0 tulle tulle-proxy; \
+	bin/images load --name tulle-olm --release 0.2.0 tulle tulle-proxy; \
 	bin/olm --name tulle-olm up; \
-	KUBECONFIG=$$(bin/cluster --name tulle-olm env | sed 's/.*KUBECONFIG=//') TULLE_OLM_CLUSTER=tulle-olm \
+	KUBECONFIG=$$(bin/cluster --name tulle-olm env | sed 's/.*KUBECONFIG=//') TULLE_OLM_CLUSTER=tulle-olm TULLE_OLDER_TREE=$(CURDIR)/out/older \
 		$(GOTEST) -name olm -- -count=1 -timeout 25m ./test/olm
 
 .PHONY: scorecard
@@ -276,7 +278,7 @@ else
 endif
 
 # Releases with faults (hack/images/faulty.go), which upgrades are to be stopped and rolled back by.
-FAULTY ?= 0.2.5
+FAULTY ?= 0.3.5
 
 .PHONY: faulty
 faulty: ## Pack the releases with faults, for the tests of upgrades, and load them into the embedded cluster
@@ -376,7 +378,7 @@ golden-update: ## Rewrite the golden files from what the code does now; read the
 	go test ./internal/controlplane/envoy ./internal/controlplane/gatewayapi ./internal/controlplane/inject ./internal/lifecycle/render -update
 
 .PHONY: check-envoy
-check-envoy: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.1.0)
+check-envoy: bin/images ## Compare the pinned hash of Envoy with the checksums that Envoy publishes (CHECKSUMS=checksums.txt, RELEASE=0.2.0)
 	@[ -n "$(CHECKSUMS)" ] || { echo 'set CHECKSUMS to the verified checksum file of the Envoy release (docs/operating/supply-chain.md)'; exit 1; }
 	@bin/images check-envoy $(if $(RELEASE),--release $(RELEASE)) '$(CHECKSUMS)'
 

@@ -12,6 +12,8 @@
 //	images pin-bases                 write the digests of base images into the Dockerfiles
 //	images load --release 0.2.0 tulle tulle-proxy
 //	                                 a previous release, tagged with its version
+//	images source --release 0.2.0 DIR bundle
+//	                                 write files of a previous release into a folder
 //
 // table.go says which images there are; add a line there for a new one.
 // release.go says which releases, and previous.go builds one from its commit;
@@ -67,7 +69,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.release, "release", "", "a previous release, see release.go (default the current one)")
 	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
 	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
-	c.AddCommand(buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))
+	c.AddCommand(sourceCommand(&o), buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))
 	return c
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"tulle.dev/tulle/hack/internal/parts"
 )
@@ -134,4 +137,73 @@ func git(ctx context.Context, repo string, args ...string) (string, error) {
 		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+func sourceCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "source DIR PATH...", Short: "Write files and folders of a previous release (--release) into a folder", Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := findRelease(o.release)
+			if err != nil {
+				return err
+			}
+			if r.commit == "" {
+				return fmt.Errorf("release %s is this tree: name a previous one with --release", r.version)
+			}
+			repo, err := parts.FindRepo()
+			if err != nil {
+				return err
+			}
+			return source(c.Context(), repo, r, args[0], args[1:])
+		},
+	}
+}
+
+// source writes files and folders of a release's commit into a folder, by their paths in the repository.
+func source(ctx context.Context, repo string, r release, to string, paths []string) error {
+	if err := haveCommit(ctx, repo, r); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", repo, "archive", r.commit, "--"}, paths...)...)
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	archive, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("read commit %s: %w", r.commit, err)
+	}
+	unpacked := untar(archive, to)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("read commit %s: %w: %s", r.commit, err, strings.TrimSpace(complaints.String()))
+	}
+	return unpacked
+}
+
+// untar writes the files of an archive into a folder.
+func untar(archive io.Reader, to string) error {
+	for in := tar.NewReader(archive); ; {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read archive: %w", err)
+		}
+		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(h.Name) {
+			continue
+		}
+		file := filepath.Join(to, h.Name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", h.Name, err)
+		}
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return err
+		}
+	}
 }

@@ -63,6 +63,20 @@ func TestPrevious(t *testing.T) {
 		t.Errorf("%s is still there", left)
 	}
 
+	files := t.TempDir()
+	if err := source(t.Context(), repo, r, files, []string{"main.go", "hack"}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(files, "main.go")); err != nil || !strings.Contains(string(text), "then") {
+		t.Errorf("main.go of the release: %q, %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(files, "hack/parts/runtime/go.mod")); err != nil {
+		t.Error(err)
+	}
+	if err := source(t.Context(), repo, r, files, []string{"bundle"}); err == nil || !strings.Contains(err.Error(), "bundle") {
+		t.Errorf("files that it does not have: %v", err)
+	}
+
 	if err := os.RemoveAll(filepath.Join(repo, ".git")); err != nil {
 		t.Fatal(err)
 	}

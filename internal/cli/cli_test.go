@@ -51,7 +51,7 @@ func TestMesh(t *testing.T) {
 	config := api(t, "mesh")
 	code, out, errs := call(t, "", "check", "--kubeconfig", config)
 	for _, want := range []string{
-		"[ok] the operator runs", "[ok] Mesh tulle runs 0.2.0", "[ok] tulle-controlplane-0-1-0: 2 of 2 replicas ready",
+		"[ok] the operator runs", "[ok] Mesh tulle runs 0.2.0", "[ok] tulle-controlplane-0-2-0: 2 of 2 replicas ready",
 		"[ok] the webhook is served", "[ok] 9 pods carry a proxy, 9 ready", "[ok] all are connected", " 0 warnings, 0 problems\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -63,7 +63,7 @@ func TestMesh(t *testing.T) {
 	}
 	code, out, _ = call(t, "", "status", "--kubeconfig", config)
 	for _, want := range []string{
-		"tulle  0.2.0   0.2.0    yes    Permissive  cluster.local", "tulle-controlplane-0-1-0  0-2-0     2/2",
+		"tulle  0.2.0   0.2.0    yes    Permissive  cluster.local", "tulle-controlplane-0-2-0  0-2-0     2/2",
 		"gateway  0.2.0    2     2      2          0", "sidecar  0.2.0    7     7      7          0",
 	} {
 		if !strings.Contains(out, want) {

@@ -24,7 +24,7 @@ import (
 // preflightStops: an upgrade that the operator has no rights for, or no room, does not begin; what to
 // mend is said while it waits, and nothing is touched.
 func preflightStops(t *testing.T) {
-	const other, revision = "0.2.0", "tulle-controlplane-0-1-0"
+	const other, revision = "0.2.0", "tulle-controlplane-0-2-0"
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "tulle-operator"}}
 	there(t, role)
 	whole := slices.Clone(role.Rules)

@@ -186,7 +186,7 @@ func TestStolenTokenOnOthers(t *testing.T) {
 	labelled := evil.DeepCopy()
 	labelled.Labels = byOperator
 	called := labelled.DeepCopy()
-	called.Name = "tulle-controlplane-0-2-0"
+	called.Name = "tulle-controlplane-0-3-0"
 	set := &appsv1.StatefulSet{ObjectMeta: labelled.ObjectMeta, Spec: appsv1.StatefulSetSpec{Selector: evil.Spec.Selector, Template: pods}}
 	daemons := &appsv1.DaemonSet{ObjectMeta: labelled.ObjectMeta, Spec: appsv1.DaemonSetSpec{Selector: evil.Spec.Selector, Template: pods}}
 	attacks := map[string]attack{

@@ -112,7 +112,7 @@ func upgradeIsTold(t *testing.T) {
 	edit(t, "tulle", func(m *v1alpha1.Mesh) {
 		m.Spec.Version, m.Spec.Upgrade.Soak = other, metav1.Duration{Duration: time.Second}
 	})
-	serve(t, system, "tulle-controlplane-0-1-0", 2)
+	serve(t, system, "tulle-controlplane-0-2-0", 2)
 	upgradePhase(t, v1alpha1.PhaseRolledBack)
 	way := "from " + release.Current + " to " + other
 	back := "from " + other + " to " + release.Current
@@ -133,7 +133,7 @@ func upgradeIsTold(t *testing.T) {
 	seen = told(t)
 	played.play(p, "")
 	edit(t, "tulle", func(m *v1alpha1.Mesh) { m.Spec.Version = other })
-	serve(t, system, "tulle-controlplane-0-1-0", 2)
+	serve(t, system, "tulle-controlplane-0-2-0", 2)
 	upgradePhase(t, v1alpha1.PhaseCompleted)
 	same(t, seen, []string{
 		"Normal UpgradeStarted " + way,

@@ -29,7 +29,7 @@ import (
 const (
 	system       = "tulle-system"
 	operatorUser = "system:serviceaccount:tulle-system:tulle-operator"
-	controlPlane = "tulle-controlplane-0-2-0" // of release.Current
+	controlPlane = "tulle-controlplane-0-3-0" // of release.Current
 )
 
 // clock is how far the operator's clock is ahead, in nanoseconds.

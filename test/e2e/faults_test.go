@@ -37,10 +37,10 @@ const workers = 16
 
 func faults() []fault {
 	all := []fault{
-		{name: "a fifth of the requests fails", version: "0.2.5", says: []string{"% of"}, fails: 0.2},
-		{name: "Envoy refuses the configuration", version: "0.2.4", says: []string{"same matching rules"}},
-		{name: "Envoy crashes", version: "0.2.3", says: []string{"ended by itself", "did not get ready"}, cut: workers},
-		{name: "each request waits", version: "0.2.6", says: []string{" ms in the replaced proxies"}, slowdown: 100},
+		{name: "a fifth of the requests fails", version: "0.3.5", says: []string{"% of"}, fails: 0.2},
+		{name: "Envoy refuses the configuration", version: "0.3.4", says: []string{"same matching rules"}},
+		{name: "Envoy crashes", version: "0.3.3", says: []string{"ended by itself", "did not get ready"}, cut: workers},
+		{name: "each request waits", version: "0.3.6", says: []string{" ms in the replaced proxies"}, slowdown: 100},
 	}
 	if !full() {
 		return all[:1]
@@ -110,8 +110,8 @@ func TestCutConnectionsShow(t *testing.T) {
 	ns := c.Namespace(t, "cut", meshed)
 	deployFleet(t, c, ns)
 	edit(t, c, hasty)
-	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.7" })
-	upgraded(t, c, "0.2.7", v1alpha1.PhaseCompleted, 10*time.Minute)
+	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.7" })
+	upgraded(t, c, "0.3.7", v1alpha1.PhaseCompleted, 10*time.Minute)
 	runs := loads(t, c, ns)
 	sending(t, runs)
 	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer })
@@ -133,12 +133,12 @@ func mentions(words []string, message string) bool {
 	return false
 }
 
-// withReleases tells the operator of bad releases, and undoes that at the end. Those from 0.2.3 on are
+// withReleases tells the operator of bad releases, and undoes that at the end. Those from 0.3.3 on are
 // hack/images's with faults.
 func withReleases(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	var made []string
-	for _, version := range []string{"0.2.1", "0.2.2", "0.2.3", "0.2.4", "0.2.5", "0.2.6", "0.2.7"} {
+	for _, version := range []string{"0.3.1", "0.3.2", "0.3.3", "0.3.4", "0.3.5", "0.3.6", "0.3.7"} {
 		revision := names.RevisionOf(version)
 		made = append(made, "tulle-controlplane-"+revision, "tulle-controlplane-"+revision+"-gateway-secrets")
 	}
@@ -157,13 +157,13 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-more
 subjects: [{kind: ServiceAccount, name: tulle-operator, namespace: tulle-system}]
 `, strings.Join(made, ", "))
 	tellReleases(t, c, fmt.Sprintf(`
-- {version: 0.2.1, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:nowhere", envoy: 1.40.0}
-- {version: 0.2.2, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:0.1.0", envoy: 1.39.3}
-- {version: 0.2.3, image: "tulle.local/tulle:0.2.3", proxyImage: "tulle.local/tulle-proxy:0.2.3", envoy: 1.40.0}
-- {version: 0.2.4, image: "tulle.local/tulle:0.2.4", proxyImage: "tulle.local/tulle-proxy:0.2.4", envoy: 1.40.0}
-- {version: 0.2.5, image: "tulle.local/tulle:0.2.5", proxyImage: "tulle.local/tulle-proxy:0.2.5", envoy: 1.40.0}
-- {version: 0.2.6, image: "tulle.local/tulle:0.2.6", proxyImage: "tulle.local/tulle-proxy:0.2.6", envoy: 1.40.0}
-- {version: 0.2.7, image: "tulle.local/tulle:0.2.7", proxyImage: "tulle.local/tulle-proxy:0.2.7", envoy: 1.40.0}
+- {version: 0.3.1, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:nowhere", envoy: 1.40.0}
+- {version: 0.3.2, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/tulle-proxy:0.2.0", envoy: 1.40.0}
+- {version: 0.3.3, image: "tulle.local/tulle:0.3.3", proxyImage: "tulle.local/tulle-proxy:0.3.3", envoy: 1.40.0}
+- {version: 0.3.4, image: "tulle.local/tulle:0.3.4", proxyImage: "tulle.local/tulle-proxy:0.3.4", envoy: 1.40.0}
+- {version: 0.3.5, image: "tulle.local/tulle:0.3.5", proxyImage: "tulle.local/tulle-proxy:0.3.5", envoy: 1.40.0}
+- {version: 0.3.6, image: "tulle.local/tulle:0.3.6", proxyImage: "tulle.local/tulle-proxy:0.3.6", envoy: 1.40.0}
+- {version: 0.3.7, image: "tulle.local/tulle:0.3.7", proxyImage: "tulle.local/tulle-proxy:0.3.7", envoy: 1.40.0}
 `, cluster.Tag()))
 }
 

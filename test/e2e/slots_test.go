@@ -162,7 +162,7 @@ func TestSlotsBadImages(t *testing.T) {
 		{"an image that can't be pulled", "tulle.local/tulle-proxy:nowhere", "tulle-proxy:nowhere"},
 		{"an image without the program", "tulle.local/echo:" + cluster.Tag(), protocol.SlotCommand},
 	} {
-		p.order("b", "0.2.9", bad.image)
+		p.order("b", "0.3.9", bad.image)
 		// The container's state keeps saying that it ended well.
 		event(t, c, ns, "Pod", bad.says)
 		if s := p.state("a"); s.Phase != protocol.PhaseReady || s.Generation >= p.generation {
@@ -217,9 +217,9 @@ func TestExitingRelease(t *testing.T) {
 	ns := c.Namespace(t, "exiting", meshed)
 	p := newSlotted(t, c, ns, "server", theService)
 	repositories := repositoriesOf(t, c, `{"metadata":{"annotations":{"tulle.dev/more-repositories":null}}}`)
-	tellReleases(t, c, fmt.Sprintf(`[{version: 0.2.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}]`, cluster.Tag()))
+	tellReleases(t, c, fmt.Sprintf(`[{version: 0.3.9, image: "tulle.local/tulle:%[1]s", proxyImage: "tulle.local/echo:%[1]s", envoy: 1.40.0}]`, cluster.Tag()))
 	t.Cleanup(func() { edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = newer }) })
-	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.9" })
+	edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.9" })
 	says := func(what, text string) {
 		t.Helper()
 		cluster.Eventually(t, 2*time.Minute, what, func() error {

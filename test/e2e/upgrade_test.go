@@ -25,10 +25,10 @@ import (
 	"tulle.dev/tulle/internal/testing/cluster"
 )
 
-// The two releases that this tree builds.
+// The release that this tree builds, and the one before, whose images hack/images builds from its commit.
 const (
-	older = "0.1.0"
-	newer = "0.2.0"
+	older = "0.2.0"
+	newer = "0.3.0"
 )
 
 // full tells whether the long forms run (make test-lifecycle).
@@ -368,7 +368,7 @@ func TestBadReleases(t *testing.T) {
 	run.Sent(t, 100)
 
 	t.Run("an image that can't be pulled", func(t *testing.T) {
-		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.1" })
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.1" })
 		cluster.Eventually(t, 2*time.Minute, "the preflight says so", func() error {
 			m := &v1alpha1.Mesh{}
 			if err := c.Get(t.Context(), client.ObjectKey{Name: meshName()}, m); err != nil {
@@ -384,8 +384,8 @@ func TestBadReleases(t *testing.T) {
 		upgradeOver(t, c)
 	})
 	t.Run("a proxy that never takes over", func(t *testing.T) {
-		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.2.2" })
-		m := upgraded(t, c, "0.2.2", v1alpha1.PhaseRolledBack, 6*time.Minute)
+		edit(t, c, func(m *v1alpha1.Mesh) { m.Spec.Version = "0.3.2" })
+		m := upgraded(t, c, "0.3.2", v1alpha1.PhaseRolledBack, 6*time.Minute)
 		if up := apimeta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionUpgraded); up == nil || up.Reason != v1alpha1.ReasonRolledBack || up.Message == "" {
 			t.Errorf("condition Upgraded: %+v", up)
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +42,8 @@ func TestOLM(t *testing.T) {
 	c := cluster.Connect(t)
 	second := filepath.Join(repo, "bundle")
 	first := t.TempDir()
-	if err := writeOlder(second, first); err != nil {
+	tree := olderTree(t)
+	if err := olderBundle(tree, first); err != nil {
 		t.Fatal(err)
 	}
 	offer(t, first)
@@ -55,17 +55,11 @@ func TestOLM(t *testing.T) {
 	rights(t, c)
 
 	begun = time.Now()
-	fences, err := filepath.Glob(filepath.Join(second, "fences", "*.yaml"))
-	if err != nil || len(fences) == 0 {
-		t.Fatalf("%d files in bundle/fences: %v", len(fences), err)
-	}
-	for _, f := range fences {
-		c.MustApply(t, read(t, filepath.Join("bundle", "fences", filepath.Base(f))))
-	}
-	c.MustApply(t, strings.ReplaceAll(read(t, "config/samples/tulle_v1alpha1_mesh.yaml"), newer, older))
+	apply(t, c, filepath.Join(tree, "config", "webhook", "*_fence*.yaml"))
+	apply(t, c, filepath.Join(tree, "config", "samples", "tulle_v1alpha1_mesh.yaml"))
 	serves(t, c.Mesh(t, "tulle"), older)
 	t.Logf("mesh of %s Ready in %s", older, time.Since(begun).Round(time.Second))
-	anyStep(t, c)
+	oldDefinition(t, c)
 
 	ns, runs := traffic(t, c)
 	before := everything(t, c, ns)
@@ -77,8 +71,9 @@ func TestOLM(t *testing.T) {
 	took := time.Since(begun).Round(time.Second)
 	leads(t, c, before["tulle-operator"])
 	t.Logf("operator upgraded by OLM in %s, leads after %s", took, time.Since(begun).Round(time.Second))
+	apply(t, c, filepath.Join(second, "fences", "*.yaml")) // as docs/guides/operatorhub.md says
 	untouched(t, c, before, everything(t, c, ns))
-	oneStep(t, c)
+	newDefinition(t, c)
 
 	begun = time.Now()
 	upgrade(t, c)
@@ -244,11 +239,18 @@ func remove(t *testing.T, c *cluster.Cluster, traffic, csv string) {
 	}
 }
 
-func read(t *testing.T, path string) string {
+// apply applies the files of a pattern.
+func apply(t *testing.T, c *cluster.Cluster, pattern string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repo, path))
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files are %s: %v", len(files), pattern, err)
 	}
-	return string(text)
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.MustApply(t, string(text))
+	}
 }

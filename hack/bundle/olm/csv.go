@@ -45,6 +45,9 @@ func fill(p *placement, release, icon string) (source.Object, error) {
 		return nil, fmt.Errorf("the base suggests namespace %q, config/manager makes %q", want, is)
 	}
 	csv.Set(release, "spec", "version")
+	if before := previous(release); before != "" {
+		csv.Set("tulle.v"+before, "spec", "replaces")
+	}
 	csv.Set(strings.ReplaceAll(csv.Text("spec", "description"), "${VERSION}", release), "spec", "description")
 	csv.Set([]any{map[string]any{"base64data": icon, "mediatype": "image/svg+xml"}}, "spec", "icon")
 	csv.Set(relatedImages(p.deployments), "spec", "relatedImages")
@@ -65,6 +68,22 @@ func skipRange(release string) (string, error) {
 		return "", fmt.Errorf("release %q: %w", release, err)
 	}
 	return fmt.Sprintf(">=%s.%d.0 <%s", major, max(n-1, 0), release), nil
+}
+
+// previous returns the release that comes before one: the patch before it, or the first release of the minor
+// before. It is empty for the first release of a major version.
+func previous(release string) string {
+	n := make([]int, 3)
+	if _, err := fmt.Sscanf(release, "%d.%d.%d", &n[0], &n[1], &n[2]); err != nil {
+		return ""
+	}
+	switch {
+	case n[2] > 0:
+		return fmt.Sprintf("%d.%d.%d", n[0], n[1], n[2]-1)
+	case n[1] > 0:
+		return fmt.Sprintf("%d.%d.0", n[0], n[1]-1)
+	}
+	return ""
 }
 
 // permissions merges the rules of each account, accounts in order.

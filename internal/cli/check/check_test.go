@@ -47,7 +47,7 @@ func healthy() facts.Facts {
 	f.Kinds[MeshKind] = facts.Kind{Name: MeshKind, Established: true}
 	f.Operator = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-operator", Account: "tulle-operator", Ready: 1, Wanted: 1}}
 	f.Fences = []facts.Fence{{Policy: "tulle-operator-pods", Account: ":tulle-operator"}, {Policy: "tulle-operator-workloads", Account: ":tulle-operator"}}
-	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-1-0", Revision: "0-2-0", Ready: 2, Wanted: 2}}
+	f.ControlPlane = []facts.Workload{{Namespace: "tulle-system", Name: "tulle-controlplane-0-2-0", Revision: "0-2-0", Ready: 2, Wanted: 2}}
 	expiry := metav1.NewTime(now().Add(365 * 24 * time.Hour))
 	f.Meshes = []v1alpha1.Mesh{{
 		ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1, CreationTimestamp: metav1.NewTime(now().Add(-time.Hour))},

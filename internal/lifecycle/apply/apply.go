@@ -184,7 +184,7 @@ func key(o client.Object) string {
 	return o.GetObjectKind().GroupVersionKind().GroupKind().String() + " " + o.GetNamespace() + "/" + o.GetName()
 }
 
-// title is how errors call an object, "Deployment tulle-system/tulle-controlplane-0-1-0".
+// title is how errors call an object, "Deployment tulle-system/tulle-controlplane-0-2-0".
 func title(o client.Object) string {
 	kind := o.GetObjectKind().GroupVersionKind().Kind
 	if o.GetNamespace() == "" {
