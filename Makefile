@@ -133,7 +133,8 @@ envoy: bin/gotest bin/images ## The real Envoy takes every golden output, and do
 
 .PHONY: dataplane
 dataplane: bin/gotest bin/images ## Agent, slots and redirection with the real Envoy in network namespaces (root)
-	@TULLE_ENVOY=$$(bin/images envoy) $(GOTEST) -name dataplane -min 5 -- -count=1 ./test/dataplane
+	@bin/images programs --release 0.2.0 out/before tulle-proxy
+	@TULLE_ENVOY=$$(bin/images envoy) TULLE_PROXY_BEFORE=$(CURDIR)/out/before $(GOTEST) -name dataplane -min 5 -- -count=1 ./test/dataplane
 
 .PHONY: api
 api: bin/gotest bin/cluster ## The operator and the CRD against the real API server

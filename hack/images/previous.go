@@ -159,6 +159,41 @@ func sourceCommand(o *options) *cobra.Command {
 	}
 }
 
+func programsCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "programs DIR NAME...", Short: "Build the programs of images, and write them into a folder", Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			chosen, err := choose(args[1:])
+			if err != nil {
+				return err
+			}
+			r, err := findRelease(o.release)
+			if err != nil {
+				return err
+			}
+			b, err := o.builder()
+			if err != nil {
+				return err
+			}
+			for _, i := range chosen {
+				for _, p := range i.programsOf(r) {
+					part := p.part(o.stamp(r), r)
+					built, err := binaries(c.Context(), b, r, []parts.Part{part})
+					if err != nil {
+						return err
+					}
+					to := filepath.Join(args[0], filepath.FromSlash(p.path))
+					if err := keep(built[part.Name], to); err != nil {
+						return fmt.Errorf("write %s: %w", to, err)
+					}
+					fmt.Println(to)
+				}
+			}
+			return nil
+		},
+	}
+}
+
 // source writes files and folders of a release's commit into a folder, by their paths in the repository.
 func source(ctx context.Context, repo string, r release, to string, paths []string) error {
 	if err := haveCommit(ctx, repo, r); err != nil {

@@ -46,6 +46,47 @@ func TestHandover(t *testing.T) {
 	}
 }
 
+// TestHandoverBetweenReleases replaces a slot of the previous release by one of this one under load, and goes back,
+// as an upgrade of the pod and its rollback do; then the same in a pod that this release began. Nothing notices.
+func TestHandoverBetweenReleases(t *testing.T) {
+	for _, first := range []string{"previous", "this"} {
+		t.Run("the pod began with "+first, func(t *testing.T) {
+			p := newPod(t)
+			p.ofOlder("a", first == "previous")
+			p.start("a")
+			p.hook("a", "wait")
+			p.ofOlder("b", first != "previous")
+			p.start("b")
+			p.eventually("slot b is the standby", 5*time.Second, p.phase("b", protocol.PhaseStandby))
+			l := newLoad(p)
+			stop := make(chan struct{})
+			probed := make(chan []string)
+			go func() { probed <- probe(p, stop) }()
+			l.during(500)
+			from, to := "a", "b"
+			for generation := int64(1); generation <= 4; generation++ {
+				p.order(protocol.Target{Slot: to, Generation: generation})
+				took := p.eventually("slot "+to+" is active", 10*time.Second, func() bool {
+					s := p.state(to)
+					return s.Phase == protocol.PhaseReady && s.Generation == generation
+				})
+				drained := p.eventually("slot "+from+" is the standby", 20*time.Second, p.phase(from, protocol.PhaseStandby))
+				t.Logf("slot %s took over after %v, slot %s had drained %v later", to, took, from, drained)
+				l.during(300)
+				from, to = to, from
+			}
+			l.stop(t)
+			close(stop)
+			if failed := <-probed; len(failed) > 0 {
+				t.Errorf("%d probes failed, the first: %s", len(failed), failed[0])
+			}
+			if v := p.state("a").Version + " " + p.state("b").Version; v != map[string]string{"previous": "0.2.0 test", "this": "test 0.2.0"}[first] {
+				t.Errorf("the slots are of %s", v)
+			}
+		})
+	}
+}
+
 // probe asks for readiness and metrics the way a kubelet and a scraper do, again and again.
 func probe(p *pod, stop chan struct{}) (failed []string) {
 	c := client(p.peer, 0, false)

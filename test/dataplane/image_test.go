@@ -61,9 +61,19 @@ func envoyBinary(t *testing.T) string {
 	return slices.Max(found)
 }
 
-// image makes the root of a container at dir: the files of the proxy image, read-only, and what the
-// kubelet mounts. It must be called in the pod's space.
-func image(dir, envoy, run, secrets string) error {
+// olderBinaries is the folder with the programs of the previous release.
+func olderBinaries(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("TULLE_PROXY_BEFORE")
+	if _, err := os.Stat(filepath.Join(dir, "tulle-proxy")); err != nil {
+		t.Fatalf("no programs of the previous release: %v; run 'bin/images programs --release 0.2.0 DIR tulle-proxy' and set TULLE_PROXY_BEFORE=DIR", err)
+	}
+	return dir
+}
+
+// image makes the root of a container at dir: the files of the proxy image, read-only, with the programs of the
+// folder binaries, and what the kubelet mounts. It must be called in the pod's space.
+func image(dir, binaries, envoy, run, secrets string) error {
 	if err := unix.Mount("image", dir, "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount the image: %w", err)
 	}

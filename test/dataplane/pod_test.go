@@ -5,6 +5,7 @@ package dataplane
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -30,9 +31,11 @@ type pod struct {
 	space     *space
 	peer      *space
 	control   *control
-	root      string // of the containers
-	run       string // what they see as protocol.RunDir
-	host      string // of the control plane, as the slots know it
+	root      string            // of the containers
+	older     string            // root of those of the previous release; empty: there is none
+	roots     map[string]string // of slots whose root is another
+	run       string            // what they see as protocol.RunDir
+	host      string            // of the control plane, as the slots know it
 	secrets   string
 	app       *http.Server
 	slots     map[string]*exec.Cmd
@@ -97,7 +100,7 @@ func newPod(t *testing.T) *pod {
 	p.secret(protocol.TrustFile, string(p.control.ca.pem))
 	p.secret(protocol.AnnotationsFile, `app="cart"`)
 	envoy := envoyBinary(t)
-	if err := p.space.in(0, func() error { return image(p.root, envoy, p.run, p.secrets) }); err != nil {
+	if err := p.space.in(0, func() error { return image(p.root, binaries, envoy, p.run, p.secrets) }); err != nil {
 		t.Fatal(err)
 	}
 	serveShop(t, p.control)
@@ -123,6 +126,23 @@ func (p *pod) secret(file, content string) {
 	}
 	if err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// ofOlder makes containers of a slot that start from now on run the programs of the previous release, or those of
+// this one again.
+func (p *pod) ofOlder(slot string, is bool) {
+	p.t.Helper()
+	if p.older == "" {
+		p.older, p.roots = p.t.TempDir(), map[string]string{}
+		programs, envoy := olderBinaries(p.t), envoyBinary(p.t)
+		if err := p.space.in(0, func() error { return image(p.older, programs, envoy, p.run, p.secrets) }); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	delete(p.roots, slot)
+	if is {
+		p.roots[slot] = p.older
 	}
 }
 
@@ -166,6 +186,7 @@ func (p *pod) env(slot string) []string {
 func (p *pod) start(slot string) {
 	p.t.Helper()
 	c := p.container(names.ProxyUID, protocol.SlotCommand, "run")
+	c.SysProcAttr.Chroot = cmp.Or(p.roots[slot], p.root)
 	c.Env = p.env(slot)
 	c.Stdout, c.Stderr = p.log, p.log
 	if err := c.Start(); err != nil {
