@@ -16,6 +16,7 @@
 //	                                 write files of a previous release into a folder
 //	images programs --release 0.2.0 DIR tulle-proxy
 //	                                 write the programs of a release's images into a folder
+//	images record --release 0.2.0    record, with its sources, what tests compare with
 //
 // table.go says which images there are; add a line there for a new one.
 // release.go says which releases, and previous.go builds one from its commit;
@@ -71,7 +72,7 @@ func root() *cobra.Command {
 	f.StringVar(&o.release, "release", "", "a previous release, see release.go (default the current one)")
 	f.StringVar(&o.tag, "tag", "", "tag of the images; `content` makes it from what is in them (default the --release, or dev)")
 	f.StringVar(&o.version, "version", "", "what the programs call themselves (default their release)")
-	c.AddCommand(sourceCommand(&o), programsCommand(&o), buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))
+	c.AddCommand(sourceCommand(&o), programsCommand(&o), recordCommand(&o), buildCommand(&o), loadCommand(&o), loadAsCommand(&o), listCommand(), envoyCommand(&o), checkEnvoyCommand(&o), pinBasesCommand(), sbomCommand(&o))
 	return c
 }
 

@@ -194,6 +194,114 @@ func programsCommand(o *options) *cobra.Command {
 	}
 }
 
+// recording is something that tests of this release compare with what a previous release did. A test writes it
+// when it is run in the sources of that release.
+type recording struct {
+	// pkg is the package, run the test, and files those of the package that are this release's: the recorder.
+	pkg, run string
+	files    []string
+	// to is where the test writes, a file or a folder; %s stands for the version.
+	to string
+	// args are more flags of the test.
+	args []string
+}
+
+func recordings(r release) []recording {
+	return []recording{
+		{
+			pkg: "internal/controlplane/pipeline", run: "TestVersionsOverReleases", files: []string{"releases_test.go"},
+			to: "internal/controlplane/pipeline/testdata/versions-%s.txt",
+		},
+		{
+			pkg: "test/compat", run: "TestRecord", files: []string{"agent_test.go", "record_test.go", "trace_test.go"},
+			to: "internal/protocol/testdata/%s", args: []string{"-release", r.version},
+		},
+	}
+}
+
+// rendered are golden files: what a release rendered then, tests of this one compare with what it renders for
+// that release now.
+func rendered() map[string]string {
+	return map[string]string{"internal/lifecycle/render/testdata": "internal/lifecycle/render/recorded/%s"}
+}
+
+func recordCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "record", Short: "Record with the sources of a previous release (--release) what tests compare with", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := findRelease(o.release)
+			if err != nil {
+				return err
+			}
+			if r.commit == "" {
+				return fmt.Errorf("release %s is this tree: name a previous one with --release", r.version)
+			}
+			b, err := o.builder()
+			if err != nil {
+				return err
+			}
+			for from, to := range rendered() {
+				if err := copyGolden(c.Context(), b.Repo, r, from, fmt.Sprintf(to, r.version)); err != nil {
+					return err
+				}
+			}
+			return inWorktree(c.Context(), b.Repo, b.Cache, r, func(dir string) error {
+				for _, x := range recordings(r) {
+					if err := x.make(c.Context(), b.Repo, dir, r); err != nil {
+						return fmt.Errorf("record %s with release %s: %w", x.pkg, r.version, err)
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// make runs the recorder in the sources of the release at dir.
+func (x recording) make(ctx context.Context, repo, dir string, r release) error {
+	for _, f := range x.files {
+		if err := keep(filepath.Join(repo, x.pkg, f), filepath.Join(dir, x.pkg, f)); err != nil {
+			return err
+		}
+	}
+	to := fmt.Sprintf(x.to, r.version)
+	say("recording " + to)
+	args := append([]string{"test", "-count=1", "-run", "^" + x.run + "$", "./" + x.pkg, "-args", "-record", filepath.Join(repo, to)}, x.args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// copyGolden replaces a folder by golden files of a release, which have an in.yaml and an out.yaml.
+func copyGolden(ctx context.Context, repo string, r release, from, to string) error {
+	tmp, err := os.MkdirTemp("", "golden-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := source(ctx, repo, r, tmp, []string{from}); err != nil {
+		return err
+	}
+	outs, err := filepath.Glob(filepath.Join(tmp, from, "*", "out.yaml"))
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(repo, to)); err != nil {
+		return err
+	}
+	say("recording " + to)
+	for _, out := range outs {
+		if err := os.CopyFS(filepath.Join(repo, to, filepath.Base(filepath.Dir(out))), os.DirFS(filepath.Dir(out))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // source writes files and folders of a release's commit into a folder, by their paths in the repository.
 func source(ctx context.Context, repo string, r release, to string, paths []string) error {
 	if err := haveCommit(ctx, repo, r); err != nil {

@@ -46,7 +46,7 @@ func TestParts(t *testing.T) {
 			Name: names.ScopeSidecar("shop", "web"), Listeners: []string{want.Name}, Tables: []model.GatewayTable{table},
 		})
 
-		a := newAgent("0.2.0")
+		a := newAgent("0.3.0")
 		a.open()
 		give(t, a, scope)
 		give(t, a, resources...)

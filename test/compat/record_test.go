@@ -30,7 +30,10 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
-var record = flag.String("record", "", "write what agent and control plane of this release say into that folder")
+var (
+	record  = flag.String("record", "", "write what agent and control plane of this release say into that folder")
+	release = flag.String("release", "test", "what the recorded agent calls itself")
+)
 
 // TestRecord lets a relay and a control plane of this source tree talk. Without -record it shows that
 // the recording itself works.
@@ -45,7 +48,7 @@ func TestRecord(t *testing.T) {
 	store := xds.NewStore(types()...)
 	commit(t, store, world(model.HTTP)...)
 	server, acks := serve(t, store)
-	a := newAgent("0.1.0")
+	a := newAgent(*release)
 	var steps []step
 	stream := dial(t, server)
 	steps = append(steps, step{kind: connect})

@@ -111,7 +111,7 @@ func TestOldAgent(t *testing.T) {
 // TestOldControlPlane: everything that a control plane of the release before says is understood. Envoy
 // gets the same bytes, and each response is answered.
 func TestOldControlPlane(t *testing.T) {
-	a := newAgent("0.2.0")
+	a := newAgent("0.3.0")
 	var responses, refusals int
 	open := map[string]bool{} // nonces that are not answered yet
 	last := map[string][]byte{}

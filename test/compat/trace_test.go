@@ -79,7 +79,7 @@ func short(url string) string { return url[strings.LastIndexByte(url, '.')+1:] }
 // load reads the record of a release.
 func load(t *testing.T) []step {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "internal", "protocol", "testdata", "0.1.0", "stream.txt"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "internal", "protocol", "testdata", "0.2.0", "stream.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

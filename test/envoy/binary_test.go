@@ -20,10 +20,10 @@ func before(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path = filepath.Join(cache, "tulle", "envoy-1.39.3", "envoy")
+		path = filepath.Join(cache, "tulle", "envoy-1.40.0", "envoy")
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no Envoy of the release before: %v; `bin/images envoy --release 0.1.0` gets it, or set TULLE_ENVOY_BEFORE", err)
+		t.Fatalf("no Envoy of the release before: %v; `bin/images envoy --release 0.2.0` gets it, or set TULLE_ENVOY_BEFORE", err)
 	}
 	return path
 }

@@ -182,6 +182,14 @@ func TestSkipRange(t *testing.T) {
 	}
 }
 
+func TestPreviousRelease(t *testing.T) {
+	for release, want := range map[string]string{"0.3.0": "0.2.0", "0.3.2": "0.3.1", "1.0.0": "", "next": ""} {
+		if got := previous(release); got != want {
+			t.Errorf("%s: %q, want %q", release, got, want)
+		}
+	}
+}
+
 func TestTitle(t *testing.T) {
 	for path, want := range map[string]string{
 		"version": "Version", "controlPlane.replicas": "Control plane replicas", "mtls.mode": "mTLS mode",

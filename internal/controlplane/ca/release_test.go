@@ -13,7 +13,7 @@ import (
 // TestOldAgent: what an agent of the release before sent (recorded by test/compat) is a request for a
 // certificate, with a usable key.
 func TestOldAgent(t *testing.T) {
-	body, err := os.ReadFile(filepath.Join("..", "..", "protocol", "testdata", "0.1.0", "sign-request.json"))
+	body, err := os.ReadFile(filepath.Join("..", "..", "protocol", "testdata", "0.2.0", "sign-request.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

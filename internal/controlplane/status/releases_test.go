@@ -83,16 +83,16 @@ func TestForeignReplica(t *testing.T) {
 	theirs := NewLedger(noAcks{}, "0.2.0")
 	theirs.Require(Subject{Kind: "Gateway", Name: "g"}, Requirement{Config: "old", Generation: 1})
 	var mu sync.Mutex
-	asked, broken := 0, http.NotFoundHandler()
+	asked := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		asked++
-		h := broken
+		h := http.Handler(theirs) // from then on: a later failure would have it left out again
 		switch asked {
+		case 1:
+			h = http.NotFoundHandler()
 		case 2:
 			h = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"seq":"other"}`)) })
-		case 3:
-			h = theirs
 		}
 		mu.Unlock()
 		h.ServeHTTP(w, r)
