@@ -216,6 +216,10 @@ func recordings(r release) []recording {
 			pkg: "test/compat", run: "TestRecord", files: []string{"agent_test.go", "record_test.go", "trace_test.go"},
 			to: "internal/protocol/testdata/%s", args: []string{"-release", r.version},
 		},
+		{
+			pkg: "internal/cli/backup", run: "TestRecord", files: []string{"recorded_test.go"},
+			to: "internal/cli/backup/testdata/backup-%s.yaml",
+		},
 	}
 }
 
