@@ -10,6 +10,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
+	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -23,9 +24,13 @@ import (
 const (
 	// Revision is of all resources that have no revision of their own below.
 	Revision = "1"
-	// upstreamRevision is of clusters of Services; 1 had the keepalive of all other connections, 2 did not tell a
-	// server's proxy how the application is asked, 3 took header fields of at most 64 KiB.
+	// upstreamRevision is of clusters of Services by which requests go over HTTP/2 or to a proxy; 1 had the
+	// keepalive of all other connections, 2 did not tell a server's proxy how the application is asked, 3 took
+	// header fields of at most 64 KiB.
 	upstreamRevision = "4"
+	// bytesRevision is of the other clusters of Services: of bytes, and of HTTP/1.1 to servers without a proxy;
+	// 1 had the keepalive of all other connections.
+	bytesRevision = "2"
 	// directRevision is of clusters of single pods with mutual TLS; 1 offered bytes alone.
 	directRevision = "2"
 	// applicationRevision is of clusters of HTTP applications; 1 took header fields of at most 64 KiB.
@@ -60,20 +65,24 @@ const (
 	helloRevision = "+1"
 )
 
-// Revision returns the revision of the translation that made the resource. It is part of the resource's version.
-func (r Resource) Revision() string {
+// Revision returns the revision of the translation that made the resource from a value of the model. It is part
+// of the resource's version.
+func (r Resource) Revision(from any) string {
 	if l, ok := r.Message.(*listenerv3.Listener); ok && names.IsGatewayTable(r.Name) && slices.ContainsFunc(l.GetListenerFilters(), inspects) {
-		return r.revision() + helloRevision
+		return r.revision(from) + helloRevision
 	}
-	return r.revision()
+	return r.revision(from)
 }
 
 // inspects tells whether a listener filter reads TLS hellos.
 func inspects(f *listenerv3.ListenerFilter) bool { return f.GetName() == tlsInspector }
 
-func (r Resource) revision() string {
+func (r Resource) revision(from any) string {
 	o, err := names.ParseOut(r.Name)
 	if err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
+		if b, ok := from.(model.Backend); ok && !agreesOnHTTP(b) {
+			return bytesRevision
+		}
 		return upstreamRevision
 	}
 	switch {
@@ -109,6 +118,12 @@ func (r Resource) revision() string {
 		return tableRevision
 	}
 	return Revision
+}
+
+// agreesOnHTTP reports whether the cluster of a backend sends requests over HTTP/2, or to a proxy.
+func agreesOnHTTP(b model.Backend) bool {
+	plain := b.Transport == model.Plain && (b.TLS == nil || usable(b.TLS))
+	return b.Protocol.IsHTTP() && (b.Protocol != model.HTTP || !plain)
 }
 
 // takesNames tells whether a chain is that of a route for server names.

@@ -135,7 +135,7 @@ func resource(e envoy.Resource, from any) xds.Resource {
 	if err != nil {
 		panic(err) // a bug in the translation; the engine keeps the last good value and reports the key
 	}
-	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(e.Revision(), from), Body: body}
+	r := xds.Resource{Key: xds.Key{TypeURL: e.TypeURL, Name: e.Name}, Version: model.Hash(e.Revision(from), from), Body: body}
 	for _, ref := range e.Refs {
 		if ref.TypeURL == envoy.RoutesType && names.IsGatewayTable(ref.Name) {
 			continue // the agent makes it, of parts that are subscribed to on their own account
