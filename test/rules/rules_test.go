@@ -76,6 +76,10 @@ var rules = []rule{
 		why: "and the data plane, which also must stay small",
 	},
 	{
+		of: []string{"api", "cmd", "controllers", "internal/cli", "internal/controlplane", "internal/dataplane", "internal/lifecycle"}, never: []string{module + "test", module + "internal/testing"},
+		why: "tests, and the faults that they use, are no part of the product",
+	},
+	{
 		of: []string{"internal/gatewayspec"}, never: []string{client, runtim, module + "internal/controlplane", module + "internal/lifecycle", module + "internal/dataplane"},
 		why: "operator and control plane judge a Gateway's spec alike, from the spec alone",
 	},
