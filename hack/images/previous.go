@@ -220,6 +220,10 @@ func recordings(r release) []recording {
 			pkg: "internal/cli/backup", run: "TestRecord", files: []string{"recorded_test.go"},
 			to: "internal/cli/backup/testdata/backup-%s.yaml",
 		},
+		{
+			pkg: "internal/controlplane/envoy", run: "TestRecordPair", files: []string{"pair_test.go"},
+			to: "test/envoy/testdata/pair-%s.yaml",
+		},
 	}
 }
 

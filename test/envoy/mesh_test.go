@@ -26,6 +26,8 @@ type mesh struct {
 	anchors string
 	// common are the resources that all sidecars have in common; nil: envoy.Common.
 	common []envoy.Resource
+	// inbound is the inbound listener of sidecars; nil: envoy.Inbound.
+	inbound *envoy.Resource
 	// clients is what its Gateways say about their clients.
 	clients model.GatewayClientSettings
 }
@@ -62,8 +64,12 @@ func (m *mesh) sidecar(t *testing.T, name, ip string, in model.Inbound, outbound
 	if common == nil {
 		common = envoy.Common(model.Settings{})
 	}
+	inbound := envoy.Inbound(in)
+	if m.inbound != nil {
+		inbound = *m.inbound
+	}
 	p.own = append(slices.Clone(common),
-		envoy.Inbound(in),
+		inbound,
 		envoy.TrustSecret(m.trusted(), trustDomain),
 		envoy.Resource{TypeURL: envoy.SecretType, Name: "identity", Message: identity},
 	)

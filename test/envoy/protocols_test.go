@@ -21,6 +21,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -35,6 +36,12 @@ type pair struct {
 
 func newPair(t *testing.T, strict bool) *pair {
 	t.Helper()
+	return newPairOf(t, strict, nil, nil)
+}
+
+// newPairOf is a pair whose client or server is configured by another release, where that is not nil.
+func newPairOf(t *testing.T, strict bool, client, server *side) *pair {
+	t.Helper()
 	m := newMesh(t)
 	one := func(name, vip string, p model.Protocol, port uint16) service {
 		return service{name: name, vip: vip, protocol: p, accounts: []string{"server"}, endpoints: []model.Endpoint{meshed("198.18.9.11", port)}}
@@ -45,13 +52,22 @@ func newPair(t *testing.T, strict bool) *pair {
 		rpc:   one("rpc", "198.19.9.2", model.GRPC, 9090),
 		bytes: one("bytes", "198.19.9.3", model.TCP, 3306),
 	}
+	if server != nil {
+		m.common, m.inbound = server.common, &server.inbound
+	}
 	p.to = m.sidecar(t, "server", "198.18.9.11", model.Inbound{Strict: strict, Ports: []model.InboundPort{
 		{Port: 3306, Protocol: model.TCP}, {Port: 8080, Protocol: model.HTTP}, {Port: 9090, Protocol: model.GRPC},
 	}}, nil)
 	p.app = serve(t, p.to.listen(t, ":8080"), "server")
 	banner(t, p.to.listen(t, ":3306"), "server")
 	p.health = serveGRPC(t, p.to.listen(t, ":9090"))
-	p.from = m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, concat(p.http.all(m), p.rpc.all(m), p.bytes.all(m)))
+	m.common, m.inbound = nil, nil
+	outbound := concat(p.http.all(m), p.rpc.all(m), p.bytes.all(m))
+	if client != nil {
+		// Its own inbound listener, which nothing connects to, is of this release and needs this release's clusters.
+		m.common, outbound = instead(client.common, envoy.Common(model.Settings{})), instead(client.outbound, outbound)
+	}
+	p.from = m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, outbound)
 	return p
 }
 
