@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"tulle.dev/tulle/internal/gatewaykinds"
 )
 
 // Kind is a kind that may or may not be installed.
@@ -43,12 +45,16 @@ func CertManager() []Kind {
 
 // GatewayAPI are the kinds of the Gateway API without which a mesh is of little use.
 func GatewayAPI() []Kind {
-	return []Kind{
+	out := []Kind{
 		kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses"),
 		kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
-		kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-		kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes"),
 	}
+	for _, k := range gatewaykinds.All() {
+		if k.Required {
+			out = append(out, kind(k.Group, k.Version, k.Name, k.Plural))
+		}
+	}
+	return out
 }
 
 // ListenerSet is in Gateway API v1.5 and later.

@@ -9,13 +9,16 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/controllers/kinds"
+	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/names"
 )
@@ -86,51 +89,21 @@ func (r *Reconciler) routes(ctx context.Context) ([]string, error) {
 			out = append(out, o.GetNamespace()+"/"+o.GetName())
 		}
 	}
-	var http gwapiv1.HTTPRouteList
-	if err := r.Live.List(ctx, &http); ignoreMissing(err) != nil {
-		return nil, fmt.Errorf("list HTTPRoutes: %w", err)
-	}
-	for i := range http.Items {
-		add(&http.Items[i], http.Items[i].Status.Parents)
-	}
-	var grpc gwapiv1.GRPCRouteList
-	if err := r.Live.List(ctx, &grpc); ignoreMissing(err) != nil {
-		return nil, fmt.Errorf("list GRPCRoutes: %w", err)
-	}
-	for i := range grpc.Items {
-		add(&grpc.Items[i], grpc.Items[i].Status.Parents)
-	}
-	if err := r.byteRoutes(ctx, add); err != nil {
-		return nil, err
+	for _, k := range gatewaykinds.Routes() {
+		list := k.NewList()
+		if err := r.Live.List(ctx, list); ignoreMissing(err) != nil { // a cluster may lack the kind
+			return nil, fmt.Errorf("list %ss: %w", k.Name, err)
+		}
+		err := meta.EachListItem(list, func(o runtime.Object) error {
+			add(o.(client.Object), k.RouteStatus(o.(client.Object)).Parents)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read %ss: %w", k.Name, err)
+		}
 	}
 	slices.Sort(out)
 	return out, nil
-}
-
-// byteRoutes looks at the routes whose kinds a cluster may lack.
-func (r *Reconciler) byteRoutes(ctx context.Context, add func(client.Object, []gwapiv1.RouteParentStatus)) error {
-	var tls gwapiv1.TLSRouteList
-	if err := r.Live.List(ctx, &tls); ignoreMissing(err) != nil {
-		return fmt.Errorf("list TLSRoutes: %w", err)
-	}
-	for i := range tls.Items {
-		add(&tls.Items[i], tls.Items[i].Status.Parents)
-	}
-	var tcp gwapiv1.TCPRouteList
-	if err := r.Live.List(ctx, &tcp); ignoreMissing(err) != nil {
-		return fmt.Errorf("list TCPRoutes: %w", err)
-	}
-	for i := range tcp.Items {
-		add(&tcp.Items[i], tcp.Items[i].Status.Parents)
-	}
-	var udp gwapiv1.UDPRouteList
-	if err := r.Live.List(ctx, &udp); ignoreMissing(err) != nil {
-		return fmt.Errorf("list UDPRoutes: %w", err)
-	}
-	for i := range udp.Items {
-		add(&udp.Items[i], udp.Items[i].Status.Parents)
-	}
-	return nil
 }
 
 // lookAtLeftovers lists what goes with the Mesh without carrying its label: what was made for

@@ -239,8 +239,10 @@ func (f *feed) note(e source.Event, more *pipeline.Inputs) (changed bool) {
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}
-	case source.HTTPRoute, source.GRPCRoute, source.TLSRoute, source.TCPRoute, source.UDPRoute, source.Gateway, source.ListenerSet, source.BackendTLSPolicy:
-		f.refresh(e)
+	default:
+		if status.Written(string(e.Kind)) {
+			f.refresh(e)
+		}
 	}
 	return false
 }

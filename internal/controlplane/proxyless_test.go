@@ -44,7 +44,7 @@ func (p *plane) split(kind, namespace, name, of, service string, weights map[str
 		for _, b := range refs {
 			r.Spec.Rules[0].BackendRefs = append(r.Spec.Rules[0].BackendRefs, gwapiv1.HTTPBackendRef{BackendRef: b})
 		}
-		return event(source.HTTPRoute, namespace, name, r)
+		return event("HTTPRoute", namespace, name, r)
 	}
 	svc := "echo.Echo"
 	r := &gwapiv1.GRPCRoute{ObjectMeta: meta, Spec: gwapiv1.GRPCRouteSpec{CommonRouteSpec: common, Rules: []gwapiv1.GRPCRouteRule{{
@@ -53,7 +53,7 @@ func (p *plane) split(kind, namespace, name, of, service string, weights map[str
 	for _, b := range refs {
 		r.Spec.Rules[0].BackendRefs = append(r.Spec.Rules[0].BackendRefs, gwapiv1.GRPCBackendRef{BackendRef: b})
 	}
-	return event(source.GRPCRoute, namespace, name, r)
+	return event("GRPCRoute", namespace, name, r)
 }
 
 // steady calls without pause until stop, which returns how many calls were made and the failures.

@@ -76,7 +76,7 @@ func shop(services int) []source.Event {
 				TLS: &gwapiv1.ListenerTLSConfig{CertificateRefs: []gwapiv1.SecretObjectReference{{Name: "cert"}}},
 			}, {Name: "tcp", Port: 9000, Protocol: gwapiv1.TCPProtocolType}},
 		}}),
-		e(source.TCPRoute, "shop", "tcp", &gwapiv1.TCPRoute{ObjectMeta: meta("tcp"), Spec: gwapiv1.TCPRouteSpec{
+		e("TCPRoute", "shop", "tcp", &gwapiv1.TCPRoute{ObjectMeta: meta("tcp"), Spec: gwapiv1.TCPRouteSpec{
 			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Name: "gw"}}},
 			Rules: []gwapiv1.TCPRouteRule{{BackendRefs: []gwapiv1.BackendRef{{
 				BackendObjectReference: gwapiv1.BackendObjectReference{Name: "svc-00001", Port: new(gwapiv1.PortNumber(80))},
@@ -111,7 +111,7 @@ func shop(services int) []source.Event {
 				Ports: []model.ServicePort{{Name: "http", Port: 80, Protocol: model.HTTP, Declared: true}},
 			}),
 			e(source.EndpointSlice, k.Namespace, k.Name, s),
-			e(source.HTTPRoute, "shop", name, &gwapiv1.HTTPRoute{ObjectMeta: meta(name), Spec: gwapiv1.HTTPRouteSpec{
+			e("HTTPRoute", "shop", name, &gwapiv1.HTTPRoute{ObjectMeta: meta(name), Spec: gwapiv1.HTTPRouteSpec{
 				CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: parents},
 				Rules: []gwapiv1.HTTPRouteRule{{BackendRefs: []gwapiv1.HTTPBackendRef{{BackendRef: gwapiv1.BackendRef{
 					BackendObjectReference: gwapiv1.BackendObjectReference{Name: backend, Port: &port},

@@ -38,8 +38,8 @@ func (s *scene) routeChanges() []change {
 	atDB := dialer{ns: s.client, addr: dbIP + ":5432"}
 	producer := httpRoute(t, "shop", "p", web, to("web", 80, 1))
 	consumer := httpRoute(t, "team", "c", web, to("web", 80, 1))
-	rpc := route[gwapiv1.GRPCRoute](t, source.GRPCRoute, "shop", "g", `{"parentRefs":[`+grpc+`],"rules":[{"backendRefs":[`+to("grpc", 50, 1)+`]}]}`)
-	rpcOfConsumer := route[gwapiv1.GRPCRoute](t, source.GRPCRoute, "team", "g", `{"parentRefs":[`+grpc+`],"rules":[{"backendRefs":[`+to("grpc", 50, 1)+`]}]}`)
+	rpc := route[gwapiv1.GRPCRoute](t, "GRPCRoute", "shop", "g", `{"parentRefs":[`+grpc+`],"rules":[{"backendRefs":[`+to("grpc", 50, 1)+`]}]}`)
+	rpcOfConsumer := route[gwapiv1.GRPCRoute](t, "GRPCRoute", "team", "g", `{"parentRefs":[`+grpc+`],"rules":[{"backendRefs":[`+to("grpc", 50, 1)+`]}]}`)
 	bytes := tcpRoute(t, "shop", "p", db, to("other", 5432, 1))
 	bytesOfConsumer := tcpRoute(t, "team", "c", db, to("other", 5432, 1))
 	grant := route[gwapiv1.ReferenceGrant](t, source.ReferenceGrant, "shop", "team",
@@ -65,8 +65,8 @@ func (s *scene) routeChanges() []change {
 		step("an HTTPRoute of the consumer on a port that is bytes", s.speaksHTTP(dbIP+":5432"), httpRoute(t, "team", "h", db, to("db", 5432, 1))),
 		step("it goes, too", s.greets(atDB, "db"), gone(httpRoute(t, "team", "h", db, ""))),
 		step("a GRPCRoute on a port that was bytes", s.speaksHTTP(dbIP+":5432"),
-			route[gwapiv1.GRPCRoute](t, source.GRPCRoute, "shop", "h", `{"parentRefs":[`+db+`],"rules":[{"backendRefs":[`+to("db", 5432, 1)+`]}]}`)),
-		step("the GRPCRoute goes", s.greets(atDB, "db"), gone(object(source.GRPCRoute, "shop", "h", nil))),
+			route[gwapiv1.GRPCRoute](t, "GRPCRoute", "shop", "h", `{"parentRefs":[`+db+`],"rules":[{"backendRefs":[`+to("db", 5432, 1)+`]}]}`)),
+		step("the GRPCRoute goes", s.greets(atDB, "db"), gone(object("GRPCRoute", "shop", "h", nil))),
 		step("a TCPRoute on a port for HTTP", s.greets(dialer{ns: s.client, addr: webIP + ":80"}, "other"), tcpRoute(t, "shop", "w", web, to("other", 5432, 1))),
 		step("the TCPRoute goes from it", by(s.web, "", "web"), gone(tcpRoute(t, "shop", "w", web))),
 	}

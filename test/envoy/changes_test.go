@@ -86,19 +86,19 @@ func onGateway(section string) string {
 
 func httpRoute(t *testing.T, namespace, name, parent, backend string) source.Event {
 	t.Helper()
-	return route[gwapiv1.HTTPRoute](t, source.HTTPRoute, namespace, name, fmt.Sprintf(
+	return route[gwapiv1.HTTPRoute](t, "HTTPRoute", namespace, name, fmt.Sprintf(
 		`{"parentRefs":[%s],"rules":[{"filters":[{"type":"ResponseHeaderModifier","responseHeaderModifier":{"set":[{"name":"x-by","value":%q}]}}],"backendRefs":[%s]}]}`,
 		parent, namespace+"/"+name, backend))
 }
 
 func tcpRoute(t *testing.T, namespace, name, parent string, backends ...string) source.Event {
 	t.Helper()
-	return route[gwapiv1.TCPRoute](t, source.TCPRoute, namespace, name, fmt.Sprintf(`{"parentRefs":[%s],"rules":[{"backendRefs":[%s]}]}`, parent, strings.Join(backends, ",")))
+	return route[gwapiv1.TCPRoute](t, "TCPRoute", namespace, name, fmt.Sprintf(`{"parentRefs":[%s],"rules":[{"backendRefs":[%s]}]}`, parent, strings.Join(backends, ",")))
 }
 
 func tlsRoute(t *testing.T, name, parent, backend string, hosts ...string) source.Event {
 	t.Helper()
-	return route[gwapiv1.TLSRoute](t, source.TLSRoute, "shop", name, fmt.Sprintf(
+	return route[gwapiv1.TLSRoute](t, "TLSRoute", "shop", name, fmt.Sprintf(
 		`{"parentRefs":[%s],"hostnames":["%s"],"rules":[{"backendRefs":[%s]}]}`, parent, strings.Join(hosts, `","`), backend))
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tulle.dev/tulle/internal/cli/unmesh"
+	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -144,8 +145,8 @@ func (c *Cluster) attached(ctx context.Context) (gateways, routes []string, err 
 			gateways = append(gateways, "Gateway "+u.GetNamespace()+"/"+u.GetName())
 		}
 	}
-	for _, resource := range []string{"httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes"} {
-		all, err := list(resource)
+	for _, k := range gatewaykinds.Routes() {
+		all, err := list(k.Plural)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -110,21 +110,21 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.gateways, e.Key, e.Object)
 	case source.ListenerSet:
 		put(g.in.listenerSets, e.Key, e.Object)
-	case source.HTTPRoute:
+	case "HTTPRoute":
 		put(g.in.httpRoutes, e.Key, e.Object)
-	case source.GRPCRoute:
+	case "GRPCRoute":
 		put(g.in.grpcRoutes, e.Key, e.Object)
-	case source.TLSRoute:
+	case "TLSRoute":
 		put(g.in.tlsRoutes, e.Key, e.Object)
-	case source.TCPRoute:
+	case "TCPRoute":
 		put(g.in.tcpRoutes, e.Key, e.Object)
-	case source.UDPRoute:
+	case "UDPRoute":
 		put(g.in.udpRoutes, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
 	case source.CAConfigMap:
 		put(g.in.bundles, e.Key, e.Object)
-	case source.BackendTLSPolicy:
+	case "BackendTLSPolicy":
 		put(g.in.policies, e.Key, e.Object)
 	}
 }

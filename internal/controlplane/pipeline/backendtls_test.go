@@ -95,9 +95,9 @@ func TestBackendTLS(t *testing.T) {
 	}
 
 	g.Apply([]source.Event{
-		class(), {Kind: source.Service, Key: key, Object: service}, event(source.Gateway, plainGateway()), event(source.HTTPRoute, route), bundle("a", authorityA),
+		class(), {Kind: source.Service, Key: key, Object: service}, event(source.Gateway, plainGateway()), event("HTTPRoute", route), bundle("a", authorityA),
 	}, testSettings())
-	r := g.Apply([]source.Event{event(source.BackendTLSPolicy, policy)}, Inputs{})
+	r := g.Apply([]source.Event{event("BackendTLSPolicy", policy)}, Inputs{})
 	want := []string{
 		"Cluster out/a/web/443/tls", "ClusterLoadAssignment out/a/web/443/tls", "RoutePart part/a/gw/80/HTTPRoute/a/r", "Secret ca/a/web/443",
 		scopeType() + " scope/gateway/a/gw",
@@ -151,7 +151,7 @@ func TestBackendTLS(t *testing.T) {
 		}
 	}
 
-	r = g.Apply([]source.Event{{Kind: source.BackendTLSPolicy, Key: model.Key{Namespace: "a", Name: "p"}}}, Inputs{})
+	r = g.Apply([]source.Event{{Kind: "BackendTLSPolicy", Key: model.Key{Namespace: "a", Name: "p"}}}, Inputs{})
 	for _, gone := range []string{"no Cluster " + own, "no Cluster out/a/web/443/tls", "no Secret ca/a/web/443", "RoutePart part/a/gw/80/HTTPRoute/a/r"} {
 		if !slices.Contains(published(r), gone) {
 			t.Errorf("without the policy: %q is not in %v", gone, published(r))

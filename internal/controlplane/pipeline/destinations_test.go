@@ -174,7 +174,7 @@ func (c *cluster) at(addr string) string {
 
 func routeEvent(ns, service string) source.Event {
 	kind, group, port := gwapiv1.Kind("Service"), gwapiv1.Group(""), gwapiv1.PortNumber(80)
-	return source.Event{Kind: source.HTTPRoute, Key: model.Key{Namespace: ns, Name: service}, Object: &gwapiv1.HTTPRoute{
+	return source.Event{Kind: "HTTPRoute", Key: model.Key{Namespace: ns, Name: service}, Object: &gwapiv1.HTTPRoute{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: service, UID: "r", Generation: 1},
 		Spec: gwapiv1.HTTPRouteSpec{
 			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Name: gwapiv1.ObjectName(service)}}},

@@ -189,7 +189,7 @@ func TestLocalTrafficIsWaitedFor(t *testing.T) {
 		{Kind: source.Namespace, Key: model.Key{Name: "a"}, Object: model.Namespace{Name: "a", Meshed: true}},
 		{Kind: source.Service, Key: svc, Object: service},
 		{Kind: source.Pod, Key: pod, Object: workload},
-		{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: route},
+		{Kind: "HTTPRoute", Key: model.Key{Namespace: "a", Name: "r"}, Object: route},
 	}, testSettings())
 	if len(r.Routes) != 1 || len(r.Routes[0].New.Needs) != 1 {
 		t.Fatalf("verdicts: %+v", r.Routes)
@@ -231,8 +231,8 @@ func TestStreamsArePublished(t *testing.T) {
 		}
 	}
 	r := g.Apply([]source.Event{
-		{Kind: source.TCPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp},
-		{Kind: source.UDPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: udp},
+		{Kind: "TCPRoute", Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp},
+		{Kind: "UDPRoute", Key: model.Key{Namespace: "a", Name: "r"}, Object: udp},
 	}, Inputs{})
 	var set []string
 	for _, c := range r.Resources {
@@ -272,7 +272,7 @@ func TestStreamsArePublished(t *testing.T) {
 	tcp.Spec.Rules[0].BackendRefs = append(tcp.Spec.Rules[0].BackendRefs, to)
 	tcp.Generation++
 	set = nil
-	for _, c := range g.Apply([]source.Event{{Kind: source.TCPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp}}, Inputs{}).Resources {
+	for _, c := range g.Apply([]source.Event{{Kind: "TCPRoute", Key: model.Key{Namespace: "a", Name: "r"}, Object: tcp}}, Inputs{}).Resources {
 		set = append(set, c.Resource.Key.String())
 	}
 	if d := cmp.Diff([]string{"stream/gw/a/gw/81/tcp/TCPRoute/a/r (TypedExtensionConfig)"}, set); d != "" {

@@ -80,5 +80,5 @@ func TestInboundPorts(t *testing.T) {
 	route.Spec.ParentRefs = []gwapiv1.ParentReference{{Group: &core, Kind: &kind, Name: "raw"}}
 	route.Spec.Rules = []gwapiv1.HTTPRouteRule{{BackendRefs: []gwapiv1.HTTPBackendRef{{BackendRef: to(model.Key{Namespace: "a", Name: "web"})}}}}
 	http.Bytes = nil
-	change("a route on what was bytes", []source.Event{{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "r"}, Object: route}}, Inputs{}, http)
+	change("a route on what was bytes", []source.Event{{Kind: "HTTPRoute", Key: model.Key{Namespace: "a", Name: "r"}, Object: route}}, Inputs{}, http)
 }

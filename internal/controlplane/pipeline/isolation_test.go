@@ -107,7 +107,7 @@ func TestForeignRoutes(t *testing.T) {
 		r := w.grpcRoute(k)
 		of := gwapiv1.Namespace("shop")
 		r.Spec.ParentRefs[0].Name, r.Spec.ParentRefs[0].Namespace = "server", &of
-		c.apply(source.Event{Kind: source.GRPCRoute, Key: k, Object: r})
+		c.apply(source.Event{Kind: "GRPCRoute", Key: k, Object: r})
 	}
 	for k, was := range before {
 		if is := c.all[k]; strings.Contains(k.Name, "/shop/") && !strings.HasPrefix(k.Name, "scope/") && !sameVersion(is, was) {

@@ -47,7 +47,7 @@ func TestWhomARouteConcerns(t *testing.T) {
 	events := []source.Event{
 		class(),
 		{Kind: source.Gateway, Key: gwKey, Object: gateway},
-		{Kind: source.HTTPRoute, Key: routeKey, Object: route},
+		{Kind: "HTTPRoute", Key: routeKey, Object: route},
 		{Kind: source.ReferenceGrant, Key: grantKey, Object: grant},
 	}
 	for i, k := range []model.Key{{Namespace: "shop", Name: "web"}, {Namespace: "stock", Name: "db"}, {Namespace: "evil", Name: "x"}} {

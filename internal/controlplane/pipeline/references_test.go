@@ -66,7 +66,7 @@ func TestReferencesComeAndGo(t *testing.T) {
 		class(),
 		put(source.Namespace, model.Key{Name: "a"}, model.Namespace{Name: "a", Meshed: true}), put(source.Namespace, model.Key{Name: "b"}, model.Namespace{Name: "b", Meshed: true}),
 		service(web, 80), service(api, 80), slice(true), grant, put(source.Gateway, gwKey, gateway),
-		put(source.HTTPRoute, model.Key{Namespace: "a", Name: "r"}, route), put(source.HTTPRoute, model.Key{Namespace: "a", Name: "other"}, other),
+		put("HTTPRoute", model.Key{Namespace: "a", Name: "r"}, route), put("HTTPRoute", model.Key{Namespace: "a", Name: "other"}, other),
 	}, testSettings())
 
 	const good = string(gwapiv1.RouteReasonResolvedRefs)

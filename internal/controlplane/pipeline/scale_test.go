@@ -53,7 +53,7 @@ func bigRoute(n int, generation int64) source.Event {
 	svc := gwapiv1.ObjectName(fmt.Sprintf("svc-%05d", n))
 	kind, group, port, weight := gwapiv1.Kind("Service"), gwapiv1.Group(""), gwapiv1.PortNumber(80), int32(generation)
 	k := model.Key{Namespace: ns, Name: "route-" + string(svc)}
-	return source.Event{Kind: source.HTTPRoute, Key: k, Object: &gwapiv1.HTTPRoute{
+	return source.Event{Kind: "HTTPRoute", Key: k, Object: &gwapiv1.HTTPRoute{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: k.Name, UID: types.UID(k.String()), Generation: generation},
 		Spec: gwapiv1.HTTPRouteSpec{
 			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Name: svc}}},
@@ -127,7 +127,7 @@ func crowdedRoute(n int, shared bool, edit int32) source.Event {
 	if shared {
 		host, path = "www.example.com", "/"+k.Name
 	}
-	return source.Event{Kind: source.HTTPRoute, Key: k, Object: &gwapiv1.HTTPRoute{
+	return source.Event{Kind: "HTTPRoute", Key: k, Object: &gwapiv1.HTTPRoute{
 		ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(k.String()), Generation: int64(weight)},
 		Spec: gwapiv1.HTTPRouteSpec{
 			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Name: "public"}}},

@@ -32,7 +32,7 @@ func TestRoutesSayWhatTheirBackendsSpeak(t *testing.T) {
 	grpc.Spec.Rules = []gwapiv1.GRPCRouteRule{{BackendRefs: []gwapiv1.GRPCBackendRef{{BackendRef: to(svc)}}}}
 	has := state{}
 	events := func(object bool) []source.Event {
-		h, g := source.Event{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "h"}}, source.Event{Kind: source.GRPCRoute, Key: model.Key{Namespace: "a", Name: "g"}}
+		h, g := source.Event{Kind: "HTTPRoute", Key: model.Key{Namespace: "a", Name: "h"}}, source.Event{Kind: "GRPCRoute", Key: model.Key{Namespace: "a", Name: "g"}}
 		if object {
 			h.Object, g.Object = http, grpc
 		}

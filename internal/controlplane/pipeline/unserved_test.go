@@ -34,8 +34,8 @@ func TestUnservedListener(t *testing.T) {
 	g.Apply([]source.Event{
 		class(),
 		{Kind: source.Gateway, Key: gwKey, Object: gateway},
-		{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "one"}, Object: one},
-		{Kind: source.HTTPRoute, Key: model.Key{Namespace: "a", Name: "both"}, Object: both},
+		{Kind: "HTTPRoute", Key: model.Key{Namespace: "a", Name: "one"}, Object: one},
+		{Kind: "HTTPRoute", Key: model.Key{Namespace: "a", Name: "both"}, Object: both},
 	}, testSettings())
 	parent := func(name string) gatewayapi.RouteParent {
 		return maps.Collect(g.verdicts.routes.All())[model.Object{Kind: gatewayapi.KindHTTPRoute, Namespace: "a", Name: name}].Parents[0]

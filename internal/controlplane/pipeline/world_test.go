@@ -60,25 +60,25 @@ func (w *world) event() source.Event {
 		e = source.Event{Kind: source.Pod, Object: w.workload(key)}
 	case 5:
 		key.Name = w.pick("r1", "r2")
-		e = source.Event{Kind: source.HTTPRoute, Object: w.httpRoute(key)}
+		e = source.Event{Kind: "HTTPRoute", Object: w.httpRoute(key)}
 	case 6:
 		key.Name = "g1"
-		e = source.Event{Kind: source.GRPCRoute, Object: w.grpcRoute(key)}
+		e = source.Event{Kind: "GRPCRoute", Object: w.grpcRoute(key)}
 	case 7:
 		key.Name = "gw"
 		e = source.Event{Kind: source.Gateway, Object: w.gateway(key)}
 	case 8:
 		key.Name = w.pick("t1", "t2")
-		e = source.Event{Kind: source.TLSRoute, Object: w.tlsRoute(key)}
+		e = source.Event{Kind: "TLSRoute", Object: w.tlsRoute(key)}
 	case 9:
 		key.Name = w.pick("t1", "t2")
-		e = source.Event{Kind: source.TCPRoute, Object: w.tcpRoute(key)}
+		e = source.Event{Kind: "TCPRoute", Object: w.tcpRoute(key)}
 	case 10:
 		key.Name = w.pick("u1", "u2")
-		e = source.Event{Kind: source.UDPRoute, Object: w.udpRoute(key)}
+		e = source.Event{Kind: "UDPRoute", Object: w.udpRoute(key)}
 	case 11:
 		key.Name = w.pick("p1", "p2")
-		e = source.Event{Kind: source.BackendTLSPolicy, Object: w.policy(key)}
+		e = source.Event{Kind: "BackendTLSPolicy", Object: w.policy(key)}
 	case 12:
 		key.Name = "ca"
 		e = bundle(key.Namespace, w.pick(authorityA, authorityTwice, "broken"))

@@ -80,7 +80,7 @@ func newWanted(onFailure func(incr.Failure)) *wanted {
 			}),
 		incr.Derive(e, "references of policies", w.policies, same,
 			func(_ *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(pair, one)) {
-				emitAll(owner{source.BackendTLSPolicy, k}, gatewayapi.BackendTLSReferences(p), emit)
+				emitAll(owner{"BackendTLSPolicy", k}, gatewayapi.BackendTLSReferences(p), emit)
 			}),
 	}
 	return w
@@ -97,7 +97,7 @@ func (w *wanted) set(e source.Event) {
 		put(w.sets, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(w.grants, e.Key, e.Object)
-	case source.BackendTLSPolicy:
+	case "BackendTLSPolicy":
 		put(w.policies, e.Key, e.Object)
 	}
 }

@@ -12,23 +12,18 @@ import (
 // Kind is a kind of objects that Source delivers. What Event.Object holds stands beside each.
 type Kind string
 
-// Kinds, in the order in which the first batch holds them.
+// Kinds, in the order in which the first batch holds them. Those of routes and policies are in gatewaykinds; their
+// Event.Object is the object itself.
 const (
-	Mesh             Kind = "Mesh"             // *v1alpha1.Mesh
-	Namespace        Kind = "Namespace"        // model.Namespace
-	Service          Kind = "Service"          // model.Service
-	EndpointSlice    Kind = "EndpointSlice"    // model.Slice
-	Pod              Kind = "Pod"              // model.Workload
-	GatewayClass     Kind = "GatewayClass"     // *gwapiv1.GatewayClass
-	Gateway          Kind = "Gateway"          // *gwapiv1.Gateway
-	ListenerSet      Kind = "ListenerSet"      // *gwapiv1.ListenerSet
-	HTTPRoute        Kind = "HTTPRoute"        // *gwapiv1.HTTPRoute
-	GRPCRoute        Kind = "GRPCRoute"        // *gwapiv1.GRPCRoute
-	TLSRoute         Kind = "TLSRoute"         // *gwapiv1.TLSRoute
-	TCPRoute         Kind = "TCPRoute"         // *gwapiv1.TCPRoute
-	UDPRoute         Kind = "UDPRoute"         // *gwapiv1.UDPRoute
-	ReferenceGrant   Kind = "ReferenceGrant"   // *gwapiv1.ReferenceGrant
-	BackendTLSPolicy Kind = "BackendTLSPolicy" // *gwapiv1.BackendTLSPolicy
+	Mesh           Kind = "Mesh"           // *v1alpha1.Mesh
+	Namespace      Kind = "Namespace"      // model.Namespace
+	Service        Kind = "Service"        // model.Service
+	EndpointSlice  Kind = "EndpointSlice"  // model.Slice
+	Pod            Kind = "Pod"            // model.Workload
+	GatewayClass   Kind = "GatewayClass"   // *gwapiv1.GatewayClass
+	Gateway        Kind = "Gateway"        // *gwapiv1.Gateway
+	ListenerSet    Kind = "ListenerSet"    // *gwapiv1.ListenerSet
+	ReferenceGrant Kind = "ReferenceGrant" // *gwapiv1.ReferenceGrant
 
 	Node Kind = "Node" // model.NodeZone
 )
@@ -62,8 +57,9 @@ type TLS struct {
 
 // Kinds are the kinds that a Source delivers, in the order in which the first batch holds them.
 func Kinds() []Kind {
-	return []Kind{
-		Mesh, Namespace, Service, EndpointSlice, Pod, GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute,
-		TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, BackendTLSPolicy, Node,
+	var out []Kind
+	for _, f := range feeds() {
+		out = append(out, f.kind)
 	}
+	return out
 }

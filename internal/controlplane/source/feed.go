@@ -13,6 +13,7 @@ import (
 	gwapiv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/gatewaykinds"
 )
 
 // feed is how one kind is watched.
@@ -36,8 +37,9 @@ func renewal(s *v1alpha1.CertificatesStatus) *v1alpha1.CertificatesStatus {
 	return &v1alpha1.CertificatesStatus{RenewIssuedBefore: s.RenewIssuedBefore}
 }
 
+// feeds are in the order in which the first batch holds the kinds.
 func feeds() []feed {
-	return []feed{
+	out := []feed{
 		{
 			kind: Mesh, object: &v1alpha1.Mesh{}, list: func() client.ObjectList { return &v1alpha1.MeshList{} },
 			crd: "meshes.tulle.dev", version: "v1alpha1", convert: keep(func(m *v1alpha1.Mesh) { m.Status = v1alpha1.MeshStatus{Certificates: renewal(m.Status.Certificates)} }),
@@ -70,46 +72,36 @@ func feeds() []feed {
 			kind: ListenerSet, object: &gwapiv1.ListenerSet{}, list: func() client.ObjectList { return &gwapiv1.ListenerSetList{} },
 			crd: gatewayCRD("listenersets"), version: "v1", convert: keep(func(s *gwapiv1.ListenerSet) { s.Status = gwapiv1.ListenerSetStatus{} }),
 		},
-		{
-			kind: HTTPRoute, object: &gwapiv1.HTTPRoute{}, list: func() client.ObjectList { return &gwapiv1.HTTPRouteList{} },
-			crd: gatewayCRD("httproutes"), version: "v1", convert: keep(func(r *gwapiv1.HTTPRoute) { r.Status = gwapiv1.HTTPRouteStatus{} }),
-		},
-		{
-			kind: GRPCRoute, object: &gwapiv1.GRPCRoute{}, list: func() client.ObjectList { return &gwapiv1.GRPCRouteList{} },
-			crd: gatewayCRD("grpcroutes"), version: "v1", convert: keep(func(r *gwapiv1.GRPCRoute) { r.Status = gwapiv1.GRPCRouteStatus{} }),
-		},
-		{
-			kind: TLSRoute, object: &gwapiv1.TLSRoute{}, list: func() client.ObjectList { return &gwapiv1.TLSRouteList{} },
-			crd: gatewayCRD("tlsroutes"), version: "v1", convert: keep(func(r *gwapiv1.TLSRoute) { r.Status = gwapiv1.TLSRouteStatus{} }),
-		},
-		{
-			kind: TCPRoute, object: &gwapiv1.TCPRoute{}, list: func() client.ObjectList { return &gwapiv1.TCPRouteList{} },
-			crd: gatewayCRD("tcproutes"), version: "v1", convert: keep(func(r *gwapiv1.TCPRoute) { r.Status = gwapiv1.TCPRouteStatus{} }),
-		},
-		{
-			kind: UDPRoute, object: &gwapiv1.UDPRoute{}, list: func() client.ObjectList { return &gwapiv1.UDPRouteList{} },
-			crd: gatewayCRD("udproutes"), version: "v1", convert: keep(func(r *gwapiv1.UDPRoute) { r.Status = gwapiv1.UDPRouteStatus{} }),
-		},
+	}
+	out = append(out, ofKinds(gatewaykinds.Routes())...)
+	out = append(out, feed{
 		// v1beta1 is the stored version and the one that older releases serve as well; the types are the same.
-		{
-			kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
-			crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
-		},
-		{
-			kind: BackendTLSPolicy, object: &gwapiv1.BackendTLSPolicy{}, list: func() client.ObjectList { return &gwapiv1.BackendTLSPolicyList{} },
-			crd: gatewayCRD("backendtlspolicies"), version: "v1", convert: keep(func(p *gwapiv1.BackendTLSPolicy) { p.Status = gwapiv1.PolicyStatus{} }),
-		},
+		kind: ReferenceGrant, object: &gwapiv1beta1.ReferenceGrant{}, list: func() client.ObjectList { return &gwapiv1beta1.ReferenceGrantList{} },
+		crd: gatewayCRD("referencegrants"), version: "v1beta1", convert: as(grant),
+	})
+	out = append(out, ofKinds(gatewaykinds.Policies())...)
+	return append(out, feed{
 		// Only the zone is read, so only the metadata: nodes are large objects. Without the right to read
 		// them no client has a zone, and hints for zones are not followed.
-		{
-			kind: Node, object: nodeMetadata(), list: func() client.ObjectList {
-				l := &metav1.PartialObjectMetadataList{}
-				l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
-				return l
-			},
-			refusable: true, convert: as(func(n *metav1.PartialObjectMetadata) any { return NodeFrom(n) }),
+		kind: Node, object: nodeMetadata(), list: func() client.ObjectList {
+			l := &metav1.PartialObjectMetadataList{}
+			l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
+			return l
 		},
+		refusable: true, convert: as(func(n *metav1.PartialObjectMetadata) any { return NodeFrom(n) }),
+	})
+}
+
+// ofKinds are the feeds of kinds of routes or policies.
+func ofKinds(kinds []gatewaykinds.Kind) []feed {
+	var out []feed
+	for _, k := range kinds {
+		out = append(out, feed{
+			kind: Kind(k.Name), object: k.New(), list: func() client.ObjectList { return k.NewList() },
+			crd: k.Definition(), version: k.Version, convert: keep(func(o client.Object) { k.ClearStatus(o) }),
+		})
 	}
+	return out
 }
 
 func nodeMetadata() client.Object {

@@ -138,7 +138,7 @@ func TestFirstBatch(t *testing.T) {
 	if ns := c.now[at(Namespace, "", "shop")].(model.Namespace); !ns.Meshed {
 		t.Errorf("the Mesh's selector does not count: %+v", ns)
 	}
-	r := c.now[at(HTTPRoute, "shop", "r")].(*gwapiv1.HTTPRoute)
+	r := c.now[at("HTTPRoute", "shop", "r")].(*gwapiv1.HTTPRoute)
 	if r.ManagedFields != nil || r.ResourceVersion != "" || r.Annotations != nil || r.Status.Parents != nil || len(r.Spec.Hostnames) != 1 || r.Generation != 1 {
 		t.Errorf("the route is not trimmed, or too much: %+v", r)
 	}
@@ -167,7 +167,7 @@ func TestChanges(t *testing.T) {
 	server.put("v1/pods", `{metadata: {namespace: shop, name: web-0}, status: {phase: Failed}}`)
 	c.until(t, "what counts", func(now map[place]any, _ [][]Event) bool {
 		w, _ := now[at(Pod, "shop", "web-0")].(model.Workload)
-		return w.Ended && now[at(HTTPRoute, "shop", "r2")] != nil
+		return w.Ended && now[at("HTTPRoute", "shop", "r2")] != nil
 	})
 	for _, b := range c.batches[batches:] {
 		for _, e := range b {
@@ -241,7 +241,7 @@ func TestMissingCRDs(t *testing.T) {
 	server.put("gateway.networking.k8s.io/v1/httproutes", `{metadata: {namespace: shop, name: r}}`)
 	server.put("gateway.networking.k8s.io/v1/grpcroutes", `{metadata: {namespace: shop, name: g}}`)
 	c.until(t, "routes", func(now map[place]any, _ [][]Event) bool {
-		return now[at(HTTPRoute, "shop", "r")] != nil && now[at(GRPCRoute, "shop", "g")] != nil
+		return now[at("HTTPRoute", "shop", "r")] != nil && now[at("GRPCRoute", "shop", "g")] != nil
 	})
 	server.hide("gateway.networking.k8s.io", true)
 	for _, r := range gatewayAPI {
@@ -249,7 +249,7 @@ func TestMissingCRDs(t *testing.T) {
 	}
 	server.cut()
 	c.until(t, "no routes", func(now map[place]any, _ [][]Event) bool {
-		return now[at(HTTPRoute, "shop", "r")] == nil && now[at(GRPCRoute, "shop", "g")] == nil
+		return now[at("HTTPRoute", "shop", "r")] == nil && now[at("GRPCRoute", "shop", "g")] == nil
 	})
 }
 
@@ -261,7 +261,7 @@ func TestNotYetDiscovered(t *testing.T) {
 		s.hide("gateway.networking.k8s.io", true)
 	})
 	deadline := time.Now().Add(30 * time.Second)
-	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, ReferenceGrant, BackendTLSPolicy}) || !asked(server, "customresourcedefinitions/httproutes") {
+	for !slices.Equal(s.Waiting(), []Kind{GatewayClass, Gateway, ListenerSet, "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", ReferenceGrant, "BackendTLSPolicy"}) || !asked(server, "customresourcedefinitions/httproutes") {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %v", s.Waiting())
 		}
@@ -294,7 +294,7 @@ func TestRestart(t *testing.T) {
 	server.forget()
 	server.outage(false)
 	c.until(t, "the state after the restart", func(now map[place]any, _ [][]Event) bool {
-		return now[at(Service, "shop", "web")] == nil && now[at(Pod, "shop", "web-1")] != nil && now[at(HTTPRoute, "shop", "r")] != nil
+		return now[at(Service, "shop", "web")] == nil && now[at(Pod, "shop", "web-1")] != nil && now[at("HTTPRoute", "shop", "r")] != nil
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -62,18 +63,17 @@ func Ancestors(old []gwapiv1.PolicyAncestorStatus, v PolicyVerdict) []gwapiv1.Po
 	return out
 }
 
-func (w *Writer) writePolicy(ctx context.Context, id model.Object) error {
-	p := &gwapiv1.BackendTLSPolicy{}
-	return w.update(ctx, id, p, func() bool {
+func (w *Writer) writePolicy(ctx context.Context, id model.Object, obj client.Object, st *gwapiv1.PolicyStatus) error {
+	return w.update(ctx, id, obj, func() bool {
 		v := w.policies[id]
-		if v.Generation != p.Generation {
+		if v.Generation != obj.GetGeneration() {
 			return false // the verdict on the newer one will come
 		}
-		ancestors := Ancestors(p.Status.Ancestors, v)
+		ancestors := Ancestors(st.Ancestors, v)
 		if ancestors == nil {
 			ancestors = []gwapiv1.PolicyAncestorStatus{}
 		}
-		return replace(&p.Status.Ancestors, ancestors)
+		return replace(&st.Ancestors, ancestors)
 	})
 }
 

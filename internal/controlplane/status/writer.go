@@ -20,6 +20,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/schedule"
+	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -207,29 +208,28 @@ func (w *Writer) judge(s Subject, n Requirement) Outcome {
 	return o
 }
 
+// Written reports whether a Writer writes the status of objects of a kind.
+func Written(kind string) bool {
+	_, known := gatewaykinds.Find(kind)
+	return known || kind == gatewayapi.KindGateway || kind == gatewayapi.KindListenerSet
+}
+
 func (w *Writer) write(ctx context.Context, id model.Object) error {
 	switch id.Kind {
-	case gatewayapi.KindHTTPRoute:
-		r := &gwapiv1.HTTPRoute{}
-		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
-	case gatewayapi.KindGRPCRoute:
-		r := &gwapiv1.GRPCRoute{}
-		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
-	case gatewayapi.KindTLSRoute:
-		r := &gwapiv1.TLSRoute{}
-		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
-	case gatewayapi.KindTCPRoute:
-		r := &gwapiv1.TCPRoute{}
-		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
-	case gatewayapi.KindUDPRoute:
-		r := &gwapiv1.UDPRoute{}
-		return w.writeRoute(ctx, id, r, &r.Status.RouteStatus)
 	case gatewayapi.KindGateway:
 		return w.writeGateway(ctx, id)
 	case gatewayapi.KindListenerSet:
 		return w.writeListenerSet(ctx, id)
-	case gatewayapi.KindBackendTLSPolicy:
-		return w.writePolicy(ctx, id)
+	}
+	k, known := gatewaykinds.Find(id.Kind)
+	switch {
+	case !known:
+	case k.RouteStatus != nil:
+		r := k.New()
+		return w.writeRoute(ctx, id, r, k.RouteStatus(r))
+	case k.PolicyStatus != nil:
+		p := k.New()
+		return w.writePolicy(ctx, id, p, k.PolicyStatus(p))
 	}
 	return fmt.Errorf("status of kind %q is not written here", id.Kind)
 }

@@ -3,7 +3,11 @@
 
 package release
 
-import "strconv"
+import (
+	"strconv"
+
+	"tulle.dev/tulle/internal/gatewaykinds"
+)
 
 // Kind is a kind that a release reads.
 type Kind struct {
@@ -21,15 +25,18 @@ func oldestKubernetes() string { return "1." + strconv.Itoa(OldestMinor) }
 // kinds02 are those that 0.2 and its operator read.
 func kinds02() []Kind { return append(GatewayAPIKinds(), certManagerKinds()...) }
 
-// GatewayAPIKinds are the kinds of the Gateway API that Tulle reads. All but XMesh are in both of its channels.
+// GatewayAPIKinds are the kinds of the Gateway API that Tulle needs. All are in both of its channels.
 func GatewayAPIKinds() []Kind {
-	return []Kind{
+	out := []Kind{
 		{"gatewayclasses.gateway.networking.k8s.io", "v1"},
 		{"gateways.gateway.networking.k8s.io", "v1"},
-		{"httproutes.gateway.networking.k8s.io", "v1"},
-		{"grpcroutes.gateway.networking.k8s.io", "v1"},
-		{"referencegrants.gateway.networking.k8s.io", "v1beta1"},
 	}
+	for _, k := range gatewaykinds.All() {
+		if k.Required {
+			out = append(out, Kind{k.Definition(), k.Version})
+		}
+	}
+	return append(out, Kind{"referencegrants.gateway.networking.k8s.io", "v1beta1"})
 }
 
 func certManagerKinds() []Kind {

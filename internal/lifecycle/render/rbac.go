@@ -4,9 +4,12 @@
 package render
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -66,16 +69,29 @@ func ClusterRules() []rbacv1.PolicyRule {
 		{APIGroups: []string{"tulle.dev"}, Resources: []string{"meshes"}, Verbs: read},
 		{
 			APIGroups: []string{"gateway.networking.k8s.io"},
-			Resources: []string{"backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants", "tcproutes", "tlsroutes", "udproutes"},
+			Resources: gatewayResources("", "gatewayclasses", "gateways", "listenersets", "referencegrants"),
 			Verbs:     read,
 		},
 		{
 			APIGroups: []string{"gateway.networking.k8s.io"},
-			Resources: []string{"backendtlspolicies/status", "gateways/status", "grpcroutes/status", "httproutes/status", "listenersets/status", "tcproutes/status", "tlsroutes/status", "udproutes/status"},
+			Resources: gatewayResources("/status", "gateways", "listenersets"),
 			Verbs:     []string{"patch", "update"},
 		},
 		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
 	}
+}
+
+// gatewayResources are, sorted, a resource or subresource of each kind of routes and policies, and of these others.
+func gatewayResources(sub string, others ...string) []string {
+	out := others
+	for _, k := range gatewaykinds.All() {
+		out = append(out, k.Plural)
+	}
+	slices.Sort(out)
+	for i := range out {
+		out[i] += sub
+	}
+	return out
 }
 
 // InternalClusterRules is what a control plane with an internal port may do besides in the whole cluster:

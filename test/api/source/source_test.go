@@ -166,7 +166,7 @@ func route(timeout string) string {
 
 func (c *cluster) changes(t *testing.T) {
 	c.t = t
-	before := c.objects(source.HTTPRoute)["shop/web"]
+	before := c.objects("HTTPRoute")["shop/web"]
 	// A status is no change; the timeout behind it on the same watch is.
 	r := &gwapiv1.HTTPRoute{}
 	if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, r); err != nil {
@@ -177,13 +177,13 @@ func (c *cluster) changes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.apply(`{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {namespace: shop, name: later}, spec: {parentRefs: [{name: edge}]}}`)
-	c.until("a later route", func() bool { return c.now[source.HTTPRoute]["shop/later"] != nil })
-	if c.objects(source.HTTPRoute)["shop/web"] != before {
+	c.until("a later route", func() bool { return c.now["HTTPRoute"]["shop/later"] != nil })
+	if c.objects("HTTPRoute")["shop/web"] != before {
 		t.Error("a status was delivered as a change")
 	}
 	c.apply(route("2s"))
 	c.until("another timeout", func() bool {
-		r := c.now[source.HTTPRoute]["shop/web"].(*gwapiv1.HTTPRoute)
+		r := c.now["HTTPRoute"]["shop/web"].(*gwapiv1.HTTPRoute)
 		return *r.Spec.Rules[0].Timeouts.Request == "2s"
 	})
 	c.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a, tulle.dev/inject: disabled}}}`)
@@ -223,12 +223,12 @@ func (c *cluster) removed(t *testing.T) {
 		c.delete(`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ` + plural + `.gateway.networking.k8s.io}}`)
 	}
 	c.until("nothing of Gateway API, and the rest", func() bool {
-		return len(c.now[source.GatewayClass])+len(c.now[source.Gateway])+len(c.now[source.HTTPRoute])+len(c.now[source.GRPCRoute])+len(c.now[source.ReferenceGrant]) == 0 &&
+		return len(c.now[source.GatewayClass])+len(c.now[source.Gateway])+len(c.now["HTTPRoute"])+len(c.now["GRPCRoute"])+len(c.now[source.ReferenceGrant]) == 0 &&
 			len(c.now[source.Service]) > 0
 	})
 	c.installModule("sigs.k8s.io/gateway-api", "config/crd/experimental")
 	c.apply(route("3s"))
-	c.until("routes again", func() bool { return c.now[source.HTTPRoute]["shop/web"] != nil })
+	c.until("routes again", func() bool { return c.now["HTTPRoute"]["shop/web"] != nil })
 }
 
 func (c *cluster) deliver(batch []source.Event) {

@@ -64,7 +64,7 @@ func routeOf(n, turn int) source.Event {
 	backend := func(weight int32) gwapiv1.HTTPBackendRef {
 		return gwapiv1.HTTPBackendRef{BackendRef: gwapiv1.BackendRef{BackendObjectReference: gwapiv1.BackendObjectReference{Name: name, Port: &port}, Weight: &weight}}
 	}
-	return source.Event{Kind: source.HTTPRoute, Key: svc, Object: &gwapiv1.HTTPRoute{
+	return source.Event{Kind: "HTTPRoute", Key: svc, Object: &gwapiv1.HTTPRoute{
 		ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name, UID: types.UID(svc.String()), Generation: int64(turn + 1)},
 		Spec: gwapiv1.HTTPRouteSpec{
 			CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Group: &group, Kind: &kind, Name: name}}},
