@@ -18,8 +18,10 @@ import (
 
 	"tulle.dev/tulle/internal/cli/facts"
 	"tulle.dev/tulle/internal/cli/ports"
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/gatewaykinds"
 )
 
 // pageSize bounds what one request for Services, EndpointSlices or routes returns.
@@ -60,31 +62,40 @@ func (c *Cluster) services(ctx context.Context, f *facts.Facts) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		routes(ctx, c, f, "httproutes", &w.HTTPRoutes), routes(ctx, c, f, "grpcroutes", &w.GRPCRoutes),
-		routes(ctx, c, f, "tlsroutes", &w.TLSRoutes), routes(ctx, c, f, "tcproutes", &w.TCPRoutes),
-		routes(ctx, c, f, "backendtlspolicies", &w.Policies),
-	)
+	var failed []error
+	for _, k := range gatewayapi.MeshKinds() {
+		kind, _ := gatewaykinds.Find(k.Name)
+		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Routes = append(w.Routes, k.Parse(o)) })
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	for _, kind := range gatewaykinds.Policies() {
+		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Policies = append(w.Policies, o.(*gwapiv1.BackendTLSPolicy)) })
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
 }
 
-// routes reads the objects of a kind of the Gateway API, if it is installed.
-func routes[T any](ctx context.Context, c *Cluster, f *facts.Facts, resource string, into *[]*T) error {
-	const version = "v1"
-	if k, there := f.Kinds[resource+"."+gwapiv1.GroupName]; !there || !slices.Contains(k.Served, version) {
+// objects reads the objects of a kind, if it is installed.
+func (c *Cluster) objects(ctx context.Context, f *facts.Facts, kind gatewaykinds.Kind, keep func(gatewaykinds.Object)) error {
+	if k, there := f.Kinds[kind.Definition()]; !there || !slices.Contains(k.Served, kind.Version) {
 		return nil
 	}
-	gvr := schema.GroupVersionResource{Group: gwapiv1.GroupName, Version: version, Resource: resource}
+	gvr := schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: kind.Plural}
 	return pages(func(o metav1.ListOptions) (string, error) {
 		list, err := c.dynamic.Resource(gvr).List(ctx, o)
 		if err != nil {
-			return "", fmt.Errorf("list %s: %w", resource, err)
+			return "", fmt.Errorf("list %s: %w", kind.Plural, err)
 		}
 		for _, u := range list.Items {
-			r := new(T)
+			r := kind.New()
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, r); err != nil {
-				return "", fmt.Errorf("read %s %s/%s: %w", resource, u.GetNamespace(), u.GetName(), err)
+				return "", fmt.Errorf("read %s %s/%s: %w", kind.Plural, u.GetNamespace(), u.GetName(), err)
 			}
-			*into = append(*into, r)
+			keep(r)
 		}
 		return list.GetContinue(), nil
 	})

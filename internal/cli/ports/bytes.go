@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
@@ -57,13 +55,11 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 		return true
 	}
 	on := model.Object{Kind: gatewayapi.KindService, Namespace: service.Namespace, Name: service.Name}
-	for _, r := range v.tcp[on] {
-		if namesPort(r.Namespace, r.Spec.ParentRefs, on, p) {
-			return true
+	for _, k := range gatewayapi.MeshKinds() {
+		attached := func(r *gatewayapi.Route) bool {
+			return r.ID().Namespace == service.Namespace && r.Attaches(v.services[service], p)
 		}
-	}
-	for _, r := range v.tls[on] {
-		if namesPort(r.Namespace, r.Spec.ParentRefs, on, p) {
+		if k.IsOpaque() && slices.ContainsFunc(v.Routes(on, k.Name), attached) {
 			return true
 		}
 	}
@@ -75,13 +71,4 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 		}
 	}
 	return false
-}
-
-// namesPort tells whether a route of bytes of the Service's own namespace is attached to the port.
-func namesPort(namespace string, refs []gwapiv1.ParentReference, on model.Object, p model.ServicePort) bool {
-	return namespace == on.Namespace && slices.ContainsFunc(refs, func(ref gwapiv1.ParentReference) bool {
-		return slices.Contains(gatewayapi.Parents(namespace, []gwapiv1.ParentReference{ref}), on) &&
-			(ref.Port == nil || *ref.Port == int32(p.Port)) &&
-			(ref.SectionName == nil || *ref.SectionName == "" || string(*ref.SectionName) == p.Name)
-	})
 }

@@ -12,6 +12,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 )
@@ -35,6 +36,12 @@ func (w *World) add(namespace, name string, pod model.Workload, list ...model.Se
 	w.Services = append(w.Services, model.Service{Key: key, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{198, 19, 0, n})}, Ports: list})
 	w.Slices = append(w.Slices, slice)
 	w.Pods = append(w.Pods, pod)
+}
+
+// route adds a route of a kind.
+func (w *World) route(kind string, object any) {
+	k, _ := gatewayapi.RouteKindOf(kind)
+	w.Routes = append(w.Routes, k.Parse(object))
 }
 
 func sidecar(excluded ...uint16) model.Workload {
@@ -73,28 +80,28 @@ func TestBytes(t *testing.T) {
 		"another port is excluded":  {port: port("web", 80, ""), pod: sidecar(80), listed: true},
 		"the pod has ended":         {port: port("web", 80, ""), pod: model.Workload{Kind: names.KindSidecar, Ended: true}},
 		"an HTTPRoute on the Service": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.HTTPRoutes = append(w.HTTPRoutes, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web}], rules: [{}]}}`))
+			w.route(gatewayapi.KindHTTPRoute, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web}], rules: [{}]}}`))
 		}},
 		"a GRPCRoute on the port": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.GRPCRoutes = append(w.GRPCRoutes, parse[gwapiv1.GRPCRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, port: 80}], rules: [{}]}}`))
+			w.route(gatewayapi.KindGRPCRoute, parse[gwapiv1.GRPCRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, port: 80}], rules: [{}]}}`))
 		}},
 		"an HTTPRoute on another port": {port: port("web", 80, ""), pod: sidecar(), listed: true, change: func(t *testing.T, w *World) {
-			w.HTTPRoutes = append(w.HTTPRoutes, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, port: 81}], rules: [{}]}}`))
+			w.route(gatewayapi.KindHTTPRoute, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, port: 81}], rules: [{}]}}`))
 		}},
 		"an HTTPRoute of another namespace's clients": {port: port("web", 80, ""), pod: sidecar(), listed: true, change: func(t *testing.T, w *World) {
-			w.HTTPRoutes = append(w.HTTPRoutes, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: other, name: r}, spec: {parentRefs: [{group: "", kind: Service, namespace: shop, name: web}], rules: [{}]}}`))
+			w.route(gatewayapi.KindHTTPRoute, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: other, name: r}, spec: {parentRefs: [{group: "", kind: Service, namespace: shop, name: web}], rules: [{}]}}`))
 		}},
 		"an HTTPRoute that sends to it": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.HTTPRoutes = append(w.HTTPRoutes, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{name: gw}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
+			w.route(gatewayapi.KindHTTPRoute, parse[gwapiv1.HTTPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{name: gw}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
 		}},
 		"a TCPRoute": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.TCPRoutes = append(w.TCPRoutes, parse[gwapiv1.TCPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, sectionName: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
+			w.route(gatewayapi.KindTCPRoute, parse[gwapiv1.TCPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, sectionName: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
 		}},
 		"a TCPRoute on another port": {port: port("web", 80, ""), pod: sidecar(), listed: true, change: func(t *testing.T, w *World) {
-			w.TCPRoutes = append(w.TCPRoutes, parse[gwapiv1.TCPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, sectionName: x}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
+			w.route(gatewayapi.KindTCPRoute, parse[gwapiv1.TCPRoute](t, `{metadata: {namespace: shop, name: r}, spec: {parentRefs: [{group: "", kind: Service, name: web, sectionName: x}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
 		}},
 		"a TLSRoute": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.TLSRoutes = append(w.TLSRoutes, parse[gwapiv1.TLSRoute](t, `{metadata: {namespace: shop, name: r}, spec: {hostnames: [a.example], parentRefs: [{group: "", kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
+			w.route(gatewayapi.KindTLSRoute, parse[gwapiv1.TLSRoute](t, `{metadata: {namespace: shop, name: r}, spec: {hostnames: [a.example], parentRefs: [{group: "", kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
 		}},
 		"a BackendTLSPolicy": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
 			w.Policies = append(w.Policies, parse[gwapiv1.BackendTLSPolicy](t, `{metadata: {namespace: shop, name: p}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: a.example, wellKnownCACertificates: System}}}`))

@@ -21,11 +21,8 @@ type World struct {
 	// Pods are those that carry a proxy.
 	Pods []model.Workload
 
-	HTTPRoutes []*gwapiv1.HTTPRoute
-	GRPCRoutes []*gwapiv1.GRPCRoute
-	TLSRoutes  []*gwapiv1.TLSRoute
-	TCPRoutes  []*gwapiv1.TCPRoute
-	Policies   []*gwapiv1.BackendTLSPolicy
+	Routes   []*gatewayapi.Route
+	Policies []*gwapiv1.BackendTLSPolicy
 }
 
 // view is a World that is looked up in. It answers what gatewayapi asks of it to tell a port's protocol;
@@ -37,21 +34,28 @@ type view struct {
 	pods     map[model.Key]model.Workload
 	// byAddress are the pods that have not ended.
 	byAddress map[netip.Addr]model.Workload
-	http      map[model.Object][]*gwapiv1.HTTPRoute // by parent, as the others
-	grpc      map[model.Object][]*gwapiv1.GRPCRoute
-	tls       map[model.Object][]*gwapiv1.TLSRoute
-	tcp       map[model.Object][]*gwapiv1.TCPRoute
+	parents   map[onParent][]*gatewayapi.Route
+	senders   map[toBackend][]*gatewayapi.Route
 	policies  map[model.Key][]*gwapiv1.BackendTLSPolicy
-	used      map[model.PortKey]gatewayapi.RouteKinds
+}
+
+// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port.
+type onParent struct {
+	kind   string
+	parent model.Object
+}
+
+type toBackend struct {
+	kind string
+	port model.PortKey
 }
 
 func viewOf(w World) *view {
 	v := &view{
 		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
 		byAddress: map[netip.Addr]model.Workload{},
-		http:      map[model.Object][]*gwapiv1.HTTPRoute{}, grpc: map[model.Object][]*gwapiv1.GRPCRoute{},
-		tls: map[model.Object][]*gwapiv1.TLSRoute{}, tcp: map[model.Object][]*gwapiv1.TCPRoute{},
-		policies: map[model.Key][]*gwapiv1.BackendTLSPolicy{}, used: map[model.PortKey]gatewayapi.RouteKinds{},
+		parents:   map[onParent][]*gatewayapi.Route{}, senders: map[toBackend][]*gatewayapi.Route{},
+		policies: map[model.Key][]*gwapiv1.BackendTLSPolicy{},
 	}
 	for _, s := range w.Services {
 		v.services[s.Key] = s
@@ -68,38 +72,14 @@ func viewOf(w World) *view {
 			v.byAddress[a] = p
 		}
 	}
-	for _, r := range w.HTTPRoutes {
-		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
-			v.http[to] = append(v.http[to], r)
+	for _, r := range w.Routes {
+		for _, to := range r.Parents() {
+			on := onParent{r.ID().Kind, to}
+			v.parents[on] = append(v.parents[on], r)
 		}
-		for _, to := range gatewayapi.HTTPRouteBackends(r) {
-			if to.Service.Namespace == r.Namespace {
-				u := v.used[to]
-				u.HTTP = true
-				v.used[to] = u
-			}
-		}
-	}
-	for _, r := range w.GRPCRoutes {
-		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
-			v.grpc[to] = append(v.grpc[to], r)
-		}
-		for _, to := range gatewayapi.GRPCRouteBackends(r) {
-			if to.Service.Namespace == r.Namespace {
-				u := v.used[to]
-				u.GRPC = true
-				v.used[to] = u
-			}
-		}
-	}
-	for _, r := range w.TLSRoutes {
-		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
-			v.tls[to] = append(v.tls[to], r)
-		}
-	}
-	for _, r := range w.TCPRoutes {
-		for _, to := range gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs) {
-			v.tcp[to] = append(v.tcp[to], r)
+		for _, to := range r.Backends() {
+			on := toBackend{r.ID().Kind, to}
+			v.senders[on] = append(v.senders[on], r)
 		}
 	}
 	for _, p := range w.Policies {
@@ -123,19 +103,17 @@ func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespac
 
 func (v *view) Grants(string) []*gwapiv1.ReferenceGrant { return nil }
 
-func (v *view) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute { return v.http[parent] }
-func (v *view) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute { return v.grpc[parent] }
-func (v *view) TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute   { return v.tls[parent] }
-func (v *view) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute   { return v.tcp[parent] }
-func (v *view) UDPRoutes(model.Object) []*gwapiv1.UDPRoute          { return nil }
+func (v *view) Routes(parent model.Object, kind string) []*gatewayapi.Route {
+	return slices.Clone(v.parents[onParent{kind, parent}])
+}
+
+func (v *view) Senders(port model.PortKey, kind string) []*gatewayapi.Route {
+	return v.senders[toBackend{kind, port}]
+}
 
 func (v *view) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
 	return v.policies[service]
 }
-
-func (v *view) Senders(model.PortKey) []gatewayapi.Sender { return nil }
-
-func (v *view) Used(p model.PortKey) gatewayapi.RouteKinds { return v.used[p] }
 
 // resolved are the TCP ports of a Service with the meshed pods behind them.
 func (v *view) resolved(k model.Key) []model.ResolvedPort {

@@ -17,9 +17,9 @@ type attachments struct {
 	l  Lookup
 	gw *gwapiv1.Gateway
 	// routes by kind and parent, from old to new; nil before they are asked for.
-	routes map[kindOn][]*route
+	routes map[kindOn][]*Route
 	// losers tells, by listener, which route keeps another from being in effect.
-	losers map[string]map[model.Object]*route
+	losers map[string]map[model.Object]*Route
 }
 
 // kindOn is a kind of routes and the object that they name.
@@ -30,22 +30,22 @@ type kindOn struct {
 
 // attachment is a route on a listener, for the host names they have in common.
 type attachment struct {
-	*route
+	*Route
 	hosts []string
 }
 
 func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
 	return &attachments{
-		l: l, gw: gw, routes: map[kindOn][]*route{}, losers: map[string]map[model.Object]*route{},
+		l: l, gw: gw, routes: map[kindOn][]*Route{}, losers: map[string]map[model.Object]*Route{},
 	}
 }
 
-func (a *attachments) ofKind(kind string, on model.Object) []*route {
+func (a *attachments) ofKind(kind string, on model.Object) []*Route {
 	k := kindOn{kind, on}
 	if rs, ok := a.routes[k]; ok {
 		return rs
 	}
-	rs := routesOf(a.l, kind, on)
+	rs := a.l.Routes(on, kind)
 	slices.SortFunc(rs, older)
 	a.routes[k] = rs
 	return rs
@@ -66,13 +66,13 @@ func (a *attachments) on(li *listener) []attachment {
 }
 
 // of is a route on a listener; ok is false where it is not in effect there.
-func (a *attachments) of(li *listener, r *route) (at attachment, ok bool) {
+func (a *attachments) of(li *listener, r *Route) (at attachment, ok bool) {
 	hosts := a.fit(li, r)
 	return attachment{r, hosts}, len(hosts) > 0 && r.valid() && a.loses(li, r) == nil
 }
 
 // fit are the host names of a route on a listener, none where it does not attach.
-func (a *attachments) fit(li *listener, r *route) []string {
+func (a *attachments) fit(li *listener, r *Route) []string {
 	chosen := slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
 		return ok && to == li.of && li.selectedBy(ref)
@@ -86,13 +86,13 @@ func (a *attachments) fit(li *listener, r *route) []string {
 // loses returns the route that keeps r, which fits the listener, from being in effect: where an
 // HTTPRoute and a GRPCRoute meet in a host name only the older is (GRPCRouteSpec.hostnames). Most
 // Gateways have routes of one kind; then the others are neither read nor depended on.
-func (a *attachments) loses(li *listener, r *route) *route {
-	if r.bytes() {
+func (a *attachments) loses(li *listener, r *Route) *Route {
+	if r.IsOpaque() {
 		return nil
 	}
 	known := a.losers[li.id]
 	if known == nil {
-		known = map[model.Object]*route{}
+		known = map[model.Object]*Route{}
 		a.losers[li.id] = known
 	}
 	if w, ok := known[r.source]; ok {
@@ -102,21 +102,24 @@ func (a *attachments) loses(li *listener, r *route) *route {
 	return known[r.source]
 }
 
-// rival looks for the oldest route of the other kind that is in effect and meets r. It asks about
-// older and older routes, so that it comes to an end.
-func (a *attachments) rival(li *listener, r *route) *route {
-	other := KindGRPCRoute
-	if r.source.Kind == KindGRPCRoute {
-		other = KindHTTPRoute
-	}
+// rival looks for the oldest route of another kind that is in effect and meets r. It asks about older and older
+// routes, so that it comes to an end.
+func (a *attachments) rival(li *listener, r *Route) *Route {
 	hosts := li.hostsOf(r)
-	for _, x := range a.ofKind(other, li.of) {
-		if older(x, r) > 0 {
-			break
+	var oldest *Route
+	for _, kind := range li.fits {
+		if kind == r.source.Kind {
+			continue
 		}
-		if virtualhost.MeetAny(a.fit(li, x), hosts) && x.valid() && a.loses(li, x) == nil {
-			return x
+		for _, x := range a.ofKind(kind, li.of) {
+			if older(x, r) > 0 || oldest != nil && older(x, oldest) > 0 {
+				break
+			}
+			if virtualhost.MeetAny(a.fit(li, x), hosts) && x.valid() && a.loses(li, x) == nil {
+				oldest = x
+				break
+			}
 		}
 	}
-	return nil
+	return oldest
 }

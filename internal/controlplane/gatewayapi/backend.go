@@ -12,33 +12,18 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
-	"tulle.dev/tulle/internal/names"
 )
 
-// HTTPRouteBackends returns the Service ports a route sends or mirrors to, each once, sorted,
-// whether they exist or not; Lookup.Used is made from it.
-func HTTPRouteBackends(r *gwapiv1.HTTPRoute) []model.PortKey { return fromHTTP(r).uses() }
-
-// GRPCRouteBackends is HTTPRouteBackends for a GRPCRoute.
-func GRPCRouteBackends(r *gwapiv1.GRPCRoute) []model.PortKey { return fromGRPC(r).uses() }
-
-// TLSRouteBackends is HTTPRouteBackends for a TLSRoute.
-func TLSRouteBackends(r *gwapiv1.TLSRoute) []model.PortKey { return fromTLS(r).uses() }
-
-// TCPRouteBackends is HTTPRouteBackends for a TCPRoute.
-func TCPRouteBackends(r *gwapiv1.TCPRoute) []model.PortKey { return fromTCP(r).uses() }
-
-// UDPRouteBackends is HTTPRouteBackends for a UDPRoute.
-func UDPRouteBackends(r *gwapiv1.UDPRoute) []model.PortKey { return fromUDP(r).uses() }
-
-func (r *route) uses() []model.PortKey {
+// Backends returns the Service ports that the route sends or mirrors to, each once, sorted, whether they exist or
+// not; Lookup.Senders is made from it.
+func (r *Route) Backends() []model.PortKey {
 	var out []model.PortKey
 	add := func(ref gwapiv1.BackendObjectReference) {
 		if key, ok := servicePort(r.source.Namespace, ref); ok {
 			out = append(out, key)
 		}
 	}
-	for _, u := range r.rules() {
+	for _, u := range r.rules {
 		for _, m := range u.mirrors {
 			add(m.ref)
 		}
@@ -85,7 +70,7 @@ type target struct {
 }
 
 // resolve follows a backend reference of r.
-func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference) (target, *problem) {
+func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference) (target, *problem) {
 	fail := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (target, *problem) {
 		p := problemf(reason, field, format, args...)
 		return target{}, &p
@@ -110,51 +95,52 @@ func (s site) resolve(r *route, field string, ref gwapiv1.BackendObjectReference
 	if svc.ExternalName != "" {
 		return fail(gwapiv1.RouteReasonInvalidKind, "Service %s is of type ExternalName, which can't be a backend", to)
 	}
-	if r.source.Kind == KindUDPRoute {
+	if r.IsUDP() {
 		if !hasUDP(svc, key.Port) {
 			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, portList(svc))
 		}
-		return target{key, names.AsDatagrams, model.Via{}, svc.AffinitySeconds > 0}, nil
+		return target{key, r.SpokenAs(model.ServicePort{}, ""), model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
 	p, ok := portOf(svc, key.Port)
 	if !ok {
 		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
 	}
 	via := s.via(to, p)
-	if why := refuses(s.l, p, key, r.source.Kind, via.TLS); why != "" {
+	if why := r.refused(s.l, p, key, via.TLS); why != "" {
 		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
 	}
-	if r.bytes() {
-		return target{key, asOf(r, p), model.Via{}, svc.AffinitySeconds > 0}, nil
+	if r.IsOpaque() {
+		return target{key, r.SpokenAs(p, ""), model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
 	as := ""
 	if via == (model.Via{}) {
 		own, _ := PortProtocol(s.l, key)
-		as = SpokenAs(r.source.Kind, p, own)
+		as = r.SpokenAs(p, own)
 	}
 	return target{key, as, via, svc.AffinitySeconds > 0}, nil
 }
 
-// refuses tells why a route of a kind can't send to a port, with which the proxy begins TLS or not. Only
-// appProtocol contradicts a route: a port's name and number mean nothing in the Gateway API (GEP-1911).
-func refuses(l Lookup, p model.ServicePort, key model.PortKey, kind string, tls bool) string {
+// refused says why the route can't send to a port, with which the proxy begins TLS or not. Only appProtocol
+// contradicts a route: a port's name and number mean nothing in the Gateway API (GEP-1911).
+func (r *Route) refused(l Lookup, p model.ServicePort, key model.PortKey, tls bool) string {
+	grpc := r.protocol == model.GRPC
 	switch {
 	case p.Protocol == model.UDP:
 		return "is not TCP"
-	case kind == KindTLSRoute || kind == KindTCPRoute:
+	case r.IsOpaque():
 		return ""
 	case tls:
-		if proto := protocolInTLS(l, key, p); kind == KindGRPCRoute && proto != model.GRPC && proto != model.HTTP2 {
+		if proto := protocolInTLS(l, key, p); grpc && proto != model.GRPC && proto != model.HTTP2 {
 			return "is not known to speak gRPC inside TLS: set appProtocol: kubernetes.io/h2c"
 		}
 	case !p.Fixed:
 	case !p.Protocol.IsHTTP():
 		value := "http"
-		if kind == KindGRPCRoute {
+		if grpc {
 			value = "kubernetes.io/h2c"
 		}
 		return "does not speak HTTP in the clear by its appProtocol: where it does, set appProtocol: " + value + "; where it speaks HTTPS, add a BackendTLSPolicy"
-	case kind == KindGRPCRoute && p.Protocol == model.HTTP:
+	case grpc && p.Protocol == model.HTTP:
 		return "speaks HTTP/1.1 by its appProtocol, and gRPC needs HTTP/2: set appProtocol: kubernetes.io/h2c"
 	}
 	return ""
@@ -185,9 +171,9 @@ func portList(svc model.Service) string {
 }
 
 // references returns what is wrong with the references of a route's rules, in their order.
-func (s site) references(r *route) []problem {
+func (s site) references(r *Route) []problem {
 	var ps []problem
-	for _, u := range r.rules() {
+	for _, u := range r.rules {
 		for _, m := range u.mirrors {
 			if _, p := s.resolve(r, m.field, m.ref); p != nil {
 				ps = append(ps, *p)
@@ -203,7 +189,7 @@ func (s site) references(r *route) []problem {
 }
 
 // build makes the model's rule of one match. A rule with problems keeps only its match: it answers 500.
-func (s site) build(r *route, u rule, m match) model.Rule {
+func (s site) build(r *Route, u rule, m match) model.Rule {
 	out := model.Rule{Name: u.name, Source: r.source, Match: m.Match}
 	if len(u.problems) > 0 {
 		return out
@@ -212,7 +198,7 @@ func (s site) build(r *route, u rule, m match) model.Rule {
 	out.Timeout, out.BackendTimeout, out.Retry = u.timeout, u.backendTimeout, u.retry
 	out.Rewrite, out.CORS = u.rewrite, u.cors
 	if !s.mesh {
-		out.Idle = u.idle(r.source.Kind, s.idle)
+		out.Idle = u.idle(r.protocol, s.idle)
 	}
 	if u.redirect != nil {
 		out.Redirect = s.redirect(*u.redirect)

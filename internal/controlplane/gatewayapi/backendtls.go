@@ -43,7 +43,7 @@ func protocolInTLS(l Lookup, port model.PortKey, sp model.ServicePort) model.Pro
 	if sp.Protocol.IsHTTP() {
 		return sp.Protocol
 	}
-	if l.Used(port).GRPC {
+	if _, grpc := sentTo(l, port); grpc {
 		return model.GRPC
 	}
 	return model.HTTP

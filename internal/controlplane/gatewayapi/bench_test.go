@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
@@ -26,13 +27,15 @@ func BenchmarkMeshTable(b *testing.B) {
 // crowded is a Gateway with so many routes, each for a host name of its own.
 func crowded(b *testing.B, n int) *world {
 	w := load(b, "gateway-http")
-	template := w.http[0]
-	w.http = nil
+	w.routes = nil
 	for i := range n {
-		r := template.DeepCopy()
-		r.Name = fmt.Sprintf("route-%d", i)
+		r := &gwapiv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("route-%d", i)}}
+		infra, port := gwapiv1.Namespace("infra"), gwapiv1.PortNumber(80)
+		r.Spec.ParentRefs = []gwapiv1.ParentReference{{Namespace: &infra, Name: "edge"}}
 		r.Spec.Hostnames = []gwapiv1.Hostname{gwapiv1.Hostname(r.Name + ".example.com")}
-		w.http = append(w.http, r)
+		to := gwapiv1.BackendObjectReference{Name: "web", Port: &port}
+		r.Spec.Rules = []gwapiv1.HTTPRouteRule{{BackendRefs: []gwapiv1.HTTPBackendRef{{BackendRef: gwapiv1.BackendRef{BackendObjectReference: to}}}}}
+		w.addRoute(r)
 	}
 	return w
 }
@@ -42,7 +45,7 @@ func BenchmarkRouteParts(b *testing.B) {
 	w := crowded(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		gatewayapi.HTTPRouteParts(w, w.http[500])
+		gatewayapi.RouteParts(w, w.routes[500])
 	}
 }
 
@@ -51,6 +54,6 @@ func BenchmarkRouteStatus(b *testing.B) {
 	w := crowded(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		gatewayapi.HTTPRouteParents(w, w.http[500])
+		gatewayapi.RouteParents(w, w.routes[500])
 	}
 }

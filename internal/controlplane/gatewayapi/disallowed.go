@@ -13,7 +13,7 @@ import (
 
 // disallowed says why none of the listeners that a route selects lets it attach, and what to do: which
 // kinds a listener takes follows from its protocol first, and only then from allowedRoutes.
-func disallowed(parent string, ls []*listener, r *route) string {
+func disallowed(parent string, ls []*listener, r *Route) string {
 	var texts []string
 	for _, li := range ls[:min(len(ls), shown)] {
 		texts = append(texts, li.disallows(r))
@@ -29,7 +29,7 @@ func disallowed(parent string, ls []*listener, r *route) string {
 }
 
 // disallows says why a listener does not let a route attach.
-func (li *listener) disallows(r *route) string {
+func (li *listener) disallows(r *Route) string {
 	what := fmt.Sprintf("listener %s of protocol %s", li.name, li.spec.Protocol)
 	if li.spec.Protocol == gwapiv1.TLSProtocolType {
 		what += ", mode " + string(li.mode()) + ","
@@ -54,13 +54,6 @@ func (li *listener) disallows(r *route) string {
 
 // protocolsFor are the protocols of listeners that take a kind of routes, in words.
 func protocolsFor(kind string) string {
-	switch kind {
-	case KindTLSRoute:
-		return "TLS"
-	case KindTCPRoute:
-		return "TCP, or TLS with mode Terminate"
-	case KindUDPRoute:
-		return "UDP"
-	}
-	return "HTTP or HTTPS"
+	k, _ := RouteKindOf(kind)
+	return k.listeners
 }

@@ -3,14 +3,14 @@
 
 // Package gatewayapi turns Gateway API objects into the model and into verdicts.
 //
-//	HTTPRoute, GRPCRoute --parse--> route --resolve with a Lookup--> model.RouteTable
-//	                                     \-> RouteParent (Accepted, ResolvedRefs, PartiallyInvalid)
-//	TLSRoute, TCPRoute, UDPRoute --parse--> route --resolve--> model.StreamTable, RouteParent
+//	object of a RouteKind --Parse, once--> Route --resolve with a Lookup--> model.RouteTable, or
+//	                                                   model.StreamTable for routes of bytes
+//	                                             \-> RouteParent (Accepted, ResolvedRefs, PartiallyInvalid)
 //	Gateway -> listeners -> model.GatewayPort, GatewayVerdict
 //
 // There is one function per output: a table of a Service port (MeshTable), what a route has in the
-// tables of Gateways (HTTPRouteParts, which agents put together by GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
-// route (HTTPRouteParents and so on), of one Gateway (GatewayStatus). Each reads the cluster only
+// tables of Gateways (RouteParts, which agents put together by GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
+// route (RouteParents), of one Gateway (GatewayStatus). Each reads the cluster only
 // through its Lookup, so that the caller can record what it read and evaluate again only what a change
 // concerns.
 //
@@ -20,6 +20,6 @@
 // which a Lookup returns objects nor on status or resourceVersion of the objects; no input panics.
 //
 // Start reading at mesh.go (routes on Services) or gateway.go (Gateways, whose status is in
-// gatewaystatus.go and whose listeners may come from ListenerSets); route.go has the form both share,
-// stream.go is about routes of bytes.
+// gatewaystatus.go and whose listeners may come from ListenerSets); routekind.go has
+// a row for each kind of routes, route.go the form that all share, stream.go is about routes of bytes.
 package gatewayapi

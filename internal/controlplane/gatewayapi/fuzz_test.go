@@ -27,7 +27,7 @@ func FuzzTranslate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		w, err := readWorld(in, loose)
-		if err != nil || len(w.http)+len(w.grpc)+len(w.gateways) > 50 {
+		if err != nil || len(w.routes)+len(w.gateways) > 50 {
 			return
 		}
 		w.distinct()

@@ -143,7 +143,7 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 }
 
 // GatewayTable is one table of rules of a Gateway, as far as its listeners tell: section is the
-// GatewaySection's Name, empty on a plain port. It reads no routes; their parts are HTTPRouteParts.
+// GatewaySection's Name, empty on a plain port. It reads no routes; their parts are RouteParts.
 func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t model.GatewayTable, ok bool) {
 	gw, ok := gatewayOf(l, gateway)
 	if !ok || port == 0 || refusal(gw) != nil {

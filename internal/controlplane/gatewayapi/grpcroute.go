@@ -13,13 +13,10 @@ import (
 )
 
 // fromGRPC reads a GRPCRoute.
-func fromGRPC(g *gwapiv1.GRPCRoute) *route {
-	r := newRoute(KindGRPCRoute, &g.ObjectMeta, &g.Spec.CommonRouteSpec, g.Spec.Hostnames)
-	r.read = func() (rules []rule) {
-		for i := range g.Spec.Rules {
-			rules = append(rules, grpcRule(fmt.Sprintf("spec.rules[%d]", i), &g.Spec.Rules[i]))
-		}
-		return rules
+func fromGRPC(g *gwapiv1.GRPCRoute) *Route {
+	r := newRoute(&g.ObjectMeta, &g.Spec.CommonRouteSpec, g.Spec.Hostnames)
+	for i := range g.Spec.Rules {
+		r.rules = append(r.rules, grpcRule(fmt.Sprintf("spec.rules[%d]", i), &g.Spec.Rules[i]))
 	}
 	return r
 }

@@ -14,13 +14,10 @@ import (
 )
 
 // fromHTTP reads an HTTPRoute.
-func fromHTTP(h *gwapiv1.HTTPRoute) *route {
-	r := newRoute(KindHTTPRoute, &h.ObjectMeta, &h.Spec.CommonRouteSpec, h.Spec.Hostnames)
-	r.read = func() (rules []rule) {
-		for i := range h.Spec.Rules {
-			rules = append(rules, httpRule(fmt.Sprintf("spec.rules[%d]", i), &h.Spec.Rules[i]))
-		}
-		return rules
+func fromHTTP(h *gwapiv1.HTTPRoute) *Route {
+	r := newRoute(&h.ObjectMeta, &h.Spec.CommonRouteSpec, h.Spec.Hostnames)
+	for i := range h.Spec.Rules {
+		r.rules = append(r.rules, httpRule(fmt.Sprintf("spec.rules[%d]", i), &h.Spec.Rules[i]))
 	}
 	return r
 }

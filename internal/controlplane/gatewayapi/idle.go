@@ -54,16 +54,16 @@ const (
 	idleMargin = time.Second
 )
 
-// idle returns model.Rule.Idle for a route of a kind, at a Gateway whose own limit is limit. A rule's timeouts take
+// idle returns model.Rule.Idle for a route that matches a protocol, at a Gateway whose own limit is limit. A rule's timeouts take
 // precedence: 0s is no limit, and an application may be silent for as long as they leave it time to answer.
-func (u *rule) idle(kind string, limit time.Duration) time.Duration {
+func (u *rule) idle(p model.Protocol, limit time.Duration) time.Duration {
 	if limit < 0 {
 		return 0
 	}
 	if u.endless {
 		return model.Unlimited
 	}
-	if limit == 0 && kind == KindGRPCRoute {
+	if limit == 0 && p == model.GRPC {
 		return grpcIdle
 	}
 	longest := u.timeout

@@ -132,23 +132,21 @@ func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int,
 func (li *listener) readProtocol() bool {
 	switch li.spec.Protocol {
 	case gwapiv1.HTTPProtocolType:
-		li.fits = []string{KindHTTPRoute, KindGRPCRoute}
 	case gwapiv1.HTTPSProtocolType:
-		li.tls, li.fits = true, []string{KindHTTPRoute, KindGRPCRoute}
+		li.tls = true
 	case gwapiv1.TLSProtocolType:
-		li.tls, li.bytes, li.fits = true, true, []string{KindTLSRoute}
-		if li.mode() == gwapiv1.TLSModePassthrough {
-			li.passthrough = true
-			break
-		}
-		// TLSRoute: to forward all connections of a TLS listener to a single target, a TCPRoute will do.
-		li.fits = append(li.fits, KindTCPRoute)
+		li.tls, li.bytes, li.passthrough = true, true, li.mode() == gwapiv1.TLSModePassthrough
 	case gwapiv1.TCPProtocolType:
-		li.bytes, li.hostname, li.fits = true, "", []string{KindTCPRoute}
+		li.bytes, li.hostname = true, ""
 	case gwapiv1.UDPProtocolType:
-		li.bytes, li.udp, li.hostname, li.fits = true, true, "", []string{KindUDPRoute}
+		li.bytes, li.udp, li.hostname = true, true, ""
 	default:
 		return false
+	}
+	for _, k := range RouteKinds() {
+		if k.fits(li.spec.Protocol, li.passthrough) {
+			li.fits = append(li.fits, k.Name)
+		}
 	}
 	return true
 }
@@ -276,7 +274,7 @@ func (li *listener) selectedBy(ref gwapiv1.ParentReference) bool {
 }
 
 // allows tells whether the listener lets routes of this kind and namespace attach.
-func (li *listener) allows(l Lookup, r *route) bool {
+func (li *listener) allows(l Lookup, r *Route) bool {
 	if !slices.Contains(li.kinds, r.source.Kind) {
 		return false
 	}
@@ -301,7 +299,7 @@ func labelSet(ls []model.Label) labels.Set {
 }
 
 // hostsOf are the host names for which a route attaches to the listener; none where theirs don't meet.
-func (li *listener) hostsOf(r *route) []string {
+func (li *listener) hostsOf(r *Route) []string {
 	if len(r.hostnames) == 0 {
 		return []string{li.hostname}
 	}

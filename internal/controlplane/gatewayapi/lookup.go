@@ -41,16 +41,11 @@ type Lookup interface {
 	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
 	// OurClass tells whether Gateways of that class are ours, by the class's controller name.
 	OurClass(name string) bool
-	// HTTPRoutes and GRPCRoutes return the routes with a parentRef to the object: those for which
-	// Parents contains it. Object.Kind is KindService, KindGateway or KindListenerSet.
-	HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute
-	GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute
-	// TLSRoutes, TCPRoutes and UDPRoutes are the same for routes of bytes.
-	TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute
-	TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute
-	UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute
+	// Routes returns the routes of a kind with a parentRef to the object: those for which Parents contains it.
+	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
+	Routes(parent model.Object, kind string) []*Route
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
-	// HTTPRouteOn and its like.
+	// RouteOn.
 	Attached(On) int
 	// CABundle tells whether a ConfigMap with the key ca.crt exists and what is wrong with its
 	// certificates; an empty problem means that they are usable.
@@ -58,26 +53,16 @@ type Lookup interface {
 	// BackendTLSPolicies returns the policies with a target that is the Service: those for which
 	// BackendTLSTargets contains it.
 	BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy
-	// Senders are the routes, of every kind and namespace, that send to the Service port.
-	Senders(model.PortKey) []Sender
-	// Used tells which kinds of routes of the Service's own namespace send to one of its ports:
-	// those for which Backends contains the port.
-	Used(model.PortKey) RouteKinds
+	// Senders returns the routes of a kind, of every namespace, that send to the Service port: those for which
+	// Backends contains it.
+	Senders(port model.PortKey, kind string) []*Route
 }
-
-// RouteKinds says whether there is at least one HTTPRoute, one GRPCRoute.
-type RouteKinds struct{ HTTP, GRPC bool }
 
 // Kinds of objects in model.Object.
 const (
 	KindService     = "Service"
 	KindGateway     = "Gateway"
 	KindListenerSet = "ListenerSet"
-	KindHTTPRoute   = "HTTPRoute"
-	KindGRPCRoute   = "GRPCRoute"
-	KindTLSRoute    = "TLSRoute"
-	KindTCPRoute    = "TCPRoute"
-	KindUDPRoute    = "UDPRoute"
 
 	KindBackendTLSPolicy = "BackendTLSPolicy"
 )

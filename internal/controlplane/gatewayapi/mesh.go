@@ -31,11 +31,11 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	}
 	proto, _ = PortProtocol(l, port)
 	routes := deciding(l, svc, sp, consumer)
-	if len(routes) > 0 && routes[0].bytes() {
+	if len(routes) > 0 && routes[0].IsOpaque() {
 		return nil, model.TCP, true
 	}
 	if !proto.IsHTTP() && len(routes) > 0 {
-		proto = protocolOfKind(routes[0].source.Kind)
+		proto = routes[0].protocol
 	}
 	if !proto.IsHTTP() {
 		return nil, proto, true
@@ -68,7 +68,7 @@ func meshTable(svc model.Service, p model.ServicePort, consumer string, rules []
 }
 
 // deciding are the routes that decide for clients of a namespace, or for all without routes of their own.
-func deciding(l Lookup, svc model.Service, p model.ServicePort, consumer string) []*route {
+func deciding(l Lookup, svc model.Service, p model.ServicePort, consumer string) []*Route {
 	if consumer != "" && consumer != svc.Namespace {
 		// GEP-1294: a consumer's routes replace the producer's, they are not merged.
 		if own := effective(l, svc, p, consumer); len(own) > 0 {
@@ -76,13 +76,6 @@ func deciding(l Lookup, svc model.Service, p model.ServicePort, consumer string)
 		}
 	}
 	return effective(l, svc, p, svc.Namespace)
-}
-
-func protocolOfKind(kind string) model.Protocol {
-	if kind == KindGRPCRoute {
-		return model.GRPC
-	}
-	return model.HTTP
 }
 
 // ForNode is the table of a port of a Service with internalTrafficPolicy Local for the clients on a
@@ -120,7 +113,7 @@ func MeshConsumers(l Lookup, service model.Key) []string {
 		if ns == svc.Namespace || slices.Contains(out, ns) || !r.valid() {
 			continue
 		}
-		if slices.ContainsFunc(svc.Ports, func(p model.ServicePort) bool { return attaches(r, svc, p) }) {
+		if slices.ContainsFunc(svc.Ports, func(p model.ServicePort) bool { return r.Attaches(svc, p) }) {
 			out = append(out, ns)
 		}
 	}
@@ -139,29 +132,25 @@ func noFrontend(svc model.Service) string {
 	return ""
 }
 
-// meshKinds are the kinds of routes that a Service can be the parent of. GEP-1294: of several kinds on
-// the same port the more specific decides alone.
-func meshKinds() []string { return []string{KindGRPCRoute, KindHTTPRoute, KindTLSRoute, KindTCPRoute} }
-
 // routesOn are the routes of all kinds that name a Service.
-func routesOn(l Lookup, parent model.Object) []*route {
-	var out []*route
-	for _, kind := range meshKinds() {
-		out = append(out, routesOf(l, kind, parent)...)
+func routesOn(l Lookup, parent model.Object) []*Route {
+	var out []*Route
+	for _, k := range MeshKinds() {
+		out = append(out, l.Routes(parent, k.Name)...)
 	}
 	return out
 }
 
 // effective are the routes of a namespace that decide over a Service port: all of one kind, from old
 // to new.
-func effective(l Lookup, svc model.Service, p model.ServicePort, namespace string) []*route {
+func effective(l Lookup, svc model.Service, p model.ServicePort, namespace string) []*Route {
 	if noFrontend(svc) != "" {
 		return nil
 	}
 	parent := model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name}
-	for _, kind := range meshKinds() {
-		out := slices.DeleteFunc(routesOf(l, kind, parent), func(r *route) bool {
-			return r.source.Namespace != namespace || !r.valid() || !attaches(r, svc, p)
+	for _, k := range MeshKinds() {
+		out := slices.DeleteFunc(l.Routes(parent, k.Name), func(r *Route) bool {
+			return r.source.Namespace != namespace || !r.valid() || !r.Attaches(svc, p)
 		})
 		if len(out) > 0 {
 			slices.SortFunc(out, older)
@@ -171,8 +160,8 @@ func effective(l Lookup, svc model.Service, p model.ServicePort, namespace strin
 	return nil
 }
 
-// attaches tells whether one of the route's parentRefs takes in the port.
-func attaches(r *route, svc model.Service, p model.ServicePort) bool {
+// Attaches reports whether one of the route's parentRefs takes in the port of a Service.
+func (r *Route) Attaches(svc model.Service, p model.ServicePort) bool {
 	return slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
 		to, ok := parentOf(r.source.Namespace, ref)
 		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p) && carries(svc, p, r, ref)
@@ -182,9 +171,9 @@ func attaches(r *route, svc model.Service, p model.ServicePort) bool {
 // carries tells whether a port that ref selects may speak what the route looks at. Whatever it speaks is
 // bytes. A name or number that says otherwise counts where the route does not name the port and the Service
 // has others: who writes a route for a Service's HTTP port does not mean its database port, too.
-func carries(svc model.Service, p model.ServicePort, r *route, ref gwapiv1.ParentReference) bool {
+func carries(svc model.Service, p model.ServicePort, r *Route, ref gwapiv1.ParentReference) bool {
 	switch {
-	case r.bytes() || p.Protocol.IsHTTP():
+	case r.IsOpaque() || p.Protocol.IsHTTP():
 		return true
 	case p.Protocol != model.TCP || p.Fixed:
 		return false
@@ -214,12 +203,12 @@ func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool
 	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true
 }
 
-// Parents returns the Services, Gateways and ListenerSets that the parentRefs of a route in a namespace name, each
-// once, sorted; Lookup.HTTPRoutes and GRPCRoutes are made from it.
-func Parents(namespace string, refs []gwapiv1.ParentReference) []model.Object {
+// Parents returns the Services, Gateways and ListenerSets that the route's parentRefs name, each once, sorted;
+// Lookup.Routes is made from it.
+func (r *Route) Parents() []model.Object {
 	var out []model.Object
-	for _, ref := range refs {
-		if p, ok := parentOf(namespace, ref); ok {
+	for _, ref := range r.parents {
+		if p, ok := parentOf(r.source.Namespace, ref); ok {
 			out = append(out, p)
 		}
 	}

@@ -15,23 +15,8 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// HTTPRouteParents is the status of an HTTPRoute on those of its parents that are ours, in the order
-// of its parentRefs.
-func HTTPRouteParents(l Lookup, r *gwapiv1.HTTPRoute) []RouteParent { return parents(l, fromHTTP(r)) }
-
-// GRPCRouteParents is HTTPRouteParents for a GRPCRoute.
-func GRPCRouteParents(l Lookup, r *gwapiv1.GRPCRoute) []RouteParent { return parents(l, fromGRPC(r)) }
-
-// TLSRouteParents is HTTPRouteParents for a TLSRoute.
-func TLSRouteParents(l Lookup, r *gwapiv1.TLSRoute) []RouteParent { return parents(l, fromTLS(r)) }
-
-// TCPRouteParents is HTTPRouteParents for a TCPRoute.
-func TCPRouteParents(l Lookup, r *gwapiv1.TCPRoute) []RouteParent { return parents(l, fromTCP(r)) }
-
-// UDPRouteParents is HTTPRouteParents for a UDPRoute.
-func UDPRouteParents(l Lookup, r *gwapiv1.UDPRoute) []RouteParent { return parents(l, fromUDP(r)) }
-
-func parents(l Lookup, r *route) []RouteParent {
+// RouteParents is the status of a route on those of its parents that are ours, in the order of its parentRefs.
+func RouteParents(l Lookup, r *Route) []RouteParent {
 	var out []RouteParent
 	for _, ref := range r.parents {
 		to, ok := parentOf(r.source.Namespace, ref)
@@ -80,7 +65,7 @@ func isMistakenService(ref gwapiv1.ParentReference) bool {
 }
 
 // on makes the status of a route on one parent.
-func (r *route) on(ref gwapiv1.ParentReference, accepted finding, tables []string, refs []problem) RouteParent {
+func (r *Route) on(ref gwapiv1.ParentReference, accepted finding, tables []string, refs []problem) RouteParent {
 	resolved := finding{true, string(gwapiv1.RouteReasonResolvedRefs), "All references are resolved"}
 	if len(refs) > 0 {
 		resolved = finding{false, refs[0].reason, tell(refs)}
@@ -102,12 +87,12 @@ func (r *route) on(ref gwapiv1.ParentReference, accepted finding, tables []strin
 }
 
 // onService is the finding Accepted of a route on a Service, and the tables it goes into.
-func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (finding, []string) {
+func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (finding, []string) {
 	no := func(format string, args ...any) (finding, []string) {
 		return finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
 	}
-	if r.source.Kind == KindUDPRoute {
-		return no("a UDPRoute has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent")
+	if r.onService == 0 {
+		return no("a %s has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent", r.source.Kind)
 	}
 	svc, ok := l.Service(key)
 	if !ok {
@@ -144,7 +129,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 		consumer = r.source.Namespace
 	}
 	var tables, others []string
-	var winner, first *route
+	var winner, first *Route
 	if consumer == "" {
 		others = MeshConsumers(l, key)
 	}
@@ -154,7 +139,7 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 			winner = w[0]
 			continue
 		}
-		if r.bytes() && len(w) > 0 && !takes(meshClaims(w), r) {
+		if r.IsOpaque() && len(w) > 0 && !takes(meshClaims(w), r) {
 			first = w[0]
 			continue
 		}
@@ -176,14 +161,14 @@ func onService(l Lookup, r *route, ref gwapiv1.ParentReference, key model.Key) (
 	return r.acceptance(), tables
 }
 
-func conflicted(winner *route, where string) finding {
+func conflicted(winner *Route, where string) finding {
 	return finding{false, reasonConflicted, fmt.Sprintf("%s %s/%s decides over %s: routes of different kinds are not merged",
 		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
 }
 
 // onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, the tables it goes
 // into, and the listeners that it is attached to.
-func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string, []*listener) {
+func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
 	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
 	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
@@ -222,7 +207,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Obj
 	}
 	var tables []string
 	var on []*listener
-	var winner, first *route
+	var winner, first *Route
 	won, idle := false, false
 	attached := attachmentsOf(l, gw)
 	for _, li := range fit {
@@ -232,7 +217,7 @@ func onGateway(l Lookup, r *route, ref gwapiv1.ParentReference, parent model.Obj
 		}
 		won = true
 		on = append(on, li)
-		if r.bytes() {
+		if r.IsOpaque() {
 			if claims := attached.claims(li, beside(l, gw, li)); !takes(claims, r) {
 				idle = idle || li.usable()
 				first = cmp.Or(first, claims.rival(li.hostsOf(r)))

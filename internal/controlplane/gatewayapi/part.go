@@ -13,13 +13,11 @@ import (
 	"tulle.dev/tulle/internal/virtualhost"
 )
 
-// HTTPRouteParts are what an HTTPRoute has in the tables of Gateways, sorted by table.
-func HTTPRouteParts(l Lookup, r *gwapiv1.HTTPRoute) []model.RoutePart { return partsOf(l, fromHTTP(r)) }
-
-// GRPCRouteParts is HTTPRouteParts for a GRPCRoute.
-func GRPCRouteParts(l Lookup, r *gwapiv1.GRPCRoute) []model.RoutePart { return partsOf(l, fromGRPC(r)) }
-
-func partsOf(l Lookup, r *route) []model.RoutePart {
+// RouteParts are what a route has in the tables of Gateways, sorted by table; none for an opaque route.
+func RouteParts(l Lookup, r *Route) []model.RoutePart {
+	if r.IsOpaque() {
+		return nil
+	}
 	var out []model.RoutePart
 	for _, gw := range gatewaysOf(l, r) {
 		certificate := model.Key{}
@@ -56,9 +54,9 @@ func partsOf(l Lookup, r *route) []model.RoutePart {
 }
 
 // part reads the rules; build makes each of its matches.
-func (r *route) part(build func(*route, rule, match) model.Rule) *virtualhost.Part[model.Rule] {
+func (r *Route) part(build func(*Route, rule, match) model.Rule) *virtualhost.Part[model.Rule] {
 	p := &virtualhost.Part[model.Rule]{Created: r.created, Namespace: r.source.Namespace, Name: r.source.Name, Kind: r.source.Kind}
-	for _, u := range r.rules() {
+	for _, u := range r.rules {
 		for _, m := range u.matches {
 			for _, m := range append([]match{m}, u.preflights(m)...) {
 				p.Rules = append(p.Rules, virtualhost.Rule[model.Rule]{Rank: m.rank, Rule: build(r, u, m)})
@@ -83,7 +81,7 @@ func (a attachment) claim(li *listener, all []listener) virtualhost.Claim {
 }
 
 // gatewaysOf are the Gateways of ours that a route names, or whose ListenerSets it names, each once.
-func gatewaysOf(l Lookup, r *route) []*gwapiv1.Gateway {
+func gatewaysOf(l Lookup, r *Route) []*gwapiv1.Gateway {
 	var out []*gwapiv1.Gateway
 	for _, ref := range r.parents {
 		to, ok := parentOf(r.source.Namespace, ref)
@@ -104,22 +102,8 @@ type On struct {
 	Listener string
 }
 
-// HTTPRouteOn are the listeners that an HTTPRoute is attached to, whether they are valid or not.
-func HTTPRouteOn(l Lookup, r *gwapiv1.HTTPRoute) []On { return listenersWith(l, fromHTTP(r)) }
-
-// GRPCRouteOn is HTTPRouteOn for a GRPCRoute.
-func GRPCRouteOn(l Lookup, r *gwapiv1.GRPCRoute) []On { return listenersWith(l, fromGRPC(r)) }
-
-// TLSRouteOn is HTTPRouteOn for a TLSRoute.
-func TLSRouteOn(l Lookup, r *gwapiv1.TLSRoute) []On { return listenersWith(l, fromTLS(r)) }
-
-// TCPRouteOn is HTTPRouteOn for a TCPRoute.
-func TCPRouteOn(l Lookup, r *gwapiv1.TCPRoute) []On { return listenersWith(l, fromTCP(r)) }
-
-// UDPRouteOn is HTTPRouteOn for a UDPRoute.
-func UDPRouteOn(l Lookup, r *gwapiv1.UDPRoute) []On { return listenersWith(l, fromUDP(r)) }
-
-func listenersWith(l Lookup, r *route) []On {
+// RouteOn are the listeners that a route is attached to, whether they are valid or not.
+func RouteOn(l Lookup, r *Route) []On {
 	var out []On
 	for _, gw := range gatewaysOf(l, r) {
 		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)

@@ -17,16 +17,8 @@ func (w *world) Attached(on gatewayapi.On) (n int) {
 	asked[fmt.Sprint("Attached ", on.Gateway, " ", on.Listener)] = true
 	w.asked = map[string]bool{} // others keep the count
 	defer func() { w.asked = asked }()
-	n += attached(w, on, w.http, gatewayapi.HTTPRouteOn)
-	n += attached(w, on, w.grpc, gatewayapi.GRPCRouteOn)
-	n += attached(w, on, w.tls, gatewayapi.TLSRouteOn)
-	n += attached(w, on, w.tcp, gatewayapi.TCPRouteOn)
-	return n + attached(w, on, w.udp, gatewayapi.UDPRouteOn)
-}
-
-func attached[R any](w *world, on gatewayapi.On, routes []R, of func(gatewayapi.Lookup, R) []gatewayapi.On) (n int) {
-	for _, r := range routes {
-		if slices.Contains(of(w, r), on) {
+	for _, r := range w.routes {
+		if slices.Contains(gatewayapi.RouteOn(w, r), on) {
 			n++
 		}
 	}
@@ -37,11 +29,8 @@ func attached[R any](w *world, on gatewayapi.On, routes []R, of func(gatewayapi.
 func (w *world) table(gateway model.Key, port uint16, section string) (out model.RouteTable, ok bool) {
 	t, ok := gatewayapi.GatewayTable(w, gateway, port, section)
 	var parts []*virtualhost.Part[model.Rule]
-	for _, r := range w.http {
-		parts = append(parts, in(t.Name, gatewayapi.HTTPRouteParts(w, r))...)
-	}
-	for _, r := range w.grpc {
-		parts = append(parts, in(t.Name, gatewayapi.GRPCRouteParts(w, r))...)
+	for _, r := range w.routes {
+		parts = append(parts, in(t.Name, gatewayapi.RouteParts(w, r))...)
 	}
 	out.Name = t.Name
 	for _, h := range virtualhost.Compose(t.Table, parts) {

@@ -19,13 +19,6 @@ import (
 // maxAncestors is how many a policy's status may have (PolicyStatus.ancestors).
 const maxAncestors = 16
 
-// Sender is a route that sends to a Service port.
-type Sender struct {
-	Route model.Object
-	// Gateways are those that the route names as parents, of whatever class.
-	Gateways []model.Key
-}
-
 // BackendTLSPolicyAncestors is the status of a policy on each of its ancestors that are ours: the
 // Gateways whose routes send to the target, and where the namespace is meshed the target itself, since
 // the sidecars of all its clients obey the policy too. Times are zero. Sorted, at most 16.
@@ -91,11 +84,7 @@ func ancestors(l Lookup, p *gwapiv1.BackendTLSPolicy) []gwapiv1.ParentReference 
 	for _, key := range BackendTLSTargets(p) {
 		svc, _ := l.Service(key)
 		for _, port := range svc.Ports {
-			for _, s := range l.Senders(model.PortKey{Service: key, Port: port.Port}) {
-				if s.Route.Namespace == key.Namespace || granted(l, grantee{s.Route.Kind, s.Route.Namespace}, KindService, key) {
-					gateways = append(gateways, s.Gateways...)
-				}
-			}
+			gateways = append(gateways, sending(l, model.PortKey{Service: key, Port: port.Port})...)
 		}
 		// A Service that does not exist is reported where it would be in the mesh by its namespace.
 		if ns, known := l.Namespace(key.Namespace); known && (ns.Meshed || l.Fronted(key)) {
@@ -108,6 +97,39 @@ func ancestors(l Lookup, p *gwapiv1.BackendTLSPolicy) []gwapiv1.ParentReference 
 	for _, k := range slices.Compact(gateways) {
 		if _, ours := gatewayOf(l, k); ours {
 			out = append(out, ancestor(gwapiv1.GroupName, KindGateway, k))
+		}
+	}
+	return out
+}
+
+// sending are the Gateways, of whatever class, whose routes for requests send to a Service port and may.
+func sending(l Lookup, port model.PortKey) (gateways []model.Key) {
+	for _, k := range RouteKinds() {
+		if k.IsOpaque() {
+			continue
+		}
+		for _, r := range l.Senders(port, k.Name) {
+			if mayRefer(l, grantee{k.Name, r.source.Namespace}, KindService, port.Service) {
+				gateways = append(gateways, r.gateways(l)...)
+			}
+		}
+	}
+	return gateways
+}
+
+// gateways are the Gateways, of whatever class, that a route names, or that its ListenerSets name.
+func (r *Route) gateways(l Lookup) (out []model.Key) {
+	for _, to := range r.Parents() {
+		key := model.Key{Namespace: to.Namespace, Name: to.Name}
+		switch to.Kind {
+		case KindGateway:
+			out = append(out, key)
+		case KindListenerSet:
+			if set, ok := l.ListenerSet(key); ok {
+				if gw, ok := ListenerSetGateway(set); ok {
+					out = append(out, gw)
+				}
+			}
 		}
 	}
 	return out

@@ -4,8 +4,9 @@
 package gatewayapi
 
 import (
+	"slices"
+
 	"tulle.dev/tulle/internal/controlplane/model"
-	"tulle.dev/tulle/internal/names"
 )
 
 // PortProtocol is what a Service port speaks: what the Service declares, else what the routes of its
@@ -24,16 +25,16 @@ func PortProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
 	if sp.Declared || sp.Protocol != model.TCP {
 		return sp.Protocol, true
 	}
-	used := l.Used(port)
+	http, grpc := sentTo(l, port)
 	if hasBackendTLS(l, svc.Key, sp) {
 		// Its endpoints speak TLS, and so may its clients. What Gateways send to it is no word about these.
-		used = RouteKinds{}
+		http, grpc = false, false
 	}
 	attached := effective(l, svc, sp, svc.Namespace)
 	switch {
-	case used.GRPC || len(attached) > 0 && attached[0].source.Kind == KindGRPCRoute:
+	case grpc || len(attached) > 0 && attached[0].protocol == model.GRPC:
 		return model.GRPC, true
-	case used.HTTP || len(attached) > 0 && attached[0].source.Kind == KindHTTPRoute:
+	case http || len(attached) > 0 && attached[0].protocol == model.HTTP:
 		return model.HTTP, true
 	}
 	return model.TCP, true
@@ -55,23 +56,23 @@ func ServedProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
 	attached := effective(l, svc, sp, svc.Namespace)
 	switch {
 	case len(attached) == 0:
-	case attached[0].bytes():
+	case attached[0].IsOpaque():
 		return model.TCP, true
 	case !own.IsHTTP():
-		return protocolOfKind(attached[0].source.Kind), true
+		return attached[0].protocol, true
 	}
 	return own, true
 }
 
-// SpokenAs is how the backend of a route of that kind is spoken to (names.Out.As) where a port's own
-// protocol, PortProtocol, is another than the route needs: a GRPCRoute needs HTTP/2, and an HTTPRoute
-// HTTP/1.1 unless the port itself says HTTP/2. "" is by the port's own protocol.
-func SpokenAs(kind string, p model.ServicePort, own model.Protocol) string {
-	switch {
-	case kind == KindGRPCRoute && own != model.GRPC && own != model.HTTP2:
-		return names.AsHTTP2
-	case kind == KindHTTPRoute && own != model.HTTP && !p.Protocol.IsHTTP():
-		return names.AsHTTP1
+// sentTo reports whether routes for HTTP and routes for gRPC of the Service's own namespace send to one of its ports.
+func sentTo(l Lookup, port model.PortKey) (http, grpc bool) {
+	for _, k := range RouteKinds() {
+		if k.IsOpaque() {
+			continue
+		}
+		if slices.ContainsFunc(l.Senders(port, k.Name), func(r *Route) bool { return r.source.Namespace == port.Service.Namespace }) {
+			http, grpc = http || k.protocol == model.HTTP, grpc || k.protocol == model.GRPC
+		}
 	}
-	return ""
+	return http, grpc
 }

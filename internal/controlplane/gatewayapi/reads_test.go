@@ -67,7 +67,7 @@ func TestReads(t *testing.T) {
 			[]string{"Class tulle", "Gateway infra/edge", "Listeners infra/edge"},
 		},
 		"the parts of a route in tables of Gateways: no other HTTPRoutes": {
-			https, func(w *world) { gatewayapi.HTTPRouteParts(w, w.http[0]) },
+			https, func(w *world) { gatewayapi.RouteParts(w, w.of("HTTPRoute")[0]) },
 			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Service shop/web"},
 		},
 		"the status of a Gateway: how many routes there are, and none of them": {
@@ -75,7 +75,7 @@ func TestReads(t *testing.T) {
 			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
 		},
 		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes, and no certificates": {
-			https, func(w *world) { gatewayapi.HTTPRouteParents(w, w.http[0]) },
+			https, func(w *world) { gatewayapi.RouteParents(w, w.of("HTTPRoute")[0]) },
 			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Served infra/edge", "Service shop/web"},
 		},
 		"a table of a Service: its routes, and the Services these send to": {
@@ -165,14 +165,14 @@ func TestMissing(t *testing.T) {
 // TestBackends: references are listed whether they resolve or not, without others and without doubles.
 func TestBackends(t *testing.T) {
 	var got []string
-	for _, k := range gatewayapi.HTTPRouteBackends(load(t, "backend-invalid").http[0]) {
+	for _, k := range load(t, "backend-invalid").of("HTTPRoute")[0].Backends() {
 		got = append(got, k.String())
 	}
 	if d := cmp.Diff("shop/external:80 shop/nobody:80 shop/web:443 shop/web:53 shop/web:80 shop/web:81", strings.Join(got, " ")); d != "" {
 		t.Error(d)
 	}
 	got = nil
-	for _, k := range gatewayapi.GRPCRouteBackends(load(t, "filter-grpc").grpc[0]) {
+	for _, k := range load(t, "filter-grpc").of("GRPCRoute")[0].Backends() {
 		got = append(got, k.String())
 	}
 	if d := cmp.Diff("shop/copy:9000 shop/rpc:9000", strings.Join(got, " ")); d != "" {

@@ -9,24 +9,34 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/virtualhost"
 )
 
-// route is what routes of all kinds have in common, read from the object alone.
-type route struct {
+// Route is a route of any kind, read from its object alone. It holds nothing of the object but this, and is
+// never changed. RouteKind.Parse makes it.
+type Route struct {
+	traits
 	source     model.Object
+	uid        types.UID
 	generation int64
 	created    time.Time
 	parents    []gwapiv1.ParentReference
 	hostnames  []string
-	// read parses the rules, which many a question about a route does not need.
-	read   func() []rule
-	parsed []rule
-	done   bool
+	rules      []rule // good or not
 }
+
+// ID names the route.
+func (r *Route) ID() model.Object { return r.source }
+
+// Generation is that of the object.
+func (r *Route) Generation() int64 { return r.generation }
+
+// Same reports whether both were read from the same spec of the same object.
+func (r *Route) Same(o *Route) bool { return r.uid == o.uid && r.generation == o.generation }
 
 // rule is a rule of a route before its references are resolved.
 type rule struct {
@@ -66,9 +76,10 @@ type backend struct {
 	requestHeaders, responseHeaders model.HeaderMods
 }
 
-func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpec, hostnames []gwapiv1.Hostname) *route {
-	r := &route{
-		source:     model.Object{Kind: kind, Namespace: meta.Namespace, Name: meta.Name},
+func newRoute(meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpec, hostnames []gwapiv1.Hostname) *Route {
+	r := &Route{
+		source:     model.Object{Namespace: meta.Namespace, Name: meta.Name},
+		uid:        meta.UID,
 		generation: meta.Generation,
 		created:    meta.CreationTimestamp.Time,
 		parents:    spec.ParentRefs,
@@ -79,47 +90,14 @@ func newRoute(kind string, meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpe
 	return r
 }
 
-// routesOf are the routes of a kind that name a parent, in no particular order.
-func routesOf(l Lookup, kind string, parent model.Object) []*route {
-	switch kind {
-	case KindHTTPRoute:
-		return read(l.HTTPRoutes(parent), fromHTTP)
-	case KindGRPCRoute:
-		return read(l.GRPCRoutes(parent), fromGRPC)
-	case KindTLSRoute:
-		return read(l.TLSRoutes(parent), fromTLS)
-	case KindTCPRoute:
-		return read(l.TCPRoutes(parent), fromTCP)
-	case KindUDPRoute:
-		return read(l.UDPRoutes(parent), fromUDP)
-	}
-	return nil
-}
-
-func read[T any](in []T, from func(T) *route) []*route {
-	out := make([]*route, 0, len(in))
-	for _, r := range in {
-		out = append(out, from(r))
-	}
-	return out
-}
-
-// rules are the rules of the route, good or not.
-func (r *route) rules() []rule {
-	if !r.done {
-		r.parsed, r.done = r.read(), true
-	}
-	return r.parsed
-}
-
 // valid tells whether at least one rule can be carried out; a route without is not accepted anywhere.
 // A route without any rule is valid: it takes its parent's traffic and answers 404.
-func (r *route) valid() bool {
-	return len(r.rules()) == 0 || slices.ContainsFunc(r.rules(), func(u rule) bool { return len(u.problems) == 0 })
+func (r *Route) valid() bool {
+	return len(r.rules) == 0 || slices.ContainsFunc(r.rules, func(u rule) bool { return len(u.problems) == 0 })
 }
 
 // older orders routes as Gateway API's precedence does: by age, then by "namespace/name".
-func older(a, b *route) int {
+func older(a, b *Route) int {
 	if c := a.created.Compare(b.created); c != 0 {
 		return c
 	}
@@ -130,7 +108,7 @@ func older(a, b *route) int {
 }
 
 // ordered returns the rules of routes in the order in which they are to be tried.
-func ordered(routes []*route, build func(*route, rule, match) model.Rule) []model.Rule {
+func ordered(routes []*Route, build func(*Route, rule, match) model.Rule) []model.Rule {
 	parts := make([]*virtualhost.Part[model.Rule], 0, len(routes))
 	for _, r := range routes {
 		parts = append(parts, r.part(build))
@@ -139,21 +117,21 @@ func ordered(routes []*route, build func(*route, rule, match) model.Rule) []mode
 }
 
 // acceptance is the finding on a route's own content.
-func (r *route) acceptance() finding {
+func (r *Route) acceptance() finding {
 	if r.valid() {
 		return finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted"}
 	}
 	var ps []problem
-	for _, u := range r.rules() {
+	for _, u := range r.rules {
 		ps = append(ps, u.problems...)
 	}
 	return finding{false, ps[0].reason, tell(ps)}
 }
 
 // partial is the finding PartiallyInvalid of a route that is accepted; false where all rules are good.
-func (r *route) partial() (finding, bool) {
+func (r *Route) partial() (finding, bool) {
 	var ps []problem
-	for _, u := range r.rules() {
+	for _, u := range r.rules {
 		for _, p := range u.problems {
 			label := "Dropped Rule " + u.field
 			if u.name != "" {

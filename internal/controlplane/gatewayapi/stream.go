@@ -16,7 +16,7 @@ import (
 
 // claim is what a route takes: the TLS server names in hosts ("" is any), or without hosts everything.
 type claim struct {
-	*route
+	*Route
 	hosts []string
 }
 
@@ -24,7 +24,7 @@ type claim struct {
 type claims []claim
 
 // add gives a route those of its hosts that are not taken yet.
-func (cs claims) add(r *route, hosts []string, taken map[string]bool) claims {
+func (cs claims) add(r *Route, hosts []string, taken map[string]bool) claims {
 	var free []string
 	for _, h := range hosts {
 		if !taken[h] {
@@ -40,15 +40,15 @@ func (cs claims) add(r *route, hosts []string, taken map[string]bool) claims {
 }
 
 // takes tells whether a route has anything of it.
-func takes(cs claims, r *route) bool {
+func takes(cs claims, r *Route) bool {
 	return slices.ContainsFunc(cs, func(c claim) bool { return c.source == r.source })
 }
 
 // rival returns the first to have what a route with these hosts would have too; nil where nobody has.
-func (cs claims) rival(hosts []string) *route {
+func (cs claims) rival(hosts []string) *Route {
 	for _, c := range cs {
 		if c.hosts == nil || slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(c.hosts, h) }) {
-			return c.route
+			return c.Route
 		}
 	}
 	return nil
@@ -57,7 +57,7 @@ func (cs claims) rival(hosts []string) *route {
 // left is the finding on a route that is good, but takes no connection. By Gateway API's conflict
 // resolution it is accepted all the same, and takes over when what comes before it goes: an older
 // route, or, where first is nil, a listener with a more specific host name.
-func left(first *route) finding {
+func left(first *Route) finding {
 	why := "other listeners of the port have more specific hostnames"
 	if first != nil {
 		why = fmt.Sprintf("%s %s/%s comes before it and takes its traffic", first.source.Kind, first.source.Namespace, first.source.Name)
@@ -73,19 +73,19 @@ func (a *attachments) claims(own *listener, all []listener) claims {
 	taken := map[string]bool{}
 	for _, at := range a.on(own) {
 		if !own.tls {
-			return claims{{at.route, nil}}
+			return claims{{at.Route, nil}}
 		}
-		out = out.add(at.route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.id }), taken)
+		out = out.add(at.Route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.id }), taken)
 	}
 	return out
 }
 
 // meshClaims are who takes the connections to a Service port, of the routes that decide over it.
-func meshClaims(routes []*route) claims {
+func meshClaims(routes []*Route) claims {
 	var out claims
 	taken := map[string]bool{}
 	for _, r := range routes {
-		if r.source.Kind == KindTCPRoute {
+		if !r.byServerName {
 			return claims{{r, nil}}
 		}
 		hosts := r.hostnames
@@ -167,7 +167,7 @@ func MeshStreams(l Lookup, port model.PortKey, consumer string) (t model.StreamT
 		consumer = ""
 	}
 	routes := deciding(l, svc, sp, consumer)
-	if len(routes) == 0 || !routes[0].bytes() {
+	if len(routes) == 0 || !routes[0].IsOpaque() {
 		return t, false
 	}
 	t.Name = names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: port.Port, Consumer: consumer}.String()
@@ -180,17 +180,17 @@ func MeshStreams(l Lookup, port model.PortKey, consumer string) (t model.StreamT
 // stream is what a claim's route does with its connections.
 func (s site) stream(c claim) model.Stream {
 	out := model.Stream{Source: c.source, Hosts: c.hosts}
-	if len(c.rules()) == 0 {
+	if len(c.rules) == 0 {
 		return out
 	}
-	u := c.rules()[0]
+	u := c.rules[0]
 	out.Name = u.name
 	usable := false
 	for _, b := range u.backends {
 		if b.weight == 0 {
 			continue
 		}
-		t, p := s.resolve(c.route, b.field, b.ref)
+		t, p := s.resolve(c.Route, b.field, b.ref)
 		if p != nil {
 			out.Backends = append(out.Backends, model.WeightedBackend{Weight: b.weight, Invalid: true})
 			continue

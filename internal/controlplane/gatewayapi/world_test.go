@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
+	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -31,16 +33,13 @@ type world struct {
 	classes    []*gwapiv1.GatewayClass
 	gateways   []*gwapiv1.Gateway
 	sets       []*gwapiv1.ListenerSet
-	http       []*gwapiv1.HTTPRoute
-	grpc       []*gwapiv1.GRPCRoute
-	tls        []*gwapiv1.TLSRoute
-	tcp        []*gwapiv1.TCPRoute
-	udp        []*gwapiv1.UDPRoute
+	routes     []*gatewayapi.Route
 	grants     []*gwapiv1.ReferenceGrant
 	bundles    []source.CABundle
 	policies   []*gwapiv1.BackendTLSPolicy
 
-	asked map[string]bool // "Service shop/web"
+	ages  map[model.Object]time.Time // of routes, when they were created
+	asked map[string]bool            // "Service shop/web"
 }
 
 // decoder reads one document into a pointer.
@@ -105,20 +104,35 @@ func (w *world) add(doc []byte, decode decoder) error {
 		return one(doc, decode, func(g *gwapiv1.Gateway) { w.gateways = append(w.gateways, g) })
 	case "ListenerSet":
 		return one(doc, decode, func(s *gwapiv1.ListenerSet) { w.sets = append(w.sets, s) })
-	case "HTTPRoute":
-		return one(doc, decode, func(r *gwapiv1.HTTPRoute) { w.http = append(w.http, r) })
-	case "GRPCRoute":
-		return one(doc, decode, func(r *gwapiv1.GRPCRoute) { w.grpc = append(w.grpc, r) })
-	case "TLSRoute":
-		return one(doc, decode, func(r *gwapiv1.TLSRoute) { w.tls = append(w.tls, r) })
-	case "TCPRoute":
-		return one(doc, decode, func(r *gwapiv1.TCPRoute) { w.tcp = append(w.tcp, r) })
-	case "UDPRoute":
-		return one(doc, decode, func(r *gwapiv1.UDPRoute) { w.udp = append(w.udp, r) })
 	case "ReferenceGrant":
 		return one(doc, decode, func(g *gwapiv1.ReferenceGrant) { w.grants = append(w.grants, g) })
 	}
+	if k, ok := gatewaykinds.Find(head.Kind); ok {
+		o := k.New()
+		if err := decode(doc, o); err != nil {
+			return fmt.Errorf("decode %T: %w", o, err)
+		}
+		w.addRoute(o)
+		return nil
+	}
 	return fmt.Errorf("kind %q is not one that routing reads", head.Kind)
+}
+
+// addRoute parses an object of a kind of routes.
+func (w *world) addRoute(o gatewaykinds.Object) {
+	kind := reflect.TypeOf(o).Elem().Name()
+	k, _ := gatewayapi.RouteKindOf(kind)
+	r := k.Parse(o)
+	if w.ages == nil {
+		w.ages = map[model.Object]time.Time{}
+	}
+	w.ages[r.ID()] = o.GetCreationTimestamp().Time
+	w.routes = append(w.routes, r)
+}
+
+// of are the routes of a kind.
+func (w *world) of(kind string) []*gatewayapi.Route {
+	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return r.ID().Kind != kind })
 }
 
 func one[T any](doc []byte, decode decoder, keep func(*T)) error {
@@ -135,9 +149,8 @@ func (w *world) shuffled(seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 0))
 	out := *w
 	out.asked = map[string]bool{}
-	out.gateways, out.http, out.grpc, out.grants = mix(r, w.gateways), mix(r, w.http), mix(r, w.grpc), mix(r, w.grants)
+	out.gateways, out.routes, out.grants = mix(r, w.gateways), mix(r, w.routes), mix(r, w.grants)
 	out.sets = mix(r, w.sets)
-	out.tls, out.tcp, out.udp = mix(r, w.tls), mix(r, w.tcp), mix(r, w.udp)
 	out.policies = mix(r, w.policies)
 	return &out
 }
@@ -205,27 +218,9 @@ func (w *world) BackendTLSPolicies(k model.Key) []*gwapiv1.BackendTLSPolicy {
 	})
 }
 
-func (w *world) Senders(k model.PortKey) (out []gatewayapi.Sender) {
-	w.asked["Senders "+k.String()] = true
-	add := func(kind, ns, name string, sends []model.PortKey, refs []gwapiv1.ParentReference) {
-		if !slices.Contains(sends, k) {
-			return
-		}
-		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: ns, Name: name}}
-		for _, p := range gatewayapi.Parents(ns, refs) {
-			if p.Kind == gatewayapi.KindGateway {
-				s.Gateways = append(s.Gateways, model.Key{Namespace: p.Namespace, Name: p.Name})
-			}
-		}
-		out = append(out, s)
-	}
-	for _, r := range w.http {
-		add(gatewayapi.KindHTTPRoute, r.Namespace, r.Name, gatewayapi.HTTPRouteBackends(r), r.Spec.ParentRefs)
-	}
-	for _, r := range w.grpc {
-		add(gatewayapi.KindGRPCRoute, r.Namespace, r.Name, gatewayapi.GRPCRouteBackends(r), r.Spec.ParentRefs)
-	}
-	return out
+func (w *world) Senders(k model.PortKey, kind string) []*gatewayapi.Route {
+	w.asked["Senders "+kind+" "+k.String()] = true
+	return slices.DeleteFunc(w.of(kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), k) })
 }
 
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
@@ -273,50 +268,9 @@ func (w *world) OurClass(name string) bool {
 	return ok && c.Spec.ControllerName == names.ControllerName
 }
 
-func (w *world) HTTPRoutes(p model.Object) []*gwapiv1.HTTPRoute {
-	w.asked["HTTPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.http), func(r *gwapiv1.HTTPRoute) bool {
-		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
-	})
-}
-
-func (w *world) GRPCRoutes(p model.Object) []*gwapiv1.GRPCRoute {
-	w.asked["GRPCRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.grpc), func(r *gwapiv1.GRPCRoute) bool {
-		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
-	})
-}
-
-func (w *world) TLSRoutes(p model.Object) []*gwapiv1.TLSRoute {
-	w.asked["TLSRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.tls), func(r *gwapiv1.TLSRoute) bool {
-		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
-	})
-}
-
-func (w *world) TCPRoutes(p model.Object) []*gwapiv1.TCPRoute {
-	w.asked["TCPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.tcp), func(r *gwapiv1.TCPRoute) bool {
-		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
-	})
-}
-
-func (w *world) UDPRoutes(p model.Object) []*gwapiv1.UDPRoute {
-	w.asked["UDPRoutes "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.udp), func(r *gwapiv1.UDPRoute) bool {
-		return !slices.Contains(gatewayapi.Parents(r.Namespace, r.Spec.ParentRefs), p)
-	})
-}
-
-func (w *world) Used(k model.PortKey) (out gatewayapi.RouteKinds) {
-	w.asked["Used "+k.String()] = true
-	for _, r := range w.http {
-		out.HTTP = out.HTTP || r.Namespace == k.Service.Namespace && slices.Contains(gatewayapi.HTTPRouteBackends(r), k)
-	}
-	for _, r := range w.grpc {
-		out.GRPC = out.GRPC || r.Namespace == k.Service.Namespace && slices.Contains(gatewayapi.GRPCRouteBackends(r), k)
-	}
-	return out
+func (w *world) Routes(p model.Object, kind string) []*gatewayapi.Route {
+	w.asked[kind+"s "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
+	return slices.DeleteFunc(w.of(kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), p) })
 }
 
 var _ gatewayapi.Lookup = (*world)(nil)
@@ -434,20 +388,10 @@ func (w *world) evaluate() (out output, told verdicts) {
 			told.Sets = append(told.Sets, listenerSetStatus{s.Namespace + "/" + s.Name, v})
 		}
 	}
-	for _, r := range sorted(w.http, func(r *gwapiv1.HTTPRoute) string { return r.Namespace + "/" + r.Name }) {
-		told.Routes = append(told.Routes, routeStatus{"HTTPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.HTTPRouteParents(w, r)})
-	}
-	for _, r := range sorted(w.grpc, func(r *gwapiv1.GRPCRoute) string { return r.Namespace + "/" + r.Name }) {
-		told.Routes = append(told.Routes, routeStatus{"GRPCRoute/" + r.Namespace + "/" + r.Name, gatewayapi.GRPCRouteParents(w, r)})
-	}
-	for _, r := range sorted(w.tls, func(r *gwapiv1.TLSRoute) string { return r.Namespace + "/" + r.Name }) {
-		told.Routes = append(told.Routes, routeStatus{"TLSRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TLSRouteParents(w, r)})
-	}
-	for _, r := range sorted(w.tcp, func(r *gwapiv1.TCPRoute) string { return r.Namespace + "/" + r.Name }) {
-		told.Routes = append(told.Routes, routeStatus{"TCPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.TCPRouteParents(w, r)})
-	}
-	for _, r := range sorted(w.udp, func(r *gwapiv1.UDPRoute) string { return r.Namespace + "/" + r.Name }) {
-		told.Routes = append(told.Routes, routeStatus{"UDPRoute/" + r.Namespace + "/" + r.Name, gatewayapi.UDPRouteParents(w, r)})
+	for _, k := range gatewayapi.RouteKinds() {
+		for _, r := range sorted(w.of(k.Name), routeName) {
+			told.Routes = append(told.Routes, routeStatus{k.Name + "/" + routeName(r), gatewayapi.RouteParents(w, r)})
+		}
 	}
 	for _, p := range sorted(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return p.Namespace + "/" + p.Name }) {
 		told.Policies = append(told.Policies, policyStatus{p.Namespace + "/" + p.Name, gatewayapi.BackendTLSPolicyAncestors(w, p)})
@@ -459,6 +403,8 @@ func (w *world) streams(p model.GatewayPort, s model.GatewaySection) model.Strea
 	t, _ := gatewayapi.GatewayStreams(w, p, s.Name)
 	return t
 }
+
+func routeName(r *gatewayapi.Route) string { return r.ID().Namespace + "/" + r.ID().Name }
 
 func sorted[T any](in []T, name func(T) string) []T {
 	out := slices.Clone(in)

@@ -8,6 +8,7 @@ import (
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -26,11 +27,7 @@ func (w *world) distinct() {
 	for _, s := range w.sets {
 		s.Spec.Listeners = unique(s.Spec.Listeners, func(l gwapiv1.ListenerEntry) string { return string(l.Name) })
 	}
-	w.http = unique(w.http, func(r *gwapiv1.HTTPRoute) string { return id(r.Namespace, r.Name) })
-	w.grpc = unique(w.grpc, func(r *gwapiv1.GRPCRoute) string { return id(r.Namespace, r.Name) })
-	w.tls = unique(w.tls, func(r *gwapiv1.TLSRoute) string { return id(r.Namespace, r.Name) })
-	w.tcp = unique(w.tcp, func(r *gwapiv1.TCPRoute) string { return id(r.Namespace, r.Name) })
-	w.udp = unique(w.udp, func(r *gwapiv1.UDPRoute) string { return id(r.Namespace, r.Name) })
+	w.routes = unique(w.routes, func(r *gatewayapi.Route) string { return id(r.ID().Kind+" "+r.ID().Namespace, r.ID().Name) })
 	w.policies = unique(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return id(p.Namespace, p.Name) })
 }
 

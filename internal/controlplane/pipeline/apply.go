@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
@@ -110,23 +111,33 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.gateways, e.Key, e.Object)
 	case source.ListenerSet:
 		put(g.in.listenerSets, e.Key, e.Object)
-	case "HTTPRoute":
-		put(g.in.httpRoutes, e.Key, e.Object)
-	case "GRPCRoute":
-		put(g.in.grpcRoutes, e.Key, e.Object)
-	case "TLSRoute":
-		put(g.in.tlsRoutes, e.Key, e.Object)
-	case "TCPRoute":
-		put(g.in.tcpRoutes, e.Key, e.Object)
-	case "UDPRoute":
-		put(g.in.udpRoutes, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
 	case source.CAConfigMap:
 		put(g.in.bundles, e.Key, e.Object)
 	case "BackendTLSPolicy":
 		put(g.in.policies, e.Key, e.Object)
+	default:
+		if k, ok := gatewayapi.RouteKindOf(string(e.Kind)); ok {
+			parse(&g.engine, g.in.routes, idOf(e), e.Object, k.Parse)
+		}
 	}
+}
+
+func idOf(e source.Event) model.Object {
+	return model.Object{Kind: string(e.Kind), Namespace: e.Key.Namespace, Name: e.Key.Name}
+}
+
+// parse is put for objects that are kept as what is read from them. One that cannot be read, which is a bug, stays
+// what it was.
+func parse[V any](e *incr.Engine, c *incr.Collection[model.Object, V], id model.Object, object any, read func(any) V) {
+	e.Protect(c.Name(), id, func() {
+		if object == nil {
+			c.Delete(id)
+		} else {
+			c.Set(id, read(object))
+		}
+	})
 }
 
 func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {

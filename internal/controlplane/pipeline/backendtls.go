@@ -68,10 +68,6 @@ func (g *Graph) buildGatewayTLS() {
 				}
 			}
 		})
-	named := make([]incr.Keyed[model.BackendName], 0, len(gw.certified))
-	for _, x := range gw.certified {
-		named = append(named, x)
-	}
 	gw.backends = incr.DeriveKeys(e, "gateway backends", same[model.Backend],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Backend)) {
 			secret, shown := gatewayapi.ClientCertificate(g.lookup(r), k.Via.Gateway)
@@ -79,14 +75,14 @@ func (g *Graph) buildGatewayTLS() {
 				b.Via, b.ClientCertificate = k.Via, secret
 				emit(clusterOf(k), b)
 			}
-		}, named...)
+		}, gw.certified)
 	gw.endpoints = incr.DeriveKeys(e, "gateway endpoints", same[model.Endpoints],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Endpoints)) {
 			if l, ok := incr.Get(r, s.endpoints, withoutCertificate(k)); ok {
 				l.Via = k.Via
 				emit(clusterOf(k), l)
 			}
-		}, named...)
+		}, gw.certified)
 }
 
 // withoutCertificate is the cluster from which a Gateway's own variant is made.

@@ -76,11 +76,10 @@ type gateways struct {
 	endpoints *incr.Collection[string, model.Endpoints] // of the same
 	byGateway *incr.Index[model.Key, portOf, model.GatewayPort]
 
-	// One of each of these per kind of routes.
-	parts     []*incr.Collection[partOf, model.RoutePart]
-	reach     []*incr.Index[string, partOf, []string] // table -> clusters of its parts
-	certified []*incr.Index[model.BackendName, partOf, model.RoutePart]
-	attached  []*incr.Index[gatewayapi.On, onListener, one]
+	parts     *incr.Collection[partOf, model.RoutePart]
+	reach     *incr.Index[string, partOf, []string] // table -> clusters of its parts
+	certified *incr.Index[model.BackendName, partOf, model.RoutePart]
+	attached  *incr.Index[gatewayapi.On, onListener, one]
 
 	tablesByGateway  *incr.Index[model.Key, string, model.GatewayTable]
 	streamsByGateway *incr.Index[model.Key, string, []string]

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -35,11 +36,7 @@ type inputs struct {
 	classes      *incr.Collection[string, *gwapiv1.GatewayClass]
 	gateways     *incr.Collection[model.Key, *gwapiv1.Gateway]
 	listenerSets *incr.Collection[model.Key, *gwapiv1.ListenerSet]
-	httpRoutes   *incr.Collection[model.Key, *gwapiv1.HTTPRoute]
-	grpcRoutes   *incr.Collection[model.Key, *gwapiv1.GRPCRoute]
-	tlsRoutes    *incr.Collection[model.Key, *gwapiv1.TLSRoute]
-	tcpRoutes    *incr.Collection[model.Key, *gwapiv1.TCPRoute]
-	udpRoutes    *incr.Collection[model.Key, *gwapiv1.UDPRoute]
+	routes       *incr.Collection[model.Object, *gatewayapi.Route]
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	bundles      *incr.Collection[model.Key, source.CABundle]
 	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
@@ -53,18 +50,22 @@ type indexes struct {
 	serviceByGateway *incr.Index[model.Key, model.Key, model.Service]
 	meshedNamespaces *incr.Index[string, string, model.Namespace] // by name
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
-	httpByParent     *incr.Index[model.Object, model.Key, *gwapiv1.HTTPRoute]
-	grpcByParent     *incr.Index[model.Object, model.Key, *gwapiv1.GRPCRoute]
-	httpByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.HTTPRoute]
-	grpcByBackend    *incr.Index[model.PortKey, model.Key, *gwapiv1.GRPCRoute]
-	tlsByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TLSRoute]
-	tcpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.TCPRoute]
-	udpByParent      *incr.Index[model.Object, model.Key, *gwapiv1.UDPRoute]
-	tlsByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TLSRoute]
-	tcpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.TCPRoute]
-	udpByBackend     *incr.Index[model.PortKey, model.Key, *gwapiv1.UDPRoute]
+	routesByParent   *incr.Index[onParent, model.Object, *gatewayapi.Route]
+	routesByBackend  *incr.Index[toBackend, model.Object, *gatewayapi.Route]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
 	policiesByTarget *incr.Index[model.Key, model.Key, *gwapiv1.BackendTLSPolicy]
+}
+
+// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port:
+// what asks for one kind does not depend on the others.
+type onParent struct {
+	kind   string
+	parent model.Object
+}
+
+type toBackend struct {
+	kind string
+	port model.PortKey
 }
 
 // same compares values of the model.
@@ -88,11 +89,7 @@ func newInputs(e *incr.Engine) inputs {
 		classes:      incr.NewInput[string](e, "gateway classes", sameSpec[*gwapiv1.GatewayClass]),
 		gateways:     incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway]),
 		listenerSets: incr.NewInput[model.Key](e, "listener sets", sameSpec[*gwapiv1.ListenerSet]),
-		httpRoutes:   incr.NewInput[model.Key](e, "http routes", sameSpec[*gwapiv1.HTTPRoute]),
-		grpcRoutes:   incr.NewInput[model.Key](e, "grpc routes", sameSpec[*gwapiv1.GRPCRoute]),
-		tlsRoutes:    incr.NewInput[model.Key](e, "tls routes", sameSpec[*gwapiv1.TLSRoute]),
-		tcpRoutes:    incr.NewInput[model.Key](e, "tcp routes", sameSpec[*gwapiv1.TCPRoute]),
-		udpRoutes:    incr.NewInput[model.Key](e, "udp routes", sameSpec[*gwapiv1.UDPRoute]),
+		routes:       incr.NewInput[model.Object](e, "routes", (*gatewayapi.Route).Same),
 		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
 		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
 		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
@@ -122,30 +119,30 @@ func newIndexes(in inputs) indexes {
 			}
 			return nil
 		}),
-		httpByParent:  byParent(in.httpRoutes, func(r *gwapiv1.HTTPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
-		grpcByParent:  byParent(in.grpcRoutes, func(r *gwapiv1.GRPCRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
-		httpByBackend: byBackend(in.httpRoutes, gatewayapi.HTTPRouteBackends),
-		grpcByBackend: byBackend(in.grpcRoutes, gatewayapi.GRPCRouteBackends),
-		tlsByParent:   byParent(in.tlsRoutes, func(r *gwapiv1.TLSRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
-		tcpByParent:   byParent(in.tcpRoutes, func(r *gwapiv1.TCPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
-		udpByParent:   byParent(in.udpRoutes, func(r *gwapiv1.UDPRoute) []gwapiv1.ParentReference { return r.Spec.ParentRefs }),
-		tlsByBackend:  byBackend(in.tlsRoutes, gatewayapi.TLSRouteBackends),
-		tcpByBackend:  byBackend(in.tcpRoutes, gatewayapi.TCPRouteBackends),
-		udpByBackend:  byBackend(in.udpRoutes, gatewayapi.UDPRouteBackends),
-		grantsIn:      incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		routesByParent: incr.NewIndex(in.routes, byObject, func(id model.Object, r *gatewayapi.Route) []onParent {
+			var out []onParent
+			for _, p := range r.Parents() {
+				out = append(out, onParent{id.Kind, p})
+			}
+			return out
+		}),
+		routesByBackend: incr.NewIndex(in.routes, byObject, func(id model.Object, r *gatewayapi.Route) []toBackend {
+			var out []toBackend
+			for _, p := range r.Backends() {
+				out = append(out, toBackend{id.Kind, p})
+			}
+			return out
+		}),
+		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
 		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
 			return gatewayapi.BackendTLSTargets(p)
 		}),
 	}
 }
 
-// byParent finds routes by the objects that they are attached to, byBackend by the ports they send to.
-func byParent[R any](routes *incr.Collection[model.Key, R], refs func(R) []gwapiv1.ParentReference) *incr.Index[model.Object, model.Key, R] {
-	return incr.NewIndex(routes, byKey, func(k model.Key, r R) []model.Object { return gatewayapi.Parents(k.Namespace, refs(r)) })
-}
-
-func byBackend[R any](routes *incr.Collection[model.Key, R], ports func(R) []model.PortKey) *incr.Index[model.PortKey, model.Key, R] {
-	return incr.NewIndex(routes, byKey, func(_ model.Key, r R) []model.PortKey { return ports(r) })
+// byObject orders objects.
+func byObject(a, b model.Object) int {
+	return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 // byKey orders namespaced keys.

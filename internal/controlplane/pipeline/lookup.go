@@ -95,31 +95,17 @@ func (l lookup) OurClass(name string) bool {
 	return string(c.Spec.ControllerName) == names.ControllerName
 }
 
-func (l lookup) HTTPRoutes(parent model.Object) []*gwapiv1.HTTPRoute {
-	return bucket(l.r, l.ix.httpByParent, parent)
+func (l lookup) Routes(parent model.Object, kind string) []*gatewayapi.Route {
+	return bucket(l.r, l.ix.routesByParent, onParent{kind, parent})
 }
 
-func (l lookup) GRPCRoutes(parent model.Object) []*gwapiv1.GRPCRoute {
-	return bucket(l.r, l.ix.grpcByParent, parent)
-}
-
-func (l lookup) TLSRoutes(parent model.Object) []*gwapiv1.TLSRoute {
-	return bucket(l.r, l.ix.tlsByParent, parent)
-}
-
-func (l lookup) TCPRoutes(parent model.Object) []*gwapiv1.TCPRoute {
-	return bucket(l.r, l.ix.tcpByParent, parent)
-}
-
-func (l lookup) UDPRoutes(parent model.Object) []*gwapiv1.UDPRoute {
-	return bucket(l.r, l.ix.udpByParent, parent)
+func (l lookup) Senders(port model.PortKey, kind string) []*gatewayapi.Route {
+	return bucket(l.r, l.ix.routesByBackend, toBackend{kind, port})
 }
 
 func (l lookup) Attached(on gatewayapi.On) int {
 	n := 0
-	for _, x := range l.gw.attached {
-		incr.Lookup(l.r, x, on, func(onListener, one) { n++ })
-	}
+	incr.Lookup(l.r, l.gw.attached, on, func(onListener, one) { n++ })
 	return n
 }
 
@@ -132,47 +118,8 @@ func (l lookup) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolic
 	return bucket(l.r, l.ix.policiesByTarget, service)
 }
 
-func (l lookup) Senders(p model.PortKey) []gatewayapi.Sender {
-	var out []gatewayapi.Sender
-	add := func(kind string, k model.Key, parents []gwapiv1.ParentReference) {
-		s := gatewayapi.Sender{Route: model.Object{Kind: kind, Namespace: k.Namespace, Name: k.Name}}
-		for _, to := range gatewayapi.Parents(k.Namespace, parents) {
-			key := model.Key{Namespace: to.Namespace, Name: to.Name}
-			switch to.Kind {
-			case gatewayapi.KindGateway:
-				s.Gateways = append(s.Gateways, key)
-			case gatewayapi.KindListenerSet:
-				if set, ok := l.ListenerSet(key); ok {
-					if gw, ok := gatewayapi.ListenerSetGateway(set); ok {
-						s.Gateways = append(s.Gateways, gw)
-					}
-				}
-			}
-		}
-		out = append(out, s)
-	}
-	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, r *gwapiv1.HTTPRoute) {
-		add(gatewayapi.KindHTTPRoute, k, r.Spec.ParentRefs)
-	})
-	incr.Lookup(l.r, l.ix.grpcByBackend, p, func(k model.Key, r *gwapiv1.GRPCRoute) {
-		add(gatewayapi.KindGRPCRoute, k, r.Spec.ParentRefs)
-	})
-	return out
-}
-
-func (l lookup) Used(p model.PortKey) gatewayapi.RouteKinds {
-	var used gatewayapi.RouteKinds
-	incr.Lookup(l.r, l.ix.httpByBackend, p, func(k model.Key, _ *gwapiv1.HTTPRoute) {
-		used.HTTP = used.HTTP || k.Namespace == p.Service.Namespace
-	})
-	incr.Lookup(l.r, l.ix.grpcByBackend, p, func(k model.Key, _ *gwapiv1.GRPCRoute) {
-		used.GRPC = used.GRPC || k.Namespace == p.Service.Namespace
-	})
-	return used
-}
-
-func bucket[B comparable, V any](r *incr.Reader, x *incr.Index[B, model.Key, V], b B) []V {
+func bucket[B, K comparable, V any](r *incr.Reader, x *incr.Index[B, K, V], b B) []V {
 	var out []V
-	incr.Lookup(r, x, b, func(_ model.Key, v V) { out = append(out, v) })
+	incr.Lookup(r, x, b, func(_ K, v V) { out = append(out, v) })
 	return out
 }

@@ -26,66 +26,44 @@ func (p partOf) name() string {
 // buildRouteParts translates each route by itself, so that a change of one costs that one. Agents put the
 // parts of a table together.
 func (g *Graph) buildRouteParts() {
-	gw := &g.gateways
-	gw.parts = []*incr.Collection[partOf, model.RoutePart]{
-		routeParts(g, gatewayapi.KindHTTPRoute, g.in.httpRoutes, gatewayapi.HTTPRouteParts),
-		routeParts(g, gatewayapi.KindGRPCRoute, g.in.grpcRoutes, gatewayapi.GRPCRouteParts),
-	}
-	for _, parts := range gw.parts {
-		// Scopes read this and not the parts: a new weight must not cost a look at all of a Gateway's routes.
-		reach := incr.Derive(&g.engine, parts.Name()+" reach", parts, same[[]string],
-			func(r *incr.Reader, k partOf, p model.RoutePart, emit func(partOf, []string)) {
-				emit(k, g.presentOf(r, p.Backends()))
-			})
-		gw.reach = append(gw.reach, incr.NewIndex(reach, byPart, func(k partOf, _ []string) []string { return []string{k.table} }))
-		gw.certified = append(gw.certified, incr.NewIndex(parts, byPart, func(_ partOf, p model.RoutePart) []model.BackendName {
-			var out []model.BackendName
-			for _, b := range p.Backends() {
-				if b.Via.Gateway != (model.Key{}) {
-					out = append(out, b)
-				}
-			}
-			return out
-		}))
-	}
-	gw.attached = []*incr.Index[gatewayapi.On, onListener, one]{
-		routesOn(g, gatewayapi.KindHTTPRoute, g.in.httpRoutes, gatewayapi.HTTPRouteOn),
-		routesOn(g, gatewayapi.KindGRPCRoute, g.in.grpcRoutes, gatewayapi.GRPCRouteOn),
-		routesOn(g, gatewayapi.KindTLSRoute, g.in.tlsRoutes, gatewayapi.TLSRouteOn),
-		routesOn(g, gatewayapi.KindTCPRoute, g.in.tcpRoutes, gatewayapi.TCPRouteOn),
-		routesOn(g, gatewayapi.KindUDPRoute, g.in.udpRoutes, gatewayapi.UDPRouteOn),
-	}
-}
-
-func routeParts[R any](
-	g *Graph, kind string, routes *incr.Collection[model.Key, R], parts func(gatewayapi.Lookup, R) []model.RoutePart,
-) *incr.Collection[partOf, model.RoutePart] {
-	return incr.Derive(&g.engine, kind+" parts", routes, same[model.RoutePart],
-		func(r *incr.Reader, _ model.Key, route R, emit func(partOf, model.RoutePart)) {
-			for _, p := range parts(g.lookup(r), route) {
+	e, gw := &g.engine, &g.gateways
+	gw.parts = incr.Derive(e, "route parts", g.in.routes, same[model.RoutePart],
+		func(r *incr.Reader, _ model.Object, route *gatewayapi.Route, emit func(partOf, model.RoutePart)) {
+			for _, p := range gatewayapi.RouteParts(g.lookup(r), route) {
 				emit(partOf{p.Table, p.Source}, p)
 			}
 		})
+	// Scopes read this and not the parts: a new weight must not cost a look at all of a Gateway's routes.
+	reach := incr.Derive(e, "route reach", gw.parts, same[[]string],
+		func(r *incr.Reader, k partOf, p model.RoutePart, emit func(partOf, []string)) {
+			emit(k, g.presentOf(r, p.Backends()))
+		})
+	gw.reach = incr.NewIndex(reach, byPart, func(k partOf, _ []string) []string { return []string{k.table} })
+	gw.certified = incr.NewIndex(gw.parts, byPart, func(_ partOf, p model.RoutePart) []model.BackendName {
+		var out []model.BackendName
+		for _, b := range p.Backends() {
+			if b.Via.Gateway != (model.Key{}) {
+				out = append(out, b)
+			}
+		}
+		return out
+	})
+	listeners := incr.Derive(e, "route listeners", g.in.routes, same[one],
+		func(r *incr.Reader, k model.Object, route *gatewayapi.Route, emit func(onListener, one)) {
+			for _, o := range gatewayapi.RouteOn(g.lookup(r), route) {
+				emit(onListener{o, k}, one{})
+			}
+		})
+	gw.attached = incr.NewIndex(listeners, func(a, b onListener) int { return byObject(a.route, b.route) },
+		func(k onListener, _ one) []gatewayapi.On { return []gatewayapi.On{k.On} })
 }
 
 // onListener is a route on a listener.
 type onListener struct {
 	gatewayapi.On
-	route model.Key
-}
-
-func routesOn[R any](
-	g *Graph, kind string, routes *incr.Collection[model.Key, R], on func(gatewayapi.Lookup, R) []gatewayapi.On,
-) *incr.Index[gatewayapi.On, onListener, one] {
-	listeners := incr.Derive(&g.engine, kind+" listeners", routes, same[one],
-		func(r *incr.Reader, k model.Key, route R, emit func(onListener, one)) {
-			for _, o := range on(g.lookup(r), route) {
-				emit(onListener{o, k}, one{})
-			}
-		})
-	return incr.NewIndex(listeners, func(a, b onListener) int { return byKey(a.route, b.route) }, func(k onListener, _ one) []gatewayapi.On { return []gatewayapi.On{k.On} })
+	route model.Object
 }
 
 func byPart(a, b partOf) int {
-	return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.route.Kind, b.route.Kind), strings.Compare(a.route.Namespace, b.route.Namespace), strings.Compare(a.route.Name, b.route.Name))
+	return cmp.Or(strings.Compare(a.table, b.table), byObject(a.route, b.route))
 }

@@ -95,7 +95,7 @@ func TestReferencesComeAndGo(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", step.what, c, step.reason)
 		}
 		part := partOf{"gw/a/gw/80", id}
-		rule := maps.Collect(g.gateways.parts[0].All())[part].Rules[0].Rule
+		rule := maps.Collect(g.gateways.parts.All())[part].Rules[0].Rule
 		if served := len(rule.Backends) == 1; served != (step.reason == good) {
 			t.Errorf("%s: the rule's backends are %v", step.what, rule.Backends)
 		}

@@ -32,9 +32,7 @@ func (g *Graph) buildResources() {
 	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
 	publish(g, "mesh stream resources", g.sent("mesh streams sent", s.streams), envoy.Sent)
 	publish(g, "gateway stream resources", g.sent("gateway streams sent", gw.streams), envoy.Sent)
-	for _, parts := range gw.parts {
-		publish(g, parts.Name()+" resources", parts, envoy.RoutePart)
-	}
+	publish(g, "route part resources", gw.parts, envoy.RoutePart)
 	publish(g, "authority resources", s.authorities, envoy.BackendCA)
 	publish(g, "gateway client resources", gw.clients, envoy.GatewayClients)
 	publish(g, "gateway cluster resources", gw.backends, envoy.Cluster)

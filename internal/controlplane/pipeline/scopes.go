@@ -162,12 +162,10 @@ func (g *Graph) addBackends(r *incr.Reader, sc *model.Scope, name string, f mode
 
 // addTable adds a table of a Gateway, its parts and the clusters they can send to.
 func (g *Graph) addTable(r *incr.Reader, sc *model.Scope, t model.GatewayTable) {
-	for _, x := range g.gateways.reach {
-		incr.Lookup(r, x, t.Name, func(k partOf, clusters []string) {
-			t.Parts = append(t.Parts, k.name())
-			sc.Clusters = append(sc.Clusters, clusters...)
-		})
-	}
+	incr.Lookup(r, g.gateways.reach, t.Name, func(k partOf, clusters []string) {
+		t.Parts = append(t.Parts, k.name())
+		sc.Clusters = append(sc.Clusters, clusters...)
+	})
 	slices.Sort(t.Parts)
 	sc.Tables = append(sc.Tables, t)
 }

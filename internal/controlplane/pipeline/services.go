@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -342,34 +340,17 @@ func (g *Graph) variants(r *incr.Reader, service model.Key, port uint16) []strin
 	return nodes
 }
 
-// spokenAs are the ways in which a TCP port is a backend: by its own protocol, as bytes where that may be
-// another one and a route of bytes sends to it, and as what an HTTPRoute or GRPCRoute needs that sends to it.
+// spokenAs are the ways in which a TCP port is a backend: by its own protocol, and as what the routes need that send
+// to it.
 func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort) []string {
 	as := []string{""}
 	key := model.PortKey{Service: service, Port: p.Port}
-	if !gatewayapi.OnlyBytes(p) {
-		used := false
-		incr.Lookup(r, g.ix.tlsByBackend, key, func(model.Key, *gwapiv1.TLSRoute) { used = true })
-		incr.Lookup(r, g.ix.tcpByBackend, key, func(model.Key, *gwapiv1.TCPRoute) { used = true })
-		if used {
-			as = append(as, names.AsBytes)
+	own, known := incr.Get(r, g.services.protocols, key)
+	for _, k := range gatewayapi.RouteKinds() {
+		if k.IsUDP() || !k.IsOpaque() && !known {
+			continue
 		}
-	}
-	own, ok := incr.Get(r, g.services.protocols, key)
-	if !ok {
-		return as
-	}
-	if v := gatewayapi.SpokenAs(gatewayapi.KindHTTPRoute, p, own); v != "" {
-		used := false
-		incr.Lookup(r, g.ix.httpByBackend, key, func(model.Key, *gwapiv1.HTTPRoute) { used = true })
-		if used {
-			as = append(as, v)
-		}
-	}
-	if v := gatewayapi.SpokenAs(gatewayapi.KindGRPCRoute, p, own); v != "" {
-		used := false
-		incr.Lookup(r, g.ix.grpcByBackend, key, func(model.Key, *gwapiv1.GRPCRoute) { used = true })
-		if used {
+		if v := k.SpokenAs(p, own); v != "" && !slices.Contains(as, v) && g.sends(r, k.Name, key) {
 			as = append(as, v)
 		}
 	}
@@ -378,8 +359,12 @@ func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort)
 
 // isUDPBackend: UDP ports cost nothing until a route sends to them.
 func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
-	used := false
-	incr.Lookup(r, g.ix.udpByBackend, key, func(model.Key, *gwapiv1.UDPRoute) { used = true })
+	return slices.ContainsFunc(gatewayapi.RouteKinds(), func(k gatewayapi.RouteKind) bool { return k.IsUDP() && g.sends(r, k.Name, key) })
+}
+
+// sends reports whether a route of a kind sends to a port.
+func (g *Graph) sends(r *incr.Reader, kind string, port model.PortKey) (used bool) {
+	incr.Lookup(r, g.ix.routesByBackend, toBackend{kind, port}, func(model.Object, *gatewayapi.Route) { used = true })
 	return used
 }
 

@@ -57,7 +57,7 @@ func TestUnservedListener(t *testing.T) {
 		t.Errorf("with a certificate: %d routes have changed, %+v", len(r.Routes), parent("one"))
 	}
 	g.Apply([]source.Event{secret("two")}, Inputs{})
-	if n := g.Evals()["HTTPRoute verdicts"]; n != 0 {
+	if n := g.Evals()["route verdicts"]; n != 0 {
 		t.Errorf("a renewed certificate had %d routes judged", n)
 	}
 	if r := g.Apply([]source.Event{{Kind: source.TLSSecret, Key: cert}}, Inputs{}); len(r.Routes) != 2 || !parent("one").Idle {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
@@ -28,25 +27,10 @@ type verdicts struct {
 
 func (g *Graph) buildVerdicts() {
 	e := &g.engine
-	kinds := []*incr.Collection[model.Object, status.RouteVerdict]{
-		routeVerdicts(g, gatewayapi.KindHTTPRoute, g.in.httpRoutes, gatewayapi.HTTPRouteParents),
-		routeVerdicts(g, gatewayapi.KindGRPCRoute, g.in.grpcRoutes, gatewayapi.GRPCRouteParents),
-		routeVerdicts(g, gatewayapi.KindTLSRoute, g.in.tlsRoutes, gatewayapi.TLSRouteParents),
-		routeVerdicts(g, gatewayapi.KindTCPRoute, g.in.tcpRoutes, gatewayapi.TCPRouteParents),
-		routeVerdicts(g, gatewayapi.KindUDPRoute, g.in.udpRoutes, gatewayapi.UDPRouteParents),
-	}
-	sources := make([]incr.Keyed[model.Object], 0, len(kinds))
-	for _, c := range kinds {
-		sources = append(sources, c)
-	}
-	g.verdicts.routes = incr.DeriveKeys(e, "route verdicts", same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Object, emit func(model.Object, status.RouteVerdict)) {
-			for _, c := range kinds {
-				if v, ok := incr.Get(r, c, k); ok {
-					emit(k, v)
-				}
-			}
-		}, sources...)
+	g.verdicts.routes = incr.Derive(e, "route verdicts", g.in.routes, same[status.RouteVerdict],
+		func(r *incr.Reader, id model.Object, route *gatewayapi.Route, emit func(model.Object, status.RouteVerdict)) {
+			emit(id, g.routeVerdict(r, id, route.Generation(), gatewayapi.RouteParents(g.lookup(r), route)))
+		})
 	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
 		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
 			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
@@ -70,17 +54,6 @@ func (g *Graph) buildVerdicts() {
 			if v, ok := gatewayapi.ListenerSetStatus(g.lookup(r), set); ok {
 				emit(k, status.ListenerSetVerdict{Generation: set.Generation, ListenerSetVerdict: v, Need: g.gatewayNeeds(r, v.Gateway, set.Generation)})
 			}
-		})
-}
-
-// routeVerdicts are the verdicts on the routes of one kind.
-func routeVerdicts[R metav1.Object](
-	g *Graph, kind string, routes *incr.Collection[model.Key, R], parents func(gatewayapi.Lookup, R) []gatewayapi.RouteParent,
-) *incr.Collection[model.Object, status.RouteVerdict] {
-	return incr.Derive(&g.engine, kind+" verdicts", routes, same[status.RouteVerdict],
-		func(r *incr.Reader, k model.Key, route R, emit func(model.Object, status.RouteVerdict)) {
-			id := model.Object{Kind: kind, Namespace: k.Namespace, Name: k.Name}
-			emit(id, g.routeVerdict(r, id, route.GetGeneration(), parents(g.lookup(r), route)))
 		})
 }
 
@@ -163,12 +136,7 @@ func (g *Graph) partNamed(r *incr.Reader, table string, route model.Object) (p m
 	if _, served := incr.Get(r, g.gateways.tables, table); !served {
 		return p, false
 	}
-	for _, parts := range g.gateways.parts {
-		if p, ok = incr.Get(r, parts, partOf{table, route}); ok {
-			return p, true
-		}
-	}
-	return p, false
+	return incr.Get(r, g.gateways.parts, partOf{table, route})
 }
 
 // streamsNamed finds the streams of a Service port or a Gateway's listener.

@@ -8,6 +8,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwapiv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -27,6 +28,15 @@ type feed struct {
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
+	// identity, if set, returns all that has to be kept of an object to tell whether it has changed, so that the
+	// object itself is not kept here. If nil, what convert returns is kept and compared.
+	identity func(any) any
+}
+
+// spec is the identity of an object of which nothing but the spec matters.
+type spec struct {
+	uid        types.UID
+	generation int64
 }
 
 // renewal keeps of the certificates' status what proxies are asked.
@@ -99,6 +109,7 @@ func ofKinds(kinds []gatewaykinds.Kind) []feed {
 		out = append(out, feed{
 			kind: Kind(k.Name), object: k.New(), list: func() client.ObjectList { return k.NewList() },
 			crd: k.Definition(), version: k.Version, convert: keep(func(o client.Object) { k.ClearStatus(o) }),
+			identity: func(o any) any { return spec{o.(client.Object).GetUID(), o.(client.Object).GetGeneration()} },
 		})
 	}
 	return out

@@ -13,7 +13,7 @@ import (
 )
 
 // shelf is the store into which a reflector puts the objects of one kind (cache.ReflectorStore). It
-// keeps what they are converted to, to tell changes from updates that change nothing. Its reflector's
+// keeps what they are converted to, or their identity, to tell changes from updates that change nothing. Its reflector's
 // goroutine is the only one to use it.
 type shelf struct {
 	feed feed
@@ -86,10 +86,14 @@ func (s *shelf) event(obj any) (e Event, ok bool, err error) {
 		e, ok = s.gone(k)
 		return e, ok, nil
 	}
-	if old, has := s.held[k]; has && reflect.DeepEqual(old, v) {
+	held := v
+	if s.feed.identity != nil {
+		held = s.feed.identity(v)
+	}
+	if old, has := s.held[k]; has && reflect.DeepEqual(old, held) {
 		return Event{}, false, nil
 	}
-	s.held[k] = v
+	s.held[k] = held
 	return Event{Kind: s.feed.kind, Key: k, Object: v}, true, nil
 }
 
