@@ -14,12 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/cli/facts"
 	"tulle.dev/tulle/internal/cli/ports"
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/gatewaykinds"
 )
@@ -70,8 +70,9 @@ func (c *Cluster) services(ctx context.Context, f *facts.Facts) error {
 			failed = append(failed, err)
 		}
 	}
-	for _, kind := range gatewaykinds.Policies() {
-		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Policies = append(w.Policies, o.(*gwapiv1.BackendTLSPolicy)) })
+	for _, k := range policy.Kinds() {
+		kind, _ := gatewaykinds.Find(k.Name)
+		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Policies = append(w.Policies, k.Parse(o)) })
 		if err != nil {
 			failed = append(failed, err)
 		}

@@ -63,12 +63,5 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 			return true
 		}
 	}
-	for _, policy := range v.policies[service] {
-		for _, to := range policy.Spec.TargetRefs {
-			if string(to.Name) == service.Name && (to.SectionName == nil || string(*to.SectionName) == p.Name) {
-				return true
-			}
-		}
-	}
-	return false
+	return v.BackendTLS(service, p.Name)
 }

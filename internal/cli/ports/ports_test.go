@@ -14,6 +14,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -42,6 +43,12 @@ func (w *World) add(namespace, name string, pod model.Workload, list ...model.Se
 func (w *World) route(kind string, object any) {
 	k, _ := gatewayapi.RouteKindOf(kind)
 	w.Routes = append(w.Routes, k.Parse(object))
+}
+
+// policy adds a policy of a kind.
+func (w *World) policy(kind string, object any) {
+	k, _ := policy.KindOf(kind)
+	w.Policies = append(w.Policies, k.Parse(object))
 }
 
 func sidecar(excluded ...uint16) model.Workload {
@@ -104,7 +111,7 @@ func TestBytes(t *testing.T) {
 			w.route(gatewayapi.KindTLSRoute, parse[gwapiv1.TLSRoute](t, `{metadata: {namespace: shop, name: r}, spec: {hostnames: [a.example], parentRefs: [{group: "", kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}}`))
 		}},
 		"a BackendTLSPolicy": {port: port("web", 80, ""), pod: sidecar(), change: func(t *testing.T, w *World) {
-			w.Policies = append(w.Policies, parse[gwapiv1.BackendTLSPolicy](t, `{metadata: {namespace: shop, name: p}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: a.example, wellKnownCACertificates: System}}}`))
+			w.policy("BackendTLSPolicy", parse[gwapiv1.BackendTLSPolicy](t, `{metadata: {namespace: shop, name: p}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: a.example, wellKnownCACertificates: System}}}`))
 		}},
 	} {
 		var w World

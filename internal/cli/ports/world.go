@@ -11,6 +11,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 )
 
 // World is what is asked: Services, what is behind them, and the routes that say what their ports speak.
@@ -22,7 +23,7 @@ type World struct {
 	Pods []model.Workload
 
 	Routes   []*gatewayapi.Route
-	Policies []*gwapiv1.BackendTLSPolicy
+	Policies []*policy.Policy
 }
 
 // view is a World that is looked up in. It answers what gatewayapi asks of it to tell a port's protocol;
@@ -36,7 +37,7 @@ type view struct {
 	byAddress map[netip.Addr]model.Workload
 	parents   map[onParent][]*gatewayapi.Route
 	senders   map[toBackend][]*gatewayapi.Route
-	policies  map[model.Key][]*gwapiv1.BackendTLSPolicy
+	policies  map[onTarget][]*policy.Policy
 }
 
 // onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port.
@@ -50,12 +51,18 @@ type toBackend struct {
 	port model.PortKey
 }
 
+// onTarget are the policies of a kind that target an object.
+type onTarget struct {
+	kind   string
+	target model.Object
+}
+
 func viewOf(w World) *view {
 	v := &view{
 		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
 		byAddress: map[netip.Addr]model.Workload{},
 		parents:   map[onParent][]*gatewayapi.Route{}, senders: map[toBackend][]*gatewayapi.Route{},
-		policies: map[model.Key][]*gwapiv1.BackendTLSPolicy{},
+		policies: map[onTarget][]*policy.Policy{},
 	}
 	for _, s := range w.Services {
 		v.services[s.Key] = s
@@ -83,8 +90,9 @@ func viewOf(w World) *view {
 		}
 	}
 	for _, p := range w.Policies {
-		for _, to := range gatewayapi.BackendTLSTargets(p) {
-			v.policies[to] = append(v.policies[to], p)
+		for _, to := range p.Targets() {
+			on := onTarget{p.ID().Kind, to}
+			v.policies[on] = append(v.policies[on], p)
 		}
 	}
 	return v
@@ -111,8 +119,12 @@ func (v *view) Senders(port model.PortKey, kind string) []*gatewayapi.Route {
 	return v.senders[toBackend{kind, port}]
 }
 
-func (v *view) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
-	return v.policies[service]
+func (v *view) Policies(target model.Object, kind string) []*policy.Policy {
+	return v.policies[onTarget{kind, target}]
+}
+
+func (v *view) BackendTLS(service model.Key, port string) bool {
+	return policy.HasBackendTLS(v, service, port)
 }
 
 // resolved are the TCP ports of a Service with the meshed pods behind them.

@@ -35,13 +35,13 @@ func (r *Route) Backends() []model.PortKey {
 	return slices.Compact(out)
 }
 
-// isCore tells whether a group is that of Service and Secret; "core" is an alias some documents use.
-func isCore(g gwapiv1.Group) bool { return g == "" || g == "core" }
+// IsCore reports whether a group is that of Service and Secret; "core" is an alias some documents use.
+func IsCore(g gwapiv1.Group) bool { return g == "" || g == "core" }
 
 // servicePort reads a reference to a Service port; false for other kinds and without a port.
 func servicePort(namespace string, ref gwapiv1.BackendObjectReference) (model.PortKey, bool) {
 	port := or(ref.Port, 0)
-	if !isCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService || port < 1 || port > 65535 {
+	if !IsCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService || port < 1 || port > 65535 {
 		return model.PortKey{}, false
 	}
 	key := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}
@@ -61,6 +61,19 @@ type site struct {
 	idle time.Duration
 }
 
+// via is the variant of a port's cluster that a rule at this site sends to.
+func (s site) via(service model.Key, p model.ServicePort) model.Via {
+	if !hasBackendTLS(s.l, service, p) {
+		return model.Via{}
+	}
+	return model.Via{TLS: true, Gateway: s.certificate}
+}
+
+// hasBackendTLS reports whether a policy is in effect on a port, usable or not.
+func hasBackendTLS(l Lookup, service model.Key, p model.ServicePort) bool {
+	return p.Protocol != model.UDP && l.BackendTLS(service, p.Name)
+}
+
 // target is what a backend reference leads to.
 type target struct {
 	port     model.PortKey
@@ -70,12 +83,12 @@ type target struct {
 }
 
 // resolve follows a backend reference of r.
-func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference) (target, *problem) {
-	fail := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (target, *problem) {
+func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference) (target, *Problem) {
+	fail := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (target, *Problem) {
 		p := problemf(reason, field, format, args...)
 		return target{}, &p
 	}
-	if !isCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService {
+	if !IsCore(or(ref.Group, "")) || or(ref.Kind, KindService) != KindService {
 		return fail(gwapiv1.RouteReasonInvalidKind, "%s is not supported, only Service of the core group", kindText(or(ref.Group, ""), or(ref.Kind, KindService)))
 	}
 	key, ok := servicePort(r.source.Namespace, ref)
@@ -97,13 +110,13 @@ func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference
 	}
 	if r.IsUDP() {
 		if !hasUDP(svc, key.Port) {
-			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, portList(svc))
+			return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no UDP port %d; it has %s", to, key.Port, PortList(svc))
 		}
 		return target{key, r.SpokenAs(model.ServicePort{}, ""), model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
 	p, ok := portOf(svc, key.Port)
 	if !ok {
-		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, portList(svc))
+		return fail(gwapiv1.RouteReasonBackendNotFound, "Service %s has no port %d; it has %s", to, key.Port, PortList(svc))
 	}
 	via := s.via(to, p)
 	if why := r.refused(s.l, p, key, via.TLS); why != "" {
@@ -130,7 +143,7 @@ func (r *Route) refused(l Lookup, p model.ServicePort, key model.PortKey, tls bo
 	case r.IsOpaque():
 		return ""
 	case tls:
-		if proto := protocolInTLS(l, key, p); grpc && proto != model.GRPC && proto != model.HTTP2 {
+		if proto := ProtocolInTLS(l, key, p); grpc && proto != model.GRPC && proto != model.HTTP2 {
 			return "is not known to speak gRPC inside TLS: set appProtocol: kubernetes.io/h2c"
 		}
 	case !p.Fixed:
@@ -146,6 +159,15 @@ func (r *Route) refused(l Lookup, p model.ServicePort, key model.PortKey, tls bo
 	return ""
 }
 
+// ServicePort returns a port of a Service by number. A number may stand for TCP and UDP: TCP is preferred.
+func ServicePort(l Lookup, port model.PortKey) (model.ServicePort, bool) {
+	svc, ok := l.Service(port.Service)
+	if !ok {
+		return model.ServicePort{}, false
+	}
+	return portOf(svc, port.Port)
+}
+
 // portOf finds a port by number. A number may stand for TCP and UDP: TCP is preferred.
 func portOf(svc model.Service, port uint16) (model.ServicePort, bool) {
 	var found model.ServicePort
@@ -158,7 +180,8 @@ func portOf(svc model.Service, port uint16) (model.ServicePort, bool) {
 	return found, ok
 }
 
-func portList(svc model.Service) string {
+// PortList lists the ports of a Service in words.
+func PortList(svc model.Service) string {
 	var out []string
 	for _, p := range svc.Ports {
 		s := fmt.Sprint(p.Port)
@@ -171,8 +194,8 @@ func portList(svc model.Service) string {
 }
 
 // references returns what is wrong with the references of a route's rules, in their order.
-func (s site) references(r *Route) []problem {
-	var ps []problem
+func (s site) references(r *Route) []Problem {
+	var ps []Problem
 	for _, u := range r.rules {
 		for _, m := range u.mirrors {
 			if _, p := s.resolve(r, m.field, m.ref); p != nil {

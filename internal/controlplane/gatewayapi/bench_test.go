@@ -35,7 +35,7 @@ func crowded(b *testing.B, n int) *world {
 		r.Spec.Hostnames = []gwapiv1.Hostname{gwapiv1.Hostname(r.Name + ".example.com")}
 		to := gwapiv1.BackendObjectReference{Name: "web", Port: &port}
 		r.Spec.Rules = []gwapiv1.HTTPRouteRule{{BackendRefs: []gwapiv1.HTTPBackendRef{{BackendRef: gwapiv1.BackendRef{BackendObjectReference: to}}}}}
-		w.addRoute(r)
+		w.addObject(r)
 	}
 	return w
 }

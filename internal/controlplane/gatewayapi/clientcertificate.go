@@ -25,14 +25,14 @@ func ClientCertificate(l Lookup, gateway model.Key) (secret model.Key, ok bool) 
 // clientCertificate is the Secret of spec.tls.backend.clientCertificateRef, or why it can't be used. A
 // Gateway without it, or with a bad one, shows none: that opens nothing, since it is for the backend
 // to refuse those that don't.
-func clientCertificate(l Lookup, gw *gwapiv1.Gateway) (model.Key, *problem) {
+func clientCertificate(l Lookup, gw *gwapiv1.Gateway) (model.Key, *Problem) {
 	const field = "spec.tls.backend.clientCertificateRef"
 	if gw.Spec.TLS == nil || gw.Spec.TLS.Backend == nil || gw.Spec.TLS.Backend.ClientCertificateRef == nil {
 		return model.Key{}, nil
 	}
 	ref := gw.Spec.TLS.Backend.ClientCertificateRef
-	invalid := func(format string, args ...any) (model.Key, *problem) {
-		return model.Key{}, &problem{string(gwapiv1.GatewayReasonInvalidClientCertificateRef), field + ": " + fmt.Sprintf(format, args...)}
+	invalid := func(format string, args ...any) (model.Key, *Problem) {
+		return model.Key{}, &Problem{string(gwapiv1.GatewayReasonInvalidClientCertificateRef), field + ": " + fmt.Sprintf(format, args...)}
 	}
 	from := grantee{KindGateway, gw.Namespace}
 	key, supported := secretOf(from, *ref)
@@ -40,7 +40,7 @@ func clientCertificate(l Lookup, gw *gwapiv1.Gateway) (model.Key, *problem) {
 		return invalid("%s is not supported, only Secret of the core group", kindText(or(ref.Group, ""), or(ref.Kind, kindSecret)))
 	}
 	if !mayRefer(l, from, kindSecret, key) {
-		return model.Key{}, &problem{
+		return model.Key{}, &Problem{
 			string(gwapiv1.GatewayReasonRefNotPermitted),
 			fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to Secret %s", field, key.Namespace, gw.Namespace, key.Name),
 		}

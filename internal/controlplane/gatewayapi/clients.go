@@ -30,7 +30,7 @@ func validationOf(gw *gwapiv1.Gateway, port gwapiv1.PortNumber) (v *gwapiv1.Fron
 // clientValidation is what an HTTPS listener asks of its clients' certificates, and what is wrong with
 // the references to authorities. asked without a result: none of them can be used, and the listener
 // must not be served, since that would open what was to be closed.
-func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.ClientValidation, bad []problem, asked bool) {
+func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.ClientValidation, bad []Problem, asked bool) {
 	if li.spec.Protocol != gwapiv1.HTTPSProtocolType {
 		return nil, nil, false
 	}
@@ -40,22 +40,22 @@ func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.Cli
 	}
 	c = &model.ClientValidation{Optional: v.Mode == gwapiv1.AllowInsecureFallback}
 	for i, ref := range v.CACertificateRefs {
-		a := authority{
-			field: fmt.Sprintf("%s.caCertificateRefs[%d]", field, i), group: string(ref.Group), kind: string(ref.Kind),
-			at: model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)},
+		a := CARef{
+			Field: fmt.Sprintf("%s.caCertificateRefs[%d]", field, i), Group: string(ref.Group), Kind: string(ref.Kind),
+			At: model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)},
 		}
-		if a.kind == kindConfigMap && !mayRefer(l, grantee{KindGateway, gw.Namespace}, kindConfigMap, a.at) {
-			bad = append(bad, problem{
+		if a.Kind == kindConfigMap && !mayRefer(l, grantee{KindGateway, gw.Namespace}, kindConfigMap, a.At) {
+			bad = append(bad, Problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
-				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to ConfigMap %s", a.field, a.at.Namespace, gw.Namespace, a.at.Name),
+				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind Gateway in namespace %s refer to ConfigMap %s", a.Field, a.At.Namespace, gw.Namespace, a.At.Name),
 			})
 			continue
 		}
-		if why := a.unusable(l, string(gwapiv1.ListenerReasonInvalidCACertificateKind)); why != nil {
+		if why := a.Unusable(l, string(gwapiv1.ListenerReasonInvalidCACertificateKind)); why != nil {
 			bad = append(bad, *why)
 			continue
 		}
-		c.Authorities = append(c.Authorities, a.at)
+		c.Authorities = append(c.Authorities, a.At)
 	}
 	if len(c.Authorities) == 0 {
 		c = nil
@@ -64,8 +64,8 @@ func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.Cli
 }
 
 // noAuthority is the finding on a listener none of whose authorities can be used.
-func noAuthority() finding {
-	return finding{false, string(gwapiv1.ListenerReasonNoValidCACertificate), "No certificate to check clients with can be used; condition ResolvedRefs says why"}
+func noAuthority() Finding {
+	return Finding{false, string(gwapiv1.ListenerReasonNoValidCACertificate), "No certificate to check clients with can be used; condition ResolvedRefs says why"}
 }
 
 // insecureClients tells whether any port of the Gateway serves clients whose certificates are not good

@@ -52,10 +52,10 @@ func readExcess(gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet, from int) []liste
 	out := readSet(gw, set, from, len(set.Spec.Listeners))
 	for i := range out {
 		li := &out[i]
-		li.accepted = finding{false, string(gwapiv1.ListenerEntryReasonTooManyListeners), fmt.Sprintf(
+		li.accepted = Finding{false, string(gwapiv1.ListenerEntryReasonTooManyListeners), fmt.Sprintf(
 			"%s: Gateway %s has too many listeners: at most %d are accepted, its own first and then those of the oldest ListenerSets; one with a long hostname counts once for each %d characters, and a namespace other than the Gateway's gets no more than it leaves free; remove listeners that are not needed, or attach the ListenerSet to another Gateway",
 			li.field, keyOf(gw), maxListeners, placeBytes)}
-		li.conflict = finding{false, string(gwapiv1.ListenerReasonNoConflicts), "Conflicts are not checked, since the listener is not accepted"}
+		li.conflict = Finding{false, string(gwapiv1.ListenerReasonNoConflicts), "Conflicts are not checked, since the listener is not accepted"}
 	}
 	return out
 }
@@ -75,5 +75,5 @@ func excessOf(l Lookup, gw *gwapiv1.Gateway, parent model.Object, places int) []
 
 // isExcess tells whether a listener is beyond the places.
 func (li *listener) isExcess() bool {
-	return li.accepted.reason == string(gwapiv1.ListenerEntryReasonTooManyListeners)
+	return li.accepted.Reason == string(gwapiv1.ListenerEntryReasonTooManyListeners)
 }

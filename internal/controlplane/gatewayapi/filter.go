@@ -88,10 +88,10 @@ func (u *rule) backendFilters(b *backend, fs []filter) {
 	}
 }
 
-func (u *rule) refuse(ps ...problem) { u.problems = append(u.problems, ps...) }
+func (u *rule) refuse(ps ...Problem) { u.problems = append(u.problems, ps...) }
 
 // unknownFilter: Gateway API forbids to skip a filter that can't be carried out.
-func unknownFilter(f filter) problem {
+func unknownFilter(f filter) Problem {
 	switch f.kind {
 	case gwapiv1.HTTPRouteFilterRequestHeaderModifier, gwapiv1.HTTPRouteFilterResponseHeaderModifier, gwapiv1.HTTPRouteFilterRequestMirror,
 		gwapiv1.HTTPRouteFilterRequestRedirect, gwapiv1.HTTPRouteFilterURLRewrite, gwapiv1.HTTPRouteFilterCORS:

@@ -25,9 +25,9 @@ func gatewayOf(l Lookup, key model.Key) (*gwapiv1.Gateway, bool) {
 
 // refusal is why a Gateway as a whole is not accepted, whatever its listeners. The operator decides by the
 // same function whether to deploy it.
-func refusal(gw *gwapiv1.Gateway) *problem {
+func refusal(gw *gwapiv1.Gateway) *Problem {
 	if r := gatewayspec.Refuse(gw); r != nil {
-		return &problem{string(r.Reason), r.Message}
+		return &Problem{string(r.Reason), r.Message}
 	}
 	return nil
 }
@@ -104,12 +104,12 @@ func (li *listener) section(gw *gwapiv1.Gateway, certs []model.Key) model.Gatewa
 }
 
 // certificates are the usable Secrets of a listener that ends TLS, in order, and what is wrong with the others.
-func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
+func certificates(l Lookup, li *listener) (good []model.Key, bad []Problem) {
 	if !li.terminates() {
 		return nil, nil
 	}
 	invalid := func(field, format string, args ...any) {
-		bad = append(bad, problem{string(gwapiv1.ListenerReasonInvalidCertificateRef), field + ": " + fmt.Sprintf(format, args...)})
+		bad = append(bad, Problem{string(gwapiv1.ListenerReasonInvalidCertificateRef), field + ": " + fmt.Sprintf(format, args...)})
 	}
 	if li.spec.TLS == nil || len(li.spec.TLS.CertificateRefs) == 0 {
 		invalid(li.field+".tls.certificateRefs", "needs a Secret of type kubernetes.io/tls")
@@ -124,7 +124,7 @@ func certificates(l Lookup, li *listener) (good []model.Key, bad []problem) {
 			continue
 		}
 		if !mayRefer(l, from, kindSecret, key) {
-			bad = append(bad, problem{
+			bad = append(bad, Problem{
 				string(gwapiv1.ListenerReasonRefNotPermitted),
 				fmt.Sprintf("%s: no ReferenceGrant in namespace %s lets objects of kind %s in namespace %s refer to Secret %s", field, key.Namespace, li.of.Kind, li.of.Namespace, key.Name),
 			})

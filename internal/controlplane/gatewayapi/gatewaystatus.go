@@ -38,7 +38,7 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		if apimeta.IsStatusConditionFalse(st.Conditions, string(gwapiv1.ListenerConditionResolvedRefs)) {
 			unresolved = append(unresolved, li.name)
 		}
-		if li.accepted.ok && !li.conflict.ok {
+		if li.accepted.OK && !li.conflict.OK {
 			good++
 		} else {
 			bad = append(bad, li.name)
@@ -52,20 +52,20 @@ func GatewayStatus(l Lookup, gateway model.Key) (v GatewayVerdict, ok bool) {
 		n := int32(len(sets)) //nolint:gosec // far fewer
 		v.ListenerSets = &n
 	}
-	accepted := finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
+	accepted := Finding{true, string(gwapiv1.GatewayReasonAccepted), "The Gateway is accepted" + unheeded(gw)}
 	switch {
 	case refused != nil:
-		accepted = finding{false, refused.reason, refused.text}
+		accepted = Finding{false, refused.Reason, refused.Text}
 	case len(bad) > 0:
-		accepted = finding{good > 0, string(gwapiv1.GatewayReasonListenersNotValid), "Listeners that are not valid: " + list(bad) + "; see their conditions"}
+		accepted = Finding{good > 0, string(gwapiv1.GatewayReasonListenersNotValid), "Listeners that are not valid: " + list(bad) + "; see their conditions"}
 	}
 	v.Conditions = []metav1.Condition{
-		accepted.condition(string(gwapiv1.GatewayConditionAccepted), gw.Generation),
-		gatewayRefs(l, gw, unresolved).condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
+		accepted.Condition(string(gwapiv1.GatewayConditionAccepted), gw.Generation),
+		gatewayRefs(l, gw, unresolved).Condition(string(gwapiv1.GatewayConditionResolvedRefs), gw.Generation),
 	}
 	if field, insecure := insecureClients(gw); insecure {
-		f := finding{true, string(gwapiv1.GatewayReasonConfigurationChanged), field + ": clients are served whether or not they show a good certificate; only the backends can refuse them"}
-		v.Conditions = append(v.Conditions, f.condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
+		f := Finding{true, string(gwapiv1.GatewayReasonConfigurationChanged), field + ": clients are served whether or not they show a good certificate; only the backends can refuse them"}
+		v.Conditions = append(v.Conditions, f.Condition(string(gwapiv1.GatewayConditionInsecureFrontendValidationMode), gw.Generation))
 	}
 	return v, true
 }
@@ -96,14 +96,14 @@ func unheeded(gw *gwapiv1.Gateway) string {
 	return out
 }
 
-func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) finding {
+func gatewayRefs(l Lookup, gw *gwapiv1.Gateway, unresolved []string) Finding {
 	if _, why := clientCertificate(l, gw); why != nil {
-		return finding{false, why.reason, why.text}
+		return Finding{false, why.Reason, why.Text}
 	}
 	if len(unresolved) > 0 {
-		return finding{false, string(gwapiv1.GatewayReasonListenersNotResolved), "Listeners with references that are not resolved: " + list(unresolved) + "; see their conditions"}
+		return Finding{false, string(gwapiv1.GatewayReasonListenersNotResolved), "Listeners with references that are not resolved: " + list(unresolved) + "; see their conditions"}
 	}
-	return finding{true, string(gwapiv1.GatewayReasonResolvedRefs), "All references are resolved"}
+	return Finding{true, string(gwapiv1.GatewayReasonResolvedRefs), "All references are resolved"}
 }
 
 // serves tells whether proxies can be given the listener, as far as it alone is concerned.
@@ -118,38 +118,38 @@ func (li *listener) judge(l Lookup, gw *gwapiv1.Gateway) gwapiv1.ListenerStatus 
 	certs, problems := certificates(l, li)
 	clients, bad, asked := clientValidation(l, gw, li)
 	problems = append(problems, bad...)
-	if asked && clients == nil && li.accepted.ok {
+	if asked && clients == nil && li.accepted.OK {
 		li.accepted = noAuthority()
 	}
 	if len(li.badKinds) > 0 {
-		problems = append(problems, problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
+		problems = append(problems, Problem{string(gwapiv1.ListenerReasonInvalidRouteKinds), li.field + ".allowedRoutes.kinds: " + list(li.badKinds) + " is not supported, only " + strings.Join(li.fits, " and ")})
 	}
 	st := li.status(l.Attached(On{keyOf(gw), li.id}), problems, ended(l, certs))
 	if li.overlap != nil {
-		st.Conditions = append(st.Conditions, li.overlap.condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
+		st.Conditions = append(st.Conditions, li.overlap.Condition(string(gwapiv1.ListenerConditionOverlappingTLSConfig), li.generation))
 	}
 	return st
 }
 
 // status is the listener's status. AttachedRoutes counts accepted routes, whether the listener itself is or not.
-func (li *listener) status(attached int, problems []problem, remark string) gwapiv1.ListenerStatus {
+func (li *listener) status(attached int, problems []Problem, remark string) gwapiv1.ListenerStatus {
 	st := gwapiv1.ListenerStatus{Name: li.spec.Name, SupportedKinds: []gwapiv1.RouteGroupKind{}, AttachedRoutes: int32(attached)} //nolint:gosec // far fewer
 	for _, k := range li.kinds {
 		group := gwapiv1.Group(gwapiv1.GroupName)
 		st.SupportedKinds = append(st.SupportedKinds, gwapiv1.RouteGroupKind{Group: &group, Kind: gwapiv1.Kind(k)})
 	}
-	resolved := finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved" + remark}
+	resolved := Finding{true, string(gwapiv1.ListenerReasonResolvedRefs), "All references are resolved" + remark}
 	if len(problems) > 0 {
-		resolved = finding{false, problems[0].reason, tell(problems)}
+		resolved = Finding{false, problems[0].Reason, Tell(problems)}
 	}
 	accepted := li.accepted
-	if accepted.ok && li.conflict.ok {
-		accepted = finding{false, li.conflict.reason, li.conflict.message}
+	if accepted.OK && li.conflict.OK {
+		accepted = Finding{false, li.conflict.Reason, li.conflict.Message}
 	}
 	st.Conditions = []metav1.Condition{
-		accepted.condition(string(gwapiv1.ListenerConditionAccepted), li.generation),
-		resolved.condition(string(gwapiv1.ListenerConditionResolvedRefs), li.generation),
-		li.conflict.condition(string(gwapiv1.ListenerConditionConflicted), li.generation),
+		accepted.Condition(string(gwapiv1.ListenerConditionAccepted), li.generation),
+		resolved.Condition(string(gwapiv1.ListenerConditionResolvedRefs), li.generation),
+		li.conflict.Condition(string(gwapiv1.ListenerConditionConflicted), li.generation),
 	}
 	return st
 }

@@ -102,13 +102,13 @@ func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
 }
 
 // unroutable tells why no route can match a method. Proxies pass no CONNECT request on.
-func unroutable(field string, m gwapiv1.HTTPMethod) []problem {
+func unroutable(field string, m gwapiv1.HTTPMethod) []Problem {
 	switch {
 	case m == gwapiv1.HTTPMethodConnect:
-		return []problem{unsupported(field, "CONNECT is not supported, because proxies cannot read what a tunnel carries: "+
+		return []Problem{unsupported(field, "CONNECT is not supported, because proxies cannot read what a tunnel carries: "+
 			"carry the port as bytes instead (appProtocol: tcp on the Service's port, a TCPRoute at a Gateway)")}
 	case !slices.Contains(methods(), m):
-		return []problem{unsupported(field, "%q is not supported", m)}
+		return []Problem{unsupported(field, "%q is not supported", m)}
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (u *rule) httpTimeouts(in *gwapiv1.HTTPRouteRule) {
 		return
 	}
 	field := u.field + ".timeouts"
-	var ps []problem
+	var ps []Problem
 	u.timeout, ps = duration(in.Timeouts.Request, field+".request")
 	u.refuse(ps...)
 	u.backendTimeout, ps = duration(in.Timeouts.BackendRequest, field+".backendRequest")
@@ -227,7 +227,7 @@ func (u *rule) httpRetry(in *gwapiv1.HTTPRouteRetry) {
 	}
 	slices.Sort(r.Codes)
 	r.Codes = slices.Compact(r.Codes)
-	var ps []problem
+	var ps []Problem
 	r.Backoff, ps = duration(in.Backoff, field+".backoff")
 	u.refuse(ps...)
 	u.retry = r

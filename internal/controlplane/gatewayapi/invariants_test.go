@@ -251,7 +251,7 @@ func checkReferences(t *testing.T, w *world) {
 		add(gatewayapi.ListenerSetReferences(w, set))
 	}
 	for _, p := range w.policies {
-		add(gatewayapi.BackendTLSReferences(p))
+		add(p.References())
 	}
 	for name := range asked {
 		if kind, _, _ := strings.Cut(name, " "); (kind == "Secret" || kind == "ConfigMap") && !listed[name] {

@@ -38,14 +38,14 @@ type listener struct {
 	kinds    []string
 	badKinds []string
 	selector labels.Selector // for allowedRoutes.namespaces.from Selector
-	accepted finding
-	conflict finding  // ok: there is a conflict
-	overlap  *finding // nil if its hostname does not overlap with another's
+	accepted Finding
+	conflict Finding  // ok: there is a conflict
+	overlap  *Finding // nil if its hostname does not overlap with another's
 }
 
 // usable listeners can be given to proxies, as far as the Gateway alone tells.
 func (li *listener) usable() bool {
-	return li.accepted.ok && !li.conflict.ok && len(li.kinds) > 0
+	return li.accepted.OK && !li.conflict.OK && len(li.kinds) > 0
 }
 
 // terminates tells whether the listener ends TLS and needs a certificate for it.
@@ -92,11 +92,11 @@ func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int,
 	field := fmt.Sprintf("spec.listeners[%d]", i)
 	li := listener{
 		of: of, generation: generation, spec: spec, field: field, name: string(spec.Name), id: string(spec.Name), hostname: strings.ToLower(string(or(spec.Hostname, ""))), port: uint16(spec.Port),
-		accepted: finding{true, string(gwapiv1.ListenerReasonAccepted), "The listener is accepted"},
+		accepted: Finding{true, string(gwapiv1.ListenerReasonAccepted), "The listener is accepted"},
 	}
 	no := func(reason gwapiv1.ListenerConditionReason, where, format string, args ...any) {
-		if li.accepted.ok {
-			li.accepted = finding{false, string(reason), field + where + ": " + fmt.Sprintf(format, args...)}
+		if li.accepted.OK {
+			li.accepted = Finding{false, string(reason), field + where + ": " + fmt.Sprintf(format, args...)}
 		}
 	}
 	if !li.readProtocol() {
@@ -204,7 +204,7 @@ func (li *listener) readNamespaces() (problem string) {
 
 // conflictOf finds out whether a listener can't be told from others of the Gateway itself. None of
 // them wins: all are left out (GatewaySpec.listeners).
-func conflictOf(ls []listener, i int) finding {
+func conflictOf(ls []listener, i int) Finding {
 	found := map[clash][]string{}
 	for j := range ls {
 		if c := clashOf(&ls[j], &ls[i]); j != i && c != none {
@@ -247,21 +247,21 @@ func clashOf(a, b *listener) clash {
 }
 
 // finding is the finding Conflicted.
-func (c clash) finding(with string) finding {
+func (c clash) finding(with string) Finding {
 	switch c {
 	case protocols:
-		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and another protocol"}
+		return Finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and another protocol"}
 	case alike:
-		return finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and protocol, and nothing else tells connections apart"}
+		return Finding{true, string(gwapiv1.ListenerReasonProtocolConflict), with + " has the same port and protocol, and nothing else tells connections apart"}
 	case hostnames:
-		return finding{true, string(gwapiv1.ListenerReasonHostnameConflict), with + " has the same port, protocol and hostname"}
+		return Finding{true, string(gwapiv1.ListenerReasonHostnameConflict), with + " has the same port, protocol and hostname"}
 	case none:
 	}
-	return finding{false, string(gwapiv1.ListenerReasonNoConflicts), "The listener is distinct"}
+	return Finding{false, string(gwapiv1.ListenerReasonNoConflicts), "The listener is distinct"}
 }
 
 func unknownProtocol(li *listener) bool {
-	return li.accepted.reason == string(gwapiv1.ListenerReasonUnsupportedProtocol)
+	return li.accepted.Reason == string(gwapiv1.ListenerReasonUnsupportedProtocol)
 }
 
 // selectedBy: port and sectionName must both fit where they are set (ParentReference).

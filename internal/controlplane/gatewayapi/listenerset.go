@@ -80,12 +80,12 @@ func readSet(gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet, from, to int) []list
 
 // lesserConflict is the finding on the last of the listeners, one of a ListenerSet: those before it
 // come before it in precedence, too, and keep what they have.
-func lesserConflict(ls []listener) finding {
+func lesserConflict(ls []listener) Finding {
 	last := &ls[len(ls)-1]
 	for i := range ls[:len(ls)-1] {
 		before := &ls[i]
 		c := clashOf(before, last)
-		if c == none || before.conflict.ok || !before.accepted.ok {
+		if c == none || before.conflict.OK || !before.accepted.OK {
 			continue
 		}
 		// Who may edit one ListenerSet need not know what is in another.
@@ -125,12 +125,12 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 		return v, false
 	}
 	refused := refusal(gw)
-	accept := func(f finding) (ListenerSetVerdict, bool) {
-		v.Accepted = f.condition(string(gwapiv1.ListenerSetConditionAccepted), set.Generation)
+	accept := func(f Finding) (ListenerSetVerdict, bool) {
+		v.Accepted = f.Condition(string(gwapiv1.ListenerSetConditionAccepted), set.Generation)
 		return v, true
 	}
 	if !letsIn(l, gw, set) {
-		return accept(finding{
+		return accept(Finding{
 			false, string(gwapiv1.ListenerSetReasonNotAllowed),
 			"Gateway " + v.Gateway.String() + " does not let ListenerSets of namespace " + set.Namespace + " attach: see its spec.allowedListeners",
 		})
@@ -150,9 +150,9 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 	}
 	switch {
 	case refused != nil:
-		return accept(finding{false, string(gwapiv1.ListenerSetReasonParentNotAccepted), "Gateway " + v.Gateway.String() + " is not accepted: " + refused.text})
+		return accept(Finding{false, string(gwapiv1.ListenerSetReasonParentNotAccepted), "Gateway " + v.Gateway.String() + " is not accepted: " + refused.Text})
 	case len(bad) > 0:
-		return accept(finding{len(v.Serving) > 0, string(gwapiv1.ListenerSetReasonListenersNotValid), "Listeners that are not valid: " + list(bad) + "; see their conditions"})
+		return accept(Finding{len(v.Serving) > 0, string(gwapiv1.ListenerSetReasonListenersNotValid), "Listeners that are not valid: " + list(bad) + "; see their conditions"})
 	}
-	return accept(finding{true, string(gwapiv1.ListenerSetReasonAccepted), "The ListenerSet is accepted"})
+	return accept(Finding{true, string(gwapiv1.ListenerSetReasonAccepted), "The ListenerSet is accepted"})
 }

@@ -50,9 +50,9 @@ type Lookup interface {
 	// CABundle tells whether a ConfigMap with the key ca.crt exists and what is wrong with its
 	// certificates; an empty problem means that they are usable.
 	CABundle(model.Key) (problem string, found bool)
-	// BackendTLSPolicies returns the policies with a target that is the Service: those for which
-	// BackendTLSTargets contains it.
-	BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy
+	// BackendTLS reports whether proxies begin TLS with the endpoints of a Service's TCP port of that name, because a
+	// policy says so, whether it can be carried out or not.
+	BackendTLS(service model.Key, port string) bool
 	// Senders returns the routes of a kind, of every namespace, that send to the Service port: those for which
 	// Backends contains it.
 	Senders(port model.PortKey, kind string) []*Route
@@ -63,8 +63,6 @@ const (
 	KindService     = "Service"
 	KindGateway     = "Gateway"
 	KindListenerSet = "ListenerSet"
-
-	KindBackendTLSPolicy = "BackendTLSPolicy"
 )
 
 // RouteParent is the status of a route on one of its parents that is ours: a Service, or a Gateway

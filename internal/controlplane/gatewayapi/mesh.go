@@ -197,7 +197,7 @@ func selects(ref gwapiv1.ParentReference, p model.ServicePort) bool {
 // parentOf reads a parentRef to a Service, a Gateway or a ListenerSet. Defaults are those of the CRD.
 func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool) {
 	group, kind := or(ref.Group, gwapiv1.GroupName), or(ref.Kind, KindGateway)
-	if !(isCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && (kind == KindGateway || kind == KindListenerSet)) {
+	if !(IsCore(group) && kind == KindService) && !(group == gwapiv1.GroupName && (kind == KindGateway || kind == KindListenerSet)) {
 		return model.Object{}, false
 	}
 	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true

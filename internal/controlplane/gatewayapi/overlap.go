@@ -13,8 +13,8 @@ import (
 // for those that are distinct (ListenerConditionOverlappingTLSConfig). Such a listener is served: a
 // client may send the one's requests on a connection that was made for the other, which is what the
 // condition warns of. Listeners of the very same hostname conflict, which says more.
-func overlapping(ls []listener) []*finding {
-	out := make([]*finding, len(ls))
+func overlapping(ls []listener) []*Finding {
+	out := make([]*Finding, len(ls))
 	for i := range ls {
 		var others []string
 		for j := range ls {
@@ -26,7 +26,7 @@ func overlapping(ls []listener) []*finding {
 			}
 		}
 		if len(others) > 0 {
-			out[i] = &finding{true, string(gwapiv1.ListenerReasonOverlappingHostnames), "The hostname overlaps with that of listener " + list(others) +
+			out[i] = &Finding{true, string(gwapiv1.ListenerReasonOverlappingHostnames), "The hostname overlaps with that of listener " + list(others) +
 				" on the same port: clients that reuse connections may send requests for one to the other"}
 		}
 	}

@@ -24,7 +24,7 @@ func RouteParents(l Lookup, r *Route) []RouteParent {
 		case !ok:
 			if isMistakenService(ref) {
 				text := `there is no such kind: a Service is in the core group, write group: ""`
-				out = append(out, r.on(ref, finding{false, string(gwapiv1.RouteReasonNoMatchingParent), text}, nil, nil))
+				out = append(out, r.on(ref, Finding{false, string(gwapiv1.RouteReasonNoMatchingParent), text}, nil, nil))
 			}
 		case to.Kind == KindService:
 			f, tables := onService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
@@ -33,7 +33,7 @@ func RouteParents(l Lookup, r *Route) []RouteParent {
 			if gw, ours := gatewayBehind(l, to); ours {
 				f, tables, on := onGateway(l, r, ref, to, gw)
 				p := r.on(ref, f, tables, site{l: l}.references(r))
-				if f.ok {
+				if f.OK {
 					p.Idle, p.Unserved = l.Served(keyOf(gw)).of(on, to.Kind+" "+to.Namespace+"/"+to.Name)
 				}
 				out = append(out, p)
@@ -65,18 +65,18 @@ func isMistakenService(ref gwapiv1.ParentReference) bool {
 }
 
 // on makes the status of a route on one parent.
-func (r *Route) on(ref gwapiv1.ParentReference, accepted finding, tables []string, refs []problem) RouteParent {
-	resolved := finding{true, string(gwapiv1.RouteReasonResolvedRefs), "All references are resolved"}
+func (r *Route) on(ref gwapiv1.ParentReference, accepted Finding, tables []string, refs []Problem) RouteParent {
+	resolved := Finding{true, string(gwapiv1.RouteReasonResolvedRefs), "All references are resolved"}
 	if len(refs) > 0 {
-		resolved = finding{false, refs[0].reason, tell(refs)}
+		resolved = Finding{false, refs[0].Reason, Tell(refs)}
 	}
 	conditions := []metav1.Condition{
-		accepted.condition(string(gwapiv1.RouteConditionAccepted), r.generation),
-		resolved.condition(string(gwapiv1.RouteConditionResolvedRefs), r.generation),
+		accepted.Condition(string(gwapiv1.RouteConditionAccepted), r.generation),
+		resolved.Condition(string(gwapiv1.RouteConditionResolvedRefs), r.generation),
 	}
-	if accepted.ok {
+	if accepted.OK {
 		if p, ok := r.partial(); ok {
-			conditions = append(conditions, p.condition(string(gwapiv1.RouteConditionPartiallyInvalid), r.generation))
+			conditions = append(conditions, p.Condition(string(gwapiv1.RouteConditionPartiallyInvalid), r.generation))
 		}
 	}
 	slices.Sort(tables)
@@ -87,9 +87,9 @@ func (r *Route) on(ref gwapiv1.ParentReference, accepted finding, tables []strin
 }
 
 // onService is the finding Accepted of a route on a Service, and the tables it goes into.
-func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (finding, []string) {
-	no := func(format string, args ...any) (finding, []string) {
-		return finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
+func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (Finding, []string) {
+	no := func(format string, args ...any) (Finding, []string) {
+		return Finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
 	}
 	if r.onService == 0 {
 		return no("a %s has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent", r.source.Kind)
@@ -115,13 +115,13 @@ func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (
 		}
 	}
 	if len(selected) == 0 {
-		return no("Service %s has no such TCP port; it has %s", key, portList(svc))
+		return no("Service %s has no such TCP port; it has %s", key, PortList(svc))
 	}
 	if len(fit) == 0 {
 		return no("port %s of Service %s does not speak HTTP by its number, name or appProtocol: where it does, name the port in parentRefs and leave its appProtocol empty or set it to http (kubernetes.io/h2c for gRPC)",
-			portList(model.Service{Ports: selected}), key)
+			PortList(model.Service{Ports: selected}), key)
 	}
-	if f := r.acceptance(); !f.ok {
+	if f := r.acceptance(); !f.OK {
 		return f, nil
 	}
 	consumer := ""
@@ -161,19 +161,19 @@ func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (
 	return r.acceptance(), tables
 }
 
-func conflicted(winner *Route, where string) finding {
-	return finding{false, reasonConflicted, fmt.Sprintf("%s %s/%s decides over %s: routes of different kinds are not merged",
+func conflicted(winner *Route, where string) Finding {
+	return Finding{false, reasonConflicted, fmt.Sprintf("%s %s/%s decides over %s: routes of different kinds are not merged",
 		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
 }
 
 // onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, the tables it goes
 // into, and the listeners that it is attached to.
-func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (finding, []string, []*listener) {
+func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (Finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
 	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
 	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
-	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (finding, []string, []*listener) {
-		return finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
+	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (Finding, []string, []*listener) {
+		return Finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
 	}
 	var all []string
 	var selected, allowed, fit []*listener
@@ -202,7 +202,7 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 	case len(fit) == 0:
 		return no(gwapiv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route fits the hostname of a selected listener of %s", name)
 	}
-	if f := r.acceptance(); !f.ok {
+	if f := r.acceptance(); !f.OK {
 		return f, nil, nil
 	}
 	var tables []string

@@ -107,7 +107,7 @@ func RouteOn(l Lookup, r *Route) []On {
 	var out []On
 	for _, gw := range gatewaysOf(l, r) {
 		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
-		for _, parent := range Parents(r.source.Namespace, r.parents) {
+		for _, parent := range r.Parents() {
 			if parent.Kind != KindListenerSet {
 				continue
 			}

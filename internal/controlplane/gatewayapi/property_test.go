@@ -81,21 +81,21 @@ func (g generator) world() *world {
 	w.classes = []*gwapiv1.GatewayClass{{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}, Spec: gwapiv1.GatewayClassSpec{ControllerName: names.ControllerName}}}
 	w.gateways = []*gwapiv1.Gateway{g.gateway()}
 	for i := range 1 + g.IntN(5) {
-		w.addRoute(&gwapiv1.HTTPRoute{ObjectMeta: g.meta("h", i), Spec: gwapiv1.HTTPRouteSpec{CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: g.rules()}})
+		w.addObject(&gwapiv1.HTTPRoute{ObjectMeta: g.meta("h", i), Spec: gwapiv1.HTTPRouteSpec{CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: g.rules()}})
 	}
 	for i := range g.IntN(3) {
-		w.addRoute(&gwapiv1.GRPCRoute{ObjectMeta: g.meta("g", i), Spec: gwapiv1.GRPCRouteSpec{CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: []gwapiv1.GRPCRouteRule{{
+		w.addObject(&gwapiv1.GRPCRoute{ObjectMeta: g.meta("g", i), Spec: gwapiv1.GRPCRouteSpec{CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: []gwapiv1.GRPCRouteRule{{
 			BackendRefs: []gwapiv1.GRPCBackendRef{{BackendRef: gwapiv1.BackendRef{BackendObjectReference: g.ref()}}},
 		}}}})
 	}
 	for i := range g.IntN(4) {
-		w.addRoute(&gwapiv1.TLSRoute{ObjectMeta: g.meta("s", i), Spec: gwapiv1.TLSRouteSpec{
+		w.addObject(&gwapiv1.TLSRoute{ObjectMeta: g.meta("s", i), Spec: gwapiv1.TLSRouteSpec{
 			CommonRouteSpec: g.common(), Hostnames: g.hostnames(), Rules: []gwapiv1.TLSRouteRule{{BackendRefs: g.refs()}},
 		}})
 	}
 	for i := range g.IntN(3) {
-		w.addRoute(&gwapiv1.TCPRoute{ObjectMeta: g.meta("t", i), Spec: gwapiv1.TCPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.TCPRouteRule{{BackendRefs: g.refs()}}}})
-		w.addRoute(&gwapiv1.UDPRoute{ObjectMeta: g.meta("u", i), Spec: gwapiv1.UDPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.UDPRouteRule{{BackendRefs: g.refs()}}}})
+		w.addObject(&gwapiv1.TCPRoute{ObjectMeta: g.meta("t", i), Spec: gwapiv1.TCPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.TCPRouteRule{{BackendRefs: g.refs()}}}})
+		w.addObject(&gwapiv1.UDPRoute{ObjectMeta: g.meta("u", i), Spec: gwapiv1.UDPRouteSpec{CommonRouteSpec: g.common(), Rules: []gwapiv1.UDPRouteRule{{BackendRefs: g.refs()}}}})
 	}
 	if g.IntN(2) == 0 {
 		w.grants = append(w.grants, &gwapiv1.ReferenceGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "g"}, Spec: gwapiv1.ReferenceGrantSpec{

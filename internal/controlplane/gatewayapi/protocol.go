@@ -76,3 +76,15 @@ func sentTo(l Lookup, port model.PortKey) (http, grpc bool) {
 	}
 	return http, grpc
 }
+
+// ProtocolInTLS is what is spoken inside TLS that a proxy begins. A port that is declared as TLS says
+// nothing of that: the routes that send to it do.
+func ProtocolInTLS(l Lookup, port model.PortKey, sp model.ServicePort) model.Protocol {
+	if sp.Protocol.IsHTTP() {
+		return sp.Protocol
+	}
+	if _, grpc := sentTo(l, port); grpc {
+		return model.GRPC
+	}
+	return model.HTTP
+}

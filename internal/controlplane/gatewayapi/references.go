@@ -49,7 +49,7 @@ func GatewayReferences(l Granter, gw *gwapiv1.Gateway) References {
 			}
 			for _, ref := range v.CACertificateRefs {
 				at := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
-				if isCore(ref.Group) && ref.Kind == kindConfigMap && mayRefer(l, from, kindConfigMap, at) {
+				if IsCore(ref.Group) && ref.Kind == kindConfigMap && mayRefer(l, from, kindConfigMap, at) {
 					out.ConfigMaps = append(out.ConfigMaps, at)
 				}
 			}
@@ -68,12 +68,12 @@ func ListenerSetReferences(l Granter, set *gwapiv1.ListenerSet) References {
 	return out.tidy()
 }
 
-// BackendTLSReferences are the references of a policy.
-func BackendTLSReferences(p *gwapiv1.BackendTLSPolicy) References {
+// CAReferences are those of references to authorities, in the namespace of the object that has them.
+func CAReferences(refs []CARef) References {
 	var out References
-	for _, ref := range p.Spec.Validation.CACertificateRefs {
-		if isCore(ref.Group) && ref.Kind == kindConfigMap {
-			out.ConfigMaps = append(out.ConfigMaps, model.Key{Namespace: p.Namespace, Name: string(ref.Name)})
+	for _, a := range refs {
+		if IsCore(gwapiv1.Group(a.Group)) && a.Kind == kindConfigMap {
+			out.ConfigMaps = append(out.ConfigMaps, a.At)
 		}
 	}
 	return out.tidy()

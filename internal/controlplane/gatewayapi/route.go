@@ -44,7 +44,7 @@ type rule struct {
 	field   string // "spec.rules[2]"
 	matches []match
 	// problems keep the rule from being carried out. Its readable matches are still there: they answer 500.
-	problems []problem
+	problems []Problem
 
 	requestHeaders, responseHeaders model.HeaderMods
 	redirect                        *model.Redirect // Port 0: not given
@@ -117,31 +117,31 @@ func ordered(routes []*Route, build func(*Route, rule, match) model.Rule) []mode
 }
 
 // acceptance is the finding on a route's own content.
-func (r *Route) acceptance() finding {
+func (r *Route) acceptance() Finding {
 	if r.valid() {
-		return finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted"}
+		return Finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted"}
 	}
-	var ps []problem
+	var ps []Problem
 	for _, u := range r.rules {
 		ps = append(ps, u.problems...)
 	}
-	return finding{false, ps[0].reason, tell(ps)}
+	return Finding{false, ps[0].Reason, Tell(ps)}
 }
 
 // partial is the finding PartiallyInvalid of a route that is accepted; false where all rules are good.
-func (r *Route) partial() (finding, bool) {
-	var ps []problem
+func (r *Route) partial() (Finding, bool) {
+	var ps []Problem
 	for _, u := range r.rules {
 		for _, p := range u.problems {
 			label := "Dropped Rule " + u.field
 			if u.name != "" {
 				label += " (" + u.name + ")"
 			}
-			ps = append(ps, problem{p.reason, label + ", whose requests are answered with 500: " + p.text})
+			ps = append(ps, Problem{p.Reason, label + ", whose requests are answered with 500: " + p.Text})
 		}
 	}
 	if len(ps) == 0 {
-		return finding{}, false
+		return Finding{}, false
 	}
-	return finding{true, ps[0].reason, tell(ps)}, true
+	return Finding{true, ps[0].Reason, Tell(ps)}, true
 }

@@ -43,15 +43,15 @@ func (li *listener) idle(l Lookup, gw *gwapiv1.Gateway) string {
 		return ""
 	}
 	switch {
-	case !li.accepted.ok:
-		return li.accepted.message
-	case li.conflict.ok:
-		return li.conflict.message
+	case !li.accepted.OK:
+		return li.accepted.Message
+	case li.conflict.OK:
+		return li.conflict.Message
 	}
 	_, problems := certificates(l, li)
 	_, bad, _ := clientValidation(l, gw, li)
 	if problems = append(problems, bad...); len(problems) > 0 {
-		return tell(problems)
+		return Tell(problems)
 	}
 	return "no kind of route that it allows is supported"
 }
@@ -62,7 +62,7 @@ func (s Served) of(ls []*listener, parent string) (idle bool, unserved string) {
 	for _, li := range ls {
 		why, not := s.idle[li.id]
 		if li.isExcess() {
-			why, not = li.accepted.message, true
+			why, not = li.accepted.Message, true
 		}
 		if not {
 			out = append(out, fmt.Sprintf("listener %s of %s is not served: %s", li.name, parent, why))

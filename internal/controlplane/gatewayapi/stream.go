@@ -57,12 +57,12 @@ func (cs claims) rival(hosts []string) *Route {
 // left is the finding on a route that is good, but takes no connection. By Gateway API's conflict
 // resolution it is accepted all the same, and takes over when what comes before it goes: an older
 // route, or, where first is nil, a listener with a more specific host name.
-func left(first *Route) finding {
+func left(first *Route) Finding {
 	why := "other listeners of the port have more specific hostnames"
 	if first != nil {
 		why = fmt.Sprintf("%s %s/%s comes before it and takes its traffic", first.source.Kind, first.source.Namespace, first.source.Name)
 	}
-	return finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted, but has no effect: " + why}
+	return Finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted, but has no effect: " + why}
 }
 
 // claims are who takes what comes to a listener for bytes, which is one of all, the usable ones of its

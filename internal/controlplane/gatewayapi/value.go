@@ -88,13 +88,13 @@ func unreserved(c byte) bool {
 }
 
 // duration reads a GEP-2257 duration; nil is 0.
-func duration(d *gwapiv1.Duration, field string) (time.Duration, []problem) {
+func duration(d *gwapiv1.Duration, field string) (time.Duration, []Problem) {
 	if d == nil {
 		return 0, nil
 	}
 	v, err := time.ParseDuration(string(*d))
 	if err != nil || v < 0 {
-		return 0, []problem{unsupported(field, "%q is not a duration such as 10s or 1m30s", *d)}
+		return 0, []Problem{unsupported(field, "%q is not a duration such as 10s or 1m30s", *d)}
 	}
 	return v, nil
 }

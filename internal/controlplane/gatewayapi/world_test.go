@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
@@ -36,7 +38,7 @@ type world struct {
 	routes     []*gatewayapi.Route
 	grants     []*gwapiv1.ReferenceGrant
 	bundles    []source.CABundle
-	policies   []*gwapiv1.BackendTLSPolicy
+	policies   []*policy.Policy
 
 	ages  map[model.Object]time.Time // of routes, when they were created
 	asked map[string]bool            // "Service shop/web"
@@ -96,8 +98,6 @@ func (w *world) add(doc []byte, decode decoder) error {
 				w.bundles = append(w.bundles, b)
 			}
 		})
-	case "BackendTLSPolicy":
-		return one(doc, decode, func(p *gwapiv1.BackendTLSPolicy) { w.policies = append(w.policies, p) })
 	case "GatewayClass":
 		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })
 	case "Gateway":
@@ -112,15 +112,19 @@ func (w *world) add(doc []byte, decode decoder) error {
 		if err := decode(doc, o); err != nil {
 			return fmt.Errorf("decode %T: %w", o, err)
 		}
-		w.addRoute(o)
+		w.addObject(o)
 		return nil
 	}
 	return fmt.Errorf("kind %q is not one that routing reads", head.Kind)
 }
 
-// addRoute parses an object of a kind of routes.
-func (w *world) addRoute(o gatewaykinds.Object) {
+// addObject parses an object of a kind of routes or policies.
+func (w *world) addObject(o gatewaykinds.Object) {
 	kind := reflect.TypeOf(o).Elem().Name()
+	if k, ok := policy.KindOf(kind); ok {
+		w.policies = append(w.policies, k.Parse(o))
+		return
+	}
 	k, _ := gatewayapi.RouteKindOf(kind)
 	r := k.Parse(o)
 	if w.ages == nil {
@@ -211,11 +215,15 @@ func (w *world) CABundle(k model.Key) (string, bool) {
 	return b.Problem, ok
 }
 
-func (w *world) BackendTLSPolicies(k model.Key) []*gwapiv1.BackendTLSPolicy {
-	w.asked["BackendTLSPolicies "+k.String()] = true
-	return slices.DeleteFunc(slices.Clone(w.policies), func(p *gwapiv1.BackendTLSPolicy) bool {
-		return !slices.Contains(gatewayapi.BackendTLSTargets(p), k)
+func (w *world) Policies(target model.Object, kind string) []*policy.Policy {
+	w.asked[strings.Replace(kind, "Policy", "Policies", 1)+" "+target.Namespace+"/"+target.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.policies), func(p *policy.Policy) bool {
+		return p.ID().Kind != kind || !slices.Contains(p.Targets(), target)
 	})
+}
+
+func (w *world) BackendTLS(service model.Key, port string) bool {
+	return policy.HasBackendTLS(w, service, port)
 }
 
 func (w *world) Senders(k model.PortKey, kind string) []*gatewayapi.Route {
@@ -273,7 +281,7 @@ func (w *world) Routes(p model.Object, kind string) []*gatewayapi.Route {
 	return slices.DeleteFunc(w.of(kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), p) })
 }
 
-var _ gatewayapi.Lookup = (*world)(nil)
+var _ policy.Lookup = (*world)(nil)
 
 // frontend is what golden files show of a Service port.
 type frontend struct {
@@ -338,7 +346,7 @@ func (w *world) evaluate() (out output, told verdicts) {
 	for _, s := range sorted(w.services, func(s model.Service) string { return s.Key.String() }) {
 		for _, p := range s.Ports {
 			k := model.PortKey{Service: s.Key, Port: p.Port}
-			if tls, proto := gatewayapi.BackendTLS(w, k); tls != nil {
+			if tls, proto := policy.BackendTLS(w, k); tls != nil {
 				out.Backends = append(out.Backends, backendTLS{k.String(), proto, tls})
 			}
 		}
@@ -393,8 +401,8 @@ func (w *world) evaluate() (out output, told verdicts) {
 			told.Routes = append(told.Routes, routeStatus{k.Name + "/" + routeName(r), gatewayapi.RouteParents(w, r)})
 		}
 	}
-	for _, p := range sorted(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return p.Namespace + "/" + p.Name }) {
-		told.Policies = append(told.Policies, policyStatus{p.Namespace + "/" + p.Name, gatewayapi.BackendTLSPolicyAncestors(w, p)})
+	for _, p := range sorted(w.policies, policyName) {
+		told.Policies = append(told.Policies, policyStatus{policyName(p), policy.Ancestors(w, p)})
 	}
 	return out, told
 }
@@ -403,6 +411,8 @@ func (w *world) streams(p model.GatewayPort, s model.GatewaySection) model.Strea
 	t, _ := gatewayapi.GatewayStreams(w, p, s.Name)
 	return t
 }
+
+func policyName(p *policy.Policy) string { return p.ID().Namespace + "/" + p.ID().Name }
 
 func routeName(r *gatewayapi.Route) string { return r.ID().Namespace + "/" + r.ID().Name }
 

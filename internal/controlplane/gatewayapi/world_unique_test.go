@@ -10,6 +10,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 )
 
 // distinct drops objects with the name of another, and what no API server stores: names are unique
@@ -28,7 +29,7 @@ func (w *world) distinct() {
 		s.Spec.Listeners = unique(s.Spec.Listeners, func(l gwapiv1.ListenerEntry) string { return string(l.Name) })
 	}
 	w.routes = unique(w.routes, func(r *gatewayapi.Route) string { return id(r.ID().Kind+" "+r.ID().Namespace, r.ID().Name) })
-	w.policies = unique(w.policies, func(p *gwapiv1.BackendTLSPolicy) string { return id(p.Namespace, p.Name) })
+	w.policies = unique(w.policies, func(p *policy.Policy) string { return id(p.ID().Kind+" "+p.ID().Namespace, p.ID().Name) })
 }
 
 func id(namespace, name string) string {

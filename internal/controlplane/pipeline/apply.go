@@ -10,6 +10,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -115,9 +116,10 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.grants, e.Key, e.Object)
 	case source.CAConfigMap:
 		put(g.in.bundles, e.Key, e.Object)
-	case "BackendTLSPolicy":
-		put(g.in.policies, e.Key, e.Object)
 	default:
+		if k, ok := policy.KindOf(string(e.Kind)); ok {
+			parse(&g.engine, g.in.policies, idOf(e), e.Object, k.Parse)
+		}
 		if k, ok := gatewayapi.RouteKindOf(string(e.Kind)); ok {
 			parse(&g.engine, g.in.routes, idOf(e), e.Object, k.Parse)
 		}

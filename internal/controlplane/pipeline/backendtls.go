@@ -9,6 +9,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 )
 
 // origination is the TLS that proxies begin with the endpoints of a port, and what is spoken in it.
@@ -31,7 +32,7 @@ func (g *Graph) buildBackendTLS() {
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, origination)) {
 			for _, p := range svc.Ports {
 				key := model.PortKey{Service: k, Port: p.Port}
-				if tls, proto := gatewayapi.BackendTLS(g.lookup(r), key); tls != nil && p.Protocol != model.UDP {
+				if tls, proto := policy.BackendTLS(g.lookup(r), key); tls != nil && p.Protocol != model.UDP {
 					emit(key, origination{*tls, proto})
 				}
 			}

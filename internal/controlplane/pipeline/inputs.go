@@ -16,6 +16,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/names"
 )
@@ -39,7 +40,7 @@ type inputs struct {
 	routes       *incr.Collection[model.Object, *gatewayapi.Route]
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	bundles      *incr.Collection[model.Key, source.CABundle]
-	policies     *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
+	policies     *incr.Collection[model.Object, *policy.Policy]
 	asked        *incr.Collection[names.Target, one]   // what clients without a proxy ask for
 	dialled      *incr.Collection[netip.AddrPort, one] // addresses without a listener that proxies ask for
 }
@@ -53,11 +54,11 @@ type indexes struct {
 	routesByParent   *incr.Index[onParent, model.Object, *gatewayapi.Route]
 	routesByBackend  *incr.Index[toBackend, model.Object, *gatewayapi.Route]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
-	policiesByTarget *incr.Index[model.Key, model.Key, *gwapiv1.BackendTLSPolicy]
+	policiesByTarget *incr.Index[onTarget, model.Object, *policy.Policy]
 }
 
-// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port:
-// what asks for one kind does not depend on the others.
+// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port, and
+// onTarget the policies of a kind that target an object: what asks for one kind does not depend on the others.
 type onParent struct {
 	kind   string
 	parent model.Object
@@ -66,6 +67,11 @@ type onParent struct {
 type toBackend struct {
 	kind string
 	port model.PortKey
+}
+
+type onTarget struct {
+	kind   string
+	target model.Object
 }
 
 // same compares values of the model.
@@ -92,7 +98,7 @@ func newInputs(e *incr.Engine) inputs {
 		routes:       incr.NewInput[model.Object](e, "routes", (*gatewayapi.Route).Same),
 		grants:       incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant]),
 		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
-		policies:     incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy]),
+		policies:     incr.NewInput[model.Object](e, "policies", (*policy.Policy).Same),
 		asked:        incr.NewInput[names.Target](e, "asked", same[one]),
 		dialled:      incr.NewInput[netip.AddrPort](e, "dialled", same[one]),
 	}
@@ -134,8 +140,12 @@ func newIndexes(in inputs) indexes {
 			return out
 		}),
 		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
-		policiesByTarget: incr.NewIndex(in.policies, byKey, func(_ model.Key, p *gwapiv1.BackendTLSPolicy) []model.Key {
-			return gatewayapi.BackendTLSTargets(p)
+		policiesByTarget: incr.NewIndex(in.policies, byObject, func(id model.Object, p *policy.Policy) []onTarget {
+			var out []onTarget
+			for _, t := range p.Targets() {
+				out = append(out, onTarget{id.Kind, t})
+			}
+			return out
 		}),
 	}
 }

@@ -11,10 +11,11 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/names"
 )
 
-// lookup is gatewayapi.Lookup over a recording reader: what a translation reads, it depends on.
+// lookup is gatewayapi.Lookup and policy.Lookup over a recording reader: what a translation reads, it depends on.
 type lookup struct {
 	r  *incr.Reader
 	in inputs
@@ -114,8 +115,12 @@ func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 	return b.Problem, ok
 }
 
-func (l lookup) BackendTLSPolicies(service model.Key) []*gwapiv1.BackendTLSPolicy {
-	return bucket(l.r, l.ix.policiesByTarget, service)
+func (l lookup) Policies(target model.Object, kind string) []*policy.Policy {
+	return bucket(l.r, l.ix.policiesByTarget, onTarget{kind, target})
+}
+
+func (l lookup) BackendTLS(service model.Key, port string) bool {
+	return policy.HasBackendTLS(l, service, port)
 }
 
 func bucket[B, K comparable, V any](r *incr.Reader, x *incr.Index[B, K, V], b B) []V {

@@ -13,6 +13,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
 	"tulle.dev/tulle/internal/names"
@@ -32,9 +33,8 @@ func (g *Graph) buildVerdicts() {
 			emit(id, g.routeVerdict(r, id, route.Generation(), gatewayapi.RouteParents(g.lookup(r), route)))
 		})
 	g.verdicts.policies = incr.Derive(e, "policy verdicts", g.in.policies, same[status.PolicyVerdict],
-		func(r *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(model.Object, status.PolicyVerdict)) {
-			id := model.Object{Kind: gatewayapi.KindBackendTLSPolicy, Namespace: k.Namespace, Name: k.Name}
-			emit(id, status.PolicyVerdict{Generation: p.Generation, Ancestors: gatewayapi.BackendTLSPolicyAncestors(g.lookup(r), p)})
+		func(r *incr.Reader, id model.Object, p *policy.Policy, emit func(model.Object, status.PolicyVerdict)) {
+			emit(id, status.PolicyVerdict{Generation: p.Generation(), Ancestors: policy.Ancestors(g.lookup(r), p)})
 		})
 	g.verdicts.gateways = incr.Derive(e, "gateway verdicts", g.in.gateways, same[status.GatewayVerdict],
 		func(r *incr.Reader, k model.Key, gw *gwapiv1.Gateway, emit func(model.Key, status.GatewayVerdict)) {

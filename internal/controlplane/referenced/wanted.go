@@ -14,6 +14,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/names"
 )
@@ -45,7 +46,7 @@ type wanted struct {
 	gateways *incr.Collection[model.Key, *gwapiv1.Gateway]
 	sets     *incr.Collection[model.Key, *gwapiv1.ListenerSet]
 	grants   *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
-	policies *incr.Collection[model.Key, *gwapiv1.BackendTLSPolicy]
+	policies *incr.Collection[owner, *policy.Policy]
 	grantsIn *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
 	pairs    []*incr.Collection[pair, one]
 }
@@ -58,7 +59,7 @@ func newWanted(onFailure func(incr.Failure)) *wanted {
 	w.gateways = incr.NewInput[model.Key](e, "gateways", sameSpec[*gwapiv1.Gateway])
 	w.sets = incr.NewInput[model.Key](e, "listener sets", sameSpec[*gwapiv1.ListenerSet])
 	w.grants = incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant])
-	w.policies = incr.NewInput[model.Key](e, "backend tls policies", sameSpec[*gwapiv1.BackendTLSPolicy])
+	w.policies = incr.NewInput[owner](e, "policies", (*policy.Policy).Same)
 	w.grantsIn = incr.NewIndex(w.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} })
 	same := func(one, one) bool { return true }
 	w.pairs = []*incr.Collection[pair, one]{
@@ -79,8 +80,8 @@ func newWanted(onFailure func(incr.Failure)) *wanted {
 				}
 			}),
 		incr.Derive(e, "references of policies", w.policies, same,
-			func(_ *incr.Reader, k model.Key, p *gwapiv1.BackendTLSPolicy, emit func(pair, one)) {
-				emitAll(owner{"BackendTLSPolicy", k}, gatewayapi.BackendTLSReferences(p), emit)
+			func(_ *incr.Reader, o owner, p *policy.Policy, emit func(pair, one)) {
+				emitAll(o, p.References(), emit)
 			}),
 	}
 	return w
@@ -97,9 +98,22 @@ func (w *wanted) set(e source.Event) {
 		put(w.sets, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(w.grants, e.Key, e.Object)
-	case "BackendTLSPolicy":
-		put(w.policies, e.Key, e.Object)
+	default:
+		if k, ok := policy.KindOf(string(e.Kind)); ok {
+			w.setPolicy(owner{e.Kind, e.Key}, e.Object, k)
+		}
 	}
+}
+
+// setPolicy keeps what is read from a policy. One that cannot be read, which is a bug, stays what it was.
+func (w *wanted) setPolicy(o owner, object any, k policy.Kind) {
+	w.engine.Protect(w.policies.Name(), o, func() {
+		if object == nil {
+			w.policies.Delete(o)
+		} else {
+			w.policies.Set(o, k.Parse(object))
+		}
+	})
 }
 
 // commit returns the references that came and those that went with the events since the last commit, sorted.

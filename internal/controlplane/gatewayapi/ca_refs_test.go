@@ -19,7 +19,7 @@ func TestCopied(t *testing.T) {
 		{Namespace: "shop", Name: ""}:                     false,
 		{Namespace: "a b", Name: "authority"}:             false,
 	} {
-		if got := (authority{kind: "Secret", at: at}).copied(); (got != "") != want {
+		if got := (CARef{Kind: "Secret", At: at}).copied(); (got != "") != want {
 			t.Errorf("%q: %q", at, got)
 		}
 	}

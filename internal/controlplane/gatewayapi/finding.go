@@ -17,29 +17,29 @@ const (
 	reasonConflicted = "Conflicted"
 )
 
-// problem is one thing that is wrong, and the reason of the condition that tells it.
-type problem struct {
-	reason string
-	text   string // begins with the field
+// Problem is one thing that is wrong, and the reason of the condition that reports it.
+type Problem struct {
+	Reason string
+	Text   string // begins with the field
 }
 
-func problemf(reason gwapiv1.RouteConditionReason, field, format string, args ...any) problem {
-	return problem{string(reason), field + ": " + fmt.Sprintf(format, args...)}
+func problemf(reason gwapiv1.RouteConditionReason, field, format string, args ...any) Problem {
+	return Problem{string(reason), field + ": " + fmt.Sprintf(format, args...)}
 }
 
 // unsupported is a value that can't be carried out.
-func unsupported(field, format string, args ...any) problem {
+func unsupported(field, format string, args ...any) Problem {
 	return problemf(gwapiv1.RouteReasonUnsupportedValue, field, format, args...)
 }
 
 // shown is how many problems a message spells out.
 const shown = 4
 
-// tell joins problems into one message.
-func tell(ps []problem) string {
+// Tell joins problems into one message.
+func Tell(ps []Problem) string {
 	var texts []string
 	for _, p := range ps[:min(len(ps), shown)] {
-		texts = append(texts, p.text)
+		texts = append(texts, p.Text)
 	}
 	out := strings.Join(texts, "; ")
 	if n := len(ps) - shown; n > 0 {
@@ -50,7 +50,7 @@ func tell(ps []problem) string {
 
 // kindText names a kind in a message.
 func kindText(group gwapiv1.Group, kind gwapiv1.Kind) string {
-	if isCore(group) {
+	if IsCore(group) {
 		return string(kind) + " of the core group"
 	}
 	return string(group) + "/" + string(kind)
@@ -68,16 +68,17 @@ func list(names []string) string {
 	return out
 }
 
-// finding is the state of one condition.
-type finding struct {
-	ok      bool
-	reason  string
-	message string
+// Finding is the state of one condition.
+type Finding struct {
+	OK      bool
+	Reason  string
+	Message string
 }
 
-func (f finding) condition(kind string, generation int64) metav1.Condition {
-	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: f.reason, Message: f.message}
-	if f.ok {
+// Condition returns the condition of a type, without times.
+func (f Finding) Condition(kind string, generation int64) metav1.Condition {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: f.Reason, Message: f.Message}
+	if f.OK {
 		c.Status = metav1.ConditionTrue
 	}
 	return c

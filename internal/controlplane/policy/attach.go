@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
+	"tulle.dev/tulle/internal/controlplane/model"
+)
+
+// Attach returns whether the policy is attached to its targets: each exists, and no other policy of the kind with
+// the same target takes precedence.
+func Attach(l Lookup, p *Policy) gatewayapi.Finding {
+	for _, t := range p.targets {
+		if what := missing(l, t); what != "" {
+			return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonTargetNotFound), Message: t.field + what}
+		}
+		for _, other := range l.Policies(t.object, p.id.Kind) {
+			alike := slices.ContainsFunc(other.targets, func(o target) bool { return o.object == t.object && o.section == t.section })
+			if alike && older(other, p) < 0 {
+				return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonConflicted), Message: fmt.Sprintf(
+					"%s: %s %s has the same target and is older, or of the same age and before this one in the alphabet", t.field, p.id.Kind, other.id.Name)}
+			}
+		}
+	}
+	return gatewayapi.Finding{OK: true}
+}
+
+// effective is the policy of a kind that is in effect on a section of an object: one for the section alone comes
+// before one for the whole object (GEP-713, the most specific section wins), an older before a younger. It is nil if
+// there is none.
+func effective(l Lookup, kind string, object model.Object, section string) *Policy {
+	var best *Policy
+	named := false // best names the section
+	for _, p := range l.Policies(object, kind) {
+		for _, t := range p.targets {
+			if t.object != object || t.section != "" && t.section != section {
+				continue
+			}
+			names := t.section != ""
+			if best == nil || names && !named || names == named && older(p, best) < 0 {
+				best, named = p, names
+			}
+		}
+	}
+	return best
+}
