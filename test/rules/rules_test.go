@@ -52,6 +52,10 @@ var rules = []rule{
 		why: "translation is pure",
 	},
 	{
+		of: []string{"internal/controlplane/policy"}, never: []string{client, runtim, protos, grpc, module + "internal/controlplane/source"},
+		why: "so is what policies mean",
+	},
+	{
 		of: []string{"internal/controlplane/envoy"}, never: []string{kube, "sigs.k8s.io/", module + "internal/controlplane/gatewayapi"},
 		why: "Envoy's configuration is made of the model, not of Kubernetes objects",
 	},
@@ -83,12 +87,16 @@ var rules = []rule{
 		of: []string{"internal/gatewayspec"}, never: []string{client, runtim, module + "internal/controlplane", module + "internal/lifecycle", module + "internal/dataplane"},
 		why: "operator and control plane judge a Gateway's spec alike, from the spec alone",
 	},
+	{
+		of: []string{"internal/gatewaykinds"}, never: []string{client, runtim, module + "internal"},
+		why: "operator, control plane and CLI read a kind alike, each with its own client",
+	},
 }
 
 // pure packages must not see the clock, chance or the machine: not even by a direct import.
 var pure = []string{
 	"internal/controlplane/incr", "internal/controlplane/model", "internal/controlplane/gatewayapi", "internal/controlplane/envoy",
-	"internal/controlplane/rights", "internal/controlplane/pipeline", "internal/lifecycle/plan", "internal/lifecycle/render", "internal/lifecycle/health", "internal/lifecycle/shadow",
+	"internal/controlplane/rights", "internal/controlplane/pipeline", "internal/controlplane/policy", "internal/gatewaykinds", "internal/lifecycle/plan", "internal/lifecycle/render", "internal/lifecycle/health", "internal/lifecycle/shadow",
 	"internal/lifecycle/scale", "internal/lifecycle/missing", "internal/slots", "internal/gatewayspec",
 }
 
@@ -191,7 +199,7 @@ func TestRulesCatch(t *testing.T) {
 	if f, _ := broken(rules[1], pkgs); len(f) != 1 || !strings.HasSuffix(f[0], "incr depends on example.org/x") {
 		t.Errorf("found %v", f)
 	}
-	if f, _ := broken(rules[5], pkgs); len(f) != 1 {
+	if f, _ := broken(rules[6], pkgs); len(f) != 1 {
 		t.Errorf("found %v", f)
 	}
 }
