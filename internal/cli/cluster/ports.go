@@ -63,19 +63,15 @@ func (c *Cluster) services(ctx context.Context, f *facts.Facts) error {
 		return err
 	}
 	var failed []error
+	read := func(kind string, keep func(gatewaykinds.Object)) {
+		k, _ := gatewaykinds.Find(kind)
+		failed = append(failed, c.objects(ctx, f, k, keep))
+	}
 	for _, k := range gatewayapi.MeshKinds() {
-		kind, _ := gatewaykinds.Find(k.Name)
-		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Routes = append(w.Routes, k.Parse(o)) })
-		if err != nil {
-			failed = append(failed, err)
-		}
+		read(k.Name, func(o gatewaykinds.Object) { w.Routes = append(w.Routes, k.Parse(o)) })
 	}
 	for _, k := range policy.Kinds() {
-		kind, _ := gatewaykinds.Find(k.Name)
-		err := c.objects(ctx, f, kind, func(o gatewaykinds.Object) { w.Policies = append(w.Policies, k.Parse(o)) })
-		if err != nil {
-			failed = append(failed, err)
-		}
+		read(k.Name, func(o gatewaykinds.Object) { w.Policies = append(w.Policies, k.Parse(o)) })
 	}
 	return errors.Join(failed...)
 }

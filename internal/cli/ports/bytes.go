@@ -59,7 +59,7 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 		attached := func(r *gatewayapi.Route) bool {
 			return r.ID().Namespace == service.Namespace && r.Attaches(v.services[service], p)
 		}
-		if k.IsOpaque() && slices.ContainsFunc(v.Routes(on, k.Name), attached) {
+		if k.IsOpaque() && slices.ContainsFunc(v.Routes(gatewayapi.OfKind[model.Object]{Kind: k.Name, To: on}), attached) {
 			return true
 		}
 	}

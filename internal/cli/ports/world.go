@@ -35,34 +35,17 @@ type view struct {
 	pods     map[model.Key]model.Workload
 	// byAddress are the pods that have not ended.
 	byAddress map[netip.Addr]model.Workload
-	parents   map[onParent][]*gatewayapi.Route
-	senders   map[toBackend][]*gatewayapi.Route
-	policies  map[onTarget][]*policy.Policy
-}
-
-// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port.
-type onParent struct {
-	kind   string
-	parent model.Object
-}
-
-type toBackend struct {
-	kind string
-	port model.PortKey
-}
-
-// onTarget are the policies of a kind that target an object.
-type onTarget struct {
-	kind   string
-	target model.Object
+	parents   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route
+	senders   map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route
+	policies  map[gatewayapi.OfKind[model.Object]][]*policy.Policy
 }
 
 func viewOf(w World) *view {
 	v := &view{
 		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
 		byAddress: map[netip.Addr]model.Workload{},
-		parents:   map[onParent][]*gatewayapi.Route{}, senders: map[toBackend][]*gatewayapi.Route{},
-		policies: map[onTarget][]*policy.Policy{},
+		parents:   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route{}, senders: map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route{},
+		policies: map[gatewayapi.OfKind[model.Object]][]*policy.Policy{},
 	}
 	for _, s := range w.Services {
 		v.services[s.Key] = s
@@ -80,18 +63,15 @@ func viewOf(w World) *view {
 		}
 	}
 	for _, r := range w.Routes {
-		for _, to := range r.Parents() {
-			on := onParent{r.ID().Kind, to}
+		for _, on := range r.Parents() {
 			v.parents[on] = append(v.parents[on], r)
 		}
 		for _, to := range r.Backends() {
-			on := toBackend{r.ID().Kind, to}
-			v.senders[on] = append(v.senders[on], r)
+			v.senders[to] = append(v.senders[to], r)
 		}
 	}
 	for _, p := range w.Policies {
-		for _, to := range p.Targets() {
-			on := onTarget{p.ID().Kind, to}
+		for _, on := range p.Targets() {
 			v.policies[on] = append(v.policies[on], p)
 		}
 	}
@@ -111,17 +91,13 @@ func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespac
 
 func (v *view) Grants(string) []*gwapiv1.ReferenceGrant { return nil }
 
-func (v *view) Routes(parent model.Object, kind string) []*gatewayapi.Route {
-	return slices.Clone(v.parents[onParent{kind, parent}])
+func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
+	return slices.Clone(v.parents[on])
 }
 
-func (v *view) Senders(port model.PortKey, kind string) []*gatewayapi.Route {
-	return v.senders[toBackend{kind, port}]
-}
+func (v *view) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route { return v.senders[to] }
 
-func (v *view) Policies(target model.Object, kind string) []*policy.Policy {
-	return v.policies[onTarget{kind, target}]
-}
+func (v *view) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy { return v.policies[on] }
 
 func (v *view) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(v, service, port)

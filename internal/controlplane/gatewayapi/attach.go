@@ -17,15 +17,9 @@ type attachments struct {
 	l  Lookup
 	gw *gwapiv1.Gateway
 	// routes by kind and parent, from old to new; nil before they are asked for.
-	routes map[kindOn][]*Route
+	routes map[OfKind[model.Object]][]*Route
 	// losers tells, by listener, which route keeps another from being in effect.
 	losers map[string]map[model.Object]*Route
-}
-
-// kindOn is a kind of routes and the object that they name.
-type kindOn struct {
-	kind string
-	on   model.Object
 }
 
 // attachment is a route on a listener, for the host names they have in common.
@@ -36,16 +30,16 @@ type attachment struct {
 
 func attachmentsOf(l Lookup, gw *gwapiv1.Gateway) *attachments {
 	return &attachments{
-		l: l, gw: gw, routes: map[kindOn][]*Route{}, losers: map[string]map[model.Object]*Route{},
+		l: l, gw: gw, routes: map[OfKind[model.Object]][]*Route{}, losers: map[string]map[model.Object]*Route{},
 	}
 }
 
 func (a *attachments) ofKind(kind string, on model.Object) []*Route {
-	k := kindOn{kind, on}
+	k := OfKind[model.Object]{kind, on}
 	if rs, ok := a.routes[k]; ok {
 		return rs
 	}
-	rs := a.l.Routes(on, kind)
+	rs := a.l.Routes(k)
 	slices.SortFunc(rs, older)
 	a.routes[k] = rs
 	return rs

@@ -16,11 +16,11 @@ import (
 
 // Backends returns the Service ports that the route sends or mirrors to, each once, sorted, whether they exist or
 // not; Lookup.Senders is made from it.
-func (r *Route) Backends() []model.PortKey {
-	var out []model.PortKey
+func (r *Route) Backends() []OfKind[model.PortKey] {
+	var out []OfKind[model.PortKey]
 	add := func(ref gwapiv1.BackendObjectReference) {
 		if key, ok := servicePort(r.source.Namespace, ref); ok {
-			out = append(out, key)
+			out = append(out, OfKind[model.PortKey]{r.source.Kind, key})
 		}
 	}
 	for _, u := range r.rules {
@@ -31,7 +31,7 @@ func (r *Route) Backends() []model.PortKey {
 			add(b.ref)
 		}
 	}
-	slices.SortFunc(out, func(a, b model.PortKey) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(out, func(a, b OfKind[model.PortKey]) int { return strings.Compare(a.To.String(), b.To.String()) })
 	return slices.Compact(out)
 }
 

@@ -10,6 +10,12 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
+// OfKind asks for the routes, or the policies, of a kind that refer to something.
+type OfKind[T comparable] struct {
+	Kind string
+	To   T
+}
+
 // Lookup is all that this package may read of the cluster. Objects it returns are shared and are
 // never changed here; lists may come in any order.
 type Lookup interface {
@@ -41,9 +47,9 @@ type Lookup interface {
 	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
 	// OurClass tells whether Gateways of that class are ours, by the class's controller name.
 	OurClass(name string) bool
-	// Routes returns the routes of a kind with a parentRef to the object: those for which Parents contains it.
+	// Routes returns the routes of a kind with a parentRef to an object: those for which Parents contains it.
 	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
-	Routes(parent model.Object, kind string) []*Route
+	Routes(OfKind[model.Object]) []*Route
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int
@@ -53,9 +59,9 @@ type Lookup interface {
 	// BackendTLS reports whether proxies begin TLS with the endpoints of a Service's TCP port of that name, because a
 	// policy says so, whether it can be carried out or not.
 	BackendTLS(service model.Key, port string) bool
-	// Senders returns the routes of a kind, of every namespace, that send to the Service port: those for which
-	// Backends contains it.
-	Senders(port model.PortKey, kind string) []*Route
+	// Senders returns the routes of a kind, of every namespace, that send to a Service port: those for which Backends
+	// contains it.
+	Senders(OfKind[model.PortKey]) []*Route
 }
 
 // Kinds of objects in model.Object.

@@ -5,7 +5,6 @@ package gatewayapi
 
 import (
 	"slices"
-	"strings"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -136,7 +135,7 @@ func noFrontend(svc model.Service) string {
 func routesOn(l Lookup, parent model.Object) []*Route {
 	var out []*Route
 	for _, k := range MeshKinds() {
-		out = append(out, l.Routes(parent, k.Name)...)
+		out = append(out, l.Routes(OfKind[model.Object]{k.Name, parent})...)
 	}
 	return out
 }
@@ -149,7 +148,7 @@ func effective(l Lookup, svc model.Service, p model.ServicePort, namespace strin
 	}
 	parent := model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name}
 	for _, k := range MeshKinds() {
-		out := slices.DeleteFunc(l.Routes(parent, k.Name), func(r *Route) bool {
+		out := slices.DeleteFunc(l.Routes(OfKind[model.Object]{k.Name, parent}), func(r *Route) bool {
 			return r.source.Namespace != namespace || !r.valid() || !r.Attaches(svc, p)
 		})
 		if len(out) > 0 {
@@ -203,17 +202,13 @@ func parentOf(namespace string, ref gwapiv1.ParentReference) (model.Object, bool
 	return model.Object{Kind: string(kind), Namespace: string(or(ref.Namespace, gwapiv1.Namespace(namespace))), Name: string(ref.Name)}, true
 }
 
-// Parents returns the Services, Gateways and ListenerSets that the route's parentRefs name, each once, sorted;
-// Lookup.Routes is made from it.
-func (r *Route) Parents() []model.Object {
-	var out []model.Object
+// Parents are the Services, Gateways and ListenerSets that the route's parentRefs name; Lookup.Routes is made from it.
+func (r *Route) Parents() []OfKind[model.Object] {
+	var out []OfKind[model.Object]
 	for _, ref := range r.parents {
 		if p, ok := parentOf(r.source.Namespace, ref); ok {
-			out = append(out, p)
+			out = append(out, OfKind[model.Object]{r.source.Kind, p})
 		}
 	}
-	slices.SortFunc(out, func(a, b model.Object) int {
-		return strings.Compare(a.Kind+"/"+a.Namespace+"/"+a.Name, b.Kind+"/"+b.Namespace+"/"+b.Name)
-	})
-	return slices.Compact(out)
+	return out
 }

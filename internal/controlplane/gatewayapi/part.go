@@ -95,6 +95,30 @@ func gatewaysOf(l Lookup, r *Route) []*gwapiv1.Gateway {
 	return out
 }
 
+// SendingGateways are the Gateways of ours, each once, sorted, whose routes for requests send to one of the ports of a
+// Service and may.
+func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
+	for _, p := range svc.Ports {
+		for _, k := range RouteKinds() {
+			if k.IsOpaque() {
+				continue
+			}
+			for _, r := range l.Senders(OfKind[model.PortKey]{k.Name, model.PortKey{Service: svc.Key, Port: p.Port}}) {
+				if !mayRefer(l, grantee{k.Name, r.source.Namespace}, KindService, svc.Key) {
+					continue
+				}
+				for _, gw := range gatewaysOf(l, r) {
+					out = append(out, keyOf(gw))
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Key) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return slices.Compact(out)
+}
+
 // On is a listener of a Gateway, or of one of its ListenerSets, that a route is attached to.
 type On struct {
 	Gateway model.Key

@@ -70,7 +70,7 @@ func sentTo(l Lookup, port model.PortKey) (http, grpc bool) {
 		if k.IsOpaque() {
 			continue
 		}
-		if slices.ContainsFunc(l.Senders(port, k.Name), func(r *Route) bool { return r.source.Namespace == port.Service.Namespace }) {
+		if slices.ContainsFunc(l.Senders(OfKind[model.PortKey]{k.Name, port}), func(r *Route) bool { return r.source.Namespace == port.Service.Namespace }) {
 			http, grpc = http || k.protocol == model.HTTP, grpc || k.protocol == model.GRPC
 		}
 	}

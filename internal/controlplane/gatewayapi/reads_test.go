@@ -166,14 +166,14 @@ func TestMissing(t *testing.T) {
 func TestBackends(t *testing.T) {
 	var got []string
 	for _, k := range load(t, "backend-invalid").of("HTTPRoute")[0].Backends() {
-		got = append(got, k.String())
+		got = append(got, k.To.String())
 	}
 	if d := cmp.Diff("shop/external:80 shop/nobody:80 shop/web:443 shop/web:53 shop/web:80 shop/web:81", strings.Join(got, " ")); d != "" {
 		t.Error(d)
 	}
 	got = nil
 	for _, k := range load(t, "filter-grpc").of("GRPCRoute")[0].Backends() {
-		got = append(got, k.String())
+		got = append(got, k.To.String())
 	}
 	if d := cmp.Diff("shop/copy:9000 shop/rpc:9000", strings.Join(got, " ")); d != "" {
 		t.Error(d)

@@ -215,20 +215,18 @@ func (w *world) CABundle(k model.Key) (string, bool) {
 	return b.Problem, ok
 }
 
-func (w *world) Policies(target model.Object, kind string) []*policy.Policy {
-	w.asked[strings.Replace(kind, "Policy", "Policies", 1)+" "+target.Namespace+"/"+target.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.policies), func(p *policy.Policy) bool {
-		return p.ID().Kind != kind || !slices.Contains(p.Targets(), target)
-	})
+func (w *world) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy {
+	w.asked[strings.Replace(on.Kind, "Policy", "Policies", 1)+" "+on.To.Namespace+"/"+on.To.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.policies), func(p *policy.Policy) bool { return !slices.Contains(p.Targets(), on) })
 }
 
 func (w *world) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(w, service, port)
 }
 
-func (w *world) Senders(k model.PortKey, kind string) []*gatewayapi.Route {
-	w.asked["Senders "+kind+" "+k.String()] = true
-	return slices.DeleteFunc(w.of(kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), k) })
+func (w *world) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route {
+	w.asked["Senders "+to.Kind+" "+to.To.String()] = true
+	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), to) })
 }
 
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
@@ -276,9 +274,9 @@ func (w *world) OurClass(name string) bool {
 	return ok && c.Spec.ControllerName == names.ControllerName
 }
 
-func (w *world) Routes(p model.Object, kind string) []*gatewayapi.Route {
-	w.asked[kind+"s "+p.Kind+" "+p.Namespace+"/"+p.Name] = true
-	return slices.DeleteFunc(w.of(kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), p) })
+func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
+	w.asked[on.Kind+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
+	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })
 }
 
 var _ policy.Lookup = (*world)(nil)

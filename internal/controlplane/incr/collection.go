@@ -61,6 +61,18 @@ func (c *Collection[K, V]) Set(k K, v V) {
 	c.staged[k] = staged[V]{v, true}
 }
 
+// Put sets an entry of an input to what read makes of an object; nil deletes the entry. If read panics, that is a
+// failure of the key like that of a derive function, and the entry stays as it is. It is seen from the next Commit on.
+func Put[K comparable, V any](c *Collection[K, V], k K, object any, read func(object any) V) {
+	c.eng.protect(func() failureID { return failureID{collection: c.label, kind: panicked, key: k} }, func() {
+		if object == nil {
+			c.Delete(k)
+		} else {
+			c.Set(k, read(object))
+		}
+	})
+}
+
 // Delete removes an entry of an input. It is seen from the next Commit on.
 func (c *Collection[K, V]) Delete(k K) {
 	c.writable()

@@ -166,13 +166,6 @@ func (e *Engine) protect(id func() failureID, f func()) (ok bool) {
 	return true
 }
 
-// Protect runs f, which computes and sets the value of a key of an input. If f panics, that is a failure of the key
-// like that of a derive function, and the input keeps the value that it has. It must not be called while a Commit
-// runs.
-func (e *Engine) Protect(collection string, key any, f func()) {
-	e.protect(func() failureID { return failureID{collection: collection, kind: panicked, key: key} }, f)
-}
-
 // emptied returns an empty map. It does not reuse one that was large: clear
 // and range take time in proportion to the largest size that a map ever had,
 // so one big batch would make every later small one slow.

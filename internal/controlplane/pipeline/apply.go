@@ -118,10 +118,10 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.bundles, e.Key, e.Object)
 	default:
 		if k, ok := policy.KindOf(string(e.Kind)); ok {
-			parse(&g.engine, g.in.policies, idOf(e), e.Object, k.Parse)
+			incr.Put(g.in.policies, idOf(e), e.Object, k.Parse)
 		}
 		if k, ok := gatewayapi.RouteKindOf(string(e.Kind)); ok {
-			parse(&g.engine, g.in.routes, idOf(e), e.Object, k.Parse)
+			incr.Put(g.in.routes, idOf(e), e.Object, k.Parse)
 		}
 	}
 }
@@ -130,24 +130,8 @@ func idOf(e source.Event) model.Object {
 	return model.Object{Kind: string(e.Kind), Namespace: e.Key.Namespace, Name: e.Key.Name}
 }
 
-// parse is put for objects that are kept as what is read from them. One that cannot be read, which is a bug, stays
-// what it was.
-func parse[V any](e *incr.Engine, c *incr.Collection[model.Object, V], id model.Object, object any, read func(any) V) {
-	e.Protect(c.Name(), id, func() {
-		if object == nil {
-			c.Delete(id)
-		} else {
-			c.Set(id, read(object))
-		}
-	})
-}
-
 func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {
-	if object == nil {
-		c.Delete(k)
-		return
-	}
-	c.Set(k, object.(V))
+	incr.Put(c, k, object, func(o any) V { return o.(V) })
 }
 
 // Failures are the functions that failed and whose last good values are kept.

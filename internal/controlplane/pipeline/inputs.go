@@ -51,28 +51,17 @@ type indexes struct {
 	serviceByGateway *incr.Index[model.Key, model.Key, model.Service]
 	meshedNamespaces *incr.Index[string, string, model.Namespace] // by name
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
-	routesByParent   *incr.Index[onParent, model.Object, *gatewayapi.Route]
-	routesByBackend  *incr.Index[toBackend, model.Object, *gatewayapi.Route]
+	routesByParent   *incr.Index[ofObject, model.Object, *gatewayapi.Route]
+	routesByBackend  *incr.Index[ofPort, model.Object, *gatewayapi.Route]
 	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
-	policiesByTarget *incr.Index[onTarget, model.Object, *policy.Policy]
+	policiesByTarget *incr.Index[ofObject, model.Object, *policy.Policy]
 }
 
-// onParent are the routes of a kind that are attached to an object, toBackend those that send to a Service port, and
-// onTarget the policies of a kind that target an object: what asks for one kind does not depend on the others.
-type onParent struct {
-	kind   string
-	parent model.Object
-}
-
-type toBackend struct {
-	kind string
-	port model.PortKey
-}
-
-type onTarget struct {
-	kind   string
-	target model.Object
-}
+// ofObject and ofPort are how routes and policies are found: what asks for one kind does not depend on the others.
+type (
+	ofObject = gatewayapi.OfKind[model.Object]
+	ofPort   = gatewayapi.OfKind[model.PortKey]
+)
 
 // same compares values of the model.
 func same[V any](a, b V) bool { return reflect.DeepEqual(a, b) }
@@ -125,28 +114,10 @@ func newIndexes(in inputs) indexes {
 			}
 			return nil
 		}),
-		routesByParent: incr.NewIndex(in.routes, byObject, func(id model.Object, r *gatewayapi.Route) []onParent {
-			var out []onParent
-			for _, p := range r.Parents() {
-				out = append(out, onParent{id.Kind, p})
-			}
-			return out
-		}),
-		routesByBackend: incr.NewIndex(in.routes, byObject, func(id model.Object, r *gatewayapi.Route) []toBackend {
-			var out []toBackend
-			for _, p := range r.Backends() {
-				out = append(out, toBackend{id.Kind, p})
-			}
-			return out
-		}),
-		grantsIn: incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
-		policiesByTarget: incr.NewIndex(in.policies, byObject, func(id model.Object, p *policy.Policy) []onTarget {
-			var out []onTarget
-			for _, t := range p.Targets() {
-				out = append(out, onTarget{id.Kind, t})
-			}
-			return out
-		}),
+		routesByParent:   incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofObject { return r.Parents() }),
+		routesByBackend:  incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofPort { return r.Backends() }),
+		grantsIn:         incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		policiesByTarget: incr.NewIndex(in.policies, byObject, func(_ model.Object, p *policy.Policy) []ofObject { return p.Targets() }),
 	}
 }
 

@@ -96,13 +96,9 @@ func (l lookup) OurClass(name string) bool {
 	return string(c.Spec.ControllerName) == names.ControllerName
 }
 
-func (l lookup) Routes(parent model.Object, kind string) []*gatewayapi.Route {
-	return bucket(l.r, l.ix.routesByParent, onParent{kind, parent})
-}
+func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByParent, on) }
 
-func (l lookup) Senders(port model.PortKey, kind string) []*gatewayapi.Route {
-	return bucket(l.r, l.ix.routesByBackend, toBackend{kind, port})
-}
+func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
 
 func (l lookup) Attached(on gatewayapi.On) int {
 	n := 0
@@ -115,9 +111,7 @@ func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 	return b.Problem, ok
 }
 
-func (l lookup) Policies(target model.Object, kind string) []*policy.Policy {
-	return bucket(l.r, l.ix.policiesByTarget, onTarget{kind, target})
-}
+func (l lookup) Policies(on ofObject) []*policy.Policy { return bucket(l.r, l.ix.policiesByTarget, on) }
 
 func (l lookup) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(l, service, port)

@@ -20,7 +20,7 @@ func Attach(l Lookup, p *Policy) gatewayapi.Finding {
 		if what := missing(l, t); what != "" {
 			return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonTargetNotFound), Message: t.field + what}
 		}
-		for _, other := range l.Policies(t.object, p.id.Kind) {
+		for _, other := range l.Policies(gatewayapi.OfKind[model.Object]{Kind: p.id.Kind, To: t.object}) {
 			alike := slices.ContainsFunc(other.targets, func(o target) bool { return o.object == t.object && o.section == t.section })
 			if alike && older(other, p) < 0 {
 				return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonConflicted), Message: fmt.Sprintf(
@@ -37,7 +37,7 @@ func Attach(l Lookup, p *Policy) gatewayapi.Finding {
 func effective(l Lookup, kind string, object model.Object, section string) *Policy {
 	var best *Policy
 	named := false // best names the section
-	for _, p := range l.Policies(object, kind) {
+	for _, p := range l.Policies(gatewayapi.OfKind[model.Object]{Kind: kind, To: object}) {
 		for _, t := range p.targets {
 			if t.object != object || t.section != "" && t.section != section {
 				continue

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -26,10 +27,8 @@ func (c cluster) Service(k model.Key) (model.Service, bool) {
 	}}, k == web
 }
 
-func (c cluster) Policies(target model.Object, kind string) []*Policy {
-	return slices.DeleteFunc(slices.Clone(c.policies), func(p *Policy) bool {
-		return p.ID().Kind != kind || !slices.Contains(p.Targets(), target)
-	})
+func (c cluster) Policies(on gatewayapi.OfKind[model.Object]) []*Policy {
+	return slices.DeleteFunc(slices.Clone(c.policies), func(p *Policy) bool { return !slices.Contains(p.Targets(), on) })
 }
 
 // on is a policy for a section of a target, created at a time in seconds.

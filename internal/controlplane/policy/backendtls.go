@@ -4,7 +4,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -116,23 +118,25 @@ func (s *backendTLS) references() gatewayapi.References {
 // ancestors are the targets where proxies reach them, since the sidecars of all clients obey the policy, and the
 // Gateways whose routes send to them.
 func (s *backendTLS) ancestors(l Lookup, p *Policy) []model.Object {
-	var out []model.Object
-	var gateways []model.Key
-	for _, to := range p.Targets() {
-		key := model.Key{Namespace: to.Namespace, Name: to.Name}
+	var out, gateways []model.Object
+	for _, t := range p.Targets() {
+		key := model.Key{Namespace: t.To.Namespace, Name: t.To.Name}
 		svc, _ := l.Service(key)
-		for _, port := range svc.Ports {
-			gateways = append(gateways, gatewayapi.SendingGateways(l, model.PortKey{Service: key, Port: port.Port})...)
+		for _, k := range gatewayapi.SendingGateways(l, svc) {
+			gw := model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}
+			if !slices.Contains(gateways, gw) {
+				gateways = append(gateways, gw)
+			}
 		}
 		// A Service that does not exist is reported where it would be in the mesh by its namespace.
 		if ns, known := l.Namespace(key.Namespace); known && (ns.Meshed || l.Fronted(key)) {
-			out = append(out, to)
+			out = append(out, t.To)
 		}
 	}
-	for _, k := range gatewayapi.OurGateways(l, gateways) {
-		out = append(out, model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name})
-	}
-	return out
+	slices.SortFunc(gateways, func(a, b model.Object) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return append(out, gateways...)
 }
 
 // BackendTLS is how a proxy speaks TLS with the endpoints of a Service port that have no proxy, by the policy in

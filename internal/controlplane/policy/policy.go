@@ -21,8 +21,8 @@ import (
 // Lookup is all that this package may read of the cluster.
 type Lookup interface {
 	gatewayapi.Lookup
-	// Policies returns the policies of a kind with a target that is the object: those for which Targets contains it.
-	Policies(target model.Object, kind string) []*Policy
+	// Policies returns the policies of a kind that target an object: those for which Targets contains it.
+	Policies(gatewayapi.OfKind[model.Object]) []*Policy
 }
 
 // Policy is a policy of any kind, read from its object alone. It holds nothing of the object but this, and is never
@@ -84,11 +84,11 @@ func (p *Policy) Same(o *Policy) bool { return p.uid == o.uid && p.generation ==
 
 // Targets are the objects that the policy targets, each once, whether they exist or not; Lookup.Policies is made
 // from it.
-func (p *Policy) Targets() []model.Object {
-	var out []model.Object
+func (p *Policy) Targets() []gatewayapi.OfKind[model.Object] {
+	var out []gatewayapi.OfKind[model.Object]
 	for _, t := range p.targets {
-		if !slices.Contains(out, t.object) {
-			out = append(out, t.object)
+		if k := (gatewayapi.OfKind[model.Object]{Kind: p.id.Kind, To: t.object}); !slices.Contains(out, k) {
+			out = append(out, k)
 		}
 	}
 	return out

@@ -100,20 +100,9 @@ func (w *wanted) set(e source.Event) {
 		put(w.grants, e.Key, e.Object)
 	default:
 		if k, ok := policy.KindOf(string(e.Kind)); ok {
-			w.setPolicy(owner{e.Kind, e.Key}, e.Object, k)
+			incr.Put(w.policies, owner{e.Kind, e.Key}, e.Object, k.Parse)
 		}
 	}
-}
-
-// setPolicy keeps what is read from a policy. One that cannot be read, which is a bug, stays what it was.
-func (w *wanted) setPolicy(o owner, object any, k policy.Kind) {
-	w.engine.Protect(w.policies.Name(), o, func() {
-		if object == nil {
-			w.policies.Delete(o)
-		} else {
-			w.policies.Set(o, k.Parse(object))
-		}
-	})
 }
 
 // commit returns the references that came and those that went with the events since the last commit, sorted.
@@ -167,11 +156,7 @@ func emitAll(o owner, refs gatewayapi.References, emit func(pair, one)) {
 }
 
 func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {
-	if object == nil {
-		c.Delete(k)
-		return
-	}
-	c.Set(k, object.(V))
+	incr.Put(c, k, object, func(o any) V { return o.(V) })
 }
 
 // sameSpec compares API objects by what their author wrote.
