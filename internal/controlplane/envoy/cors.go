@@ -11,17 +11,26 @@ import (
 
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// corsFilter is the name of the filter in the list and of its policy in a route.
-const corsFilter = "envoy.filters.http.cors"
-
-// corsPlaces are those where routes are. The filter is there whether a route uses it or not: to add it
-// with the first route that does would drain the connections of all the others.
-func corsPlaces() []place { return []place{outbound, edge} }
+// cors answers preflights and says which origins may read what is answered (GEP-1767). Without a policy in the route
+// it does nothing.
+func cors() httpFilter {
+	return httpFilter{
+		name: "envoy.filters.http.cors", in: []place{outbound, edge},
+		config: func() proto.Message { return &corsv3.Cors{} },
+		perRoute: func(r model.Rule) proto.Message {
+			if r.CORS == nil {
+				return nil
+			}
+			return corsPolicy(*r.CORS)
+		},
+	}
+}
 
 // corsPolicy makes the policy of a route. Envoy answers "*" with what the browser asked for, which
 // suits requests with and without credentials (HTTPCORSFilter: with them "*" may not be sent).

@@ -47,7 +47,7 @@ func (m manager) filter() *listenerv3.Filter {
 		// AUTO: HTTP/1.x and HTTP/2, by ALPN or by the connection's first bytes.
 		CodecType:   hcmv3.HttpConnectionManager_AUTO,
 		StatPrefix:  m.stat,
-		HttpFilters: httpFilters(m.place),
+		HttpFilters: filtersAt(m.place),
 		// The only upgrade that proxies pass on.
 		UpgradeConfigs: []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		// The application decides about Expect: 100-continue.

@@ -125,9 +125,7 @@ func translate(r model.Rule, refs refSet) []*routev3.Route {
 		setHeaders(route, r.RequestHeaders, r.ResponseHeaders)
 	}
 	route.Action = &routev3.Route_Route{Route: action(r, refs)}
-	if r.CORS != nil {
-		route.TypedPerFilterConfig = corsConfig(typed(corsPolicy(*r.CORS)))
-	}
+	route.TypedPerFilterConfig = filterSettings(r)
 	return []*routev3.Route{route}
 }
 
