@@ -55,13 +55,11 @@ func (v *view) spoken(service model.Key, p model.ServicePort) bool {
 		return true
 	}
 	on := model.Object{Kind: gatewayapi.KindService, Namespace: service.Namespace, Name: service.Name}
-	for _, k := range gatewayapi.MeshKinds() {
-		attached := func(r *gatewayapi.Route) bool {
-			return r.ID().Namespace == service.Namespace && r.Attaches(v.services[service], p)
-		}
-		if k.IsOpaque() && slices.ContainsFunc(v.Routes(gatewayapi.OfKind[model.Object]{Kind: k.Name, To: on}), attached) {
-			return true
-		}
+	attached := func(r *gatewayapi.Route) bool {
+		return r.IsOpaque() && r.ID().Namespace == service.Namespace && r.Attaches(v.services[service], p)
+	}
+	if slices.ContainsFunc(v.Routes(gatewayapi.OfKind[model.Object]{To: on}), attached) {
+		return true
 	}
 	return v.BackendTLS(service, p.Name)
 }

@@ -10,7 +10,8 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// OfKind asks for the routes, or the policies, of a kind that refer to something.
+// OfKind asks for the routes, or the policies, of a kind that refer to something. Without a kind it asks for routes of
+// all kinds, which is for those on a Service.
 type OfKind[T comparable] struct {
 	Kind string
 	To   T

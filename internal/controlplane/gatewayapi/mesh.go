@@ -4,6 +4,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"slices"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -107,7 +108,7 @@ func MeshConsumers(l Lookup, service model.Key) []string {
 		return nil
 	}
 	var out []string
-	for _, r := range routesOn(l, model.Object{Kind: KindService, Namespace: service.Namespace, Name: service.Name}) {
+	for _, r := range onService(l, service) {
 		ns := r.source.Namespace
 		if ns == svc.Namespace || slices.Contains(out, ns) || !r.valid() {
 			continue
@@ -131,13 +132,10 @@ func noFrontend(svc model.Service) string {
 	return ""
 }
 
-// routesOn are the routes of all kinds that name a Service.
-func routesOn(l Lookup, parent model.Object) []*Route {
-	var out []*Route
-	for _, k := range MeshKinds() {
-		out = append(out, l.Routes(OfKind[model.Object]{k.Name, parent})...)
-	}
-	return out
+// onService are the routes that name a Service and whose kind can.
+func onService(l Lookup, service model.Key) []*Route {
+	all := l.Routes(OfKind[model.Object]{To: model.Object{Kind: KindService, Namespace: service.Namespace, Name: service.Name}})
+	return slices.DeleteFunc(all, func(r *Route) bool { return r.precedence == 0 })
 }
 
 // effective are the routes of a namespace that decide over a Service port: all of one kind, from old
@@ -146,17 +144,14 @@ func effective(l Lookup, svc model.Service, p model.ServicePort, namespace strin
 	if noFrontend(svc) != "" {
 		return nil
 	}
-	parent := model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name}
-	for _, k := range MeshKinds() {
-		out := slices.DeleteFunc(l.Routes(OfKind[model.Object]{k.Name, parent}), func(r *Route) bool {
-			return r.source.Namespace != namespace || !r.valid() || !r.Attaches(svc, p)
-		})
-		if len(out) > 0 {
-			slices.SortFunc(out, older)
-			return out
-		}
+	out := slices.DeleteFunc(onService(l, svc.Key), func(r *Route) bool {
+		return r.source.Namespace != namespace || !r.valid() || !r.Attaches(svc, p)
+	})
+	slices.SortFunc(out, func(a, b *Route) int { return cmp.Or(cmp.Compare(a.precedence, b.precedence), older(a, b)) })
+	if i := slices.IndexFunc(out, func(r *Route) bool { return r.precedence != out[0].precedence }); i >= 0 {
+		out = out[:i]
 	}
-	return nil
+	return out
 }
 
 // Attaches reports whether one of the route's parentRefs takes in the port of a Service.
@@ -207,8 +202,16 @@ func (r *Route) Parents() []OfKind[model.Object] {
 	var out []OfKind[model.Object]
 	for _, ref := range r.parents {
 		if p, ok := parentOf(r.source.Namespace, ref); ok {
-			out = append(out, OfKind[model.Object]{r.source.Kind, p})
+			out = append(out, OfKind[model.Object]{r.kindOn(p), p})
 		}
 	}
 	return out
+}
+
+// kindOn is OfKind.Kind for a parent.
+func (r *Route) kindOn(parent model.Object) string {
+	if parent.Kind == KindService {
+		return "" // those of one kind decide for all
+	}
+	return r.source.Kind
 }

@@ -27,7 +27,7 @@ func RouteParents(l Lookup, r *Route) []RouteParent {
 				out = append(out, r.on(ref, Finding{false, string(gwapiv1.RouteReasonNoMatchingParent), text}, nil, nil))
 			}
 		case to.Kind == KindService:
-			f, tables := onService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
+			f, tables := attachToService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
 			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
 		default:
 			if gw, ours := gatewayBehind(l, to); ours {
@@ -86,12 +86,12 @@ func (r *Route) on(ref gwapiv1.ParentReference, accepted Finding, tables []strin
 	}
 }
 
-// onService is the finding Accepted of a route on a Service, and the tables it goes into.
-func onService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (Finding, []string) {
+// attachToService is the finding Accepted of a route on a Service, and the tables it goes into.
+func attachToService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.Key) (Finding, []string) {
 	no := func(format string, args ...any) (Finding, []string) {
 		return Finding{false, string(gwapiv1.RouteReasonNoMatchingParent), fmt.Sprintf(format, args...)}, nil
 	}
-	if r.onService == 0 {
+	if r.precedence == 0 {
 		return no("a %s has no effect on a Service, since the mesh leaves UDP alone: only a Gateway can be its parent", r.source.Kind)
 	}
 	svc, ok := l.Service(key)

@@ -4,7 +4,6 @@
 package gatewayapi
 
 import (
-	"cmp"
 	"slices"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -40,9 +39,9 @@ type traits struct {
 	protocol model.Protocol
 	// byServerName: connections are matched by their TLS server name. Otherwise a route takes all of a port.
 	byServerName bool
-	// onService is the order in which kinds take precedence on a Service port, from 1; 0: a Service cannot be the
+	// precedence is the order in which kinds take precedence on a Service port, from 1; 0: a Service cannot be the
 	// parent (GEP-1294: of several kinds on the same port the more specific decides alone).
-	onService int
+	precedence int
 }
 
 // RouteKinds are all kinds of routes, in the order in which messages list them.
@@ -103,11 +102,9 @@ func RouteKindOf(name string) (RouteKind, bool) {
 	return all[i], true
 }
 
-// MeshKinds are the kinds of routes that a Service can be the parent of; those that take precedence are first.
+// MeshKinds are the kinds of routes that a Service can be the parent of.
 func MeshKinds() []RouteKind {
-	out := slices.DeleteFunc(RouteKinds(), func(k RouteKind) bool { return k.onService == 0 })
-	slices.SortFunc(out, func(a, b RouteKind) int { return cmp.Compare(a.onService, b.onService) })
-	return out
+	return slices.DeleteFunc(RouteKinds(), func(k RouteKind) bool { return k.precedence == 0 })
 }
 
 // Parse reads an object of the kind, which must not change afterwards.

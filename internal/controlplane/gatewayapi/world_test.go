@@ -5,6 +5,7 @@ package gatewayapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -275,7 +276,7 @@ func (w *world) OurClass(name string) bool {
 }
 
 func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
-	w.asked[on.Kind+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
+	w.asked[cmp.Or(on.Kind, "Route")+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
 	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })
 }
 

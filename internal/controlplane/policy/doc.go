@@ -10,8 +10,8 @@
 //
 // What all policies share is in policy.go, attach.go and status.go: targets,
 // which of several policies takes precedence, the form of the status. A kind
-// is one file, which implements spec, and one row in kinds.go. Whether a
-// target exists is decided in target.go, where a kind of targets is one row.
+// is one file, which implements spec, and one row in kinds.go. A kind of
+// targets is one row in attach.go.
 //
 // It reads the cluster only through its Lookup, and knows neither clients nor
 // clocks nor Envoy. The result does not depend on the order in which a Lookup
