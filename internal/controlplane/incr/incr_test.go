@@ -431,3 +431,29 @@ func BenchmarkChange(b *testing.B) {
 		}
 	}
 }
+
+// TestPut: an input's entry is what is read from an object; one on which reading panics stays as it is until the next.
+func TestPut(t *testing.T) {
+	m := newMesh()
+	var reported int
+	m.eng.OnFailure = func(Failure) { reported++ }
+	read := func(o any) int { return o.(int) }
+	for _, step := range []struct {
+		object   any
+		want     int
+		failures int
+	}{{80, 80, 0}, {"no number", 80, 1}, {"no number", 80, 1}, {81, 81, 0}, {"no number", 81, 1}, {nil, 0, 0}} {
+		Put(m.services, "a", step.object, read)
+		Put(m.services, "b", 1, read)
+		m.eng.Commit(nil)
+		if v, _ := m.services.Value("a"); v != step.want || len(m.eng.Failures()) != step.failures {
+			t.Errorf("%v: value %d, failures %v, want %d and %d failures", step.object, v, m.eng.Failures(), step.want, step.failures)
+		}
+		if v, _ := m.services.Value("b"); v != 1 {
+			t.Errorf("%v: the other entry is %d", step.object, v)
+		}
+	}
+	if reported != 2 {
+		t.Errorf("%d failures were reported, want 2", reported)
+	}
+}
