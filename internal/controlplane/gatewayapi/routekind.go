@@ -48,35 +48,37 @@ type traits struct {
 func RouteKinds() []RouteKind {
 	return []RouteKind{
 		{
-			KindHTTPRoute, traits{model.HTTP, false, 2},
-			carriesHTTP, "HTTP or HTTPS", as(fromHTTP),
+			Name: KindHTTPRoute, traits: traits{protocol: model.HTTP, precedence: 2},
+			fits: carriesHTTP, listeners: "HTTP or HTTPS", parse: as(fromHTTP),
 		},
 		{
-			KindGRPCRoute, traits{model.GRPC, false, 1},
-			carriesHTTP, "HTTP or HTTPS", as(fromGRPC),
+			Name: KindGRPCRoute, traits: traits{protocol: model.GRPC, precedence: 1},
+			fits: carriesHTTP, listeners: "HTTP or HTTPS", parse: as(fromGRPC),
 		},
 		{
-			KindTLSRoute, traits{model.TCP, true, 3},
-			func(p gwapiv1.ProtocolType, _ bool) bool { return p == gwapiv1.TLSProtocolType }, "TLS",
-			as(func(t *gwapiv1.TLSRoute) *Route {
+			Name: KindTLSRoute, traits: traits{protocol: model.TCP, byServerName: true, precedence: 3},
+			fits:      func(p gwapiv1.ProtocolType, _ bool) bool { return p == gwapiv1.TLSProtocolType },
+			listeners: "TLS",
+			parse: as(func(t *gwapiv1.TLSRoute) *Route {
 				return l4Route(&t.ObjectMeta, &t.Spec.CommonRouteSpec, t.Spec.Hostnames, t.Spec.Rules, func(u gwapiv1.TLSRouteRule) l4Rule { return l4Rule{u.Name, u.BackendRefs} })
 			}),
 		},
 		{
+			Name: KindTCPRoute, traits: traits{protocol: model.TCP, precedence: 4},
 			// TLSRoute: to forward all connections of a TLS listener to a single target, a TCPRoute will do.
-			KindTCPRoute, traits{model.TCP, false, 4},
-			func(p gwapiv1.ProtocolType, passthrough bool) bool {
+			fits: func(p gwapiv1.ProtocolType, passthrough bool) bool {
 				return p == gwapiv1.TCPProtocolType || p == gwapiv1.TLSProtocolType && !passthrough
 			},
-			"TCP, or TLS with mode Terminate",
-			as(func(t *gwapiv1.TCPRoute) *Route {
+			listeners: "TCP, or TLS with mode Terminate",
+			parse: as(func(t *gwapiv1.TCPRoute) *Route {
 				return l4Route(&t.ObjectMeta, &t.Spec.CommonRouteSpec, nil, t.Spec.Rules, func(u gwapiv1.TCPRouteRule) l4Rule { return l4Rule{u.Name, u.BackendRefs} })
 			}),
 		},
 		{
-			KindUDPRoute, traits{model.UDP, false, 0},
-			func(p gwapiv1.ProtocolType, _ bool) bool { return p == gwapiv1.UDPProtocolType }, "UDP",
-			as(func(t *gwapiv1.UDPRoute) *Route {
+			Name: KindUDPRoute, traits: traits{protocol: model.UDP},
+			fits:      func(p gwapiv1.ProtocolType, _ bool) bool { return p == gwapiv1.UDPProtocolType },
+			listeners: "UDP",
+			parse: as(func(t *gwapiv1.UDPRoute) *Route {
 				return l4Route(&t.ObjectMeta, &t.Spec.CommonRouteSpec, nil, t.Spec.Rules, func(u gwapiv1.UDPRouteRule) l4Rule { return l4Rule{u.Name, u.BackendRefs} })
 			}),
 		},
