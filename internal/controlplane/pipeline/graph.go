@@ -17,6 +17,7 @@ type Graph struct {
 	engine incr.Engine
 	in     inputs
 	ix     indexes
+	kinds  []gatewayapi.RouteKind // built once: every change of endpoints looks at them
 
 	services     services
 	gateways     gateways
@@ -92,7 +93,7 @@ type proxies struct {
 
 // New returns the empty graph. trace, if not nil, is told of every function that failed.
 func New(trace func(incr.Failure)) *Graph {
-	g := &Graph{}
+	g := &Graph{kinds: gatewayapi.RouteKinds()}
 	g.engine.OnFailure = trace
 	g.in = newInputs(&g.engine)
 	g.ix = newIndexes(g.in)

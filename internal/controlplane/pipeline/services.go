@@ -346,7 +346,7 @@ func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort)
 	as := []string{""}
 	key := model.PortKey{Service: service, Port: p.Port}
 	own, known := incr.Get(r, g.services.protocols, key)
-	for _, k := range gatewayapi.RouteKinds() {
+	for _, k := range g.kinds {
 		if k.IsUDP() || !k.IsOpaque() && !known {
 			continue
 		}
@@ -359,7 +359,7 @@ func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort)
 
 // isUDPBackend: UDP ports cost nothing until a route sends to them.
 func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
-	return slices.ContainsFunc(gatewayapi.RouteKinds(), func(k gatewayapi.RouteKind) bool { return k.IsUDP() && g.sends(r, k.Name, key) })
+	return slices.ContainsFunc(g.kinds, func(k gatewayapi.RouteKind) bool { return k.IsUDP() && g.sends(r, k.Name, key) })
 }
 
 // sends reports whether a route of a kind sends to a port.
