@@ -135,9 +135,14 @@ func (w *world) addObject(o gatewaykinds.Object) {
 	w.routes = append(w.routes, r)
 }
 
-// of are the routes of a kind.
-func (w *world) of(kind string) []*gatewayapi.Route {
-	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return r.ID().Kind != kind })
+// of are the routes of a kind; "": of all.
+func (w *world) of(kind string) (out []*gatewayapi.Route) {
+	for _, r := range w.routes {
+		if kind == "" || r.ID().Kind == kind {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func one[T any](doc []byte, decode decoder, keep func(*T)) error {
@@ -227,7 +232,7 @@ func (w *world) BackendTLS(service model.Key, port string) bool {
 
 func (w *world) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route {
 	w.asked["Senders "+to.Kind+" "+to.To.String()] = true
-	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), to) })
+	return slices.DeleteFunc(w.of(to.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), to) })
 }
 
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
@@ -277,7 +282,7 @@ func (w *world) OurClass(name string) bool {
 
 func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	w.asked[cmp.Or(on.Kind, "Route")+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
-	return slices.DeleteFunc(slices.Clone(w.routes), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })
+	return slices.DeleteFunc(w.of(on.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })
 }
 
 var _ policy.Lookup = (*world)(nil)
