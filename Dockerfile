@@ -1,6 +1,6 @@
 # The manager image: operator and control plane. For people with docker;
 # `images build tulle` (hack/images) packs the same without it.
-FROM golang:1.26 AS build
+FROM golang:1.27.3 AS build
 ARG VERSION=0.3.0
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -8,9 +8,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export GOFLAGS ?= -mod=readonly
+# The go command fetches this toolchain from the module proxy, also where the environment says GOTOOLCHAIN=local.
+export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
 
 # The cluster: the user's own where KUBECONFIG is set, else the embedded one. CLUSTER=other RANGE=1
-# makes and uses another embedded one beside it.
+# makes and uses another embedded one beside it; K8S=1.36 runs that version of Kubernetes (hack/cluster).
 CLUSTER ?= tulle
 NODE := bin/cluster --name $(CLUSTER) $(if $(RANGE),--range $(RANGE))
 EMBEDDED := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/tulle/$(CLUSTER)/kubeconfig
@@ -21,7 +23,7 @@ else
 OWN_CLUSTER := 1
 KUBECTL ?= kubectl
 endif
-export KUBECONFIG KUBECTL CLUSTER RANGE
+export KUBECONFIG KUBECTL CLUSTER RANGE K8S
 IMAGES := tulle tulle-proxy shop echo load capture intruder proxyless
 # Previous releases whose images are packed too, from their commits (hack/images/release.go): upgrades are
 # tested from these.
@@ -96,7 +98,7 @@ lint: ## gofumpt, go vet and golangci-lint are content
 	@bad=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted (make fmt):"; echo "$$bad"; exit 1; }
 	go vet ./...
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
-	@for m in hack hack/bundle test/bench test/conformance; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
+	@for m in hack hack/bundle test/bench test/conformance test/conformance/servers; do echo "go vet $$m"; go vet -C $$m ./... || exit 1; done
 
 .PHONY: vulncheck
 vulncheck: ## The product calls no code with a known vulnerability (the database is GOVULNDB, or https://vuln.go.dev)
@@ -112,6 +114,7 @@ unit: bin/gotest ## Unit, golden, property and import-rule tests, and the seeds 
 	@$(GOTEST) -name unit -min 1000 -- $(UNIT)
 	@$(GOTEST) -name unit-hack -min 20 -C hack -- ./...
 	@$(GOTEST) -name unit-conformance -C test/conformance -- -run 'TestChoose|TestAddresses|TestHow|TestUpToDate' ./...
+	@$(GOTEST) -name unit-servers -C test/conformance/servers -- ./...
 	@$(GOTEST) -name unit-bundle -min 12 -C hack/bundle -- -count=1 ./... # what they read is outside of their module
 
 .PHONY: race
@@ -212,7 +215,7 @@ ifeq ($(TEST)$(FEATURE),)
 endif
 
 # Of each profile something, and what other tests don't see: about a third of the suite.
-PART := ^(Mesh.*|GRPC.*|UDPRoute|UDPRouteWeightedRouting|TCPRoute(WeightedRouting|MultipleRoutesAttachment|ReferenceGrant)|TLSRoute(SimpleSameNamespace|HostnameIntersection|TerminateSimpleSameNamespace|MixedTerminationSameNamespace)|HTTPRoute(Matching|CORS|Retry|TimeoutRequest|HTTPSListenerDetectMisdirectedRequests|RequestMirror|ServiceTypes|BackendProtocolWebSocket)|BackendTLSPolicy|ListenerSet(HTTPRouting|HostnameConflict)|Gateway(FrontendClientCertificateValidation|TLSBackendClientCertificate|StaticAddresses|ModifyListeners|SecretReferenceGrantSpecific))$$
+PART := ^(Mesh.*|GRPC.*|UDPRoute|UDPRouteWeightedRouting|TCPRoute(WeightedRouting|MultipleRoutesAttachment|ReferenceGrant)|TLSRoute(SimpleSameNamespace|HostnameIntersection|MultipleRoutesAttachmentSameHostnameIntersection|TerminateSimpleSameNamespace|MixedTerminationSameNamespace)|HTTPRoute(Matching|CORS|Retry|BackendURLRewrite|TimeoutRequest|HTTPSListenerDetectMisdirectedRequests|RequestMirror|ServiceTypes|BackendProtocolWebSocket)|BackendTLSPolicy|BackendTLSPolicyTLSRouteTerminate|ListenerSet(HTTPRouting|HostnameConflict)|Gateway(PreserveForeignConditions|FrontendClientCertificateValidation|TLSBackendClientCertificate|StaticAddresses|ModifyListeners|SecretReferenceGrantSpecific))$$
 
 .PHONY: conformance-part
 conformance-part: export TEST = $(PART)

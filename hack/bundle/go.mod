@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/bundle
 
-go 1.26.3
+go 1.27.0
+
+toolchain go1.27.3
 
 require (
 	github.com/google/go-cmp v0.7.0

@@ -42,6 +42,7 @@ func root() *cobra.Command {
 	f.IntVar(&o.index, "range", -1, "number of its address ranges, 0 to 63 (default: what the cluster was made with, else 0)")
 	f.StringVar(&o.state, "state", "", "folder of its files (default $XDG_STATE_HOME/tulle/NAME or ~/.local/state/tulle/NAME)")
 	f.StringVar(&o.cache, "cache", "", "folder of built programs (default $XDG_CACHE_HOME/tulle or ~/.cache/tulle)")
+	f.StringVar(&o.kubernetes, "kubernetes", os.Getenv("K8S"), "minor version of Kubernetes, 1.37 or 1.36 (default: the environment's K8S, else 1.37)")
 	c.AddCommand(
 		upCommand(&o), downCommand(&o), statusCommand(&o), loadCommand(&o), logsCommand(&o),
 		kubectlCommand(&o), envCommand(&o), addonCommand(&o), buildCommand(&o), failCommand(&o),

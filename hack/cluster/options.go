@@ -21,6 +21,8 @@ type options struct {
 	index int
 	state string
 	cache string
+	// kubernetes is the minor version to run, such as "1.36". If empty, it is the newest.
+	kubernetes string
 }
 
 func say(line string) { fmt.Println(line) }

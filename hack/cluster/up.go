@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +54,11 @@ func buildCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = b.Build(c.Context(), append(parts.Node(), parts.Pause(), parts.CoreDNS(), parts.CertManager()))
+			own, err := parts.Node(o.kubernetes)
+			if err != nil {
+				return err
+			}
+			_, err = b.Build(c.Context(), append(own, parts.Pause(), parts.CoreDNS(), parts.CertManager()))
 			return err
 		},
 	}
@@ -74,7 +80,11 @@ func up(ctx context.Context, o *options, chosen []addon.Addon, timeout time.Dura
 	if err := parts.Install(ctx, parts.RunTime(), say); err != nil {
 		return err
 	}
-	all := append(parts.Node(), parts.Pause())
+	own, err := parts.Node(o.kubernetes)
+	if err != nil {
+		return err
+	}
+	all := append(slices.Clone(own), parts.Pause())
 	for _, a := range chosen {
 		if a.Part.Name != "" {
 			all = append(all, a.Part)
@@ -89,7 +99,7 @@ func up(ctx context.Context, o *options, chosen []addon.Addon, timeout time.Dura
 		return err
 	}
 	defer unlock()
-	if err := ensureNode(ctx, l, binaries, timeout); err != nil {
+	if err := ensureNode(ctx, l, programs(own, binaries), timeout); err != nil {
 		return err
 	}
 	if err := ensureAddons(ctx, b, l, chosen); err != nil {
@@ -102,7 +112,7 @@ func up(ctx context.Context, o *options, chosen []addon.Addon, timeout time.Dura
 
 // ensureNode leaves a node that is ready: the one that runs, if it is or
 // becomes well soon, else a new one on the old one's data.
-func ensureNode(ctx context.Context, l layout.Layout, binaries map[string]string, timeout time.Duration) error {
+func ensureNode(ctx context.Context, l layout.Layout, programs map[string]string, timeout time.Duration) error {
 	r, ok, err := host.ReadRecord(l)
 	if err != nil {
 		return err
@@ -117,7 +127,7 @@ func ensureNode(ctx context.Context, l layout.Layout, binaries map[string]string
 			why = err.Error()
 		}
 		if why == "" {
-			if old := outdated(l, binaries); len(old) > 0 {
+			if old := outdated(l, programs); len(old) > 0 {
 				say("it runs other builds than these sources make: " + strings.Join(old, ", ") + "; `down --keep` and `up` change that")
 			}
 			return nil
@@ -128,23 +138,27 @@ func ensureNode(ctx context.Context, l layout.Layout, binaries map[string]string
 	} else {
 		say("starting the node")
 	}
-	// Programs of the node are linked by name; the others only go into images.
-	node := map[string]string{}
-	for _, p := range parts.Node() {
-		node[p.Name] = binaries[p.Name]
-	}
-	if err := host.Start(l, node, time.Now()); err != nil {
+	if err := host.Start(l, programs, time.Now()); err != nil {
 		return err
 	}
 	return await(ctx, l, timeout)
 }
 
-// outdated names the node's programs that are not the ones given.
-func outdated(l layout.Layout, binaries map[string]string) []string {
+// programs are the node's own binaries, which are linked by name; the others only go into images.
+func programs(own []parts.Part, binaries map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, p := range own {
+		out[p.Name] = binaries[p.Name]
+	}
+	return out
+}
+
+// outdated names the node's programs that are not the ones given, sorted.
+func outdated(l layout.Layout, programs map[string]string) []string {
 	var names []string
-	for _, p := range parts.Node() {
-		if runs, err := os.Readlink(filepath.Join(l.Bin(), p.Name)); err == nil && runs != binaries[p.Name] {
-			names = append(names, p.Name)
+	for _, name := range slices.Sorted(maps.Keys(programs)) {
+		if runs, err := os.Readlink(filepath.Join(l.Bin(), name)); err == nil && runs != programs[name] {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -17,7 +17,7 @@ import (
 
 // notPinned are base images without a digest, with the reason.
 var notPinned = map[string]string{
-	"golang:1.26":               "its digest is not known here: no registry could be reached; make pin-bases before a release",
+	"golang:1.27.3":             "its digest is not known here: no registry could be reached; make pin-bases before a release",
 	"python:3.13-slim-bookworm": "the same; what the stage takes from the network itself is checked by hash",
 }
 
@@ -58,7 +58,7 @@ func TestBasesPinned(t *testing.T) {
 }
 
 const someDockerfile = `# syntax=docker/dockerfile:1
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.27.3 AS build
 RUN --mount=type=bind,from=registry.example:5000/tools/x:1,target=/x true
 from alpine:3 as Other
 COPY --from=build /a /a
@@ -75,7 +75,7 @@ func TestBases(t *testing.T) {
 	for _, b := range bases(someDockerfile) {
 		got = append(got, b.ref)
 	}
-	want := []string{"docker/dockerfile:1", "golang:1.26", "registry.example:5000/tools/x:1", "alpine:3", "busybox:1"}
+	want := []string{"docker/dockerfile:1", "golang:1.27.3", "registry.example:5000/tools/x:1", "alpine:3", "busybox:1"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -71,15 +71,11 @@ func others() []image {
 	return []image{
 		{
 			name: "echo-basic", about: "the conformance suite's backend", user: nonroot,
-			programs: []program{{"echo-basic", "test/conformance", "sigs.k8s.io/gateway-api/conformance/echo-basic"}},
+			programs: []program{{"echo-basic", "test/conformance", "sigs.k8s.io/gateway-api-conformance-images/echo-basic"}},
 		},
 		{
 			name: "echo-advanced", about: "the conformance suite's client and server in the mesh", user: nonroot,
 			programs: []program{{"server", ".", "./test/apps/advanced/server"}, {"usr/local/bin/client", ".", "./test/apps/advanced/client"}},
-		},
-		{
-			name: "coredns", about: "the conformance suite's UDP backend, on port 53", user: 0,
-			programs: []program{{"coredns", "hack/parts/dns", "./conformance"}},
 		},
 	}
 }

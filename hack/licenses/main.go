@@ -44,16 +44,16 @@ func run(ctx context.Context, list bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	files := exec.CommandContext(ctx, "git", "ls-files", "*go.mod")
+	files := exec.CommandContext(ctx, "git", "ls-files", "*.mod")
 	files.Dir = repo
 	names, err := files.Output()
 	if err != nil {
-		return fmt.Errorf("list go.mod files: %w", err)
+		return fmt.Errorf("list module files: %w", err)
 	}
 	c := checker{cache: cache, known: map[licenses.Module][]string{}, out: out, list: list}
 	var all []licenses.Module
 	for _, name := range strings.Fields(string(names)) {
-		required, err := licenses.Required(ctx, filepath.Join(repo, filepath.Dir(name)))
+		required, err := licenses.Required(ctx, filepath.Join(repo, name))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/tools
 
-go 1.26.0
+go 1.27.0
+
+toolchain go1.27.3
 
 tool (
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -16,16 +16,16 @@ import (
 // Module is a version of a module that another module requires.
 type Module struct{ Path, Version string }
 
-// Required returns what the go.mod file in dir requires. Since Go 1.17 that is
+// Required returns what a module file, such as a go.mod, requires. Since Go 1.17 that is
 // every module with a package that the module's programs, tests and tools are
 // built from. Modules that are replaced by a folder of this repository are
 // left out.
-func Required(ctx context.Context, dir string) ([]Module, error) {
-	cmd := exec.CommandContext(ctx, "go", "mod", "edit", "-json")
-	cmd.Dir = dir
+func Required(ctx context.Context, file string) ([]Module, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "edit", "-json", filepath.Base(file))
+	cmd.Dir = filepath.Dir(file)
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("read go.mod of %s: %w", dir, err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	return parseRequired(out)
 }

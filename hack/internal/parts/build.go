@@ -174,7 +174,7 @@ func (b *Builder) readGoVersion(ctx context.Context) error {
 	cmd.Dir = filepath.Join(b.Repo, "hack", "parts", "runtime")
 	out, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("no `go` on PATH: install Go 1.26 or newer from https://go.dev/dl/ (Debian's own package is too old)")
+		return fmt.Errorf("no `go` on PATH: install Go 1.21 or later from https://go.dev/dl/ (Debian's own package is too old), which fetches the toolchain that go.mod names")
 	}
 	if err != nil {
 		return fmt.Errorf("ask Go for its version: %w", err)

@@ -4,6 +4,7 @@
 package parts
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -16,10 +17,10 @@ import (
 
 // Key is the first 16 hex digits of a hash over everything that decides what a
 // part's binary is: the Go version, the build's flags, and the module's own
-// files (go.mod and go.sum stand for all the dependencies).
+// files (go.mod, or the part's ModFile, and its sums stand for all the dependencies).
 func Key(repo string, p Part, goVersion string) (string, error) {
 	dir := filepath.Join(repo, p.Dir)
-	names, err := keyFiles(dir)
+	names, err := keyFiles(dir, p.modFile())
 	if err != nil {
 		return "", fmt.Errorf("list sources of %s: %w", p.Name, err)
 	}
@@ -42,7 +43,7 @@ func Key(repo string, p Part, goVersion string) (string, error) {
 
 // keyFiles lists the files of dir that go into a build, sorted. The modules of
 // the parts are single packages, so there is nothing below dir to look at.
-func keyFiles(dir string) ([]string, error) {
+func keyFiles(dir, modFile string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func keyFiles(dir string) ([]string, error) {
 		if e.IsDir() || strings.HasSuffix(n, "_test.go") {
 			continue
 		}
-		if n == "go.mod" || n == "go.sum" || strings.HasSuffix(n, ".go") {
+		if n == modFile || n == strings.TrimSuffix(modFile, ".mod")+".sum" || strings.HasSuffix(n, ".go") {
 			names = append(names, n)
 		}
 	}
@@ -64,11 +65,16 @@ func keyFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
+func (p Part) modFile() string { return cmp.Or(p.ModFile, "go.mod") }
+
 // Args is the command line, after `go`, that builds a part into out.
 func Args(p Part, out string) []string {
 	args := []string{
 		"build", "-mod=readonly", "-trimpath", "-buildvcs=false",
 		"-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", out,
+	}
+	if p.ModFile != "" {
+		args = append(args, "-modfile", p.ModFile)
 	}
 	if p.Tags != "" {
 		args = append(args, "-tags", p.Tags)

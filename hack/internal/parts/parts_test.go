@@ -72,6 +72,22 @@ func TestKey(t *testing.T) {
 			t.Errorf("a changed %s has the same key", name)
 		}
 	}
+	other := p
+	other.ModFile = "other.mod"
+	put(t, file("other.mod"), "module m")
+	put(t, file("other.sum"), "")
+	before := key(t, repo, other, "go1.26.8")
+	if before == key(t, repo, p, "go1.26.8") {
+		t.Error("another module file has the same key")
+	}
+	put(t, file("go.mod"), "module m // changed again")
+	if key(t, repo, other, "go1.26.8") != before {
+		t.Error("a module file that is not used changes the key")
+	}
+	put(t, file("other.sum"), "changed")
+	if key(t, repo, other, "go1.26.8") == before {
+		t.Error("changed sums have the same key")
+	}
 	p.Dir = "nowhere"
 	if _, err := Key(repo, p, "go1.26.8"); err == nil {
 		t.Error("a module that is not there has a key")
@@ -119,6 +135,7 @@ func TestVersionsAreTheModules(t *testing.T) {
 	}
 	for _, c := range []struct{ mod, module, version string }{
 		{"hack/parts/kube/go.mod", "k8s.io/kubernetes", KubernetesVersion},
+		{"hack/parts/kube/" + previousKubernetesModule, "k8s.io/kubernetes", previousKubernetes},
 		{"hack/parts/runtime/go.mod", "github.com/containerd/containerd/v2", ContainerdVersion},
 		{"hack/parts/runtime/go.mod", "github.com/opencontainers/runc", RuncVersion},
 		{"hack/parts/runtime/go.mod", "github.com/containernetworking/plugins", CNIVersion},
@@ -144,7 +161,11 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, p := range append(append(Node(), Pause(), CoreDNS(), CertManager(), Scorecard()), OLM()...) {
+	node, err := Node("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(append(node, Pause(), CoreDNS(), CertManager(), Scorecard()), OLM()...) {
 		if seen[p.Name] {
 			t.Errorf("%s is there twice", p.Name)
 		}
@@ -155,6 +176,40 @@ func TestTable(t *testing.T) {
 		if p.Cgo != (len(p.Debian) > 0) {
 			t.Errorf("%s: a C compiler is needed with cgo, and only then", p.Name)
 		}
+	}
+}
+
+// TestKubernetesReleases: each release has its own module file, its own key and says its own version; a
+// release that is not built here is an error that names those that are.
+func TestKubernetesReleases(t *testing.T) {
+	repo, err := FindRepo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]string{}
+	for minor, version := range map[string]string{"1.37": KubernetesVersion, "1.36": previousKubernetes} {
+		p, err := kubernetes(minor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := strings.Join(Args(p, "OUT"), " ")
+		if !strings.Contains(args, "gitVersion=v"+version) || !strings.Contains(args, "gitMinor="+strings.TrimPrefix(minor, "1.")+" ") {
+			t.Errorf("%s: %s", minor, args)
+		}
+		if (p.ModFile != "") != strings.Contains(args, "-modfile v1.36.mod") {
+			t.Errorf("%s is built with %q: %s", minor, p.ModFile, args)
+		}
+		k := key(t, repo, p, "go1.27.3")
+		if other := keys[k]; other != "" {
+			t.Errorf("%s and %s have the same key", minor, other)
+		}
+		keys[k] = minor
+	}
+	if p, err := kubernetes(""); err != nil || p.Title != "kubernetes "+KubernetesVersion {
+		t.Errorf("the default: %+v, %v", p, err)
+	}
+	if _, err := Node("1.35"); err == nil || !strings.Contains(err.Error(), "choose 1.37 or 1.36") {
+		t.Errorf("1.35: %v", err)
 	}
 }
 

@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/parts/dns
 
-go 1.26.0
+go 1.27.0
+
+toolchain go1.27.3
 
 require github.com/coredns/coredns v1.14.7
 

@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/parts/olm
 
-go 1.26.3
+go 1.27.0
+
+toolchain go1.27.3
 
 require google.golang.org/grpc v1.82.1
 

@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/parts/runtime
 
-go 1.26.8
+go 1.27.0
+
+toolchain go1.27.3
 
 tool (
 	github.com/containerd/containerd/v2/cmd/containerd

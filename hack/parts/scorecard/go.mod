@@ -1,6 +1,8 @@
 module tulle.dev/tulle/hack/parts/scorecard
 
-go 1.26.3
+go 1.27.0
+
+toolchain go1.27.3
 
 tool github.com/operator-framework/operator-sdk/images/scorecard-test
 
