@@ -5,6 +5,7 @@ package gatewayspec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -36,6 +37,14 @@ func Refuse(gw *gwapiv1.Gateway) *Refusal {
 		return &Refusal{gwapiv1.GatewayReasonInvalidParameters, problem}
 	}
 	return nil
+}
+
+// OnlyClusterAddresses reports whether a Gateway asks for addresses, and all of them are to be reachable in the
+// cluster alone (GatewaySpecAddress.routability).
+func OnlyClusterAddresses(gw *gwapiv1.Gateway) bool {
+	return len(gw.Spec.Addresses) > 0 && !slices.ContainsFunc(gw.Spec.Addresses, func(a gwapiv1.GatewaySpecAddress) bool {
+		return a.Routability != gwapiv1.GatewayAddressRoutabilityCluster
+	})
 }
 
 // kindText names a kind in a message.

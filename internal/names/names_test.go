@@ -16,13 +16,16 @@ func TestOutRoundTrip(t *testing.T) {
 		{Namespace: "a", Service: "b", Port: 80, TLS: true},
 		{Namespace: "a", Service: "b", Port: 80, TLS: true, Node: "n"},
 		{Namespace: "a", Service: "b", Port: 80, GatewayNamespace: "c", Gateway: "d"},
+		{Namespace: "a", Service: "b", Port: 80, As: AsBytes, TLS: true},
+		{Namespace: "a", Service: "b", Port: 80, As: AsBytes, TLS: true, Node: "n"},
+		{Namespace: "a", Service: "b", Port: 80, As: AsBytes, GatewayNamespace: "c", Gateway: "d"},
 	} {
 		got, err := ParseOut(o.String())
 		if err != nil || got != o {
 			t.Errorf("%v: %v, %v", o, got, err)
 		}
 	}
-	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y", "out/a/b/80/node/x/as/udp", "out/a/b/80/node/x/consumer/y", "out/a/b/80/as/", "out/a/b/80/tls/tls", "out/a/b/80/tls/consumer/c", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c", "out/a/b/80/as/bytes/tls", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c/d/node/n"} {
+	for _, bad := range []string{"", "out", "out/a/b", "out/a/b/c", "out/a/b/65536", "in/a/b/80", "out/a/b/80/node", "out/a/b/80/zone/x", "out/a/b/80/node/x/y", "out/a/b/80/node/x/as/udp", "out/a/b/80/node/x/consumer/y", "out/a/b/80/as/", "out/a/b/80/tls/tls", "out/a/b/80/tls/consumer/c", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c", "out/a/b/80/as/http1/tls", "out/a/b/80/tls/as/bytes", "out/a/b/80/tls/gateway/c/d", "out/a/b/80/gateway/c/d/node/n"} {
 		if o, err := ParseOut(bad); err == nil {
 			t.Errorf("%q parsed as %+v", bad, o)
 		}

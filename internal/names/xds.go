@@ -64,12 +64,13 @@ const (
 	AsShared = "shared"
 )
 
-// String spells out/NS/SVC/PORT[/as/AS|/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].
+// String spells out/NS/SVC/PORT[/as/AS][/tls|/gateway/NS/GATEWAY][/node/NODE|/consumer/NS].
 func (o Out) String() string {
 	s := "out/" + o.Namespace + "/" + o.Service + "/" + strconv.Itoa(int(o.Port))
-	switch {
-	case o.As != "":
+	if o.As != "" {
 		s += "/as/" + o.As
+	}
+	switch {
 	case o.Gateway != "":
 		s += "/gateway/" + o.GatewayNamespace + "/" + o.Gateway
 	case o.TLS:
@@ -112,6 +113,8 @@ func ParseOut(name string) (Out, error) {
 		}
 	}
 	switch {
+	case o.As != "" && o.As != AsBytes && (o.TLS || o.Gateway != ""):
+		return Out{}, fmt.Errorf("%q names a variant that there is not", name)
 	case o.String() != name, o.Node != "" && o.Consumer != "", o.TLS && o.Consumer != "", o.Gateway != "" && (o.Node != "" || o.Consumer != ""):
 		return Out{}, fmt.Errorf("%q names a variant that there is not", name)
 	}

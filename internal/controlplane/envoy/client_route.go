@@ -66,7 +66,7 @@ func clientRule(r model.Rule, refs refSet) *routev3.Route {
 
 // beyondClients tells whether a rule wants what no gRPC library does.
 func beyondClients(r model.Rule) bool {
-	foreign := func(b model.WeightedBackend) bool { return modified(b) || b.Via.TLS } // TLS that is not the mesh's
+	foreign := func(b model.WeightedBackend) bool { return modified(b) || b.Rewrite != nil || b.Via.TLS } // TLS that is not the mesh's
 	return r.Redirect != nil || r.Rewrite != nil || len(r.Mirrors) > 0 ||
 		modify(r.RequestHeaders, r.ResponseHeaders) || slices.ContainsFunc(r.Backends, foreign) ||
 		r.Retry != nil && r.BackendTimeout > 0 // there are no timeouts of single attempts

@@ -5,7 +5,6 @@ package envoy
 
 import (
 	"maps"
-	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -109,7 +108,8 @@ func elsewhere() *routev3.Route {
 	}
 }
 
-// translate makes one route, or two where a redirection's port depends on whether the client wrote one.
+// translate makes one route, or two where a redirection's port depends on whether the client wrote one, or
+// one for each backend where their rewrites differ.
 func translate(r model.Rule, refs refSet) []*routev3.Route {
 	route := &routev3.Route{Name: ruleName(r), Match: routeMatch(r.Match)}
 	switch {
@@ -121,12 +121,11 @@ func translate(r model.Rule, refs refSet) []*routev3.Route {
 		setHeaders(route, model.HeaderMods{}, r.ResponseHeaders)
 		return []*routev3.Route{route}
 	}
-	if !slices.ContainsFunc(r.Backends, modified) {
-		setHeaders(route, r.RequestHeaders, r.ResponseHeaders)
+	var out []*routev3.Route
+	for _, s := range sharesOf(r) {
+		out = append(out, shareRoute(s, refs))
 	}
-	route.Action = &routev3.Route_Route{Route: action(r, refs)}
-	route.TypedPerFilterConfig = filterSettings(r)
-	return []*routev3.Route{route}
+	return out
 }
 
 // ruleName names a route after what it came from: KIND/NAMESPACE/NAME[/RULE].

@@ -12,6 +12,7 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Backends returns the Service ports that the route sends or mirrors to, each once, sorted, whether they exist or
@@ -55,6 +56,8 @@ type site struct {
 	mesh bool
 	// port of the listener, for redirections that don't say.
 	port uint16
+	// endsTLS: the listener ends the TLS of clients, so that TLS to the backends is another.
+	endsTLS bool
 	// certificate is the Gateway, if it has a client certificate to show to backends.
 	certificate model.Key
 	// idle is model.GatewayClientSettings.StreamIdle; it is not used in the mesh.
@@ -123,6 +126,10 @@ func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference
 		return fail(gwapiv1.RouteReasonUnsupportedProtocol, "port %d of Service %s %s", key.Port, to, why)
 	}
 	if r.IsOpaque() {
+		if s.endsTLS && via.TLS {
+			return target{key, names.AsBytes, via, svc.AffinitySeconds > 0}, nil
+		}
+		// What comes may be TLS already, which its client checks.
 		return target{key, r.SpokenAs(p, ""), model.Via{}, svc.AffinitySeconds > 0}, nil
 	}
 	as := ""
@@ -244,7 +251,7 @@ func (s site) build(r *Route, u rule, m match) model.Rule {
 		usable = true
 		out.Affinity = out.Affinity || t.affinity
 		out.Backends = append(out.Backends, model.WeightedBackend{
-			Backend: t.port, As: t.as, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders,
+			Backend: t.port, As: t.as, Via: t.via, Weight: b.weight, RequestHeaders: b.requestHeaders, ResponseHeaders: b.responseHeaders, Rewrite: b.rewrite,
 		})
 	}
 	if !usable {

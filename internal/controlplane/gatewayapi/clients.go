@@ -40,9 +40,11 @@ func clientValidation(l Lookup, gw *gwapiv1.Gateway, li *listener) (c *model.Cli
 	}
 	c = &model.ClientValidation{Optional: v.Mode == gwapiv1.AllowInsecureFallback}
 	for i, ref := range v.CACertificateRefs {
-		a := CARef{
-			Field: fmt.Sprintf("%s.caCertificateRefs[%d]", field, i), Group: string(ref.Group), Kind: string(ref.Kind),
-			At: model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)},
+		namespace := string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace)))
+		a := NewCARef(fmt.Sprintf("%s.caCertificateRefs[%d]", field, i), ref.Group, ref.Kind, namespace, ref.Name)
+		if a.ofTrustBundle() && ref.Namespace != nil {
+			bad = append(bad, Problem{reasonInvalidCA, a.Field + ".namespace: must not be set, because a ClusterTrustBundle is in no namespace; remove it"})
+			continue
 		}
 		if a.Kind == kindConfigMap && !mayRefer(l, grantee{KindGateway, gw.Namespace}, kindConfigMap, a.At) {
 			bad = append(bad, Problem{

@@ -52,7 +52,7 @@ func (u *rule) filters(fs []filter) {
 		case f.kind == gwapiv1.HTTPRouteFilterRequestRedirect && f.redirect != nil:
 			u.redirectTo(f.field+".requestRedirect", f.redirect)
 		case f.kind == gwapiv1.HTTPRouteFilterURLRewrite && f.rewrite != nil:
-			u.rewriteTo(f.field+".urlRewrite", f.rewrite)
+			u.rewrite = u.rewriteTo(f.field+".urlRewrite", f.rewrite)
 		case f.kind == gwapiv1.HTTPRouteFilterCORS && f.cors != nil:
 			u.allowOrigins(f.field+".cors", f.cors)
 		default:
@@ -82,6 +82,8 @@ func (u *rule) backendFilters(b *backend, fs []filter) {
 			b.requestHeaders = u.headers(f.field+".requestHeaderModifier", f.request)
 		case f.kind == gwapiv1.HTTPRouteFilterResponseHeaderModifier && f.response != nil:
 			b.responseHeaders = u.headers(f.field+".responseHeaderModifier", f.response)
+		case f.kind == gwapiv1.HTTPRouteFilterURLRewrite && f.rewrite != nil:
+			b.rewrite = u.rewriteTo(f.field+".urlRewrite", f.rewrite)
 		default:
 			u.refuse(unknownFilter(f))
 		}
@@ -191,13 +193,13 @@ func (u *rule) redirectTo(field string, f *gwapiv1.HTTPRequestRedirectFilter) {
 	u.redirect = r
 }
 
-func (u *rule) rewriteTo(field string, f *gwapiv1.HTTPURLRewriteFilter) {
+func (u *rule) rewriteTo(field string, f *gwapiv1.HTTPURLRewriteFilter) *model.Rewrite {
 	r := &model.Rewrite{Hostname: string(or(f.Hostname, ""))}
 	if w := checkText(r.Hostname); w != "" {
 		u.refuse(unsupported(field+".hostname", "%s", w))
 	}
 	r.Path = u.path(field+".path", f.Path)
-	u.rewrite = r
+	return r
 }
 
 // path reads a path modifier. A replacement begins with "/" and ends with one only where it is "/"

@@ -203,8 +203,9 @@ func (u *rule) httpTimeouts(in *gwapiv1.HTTPRouteRule) {
 	}
 }
 
-// httpRetry reads GEP-1731. Without attempts there is one retry. Whoever wants retries gets them for
-// broken connections and backend timeouts too (HTTPRouteRetry), whether the request is safe to repeat or not.
+// httpRetry reads GEP-1731. If attempts is unset, there is one retry; if it is 0, there is none for any
+// reason (HTTPRouteRetry.attempts). A rule with retries also retries requests whose connection broke or whose
+// backend timeout ended, whether they are safe to repeat or not; docs/concepts/traffic.md says so.
 func (u *rule) httpRetry(in *gwapiv1.HTTPRouteRetry) {
 	if in == nil {
 		return
@@ -212,8 +213,8 @@ func (u *rule) httpRetry(in *gwapiv1.HTTPRouteRetry) {
 	field := u.field + ".retry"
 	r := &model.Retry{Attempts: 1, Broken: true}
 	if in.Attempts != nil {
-		if *in.Attempts < 1 || *in.Attempts > 100 {
-			u.refuse(unsupported(field+".attempts", "must be from 1 to 100"))
+		if *in.Attempts < 0 || *in.Attempts > 100 {
+			u.refuse(unsupported(field+".attempts", "must be from 0 to 100"))
 			return
 		}
 		r.Attempts = uint32(*in.Attempts)

@@ -239,7 +239,7 @@ func checkReferences(t *testing.T, w *world) {
 		for _, k := range refs.Secrets {
 			listed["Secret "+k.String()] = true
 		}
-		for _, k := range refs.ConfigMaps {
+		for _, k := range append(slices.Clone(refs.ConfigMaps), refs.TrustBundles...) {
 			listed["ConfigMap "+k.String()] = true
 		}
 	}

@@ -119,6 +119,10 @@ func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int,
 			no(gwapiv1.ListenerReasonUnsupportedValue, ".tls.options", "none is supported")
 		}
 	}
+	if spec.Filters != nil && len(spec.Filters.Requests) > 0 {
+		// To serve it all the same would let requests pass that a filter is to stop.
+		no(gwapiv1.ListenerReasonUnsupportedValue, ".filters.requests", "filters of listeners are not supported; remove them")
+	}
 	if !unknownProtocol(&li) {
 		li.readKinds()
 	}

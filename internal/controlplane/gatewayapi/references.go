@@ -18,12 +18,12 @@ type Granter interface {
 }
 
 // References are the Secrets and ConfigMaps that an object refers to and that it may refer to: those of its
-// own namespace, and those that a ReferenceGrant allows. Both lists are sorted, each name once. Whether the
-// objects exist and are usable is not looked at.
+// own namespace, and those that a ReferenceGrant allows; and the ClusterTrustBundles, whose keys have no
+// namespace. The lists are sorted, each name once. Whether the objects exist and are usable is not looked at.
 //
 // They are all that Lookup.TLSSecret and Lookup.CABundle are ever asked for on behalf of the object, so a
 // control plane need not read others.
-type References struct{ Secrets, ConfigMaps []model.Key }
+type References struct{ Secrets, ConfigMaps, TrustBundles []model.Key }
 
 // GatewayReferences are the references of a Gateway, of whatever class.
 func GatewayReferences(l Granter, gw *gwapiv1.Gateway) References {
@@ -48,6 +48,9 @@ func GatewayReferences(l Granter, gw *gwapiv1.Gateway) References {
 				continue
 			}
 			for _, ref := range v.CACertificateRefs {
+				if isTrustBundle(ref.Group, ref.Kind) && ref.Namespace == nil {
+					out.TrustBundles = append(out.TrustBundles, model.Key{Name: string(ref.Name)})
+				}
 				at := model.Key{Namespace: string(or(ref.Namespace, gwapiv1.Namespace(gw.Namespace))), Name: string(ref.Name)}
 				if IsCore(ref.Group) && ref.Kind == kindConfigMap && mayRefer(l, from, kindConfigMap, at) {
 					out.ConfigMaps = append(out.ConfigMaps, at)
@@ -75,6 +78,9 @@ func CAReferences(refs []CARef) References {
 		if IsCore(gwapiv1.Group(a.Group)) && a.Kind == kindConfigMap {
 			out.ConfigMaps = append(out.ConfigMaps, a.At)
 		}
+		if a.ofTrustBundle() {
+			out.TrustBundles = append(out.TrustBundles, a.At)
+		}
 	}
 	return out.tidy()
 }
@@ -96,7 +102,7 @@ func (r *References) secret(l Granter, from grantee, ref gwapiv1.SecretObjectRef
 }
 
 func (r References) tidy() References {
-	for _, l := range []*[]model.Key{&r.Secrets, &r.ConfigMaps} {
+	for _, l := range []*[]model.Key{&r.Secrets, &r.ConfigMaps, &r.TrustBundles} {
 		slices.SortFunc(*l, func(a, b model.Key) int {
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 		})

@@ -74,6 +74,7 @@ type backend struct {
 	ref                             gwapiv1.BackendObjectReference
 	weight                          uint32
 	requestHeaders, responseHeaders model.HeaderMods
+	rewrite                         *model.Rewrite
 }
 
 func newRoute(meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpec, hostnames []gwapiv1.Hostname) *Route {

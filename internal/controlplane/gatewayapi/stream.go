@@ -66,18 +66,44 @@ func left(first *Route) Finding {
 }
 
 // claims are who takes what comes to a listener for bytes, which is one of all, the usable ones of its
-// port. Of several routes the oldest takes what they have in common; a TLSRoute looks closer than a
-// TCPRoute. A server name belongs to the listener with the most specific host name.
+// port. Of several routes that have a server name in common with the listener, the one whose own host name
+// is the most specific takes it, of several the oldest (TLSRouteSpec.hostnames); a TLSRoute looks closer
+// than a TCPRoute. A server name belongs to the listener with the most specific host name.
 func (a *attachments) claims(own *listener, all []listener) claims {
+	attached := a.on(own)
+	if !own.tls {
+		if len(attached) == 0 {
+			return nil
+		}
+		return claims{{attached[0].Route, nil}}
+	}
+	first := map[string]*Route{}
+	by := map[string]string{} // the host name by which it is
+	for _, at := range attached {
+		for _, h := range at.ownHostnames() {
+			common, ok := virtualhost.Meet(own.hostname, h)
+			if !ok || owner(all, common) != own.id {
+				continue
+			}
+			if r := first[common]; r == nil || r.source.Kind == at.source.Kind && virtualhost.Narrower(h, by[common]) < 0 {
+				first[common], by[common] = at.Route, h
+			}
+		}
+	}
 	var out claims
 	taken := map[string]bool{}
-	for _, at := range a.on(own) {
-		if !own.tls {
-			return claims{{at.Route, nil}}
-		}
-		out = out.add(at.Route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return owner(all, h) != own.id }), taken)
+	for _, at := range attached {
+		out = out.add(at.Route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return first[h] != at.Route }), taken)
 	}
 	return out
+}
+
+// ownHostnames are the host names of the route, "" for any.
+func (r *Route) ownHostnames() []string {
+	if len(r.hostnames) == 0 {
+		return []string{""}
+	}
+	return r.hostnames
 }
 
 // meshClaims are who takes the connections to a Service port, of the routes that decide over it.
@@ -140,8 +166,12 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 	own := &all[i]
 	t.Name, t.UDP = own.table(gw), on.UDP
 	covered := false
+	at := site{l: l, endsTLS: own.terminates()}
+	if _, ok := ClientCertificate(l, on.Gateway); ok && at.endsTLS {
+		at.certificate = on.Gateway
+	}
 	for _, c := range attachmentsOf(l, gw).claims(own, all) {
-		t.Streams = append(t.Streams, site{l: l}.stream(c))
+		t.Streams = append(t.Streams, at.stream(c))
 		covered = covered || slices.Contains(c.hosts, own.hostname)
 	}
 	if own.tls && own.hostname != "" && !covered {
@@ -197,7 +227,7 @@ func (s site) stream(c claim) model.Stream {
 		}
 		usable = true
 		out.Affinity = out.Affinity || t.affinity
-		out.Backends = append(out.Backends, model.WeightedBackend{Backend: t.port, As: t.as, Weight: b.weight})
+		out.Backends = append(out.Backends, model.WeightedBackend{Backend: t.port, As: t.as, Via: t.via, Weight: b.weight})
 	}
 	if !usable {
 		out.Backends = nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -98,6 +99,10 @@ func (w *world) add(doc []byte, decode decoder) error {
 			if b, ok := source.CABundleFrom(m); ok {
 				w.bundles = append(w.bundles, b)
 			}
+		})
+	case "ClusterTrustBundle":
+		return one(doc, decode, func(b *certificatesv1.ClusterTrustBundle) {
+			w.bundles = append(w.bundles, source.TrustBundleFrom(b))
 		})
 	case "GatewayClass":
 		return one(doc, decode, func(c *gwapiv1.GatewayClass) { w.classes = append(w.classes, c) })

@@ -22,7 +22,7 @@ type BackendTLS struct {
 	// Names are those of which the certificate must carry one; never empty.
 	Names []AltName
 	// System: the authorities that the web trusts (wellKnownCACertificates). Else Authorities are the
-	// ConfigMaps with the certificates to trust, never empty.
+	// ConfigMaps with the certificates to trust, and without a namespace the ClusterTrustBundles, never empty.
 	System      bool `json:",omitzero"`
 	Authorities []Key
 }
@@ -42,7 +42,7 @@ type BackendCA struct {
 
 // ClientValidation is what a Gateway's HTTPS listener asks of the certificates of its clients (GEP-91).
 type ClientValidation struct {
-	// Authorities are the ConfigMaps with the certificates to trust, never empty.
+	// Authorities are BackendTLS.Authorities, never empty.
 	Authorities []Key
 	// Optional: clients are asked for a certificate and served whether or not they show a good one
 	// (AllowInsecureFallback).

@@ -158,13 +158,16 @@ type WeightedBackend struct {
 	Backend PortKey
 	// Node is set where the backend is the frontend's own Service with internalTrafficPolicy Local.
 	Node string
-	// As is names.Out.As: set where a route needs another protocol than the port's own. Never with Via.
+	// As is names.Out.As: set where a route needs another protocol than the port's own. With Via it is
+	// names.AsBytes or nothing.
 	As              string `json:",omitzero"`
 	Via             Via    `json:",omitzero"`
 	Weight          uint32
 	Invalid         bool // this share is answered with 500
 	RequestHeaders  HeaderMods
 	ResponseHeaders HeaderMods
+	// Rewrite is done after the rule's: what it sets replaces what the rule sets.
+	Rewrite *Rewrite `json:",omitzero"` // versions of what does not say it stay as they were
 }
 
 // CORS says to whom, and how, pages of other origins may send requests (Fetch, 3.3 "CORS protocol").
@@ -181,6 +184,7 @@ type CORS struct {
 
 // Retry is HTTPRoute's retry (GEP-1731).
 type Retry struct {
+	// Attempts is how often a request is retried. If 0, never, whatever the reason.
 	Attempts uint32
 	Codes    []uint32
 	Backoff  time.Duration

@@ -114,7 +114,7 @@ func (g *Graph) set(e source.Event) {
 		put(g.in.listenerSets, e.Key, e.Object)
 	case source.ReferenceGrant:
 		put(g.in.grants, e.Key, e.Object)
-	case source.CAConfigMap:
+	case source.CAConfigMap, source.ClusterTrustBundle:
 		put(g.in.bundles, e.Key, e.Object)
 	default:
 		if k, ok := policy.KindOf(string(e.Kind)); ok {

@@ -4,12 +4,14 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/incr"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/policy"
+	"tulle.dev/tulle/internal/names"
 )
 
 // origination is the TLS that proxies begin with the endpoints of a port, and what is spoken in it.
@@ -18,9 +20,16 @@ type origination struct {
 	protocol model.Protocol
 }
 
-// on is the variant of a backend that is reached so.
-func (o origination) on(b model.Backend) model.Backend {
+// inTLS are the ways in which a port is spoken to inside TLS that a proxy begins: by its own protocol, and
+// as bytes by routes of a listener that has ended the TLS of clients.
+func inTLS() []string { return []string{"", names.AsBytes} }
+
+// on is the variant of a backend that is reached so, spoken to as one of inTLS.
+func (o origination) on(b model.Backend, as string) model.Backend {
 	b.Via.TLS, b.TLS, b.Protocol = true, &o.tls, o.protocol
+	if b.As = as; as == names.AsBytes {
+		b.Protocol = model.TCP
+	}
 	return b
 }
 
@@ -69,6 +78,9 @@ func (g *Graph) buildGatewayTLS() {
 				}
 			}
 		})
+	streams := incr.NewIndex(gw.streams, strings.Compare, func(_ string, t model.StreamTable) []model.BackendName {
+		return certified(t.Backends(model.Object{}))
+	})
 	gw.backends = incr.DeriveKeys(e, "gateway backends", same[model.Backend],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Backend)) {
 			secret, shown := gatewayapi.ClientCertificate(g.lookup(r), k.Via.Gateway)
@@ -76,14 +88,19 @@ func (g *Graph) buildGatewayTLS() {
 				b.Via, b.ClientCertificate = k.Via, secret
 				emit(clusterOf(k), b)
 			}
-		}, gw.certified)
+		}, gw.certified, streams)
 	gw.endpoints = incr.DeriveKeys(e, "gateway endpoints", same[model.Endpoints],
 		func(r *incr.Reader, k model.BackendName, emit func(string, model.Endpoints)) {
 			if l, ok := incr.Get(r, s.endpoints, withoutCertificate(k)); ok {
 				l.Via = k.Via
 				emit(clusterOf(k), l)
 			}
-		}, gw.certified)
+		}, gw.certified, streams)
+}
+
+// certified are those to which a Gateway shows its certificate.
+func certified(backends []model.BackendName) []model.BackendName {
+	return slices.DeleteFunc(backends, func(b model.BackendName) bool { return b.Via.Gateway == (model.Key{}) })
 }
 
 // withoutCertificate is the cluster from which a Gateway's own variant is made.

@@ -40,13 +40,7 @@ func (g *Graph) buildRouteParts() {
 		})
 	gw.reach = incr.NewIndex(reach, byPart, func(k partOf, _ []string) []string { return []string{k.table} })
 	gw.certified = incr.NewIndex(gw.parts, byPart, func(_ partOf, p model.RoutePart) []model.BackendName {
-		var out []model.BackendName
-		for _, b := range p.Backends() {
-			if b.Via.Gateway != (model.Key{}) {
-				out = append(out, b)
-			}
-		}
-		return out
+		return certified(p.Backends())
 	})
 	listeners := incr.Derive(e, "route listeners", g.in.routes, same[one],
 		func(r *incr.Reader, k model.Object, route *gatewayapi.Route, emit func(onListener, one)) {

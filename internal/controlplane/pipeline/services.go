@@ -253,8 +253,11 @@ func (g *Graph) buildBackends() {
 						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: as}), list)
 					}
 					if tls {
-						list.As, list.Via = "", model.Via{TLS: true}
-						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, Via: list.Via}), list)
+						list.Via = model.Via{TLS: true}
+						for _, list.As = range inTLS() {
+							emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: list.As, Via: list.Via}), list)
+						}
+						list.Via = model.Via{}
 					}
 				}
 			}
@@ -289,8 +292,10 @@ func (g *Graph) buildBackends() {
 						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as}), v)
 					}
 					if tls {
-						v := o.on(b)
-						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, Via: v.Via}), v)
+						for _, as := range inTLS() {
+							v := o.on(b, as)
+							emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as, Via: v.Via}), v)
+						}
 					}
 				}
 				if svc.Headless {

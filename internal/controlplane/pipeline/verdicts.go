@@ -45,6 +45,9 @@ func (g *Graph) buildVerdicts() {
 			out := status.GatewayVerdict{Generation: gw.Generation, GatewayVerdict: v}
 			incr.Lookup(r, g.ix.serviceByGateway, k, func(_ model.Key, svc model.Service) {
 				out.Addresses = append(out.Addresses, svc.Published...)
+				for _, a := range svc.VIPs {
+					out.ClusterAddresses = append(out.ClusterAddresses, a.String())
+				}
 			})
 			out.Need = g.gatewayNeeds(r, k, gw.Generation)
 			emit(k, out)

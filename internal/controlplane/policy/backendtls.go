@@ -42,10 +42,8 @@ func fromBackendTLS(in *gwapiv1.BackendTLSPolicy) *Policy {
 	}
 	v := in.Spec.Validation
 	for i, ref := range v.CACertificateRefs {
-		s.authorities = append(s.authorities, gatewayapi.CARef{
-			Field: fmt.Sprintf("spec.validation.caCertificateRefs[%d]", i), Group: string(ref.Group), Kind: string(ref.Kind),
-			At: model.Key{Namespace: in.Namespace, Name: string(ref.Name)},
-		})
+		field := fmt.Sprintf("spec.validation.caCertificateRefs[%d]", i)
+		s.authorities = append(s.authorities, gatewayapi.NewCARef(field, ref.Group, ref.Kind, in.Namespace, ref.Name))
 	}
 	wellKnown := ""
 	if v.WellKnownCACertificates != nil && len(v.CACertificateRefs) == 0 {

@@ -19,7 +19,7 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Ref names a Secret (source.TLSSecret) or a ConfigMap (source.CAConfigMap).
+// Ref names a Secret (source.TLSSecret), a ConfigMap (source.CAConfigMap) or a source.ClusterTrustBundle.
 type Ref struct {
 	Kind source.Kind
 	Key  model.Key
@@ -152,6 +152,9 @@ func emitAll(o owner, refs gatewayapi.References, emit func(pair, one)) {
 	}
 	for _, k := range refs.ConfigMaps {
 		emit(pair{o, Ref{source.CAConfigMap, k}}, one{})
+	}
+	for _, k := range refs.TrustBundles {
+		emit(pair{o, Ref{source.ClusterTrustBundle, k}}, one{})
 	}
 }
 

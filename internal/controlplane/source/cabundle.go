@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unique"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -18,7 +19,7 @@ import (
 // (BackendTLSPolicy caCertificateRefs, Gateway frontend validation).
 const CAKey = "ca.crt"
 
-// CABundle is a ConfigMap with certificates of authorities.
+// CABundle is a ConfigMap, or without a namespace a ClusterTrustBundle, with certificates of authorities.
 type CABundle struct {
 	model.Key
 	// Problem says why the certificates can't be used; empty: they can. It never quotes them.
@@ -44,13 +45,23 @@ func CABundleFrom(m *corev1.ConfigMap) (CABundle, bool) {
 		return CABundle{}, false
 	}
 	out := CABundle{Key: model.Key{Namespace: m.Namespace, Name: m.Name}}
-	clean, problem := certificatesOf(text)
-	if problem != "" {
-		out.Problem = problem
-		return out, true
-	}
-	out.certificates = unique.Make(clean)
+	out.read(CAKey, text)
 	return out, true
+}
+
+// TrustBundleFrom reads a ClusterTrustBundle.
+func TrustBundleFrom(b *certificatesv1.ClusterTrustBundle) CABundle {
+	out := CABundle{Key: model.Key{Name: b.Name}}
+	out.read("spec.trustBundle", b.Spec.TrustBundle)
+	return out
+}
+
+// read takes the certificates of a PEM text, which is in a field.
+func (b *CABundle) read(field, text string) {
+	clean, problem := certificatesOf(field, text)
+	if b.Problem = problem; problem == "" {
+		b.certificates = unique.Make(clean)
+	}
 }
 
 // maxBundleBytes bounds the certificates of authorities: all those that browsers trust are some 220 KiB.
@@ -58,9 +69,9 @@ const maxBundleBytes = 512 << 10
 
 // certificatesOf keeps the certificates of a PEM text, without the comments and headers that are
 // allowed between them. Envoy would refuse the whole Secret because of a single one it can't read.
-func certificatesOf(text string) (clean, problem string) {
+func certificatesOf(field, text string) (clean, problem string) {
 	if len(text) > maxBundleBytes {
-		return "", fmt.Sprintf("%s is larger than %d KiB: leave out authorities that are not needed", CAKey, maxBundleBytes>>10)
+		return "", fmt.Sprintf("%s is larger than %d KiB: leave out authorities that are not needed", field, maxBundleBytes>>10)
 	}
 	var out strings.Builder
 	rest := []byte(text)
@@ -70,15 +81,15 @@ func certificatesOf(text string) (clean, problem string) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return "", fmt.Sprintf("%s holds a %s; only certificates belong there", CAKey, strings.ToLower(block.Type))
+			return "", fmt.Sprintf("%s holds a %s; only certificates belong there", field, strings.ToLower(block.Type))
 		}
 		if _, problem := readCertificate(block.Bytes); problem != "" {
-			return "", fmt.Sprintf("certificate %d in %s %s", n, CAKey, problem)
+			return "", fmt.Sprintf("certificate %d in %s %s", n, field, problem)
 		}
 		out.Write(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))
 	}
 	if out.Len() == 0 {
-		return "", CAKey + " holds no PEM certificate"
+		return "", field + " holds no PEM certificate"
 	}
 	return out.String(), ""
 }

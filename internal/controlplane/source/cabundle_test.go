@@ -17,6 +17,7 @@ import (
 	"time"
 	"unsafe"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -100,5 +101,22 @@ func TestCABundleOnce(t *testing.T) {
 	other, _ := CABundleFrom(configMap("a", map[string]string{"ca.crt": authority(t, "b", time.Now().Add(time.Hour))}))
 	if reflect.DeepEqual(one, other) {
 		t.Error("bundles of other content are equal")
+	}
+}
+
+// TestTrustBundle: a ClusterTrustBundle is read as a ConfigMap is, has no namespace, and what is wrong names its
+// field.
+func TestTrustBundle(t *testing.T) {
+	text := authority(t, "a", time.Now().Add(time.Hour))
+	bundle := func(text string) CABundle {
+		return TrustBundleFrom(&certificatesv1.ClusterTrustBundle{
+			ObjectMeta: metav1.ObjectMeta{Name: "example.com:ca:1"}, Spec: certificatesv1.ClusterTrustBundleSpec{TrustBundle: text},
+		})
+	}
+	if got := bundle(text); got.Key.Namespace != "" || got.Key.Name != "example.com:ca:1" || got.Problem != "" || got.Certificates() != text {
+		t.Errorf("%+v", got)
+	}
+	if got := bundle("nothing"); !strings.Contains(got.Problem, "spec.trustBundle") || got.Certificates() != "" {
+		t.Errorf("%+v", got)
 	}
 }

@@ -32,6 +32,8 @@ const (
 const (
 	TLSSecret   Kind = "Secret"    // TLS, for Secrets of type kubernetes.io/tls
 	CAConfigMap Kind = "ConfigMap" // CABundle, for ConfigMaps with the key ca.crt
+
+	ClusterTrustBundle Kind = "ClusterTrustBundle" // CABundle without a namespace; Kubernetes has the kind since 1.37
 )
 
 // Event says that an object is now this, or is gone.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -166,8 +167,12 @@ func FuzzCABundle(f *testing.F) {
 		if !ok || (got.Problem == "") != (got.Certificates() != "") || len(got.Problem) > 1000 {
 			t.Errorf("ok %v, problem %q, %d bytes of certificates", ok, got.Problem, len(got.Certificates()))
 		}
-		if again, problem := certificatesOf(got.Certificates()); got.Problem == "" && (problem != "" || again != got.Certificates()) {
+		if again, problem := certificatesOf(CAKey, got.Certificates()); got.Problem == "" && (problem != "" || again != got.Certificates()) {
 			t.Errorf("what is kept reads differently: %q", problem)
+		}
+		bundle := TrustBundleFrom(&certificatesv1.ClusterTrustBundle{Spec: certificatesv1.ClusterTrustBundleSpec{TrustBundle: text}})
+		if bundle.Certificates() != got.Certificates() || (bundle.Problem == "") != (got.Problem == "") {
+			t.Errorf("a ClusterTrustBundle reads differently: %q", bundle.Problem)
 		}
 	})
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -52,16 +54,22 @@ func referenced() []metadata {
 	return []metadata{
 		{kind: TLSSecret, fields: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))},
 		{kind: CAConfigMap},
+		{kind: ClusterTrustBundle},
 	}
 }
 
 func (m metadata) gvk() schema.GroupVersionKind {
+	if m.kind == ClusterTrustBundle {
+		return certificatesv1.SchemeGroupVersion.WithKind(string(m.kind))
+	}
 	return corev1.SchemeGroupVersion.WithKind(string(m.kind))
 }
 
 func (m metadata) list() *metav1.PartialObjectMetadataList {
 	l := &metav1.PartialObjectMetadataList{}
-	l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(string(m.kind) + "List"))
+	gvk := m.gvk()
+	gvk.Kind += "List"
+	l.SetGroupVersionKind(gvk)
 	return l
 }
 
@@ -174,8 +182,12 @@ func (s *Source) watchReferenced(ctx context.Context, m metadata) {
 			return false, nil
 		}
 		message := "Watching again after an error"
-		if apierrors.IsForbidden(err) {
+		switch {
+		case apierrors.IsForbidden(err):
 			message = "Reading what is referred to from time to time: the kind may not be watched"
+			s.options.Referenced.Unwatched(m.kind)
+		case notServed(err):
+			message = "Reading what is referred to from time to time: the API server does not serve the kind"
 			s.options.Referenced.Unwatched(m.kind)
 		}
 		if reported != message {
@@ -186,8 +198,11 @@ func (s *Source) watchReferenced(ctx context.Context, m metadata) {
 	})
 }
 
-// Read reads a Secret or ConfigMap by name. object is what Event.Object holds for the kind; nil if the object does
-// not exist, or is a ConfigMap without certificates of authorities. version is its resource version, also of
+// notServed reports whether the API server does not have a kind.
+func notServed(err error) bool { return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
+
+// Read reads a Secret, a ConfigMap or a ClusterTrustBundle by name. object is what Event.Object holds for the kind; nil if the object does
+// not exist, or has no certificates of authorities where it should. version is its resource version, also of
 // one that counts for nothing. With an error object is what says so to the user, or nil. It may be called from any
 // goroutine.
 func (s *Source) Read(ctx context.Context, kind Kind, k model.Key) (object any, version string, err error) {
@@ -226,9 +241,24 @@ func readObject(ctx context.Context, c client.Reader, kind Kind, k model.Key) (o
 			return nil, version, err
 		}
 		return caBundle(m), version, nil
+	case ClusterTrustBundle:
+		b := &certificatesv1.ClusterTrustBundle{}
+		there, err := get(b)
+		switch {
+		case apierrors.IsForbidden(err):
+			return CABundle{Key: k, Problem: mayNotReadBundles}, "", err
+		case meta.IsNoMatchError(err):
+			return CABundle{Key: k, Problem: "this cluster does not serve the kind in certificates.k8s.io/v1, which Kubernetes has since 1.37; use a ConfigMap"}, "", err
+		case err != nil || !there:
+			return nil, version, err
+		}
+		return TrustBundleFrom(b), version, nil
 	}
 	return nil, "", fmt.Errorf("%s is not read by name", kind)
 }
+
+// mayNotReadBundles is mayNotRead for ClusterTrustBundles, which every service account may read by default.
+const mayNotReadBundles = "the control plane has no right to read it: bind its service account to ClusterRole system:cluster-trust-bundle-discovery"
 
 // mayNotRead is the problem of an object that the control plane has no right to read.
 func mayNotRead(k model.Key) string {

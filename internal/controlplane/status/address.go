@@ -30,6 +30,9 @@ func unmet(v GatewayVerdict) (o Outcome, ok bool) {
 		if a.Type != nil {
 			kind = *a.Type
 		}
+		if a.Routability != gwapiv1.GatewayAddressRoutabilityDefault {
+			continue // see assign
+		}
 		switch {
 		case a.Value != "" && !slices.ContainsFunc(v.Addresses, func(have string) bool { return sameAddress(have, a.Value) }):
 			values = append(values, fmt.Sprintf("spec.addresses[%d].value (%s)", i, a.Value))

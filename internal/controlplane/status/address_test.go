@@ -84,3 +84,61 @@ func condition(cs []metav1.Condition, kind string) metav1.Condition {
 	}
 	return metav1.Condition{}
 }
+
+// TestRoutability: an entry for the cluster gets a cluster address of the Gateway's Service and never another,
+// each address is given once, and what is not given is in the condition AddressesAssigned
+// (GatewaySpecAddress.routability).
+func TestRoutability(t *testing.T) {
+	const cluster = gwapiv1.GatewayAddressRoutabilityCluster
+	hostname := gwapiv1.HostnameAddressType
+	for name, c := range map[string]struct {
+		wanted     []gwapiv1.GatewaySpecAddress
+		has        []string
+		status     metav1.ConditionStatus
+		reason     gwapiv1.GatewayConditionReason
+		programmed bool
+		addresses  string
+		says       string
+	}{
+		"nothing asked":          {nil, []string{"192.0.2.7"}, "True", gwapiv1.GatewayReasonAddressesAssigned, true, "192.0.2.7 ", ""},
+		"nothing asked, none":    {nil, nil, "", "", false, "", ""},
+		"in the cluster":         {[]gwapiv1.GatewaySpecAddress{{Routability: cluster}}, []string{"10.96.0.9"}, "True", gwapiv1.GatewayReasonAddressesAssigned, true, "10.96.0.9 Cluster", ""},
+		"both":                   {[]gwapiv1.GatewaySpecAddress{{Routability: cluster}, {}}, []string{"192.0.2.7"}, "True", gwapiv1.GatewayReasonAddressesAssigned, true, "10.96.0.9 Cluster,192.0.2.7 ", ""},
+		"both, none outside yet": {[]gwapiv1.GatewaySpecAddress{{Routability: cluster}, {}}, nil, "False", gwapiv1.GatewayReasonAddressesPartiallyAssigned, true, "10.96.0.9 Cluster", "spec.addresses[1]"},
+		"two of one":             {[]gwapiv1.GatewaySpecAddress{{Routability: cluster}, {Routability: cluster}}, nil, "False", gwapiv1.GatewayReasonAddressesPartiallyAssigned, true, "10.96.0.9 Cluster", "spec.addresses[1] (routability Cluster)"},
+		"another value":          {[]gwapiv1.GatewaySpecAddress{{Routability: cluster, Value: "203.0.113.1"}}, []string{"192.0.2.7"}, "False", gwapiv1.GatewayReasonAddressesNotAssigned, false, "", "spec.addresses[0] (203.0.113.1, routability Cluster)"},
+		"its own value":          {[]gwapiv1.GatewaySpecAddress{{Routability: cluster, Value: "10.96.0.9"}}, nil, "True", gwapiv1.GatewayReasonAddressesAssigned, true, "10.96.0.9 Cluster", ""},
+		"a host name":            {[]gwapiv1.GatewaySpecAddress{{Routability: cluster, Type: &hostname}}, []string{"192.0.2.7"}, "False", gwapiv1.GatewayReasonAddressesNotAssigned, false, "", "spec.addresses[0]"},
+		"another routability":    {[]gwapiv1.GatewaySpecAddress{{Routability: "example.com/wan"}}, []string{"192.0.2.7"}, "False", gwapiv1.GatewayReasonAddressesNotAssigned, false, "", "routability example.com/wan"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := GatewayVerdict{
+				GatewayVerdict: gatewayapi.GatewayVerdict{
+					Conditions: []metav1.Condition{{Type: string(gwapiv1.GatewayConditionAccepted), Status: metav1.ConditionTrue}},
+					Serving:    []string{"http"}, Wanted: c.wanted,
+				},
+				Generation: 3, Addresses: c.has, ClusterAddresses: []string{"10.96.0.9"},
+			}
+			st := Gateway(gwapiv1.GatewayStatus{}, v, Outcome{Programmed: true, Reason: ReasonAcknowledged})
+			var addresses []string
+			for _, a := range st.Addresses {
+				routability := gwapiv1.GatewayAddressRoutabilityDefault
+				if a.Routability != nil {
+					routability = *a.Routability
+				}
+				addresses = append(addresses, a.Value+" "+string(routability))
+			}
+			if got := strings.Join(addresses, ","); got != c.addresses {
+				t.Errorf("addresses %q, want %q", got, c.addresses)
+			}
+			got := condition(st.Conditions, string(gwapiv1.GatewayConditionAddressesAssigned))
+			if got.Status != c.status || got.Reason != string(c.reason) || !strings.Contains(got.Message, c.says) || c.status != "" && got.ObservedGeneration != 3 {
+				t.Errorf("%+v, want %s %s with %q", got, c.status, c.reason, c.says)
+			}
+			programmed := condition(st.Conditions, string(gwapiv1.GatewayConditionProgrammed))
+			if (programmed.Status == metav1.ConditionTrue) != c.programmed || !c.programmed && programmed.Reason != string(gwapiv1.GatewayReasonAddressNotAssigned) {
+				t.Errorf("%+v", programmed)
+			}
+		})
+	}
+}

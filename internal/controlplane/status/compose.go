@@ -93,6 +93,17 @@ func carryOver(want, old []metav1.Condition) []metav1.Condition {
 	return want
 }
 
+// withRoom drops the last conditions of other controllers if there are more than the API server takes: it
+// would refuse the whole status, and Tulle's own conditions would stay as they were for ever.
+func withRoom(all []metav1.Condition) []metav1.Condition {
+	for i := len(all) - 1; i >= 0 && len(all) > maxConditions; i-- {
+		if !writes(all[i].Type) && !strings.HasPrefix(all[i].Type, "tulle.dev/") {
+			all = slices.Delete(all, i, i+1)
+		}
+	}
+	return all
+}
+
 // keepTimes gives each condition the time of its last change of status.
 func keepTimes(want, old []metav1.Condition) []metav1.Condition {
 	for i := range want {
@@ -109,7 +120,8 @@ func writes(kind string) bool {
 	switch kind {
 	case ConditionProgrammed, string(gwapiv1.ListenerConditionAccepted), string(gwapiv1.ListenerConditionProgrammed),
 		string(gwapiv1.ListenerConditionResolvedRefs), string(gwapiv1.ListenerConditionConflicted),
-		string(gwapiv1.ListenerConditionOverlappingTLSConfig), string(gwapiv1.RouteConditionPartiallyInvalid):
+		string(gwapiv1.ListenerConditionOverlappingTLSConfig), string(gwapiv1.RouteConditionPartiallyInvalid),
+		string(gwapiv1.GatewayConditionAddressesAssigned):
 		return true
 	}
 	return false
@@ -120,19 +132,22 @@ func Gateway(old gwapiv1.GatewayStatus, v GatewayVerdict, o Outcome) gwapiv1.Gat
 	out := *old.DeepCopy()
 	state := gatewayProgrammed(v, o)
 	conditions := append(slices.Clone(v.Conditions), programmed(string(gwapiv1.GatewayConditionProgrammed), v.Generation, state))
+	addresses := assign(v)
+	if c, known := addresses.condition(v); known && accepted(v.Conditions) {
+		conditions = append(conditions, c)
+	} else {
+		apimeta.RemoveStatusCondition(&out.Conditions, string(gwapiv1.GatewayConditionAddressesAssigned))
+	}
 	for _, c := range conditions {
 		apimeta.SetStatusCondition(&out.Conditions, c)
 	}
+	out.Conditions = withRoom(out.Conditions)
 	out.AttachedListenerSets = v.ListenerSets
 	// A warning that holds no more is removed (GatewayConditionInsecureFrontendValidationMode).
 	if insecure := string(gwapiv1.GatewayConditionInsecureFrontendValidationMode); apimeta.FindStatusCondition(v.Conditions, insecure) == nil {
 		apimeta.RemoveStatusCondition(&out.Conditions, insecure)
 	}
-	out.Addresses = nil
-	for _, a := range v.Addresses[:min(len(v.Addresses), maxAddresses)] {
-		kind := addressType(a)
-		out.Addresses = append(out.Addresses, gwapiv1.GatewayStatusAddress{Type: &kind, Value: a})
-	}
+	out.Addresses = addresses.have
 	out.Listeners = nil
 	for _, l := range v.Listeners {
 		l = *l.DeepCopy()
@@ -175,8 +190,11 @@ func gatewayProgrammed(v GatewayVerdict, o Outcome) Outcome {
 	if o, ok := unmet(v); ok {
 		return o
 	}
+	a := assign(v)
 	switch {
-	case len(v.Addresses) == 0:
+	case len(a.have) == 0 && len(a.missing) > 0 && len(v.Addresses)+len(v.ClusterAddresses) > 0:
+		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway has none of the addresses that it asks for: " + few(a.missing) + "; " + offers(v)}
+	case len(a.have) == 0:
 		return Outcome{Reason: string(gwapiv1.GatewayReasonAddressNotAssigned), Message: "the Gateway has no address yet; see condition tulle.dev/Deployed"}
 	case o.Reason == ReasonNoProxies:
 		return Outcome{Reason: string(gwapiv1.GatewayReasonPending), Message: "no proxy of this Gateway has connected yet; see condition tulle.dev/Deployed"}

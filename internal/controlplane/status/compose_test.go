@@ -97,3 +97,26 @@ func TestUnservedListeners(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomForConditions: if a status has more conditions than the API server takes, those of other
+// controllers give way, the last first, and Tulle's own are there.
+func TestRoomForConditions(t *testing.T) {
+	var old []metav1.Condition
+	for i := range maxConditions {
+		old = append(old, metav1.Condition{Type: fmt.Sprintf("their.example/%d", i), Status: metav1.ConditionTrue})
+	}
+	old[3].Type = "tulle.dev/Deployed"
+	gw := Gateway(gwapiv1.GatewayStatus{Conditions: old}, GatewayVerdict{
+		GatewayVerdict: gatewayapi.GatewayVerdict{Conditions: conditions(metav1.ConditionTrue, "Accepted", "ResolvedRefs")},
+	}, Outcome{})
+	want := []string{"their.example/0", "their.example/1", "their.example/2", "tulle.dev/Deployed", "their.example/4", "Accepted", "ResolvedRefs", "Programmed"}
+	if d := cmp.Diff(want, typesOf(gw.Conditions)); d != "" {
+		t.Errorf("Gateway: %s", d)
+	}
+	set := ListenerSet(gwapiv1.ListenerSetStatus{Conditions: old}, ListenerSetVerdict{
+		ListenerSetVerdict: gatewayapi.ListenerSetVerdict{Accepted: metav1.Condition{Type: "Accepted", Status: metav1.ConditionTrue}},
+	}, Outcome{})
+	if got := typesOf(set.Conditions); len(got) != maxConditions || got[len(got)-2] != "Accepted" || got[len(got)-1] != "Programmed" {
+		t.Errorf("ListenerSet: %v", got)
+	}
+}

@@ -22,6 +22,7 @@ func ListenerSet(old gwapiv1.ListenerSetStatus, v ListenerSetVerdict, o Outcome)
 	for _, c := range []metav1.Condition{v.Accepted, programmed(string(gwapiv1.ListenerSetConditionProgrammed), v.Generation, state)} {
 		apimeta.SetStatusCondition(&out.Conditions, c)
 	}
+	out.Conditions = withRoom(out.Conditions)
 	out.Listeners = nil
 	for _, l := range v.Listeners {
 		l = *l.DeepCopy()

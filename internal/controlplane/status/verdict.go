@@ -28,5 +28,7 @@ type GatewayVerdict struct {
 	gatewayapi.GatewayVerdict
 	// Addresses are those by which clients reach the Service made for the Gateway.
 	Addresses []string
-	Need      Requirement
+	// ClusterAddresses are the cluster addresses of that Service.
+	ClusterAddresses []string
+	Need             Requirement
 }

@@ -91,6 +91,9 @@ func GatewayScale(m *v1alpha1.Mesh, gw *gwapiv1.Gateway) Scale {
 
 // GatewayServiceType returns the type of a Gateway's Service.
 func GatewayServiceType(m *v1alpha1.Mesh, gw *gwapiv1.Gateway) corev1.ServiceType {
+	if gatewayspec.OnlyClusterAddresses(gw) {
+		return corev1.ServiceTypeClusterIP // any other type would give it addresses that it must not have
+	}
 	own, _ := gatewayspec.SettingsOf(gw)
 	return cmp.Or(corev1.ServiceType(own.ServiceType), corev1.ServiceType(m.Spec.Gateway.ServiceType), corev1.ServiceTypeLoadBalancer)
 }
@@ -231,7 +234,7 @@ func (g gateway) service(ports []corev1.ServicePort) Object {
 // can ask for one. The control plane reports those that it does not get, in condition Programmed.
 func WantedIP(gw *gwapiv1.Gateway) string {
 	for _, a := range gw.Spec.Addresses {
-		if _, err := netip.ParseAddr(a.Value); err == nil && (a.Type == nil || *a.Type == gwapiv1.IPAddressType) {
+		if _, err := netip.ParseAddr(a.Value); err == nil && a.Routability == gwapiv1.GatewayAddressRoutabilityDefault && (a.Type == nil || *a.Type == gwapiv1.IPAddressType) {
 			return a.Value
 		}
 	}

@@ -115,6 +115,9 @@ func host(rc *routev3.RouteConfiguration, authority string) *routev3.VirtualHost
 }
 
 func matches(m *routev3.RouteMatch, req Request) (bool, error) {
+	if m.GetRuntimeFraction() != nil {
+		return false, fmt.Errorf("a share of the requests is left to chance: it is asked of the real Envoy alone")
+	}
 	path, query, _ := strings.Cut(req.Path, "?")
 	ok := false
 	switch p := m.GetPathSpecifier().(type) {

@@ -86,6 +86,20 @@ func edge(certificates ...string) string {
 listeners: [{name: http, port: 80, protocol: HTTP}, {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: ` + strings.Join(certificates, "}, {name: ") + `}]}}]}}`
 }
 
+// trusted is a certificate: the API server reads what is in a ClusterTrustBundle.
+const trusted = `-----BEGIN CERTIFICATE-----
+MIIBhDCCASmgAwIBAgIUFtMc2DzaAxyA46ybTFhbR8wDYGQwCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLZXhhbXBsZS5jb20wIBcNMjYxMTIxMTAyNTI3WhgPMjEyNjEw
+MjgxMDI1MjdaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEP02tF5ky05MIItF/8ar+NT400GDWMcu+hXqEOgaGlyTRGeuJ
+8QKDIibbPskZ/i+ijbJHtDQeOB6PNfElrOqkg6NTMFEwHQYDVR0OBBYEFKWH1a5Q
+VxGK4r9rlqhP12axWCnPMB8GA1UdIwQYMBaAFKWH1a5QVxGK4r9rlqhP12axWCnP
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAJw88j3hx/swwnTs
+rPuPeqBUVPmfDGnKOk+MuXY34Rs9AiEAqXXdTfpSyVVGD1e7TE8rgQ6IZzfBFe6Z
+J/n52oTi0fc=
+-----END CERTIFICATE-----
+`
+
 // referred: a change of a Secret that a Gateway refers to arrives within a second; what no longer is referred to is
 // dropped; of all else neither the data nor much of the metadata was ever answered.
 func (c *cluster) referred(t *testing.T) {
@@ -107,6 +121,16 @@ func (c *cluster) referred(t *testing.T) {
 	c.until("the first Secret again", func() bool { return problem("cert") != "" && c.now[source.TLSSecret]["shop/second"] == nil })
 	c.delete(`{apiVersion: v1, kind: ConfigMap, metadata: {namespace: shop, name: ca}}`)
 	c.until("the ConfigMap gone", func() bool { return c.now[source.CAConfigMap]["shop/ca"] == nil })
+	c.apply(
+		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca}]}}}`,
+		`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}, spec: {trustBundle: "`+strings.ReplaceAll(trusted, "\n", `\n`)+`"}}`,
+	)
+	c.until("a ClusterTrustBundle", func() bool {
+		b, ok := c.now[source.ClusterTrustBundle]["/ca"].(source.CABundle)
+		return ok && b.Certificates() != ""
+	})
+	c.delete(`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}}`)
+	c.until("the ClusterTrustBundle gone", func() bool { return c.now[source.ClusterTrustBundle]["/ca"] == nil })
 
 	c.heard.mu.Lock()
 	defer c.heard.mu.Unlock()

@@ -72,6 +72,7 @@ func TestSource(t *testing.T) {
 	c := &cluster{t: t, admin: admin, changed: make(chan struct{}), now: map[source.Kind]map[string]any{}}
 	c.grant("read", render.ClusterRules())
 	c.grant("secrets", []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "list", "watch"}}})
+	c.grant("bundles", []rbacv1.PolicyRule{{APIGroups: []string{"certificates.k8s.io"}, Resources: []string{"clustertrustbundles"}, Verbs: []string{"get", "list", "watch"}}}) // as service accounts may
 	c.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}`)
 
 	cfg := rest.CopyConfig(server.Config)
