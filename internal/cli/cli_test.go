@@ -28,7 +28,7 @@ func TestCheckFit(t *testing.T) {
 	config := api(t, "fit")
 	code, out, errs := call(t, "", "check", "--kubeconfig", config)
 	for _, want := range []string{
-		"[ok] Kubernetes v1.36.3", "[ok] v1.6.3, experimental channel", "[ok] 3 Deployments are ready",
+		"[ok] Kubernetes v1.36.3", "[ok] v1.7.0, experimental channel", "[ok] 3 Deployments are ready",
 		"[problem] you may not create clusterroles.rbac.authorization.k8s.io", "-> let a cluster administrator", "1 problems",
 	} {
 		if !strings.Contains(out, want) {

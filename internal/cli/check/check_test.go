@@ -33,7 +33,7 @@ func bare() facts.Facts {
 		Rights:      []facts.Right{{Verb: "create", Resource: "namespaces", Allowed: true}},
 	}
 	for _, need := range release.GatewayAPIKinds() {
-		f.Kinds[need.Definition] = facts.Kind{Name: need.Definition, Served: []string{need.Version}, Bundle: GatewayAPIVersion, Channel: "standard", Established: true}
+		f.Kinds[need.Definition] = facts.Kind{Name: need.Definition, Served: []string{need.Version}, Bundle: release.GatewayAPIVersion, Channel: "standard", Established: true}
 	}
 	for _, name := range []string{"certificates.cert-manager.io", "issuers.cert-manager.io", "clusterissuers.cert-manager.io"} {
 		f.Kinds[name] = facts.Kind{Name: name, Established: true}
@@ -73,7 +73,7 @@ func TestAllIsWell(t *testing.T) {
 		experimental.Kinds[name] = k
 	}
 	experimental.Kinds["xmeshes.gateway.networking.x-k8s.io"] = facts.Kind{
-		Name: "xmeshes.gateway.networking.x-k8s.io", Served: []string{"v1alpha1"}, Bundle: GatewayAPIVersion, Channel: "experimental", Established: true,
+		Name: "xmeshes.gateway.networking.x-k8s.io", Served: []string{"v1alpha1"}, Bundle: release.GatewayAPIVersion, Channel: "experimental", Established: true,
 	}
 	for name, f := range map[string]facts.Facts{"bare": bare(), "healthy": healthy(), "experimental": experimental} {
 		findings := All(f)
@@ -99,10 +99,10 @@ func TestFindings(t *testing.T) {
 		"no gateway API": {false, func(f *facts.Facts) { delete(f.Kinds, "httproutes.gateway.networking.k8s.io") }, Problem, "httproutes"},
 		"other gateway API": {false, func(f *facts.Facts) {
 			for name, k := range f.Kinds {
-				k.Bundle = "v1.4.0"
+				k.Bundle = "v1.8.0"
 				f.Kinds[name] = k
 			}
-		}, Warning, "v1.4.0"},
+		}, Warning, "v1.8.0"},
 		"no cert-manager":                      {false, func(f *facts.Facts) { delete(f.Kinds, "issuers.cert-manager.io") }, Problem, "issuers.cert-manager.io"},
 		"cert-manager down":                    {false, func(f *facts.Facts) { f.CertManager[0].Ready = 0 }, Problem, "cert-manager/cert-manager (0 of 1 ready)"},
 		"cert-manager unnamed":                 {false, func(f *facts.Facts) { f.CertManager = nil }, Warning, "label"},

@@ -20,9 +20,6 @@ const (
 	inPlaceMinor = 32
 )
 
-// GatewayAPIVersion is the release of the Gateway API that Tulle is tested with.
-const GatewayAPIVersion = "v1.6.3"
-
 func kubernetesVersion(f facts.Facts) []Finding {
 	switch v := f.Server; {
 	case v.Before(1, oldestMinor):
@@ -98,9 +95,9 @@ func gatewayKinds(f facts.Facts) []Finding {
 	if len(absent) > 0 {
 		return found(SectionGatewayAPI, Problem, "not installed: "+few(absent), plan.InstallGatewayAPI)
 	}
-	if bundle != GatewayAPIVersion {
+	if !release.SupportsGatewayAPI(bundle, channel) {
 		return found(SectionGatewayAPI, Warning,
-			fmt.Sprintf("release %s (%s channel) is installed; Tulle is tested with %s", orUnknown(bundle), orUnknown(channel), GatewayAPIVersion),
+			fmt.Sprintf("release %s (%s channel) is installed; Tulle is tested with %s", orUnknown(bundle), orUnknown(channel), release.GatewayAPIVersions),
 			plan.InstallGatewayAPI)
 	}
 	return ok(SectionGatewayAPI, "%s, %s channel", bundle, channel)

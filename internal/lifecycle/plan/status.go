@@ -21,7 +21,7 @@ import (
 // Commands that install what the mesh stands on.
 const (
 	InstallCertManager = "kubectl apply --server-side -f https://github.com/cert-manager/cert-manager/releases/download/v1.21.2/cert-manager.yaml"
-	InstallGatewayAPI  = "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.6.3/experimental-install.yaml"
+	InstallGatewayAPI  = "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/" + release.GatewayAPIVersion + "/experimental-install.yaml"
 )
 
 // validate judges the spec against this cluster and this operator.

@@ -86,11 +86,33 @@ func meshFeatures02() []string {
 	))
 }
 
-// gatewayFeatures03 are 0.2's so far.
-func gatewayFeatures03() []string { return gatewayFeatures02() }
+// ofV17 are features as Gateway API v1.7 names them: what was HTTPRouteRetry is now retries on status codes,
+// and a backend's timeout that is retried is part of timeouts.
+func ofV17(list []string) []string {
+	var out []string
+	for _, f := range list {
+		switch f {
+		case "HTTPRouteRetry":
+			out = append(out, "HTTPRouteRetryCodes")
+		case "HTTPRouteRetryBackendTimeout":
+		default:
+			out = append(out, f)
+		}
+	}
+	return append(out, "GRPCRouteRequestHeaderModifier", "HTTPRouteBackendURLRewrite")
+}
 
-// meshFeatures03 are 0.2's so far.
-func meshFeatures03() []string { return meshFeatures02() }
+func gatewayFeatures03() []string {
+	return sorted(append(
+		ofV17(gatewayFeatures02()),
+		"ClusterTrustBundle",
+		"GatewayAddressRoutability",
+		"GatewayAddressRoutabilityCluster",
+		"GatewayRouteHostnameIntersectionPrecedence",
+	))
+}
+
+func meshFeatures03() []string { return sorted(ofV17(meshFeatures02())) }
 
 // sorted because the Gateway API asks for ascending order by name.
 func sorted(s []string) []string {
