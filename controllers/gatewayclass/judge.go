@@ -4,14 +4,15 @@
 package gatewayclass
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwapixv1 "sigs.k8s.io/gateway-api/apisx/v1alpha1"
-	"sigs.k8s.io/gateway-api/pkg/consts"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/release"
@@ -23,9 +24,13 @@ type Facts struct {
 	Mesh *v1alpha1.Mesh
 	// Release is the one that serves; the zero value: none yet.
 	Release release.Release
-	// BundleVersion is that of the installed Gateway API, from its definitions; empty: not said.
-	BundleVersion string
+	// Definitions are those of the Gateway API that are installed.
+	Definitions []Definition
 }
+
+// Definition is a CustomResourceDefinition of the Gateway API. Bundle is its release, and Channel one of
+// "standard" and "experimental", as its annotations say; empty if they say nothing.
+type Definition struct{ Name, Bundle, Channel string }
 
 // Class is the status of a GatewayClass, with the times of conditions from its present status.
 func Class(c *gwapiv1.GatewayClass, f Facts) gwapiv1.GatewayClassStatus {
@@ -46,26 +51,42 @@ func Class(c *gwapiv1.GatewayClass, f Facts) gwapiv1.GatewayClassStatus {
 		set(gwapiv1.GatewayClassConditionStatusAccepted, metav1.ConditionTrue, gwapiv1.GatewayClassReasonAccepted,
 			"Gateways of this class are served by Mesh "+f.Mesh.Name)
 	}
-	if supported(f.BundleVersion) {
+	if bundles, others := versions(f.Definitions); len(others) == 0 && len(bundles) > 0 {
 		set(gwapiv1.GatewayClassConditionStatusSupportedVersion, metav1.ConditionTrue, gwapiv1.GatewayClassReasonSupportedVersion,
-			"the installed Gateway API "+f.BundleVersion+" is supported")
+			"The installed Gateway API is supported: "+strings.Join(bundles, ", "))
 	} else {
 		set(gwapiv1.GatewayClassConditionStatusSupportedVersion, metav1.ConditionFalse, gwapiv1.GatewayClassReasonUnsupportedVersion,
-			fmt.Sprintf("the installed Gateway API is %q and this operator was made for %s; fields that it does not know are ignored", f.BundleVersion, consts.BundleVersion))
+			fmt.Sprintf("Tulle supports Gateway API %s. Not supported: %s. Kinds and fields that Tulle does not support are ignored, and everything else works",
+				release.GatewayAPIVersions, few(others)))
 	}
 	s.SupportedFeatures = features(f.Release.GatewayFeatures)
 	return s
 }
 
-// supported tells whether a version of the Gateway API has the same major and minor number as the one built with.
-func supported(version string) bool { return minor(version) == minor(consts.BundleVersion) }
-
-func minor(version string) string {
-	p := strings.SplitN(version, ".", 3)
-	if len(p) < 3 {
-		return version
+// versions returns the releases of the definitions with their channels, and the definitions that are of a
+// release that Tulle does not support or that do not say of which they are. Both are sorted.
+func versions(list []Definition) (bundles, others []string) {
+	for _, d := range list {
+		bundle := cmp.Or(d.Bundle, "unknown release") + " (" + cmp.Or(d.Channel, "unknown") + " channel)"
+		if release.SupportsGatewayAPI(d.Bundle, d.Channel) {
+			bundles = append(bundles, bundle)
+		} else {
+			others = append(others, d.Name+" of "+bundle)
+		}
 	}
-	return p[0] + "." + p[1]
+	slices.Sort(bundles)
+	slices.Sort(others)
+	return slices.Compact(bundles), others
+}
+
+// few joins the first of many.
+func few(list []string) string {
+	const shown = 3
+	out := cmp.Or(strings.Join(list[:min(len(list), shown)], ", "), "no definition is installed")
+	if n := len(list) - shown; n > 0 {
+		out += fmt.Sprintf(" and %d more", n)
+	}
+	return out
 }
 
 // XMesh is the status of an XMesh. Its parametersRef may name the active Mesh, and nothing else.

@@ -19,7 +19,7 @@ func facts() Facts {
 	known := release.Known("a", "b")
 	return Facts{
 		Mesh:    &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "tulle"}},
-		Release: known[len(known)-1], BundleVersion: "v1.6.3",
+		Release: known[len(known)-1], Definitions: []Definition{{"gateways.gateway.networking.k8s.io", "v1.7.0", "experimental"}},
 	}
 }
 
@@ -30,11 +30,17 @@ func TestClass(t *testing.T) {
 		accepted, supported metav1.ConditionStatus
 	}{
 		"good":                 {func(*gwapiv1.GatewayClass, *Facts) {}, "True", "True"},
-		"another patch":        {func(_ *gwapiv1.GatewayClass, f *Facts) { f.BundleVersion = "v1.6.0" }, "True", "True"},
-		"an older Gateway API": {func(_ *gwapiv1.GatewayClass, f *Facts) { f.BundleVersion = "v1.2.1" }, "True", "False"},
-		"of no version":        {func(_ *gwapiv1.GatewayClass, f *Facts) { f.BundleVersion = "" }, "True", "False"},
-		"no Mesh":              {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Mesh = nil }, "False", "True"},
-		"parameters":           {func(c *gwapiv1.GatewayClass, _ *Facts) { c.Spec.ParametersRef = &gwapiv1.ParametersReference{} }, "False", "True"},
+		"another patch":        {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions[0].Bundle = "v1.7.9" }, "True", "True"},
+		"an older Gateway API": {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions[0].Bundle = "v1.2.1" }, "True", "False"},
+		"the oldest":           {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions[0] = Definition{"x", "v1.3.0", "standard"} }, "True", "True"},
+		"of no version":        {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions[0].Bundle = "" }, "True", "False"},
+		"of no channel":        {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions[0].Channel = "" }, "True", "False"},
+		"none":                 {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Definitions = nil }, "True", "False"},
+		"one of another version": {func(_ *gwapiv1.GatewayClass, f *Facts) {
+			f.Definitions = append(f.Definitions, Definition{"xmeshes.gateway.networking.x-k8s.io", "v1.8.0", "experimental"})
+		}, "True", "False"},
+		"no Mesh":    {func(_ *gwapiv1.GatewayClass, f *Facts) { f.Mesh = nil }, "False", "True"},
+		"parameters": {func(c *gwapiv1.GatewayClass, _ *Facts) { c.Spec.ParametersRef = &gwapiv1.ParametersReference{} }, "False", "True"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			class, f := &gwapiv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Generation: 3}}, facts()

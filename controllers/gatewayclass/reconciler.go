@@ -6,8 +6,10 @@ package gatewayclass
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -55,12 +57,16 @@ func (r *Reconciler) facts(ctx context.Context) (Facts, error) {
 	if m != nil {
 		f.Release, _ = r.Known.Find(m.Status.Version)
 	}
-	crd := kinds.Definition()
-	err = r.Cache.Get(ctx, client.ObjectKey{Name: "gatewayclasses.gateway.networking.k8s.io"}, crd)
-	if client.IgnoreNotFound(err) != nil {
-		return Facts{}, fmt.Errorf("get CustomResourceDefinition gatewayclasses: %w", err)
+	all := &metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(kinds.Definition().GroupVersionKind())
+	if err := r.Cache.List(ctx, all); err != nil {
+		return Facts{}, fmt.Errorf("list CustomResourceDefinitions: %w", err)
 	}
-	f.BundleVersion = crd.Annotations[consts.BundleVersionAnnotation]
+	for _, d := range all.Items {
+		if strings.HasSuffix(d.Name, "."+gwapiv1.GroupName) || strings.HasSuffix(d.Name, "."+gwapixv1.GroupName) {
+			f.Definitions = append(f.Definitions, Definition{d.Name, d.Annotations[consts.BundleVersionAnnotation], d.Annotations[consts.ChannelAnnotation]})
+		}
+	}
 	return f, nil
 }
 
@@ -112,7 +118,10 @@ func (r *Reconciler) write(ctx context.Context, after, before client.Object, sam
 	if same {
 		return nil
 	}
-	err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), client.FieldOwner(names.FieldManager))
+	// A merge patch has all of a list: without the lock it would erase what another controller has written to
+	// the conditions since the object was read.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(names.FieldManager))
 	return client.IgnoreNotFound(err)
 }
 

@@ -14,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -164,22 +162,15 @@ func (r *Reconciler) finalizer(ctx context.Context, m *v1alpha1.Mesh, change fun
 // status writes the status if it says anything new. The times of conditions change only with their status.
 func (r *Reconciler) status(ctx context.Context, m *v1alpha1.Mesh, want v1alpha1.MeshStatus) error {
 	before := m.DeepCopy()
-	conditions := m.Status.Conditions
 	m.Status = want
-	m.Status.Conditions = nil
-	for _, c := range want.Conditions {
-		if old := meta.FindStatusCondition(conditions, c.Type); old != nil && old.Status == c.Status {
-			c.LastTransitionTime = old.LastTransitionTime
-		} else {
-			c.LastTransitionTime = metav1.NewTime(r.Now())
-		}
-		m.Status.Conditions = append(m.Status.Conditions, c)
-	}
+	m.Status.Conditions = conditionsOf(want.Conditions, before.Status.Conditions, r.Now())
 	if equality.Semantic.DeepEqual(before.Status, m.Status) {
 		return nil
 	}
 	meant := m.Status.DeepCopy()
-	err := r.Client.Status().Patch(ctx, m, client.MergeFrom(before), client.FieldOwner(names.FieldManager))
+	// With the lock: what another controller has added to the conditions since the Mesh was read is not erased.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	err := r.Client.Status().Patch(ctx, m, patch, client.FieldOwner(names.FieldManager))
 	if err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil

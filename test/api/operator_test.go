@@ -58,6 +58,7 @@ func TestOperator(t *testing.T) {
 		{"missing kinds are told, with the command, and heal", missingKinds},
 		{"install", installs},
 		{"status of the Gateway API's own kinds", classes},
+		{"conditions of other controllers stay", foreignConditions},
 		{"what is deleted comes back", deletedComesBack},
 		{"what is edited is put right, other people's fields stay", editedIsPutRight},
 		{"an object of others is not adopted, unless it is handed over", nameTaken},
