@@ -21,8 +21,13 @@ type origination struct {
 }
 
 // inTLS are the ways in which a port is spoken to inside TLS that a proxy begins: by its own protocol, and
-// as bytes by routes of a listener that has ended the TLS of clients.
-func inTLS() []string { return []string{"", names.AsBytes} }
+// as bytes if a route of bytes sends to it, which it may do from a listener that has ended the TLS of clients.
+func (g *Graph) inTLS(r *incr.Reader, port model.PortKey) []string {
+	if g.isByteBackend(r, port) {
+		return []string{"", names.AsBytes}
+	}
+	return []string{""}
+}
 
 // on is the variant of a backend that is reached so, spoken to as one of inTLS.
 func (o origination) on(b model.Backend, as string) model.Backend {

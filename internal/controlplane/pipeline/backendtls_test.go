@@ -139,6 +139,29 @@ func TestBackendTLS(t *testing.T) {
 		t.Errorf("a renewed client certificate:\n%s", d)
 	}
 
+	// A route of bytes of a listener that ends TLS has clusters of its own.
+	ends := withCertificate.DeepCopy()
+	ends.Generation++
+	terminate := gwapiv1.TLSModeTerminate
+	ends.Spec.Listeners = append(ends.Spec.Listeners, gwapiv1.Listener{
+		Name: "tls", Port: 8443, Protocol: gwapiv1.TLSProtocolType,
+		TLS: &gwapiv1.ListenerTLSConfig{Mode: &terminate, CertificateRefs: []gwapiv1.SecretObjectReference{{Name: "cert"}}},
+	})
+	section := gwapiv1.SectionName("tls")
+	passed := &gwapiv1.TCPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "bytes", Generation: 1}}
+	passed.Spec.ParentRefs = []gwapiv1.ParentReference{{Name: "gw", SectionName: &section}}
+	passed.Spec.Rules = []gwapiv1.TCPRouteRule{{BackendRefs: []gwapiv1.BackendRef{{BackendObjectReference: gwapiv1.BackendObjectReference{Name: "web", Port: &port}}}}}
+	r = g.Apply([]source.Event{event(source.Gateway, ends), event("TCPRoute", passed)}, Inputs{})
+	asBytes := names.Out{Namespace: "a", Service: "web", Port: 443, As: names.AsBytes, GatewayNamespace: "a", Gateway: "gw"}.String()
+	for _, made := range []string{"Cluster " + asBytes, "ClusterLoadAssignment " + asBytes, scopeType() + " scope/gateway/a/gw"} {
+		if !slices.Contains(published(r), made) {
+			t.Errorf("a route of bytes: %q is not in %v", made, published(r))
+		}
+	}
+	if r = g.Apply([]source.Event{event(source.Gateway, withCertificate), {Kind: "TCPRoute", Key: model.Key{Namespace: "a", Name: "bytes"}}}, Inputs{}); !slices.Contains(published(r), "no Cluster "+asBytes) {
+		t.Errorf("without it: %v", published(r))
+	}
+
 	hinted := model.Slice{Key: model.Key{Namespace: "a", Name: "web-1"}, Service: key, Ports: []model.SlicePort{{Name: "https", Port: 8443}}, Endpoints: zoned("z1", "z2")}
 	r = g.Apply([]source.Event{{Kind: source.EndpointSlice, Key: hinted.Key, Object: hinted}}, Inputs{})
 	places := map[string]int{}

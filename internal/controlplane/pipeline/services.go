@@ -254,7 +254,7 @@ func (g *Graph) buildBackends() {
 					}
 					if tls {
 						list.Via = model.Via{TLS: true}
-						for _, list.As = range inTLS() {
+						for _, list.As = range g.inTLS(r, list.Key) {
 							emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: list.As, Via: list.Via}), list)
 						}
 						list.Via = model.Via{}
@@ -292,7 +292,7 @@ func (g *Graph) buildBackends() {
 						emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as}), v)
 					}
 					if tls {
-						for _, as := range inTLS() {
+						for _, as := range g.inTLS(r, b.Key) {
 							v := o.on(b, as)
 							emit(clusterOf(model.BackendName{Key: b.Key, Node: node, As: as, Via: v.Via}), v)
 						}
@@ -360,6 +360,11 @@ func (g *Graph) spokenAs(r *incr.Reader, service model.Key, p model.ServicePort)
 		}
 	}
 	return as
+}
+
+// isByteBackend reports whether a route of bytes sends to a TCP port.
+func (g *Graph) isByteBackend(r *incr.Reader, key model.PortKey) bool {
+	return slices.ContainsFunc(g.kinds, func(k gatewayapi.RouteKind) bool { return k.IsOpaque() && !k.IsUDP() && g.sends(r, k.Name, key) })
 }
 
 // isUDPBackend: UDP ports cost nothing until a route sends to them.
