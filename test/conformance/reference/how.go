@@ -77,3 +77,12 @@ func how() map[string]string {
 		"MeshHTTPRouteSchemeRedirect":                   "`scheme_redirect`.",
 	}
 }
+
+// tested names the tests of this repository that prove a feature for which the suite has none.
+func tested() map[string]string {
+	return map[string]string{
+		"ClusterTrustBundle":               "`internal/controlplane/gatewayapi TestGolden/trust-bundles`, `test/api/source TestSource`",
+		"GatewayAddressRoutability":        "`internal/controlplane/status TestRoutability`",
+		"GatewayAddressRoutabilityCluster": "`internal/controlplane/status TestRoutability`, `internal/lifecycle/render TestClusterAddresses`",
+	}
+}

@@ -68,6 +68,8 @@ func proof(feature features.FeatureName) string {
 	}
 	slices.Sort(names)
 	switch n := len(names); {
+	case n == 0 && tested()[string(feature)] != "":
+		return "none in the suite; here " + tested()[string(feature)]
 	case n == 0:
 		return "none in the suite"
 	case n > 20:
