@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,6 +123,9 @@ func (r *Reconciler) write(ctx context.Context, after, before client.Object, sam
 	// the conditions since the object was read.
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(names.FieldManager))
+	if apierrors.IsConflict(err) {
+		return nil // the change is on its way here, and this runs again
+	}
 	return client.IgnoreNotFound(err)
 }
 

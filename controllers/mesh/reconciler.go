@@ -126,6 +126,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	// The status is true also when a step failed: it follows from what was seen.
 	statusErr := r.status(ctx, m, next.Status)
+	if apierrors.IsConflict(statusErr) { // the Mesh was changed since it was read; the steps can be repeated
+		statusErr, next.Done, next.Again = nil, false, conflictWait
+	}
 	if seen.OlderMesh == "" {
 		r.Metrics.show(m.Name, m.Status)
 	}
@@ -145,6 +148,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
 }
+
+// conflictWait is how soon a status is written again that another change came before.
+const conflictWait = time.Second
 
 // finalizer adds or removes Tulle's finalizer.
 func (r *Reconciler) finalizer(ctx context.Context, m *v1alpha1.Mesh, change func(client.Object, string) bool) error {

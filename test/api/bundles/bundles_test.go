@@ -51,10 +51,14 @@ type bundle struct {
 
 func bundles() []bundle {
 	return []bundle{
-		{"v1.3.0", "standard", true}, {"v1.4.1", "standard", true},
-		{"v1.5.1", "standard", true}, {"v1.5.1", "experimental", true},
-		{"v1.6.3", "standard", true}, {"v1.6.3", "experimental", true},
-		{"v1.7.0", "standard", true}, {"v1.7.0", "experimental", true},
+		{"v1.3.0", "standard", true},
+		{"v1.4.1", "standard", true},
+		{"v1.5.1", "standard", true},
+		{"v1.5.1", "experimental", true},
+		{"v1.6.3", "standard", true},
+		{"v1.6.3", "experimental", true},
+		{"v1.7.0", "standard", true},
+		{"v1.7.0", "experimental", true},
 		{"v1.3.0", "experimental", false}, // works all the same, as far as its kinds go
 	}
 }
