@@ -14,6 +14,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tulle.dev/tulle/internal/controlplane/source"
 )
@@ -121,16 +123,7 @@ func (c *cluster) referred(t *testing.T) {
 	c.until("the first Secret again", func() bool { return problem("cert") != "" && c.now[source.TLSSecret]["shop/second"] == nil })
 	c.delete(`{apiVersion: v1, kind: ConfigMap, metadata: {namespace: shop, name: ca}}`)
 	c.until("the ConfigMap gone", func() bool { return c.now[source.CAConfigMap]["shop/ca"] == nil })
-	c.apply(
-		`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca}]}}}`,
-		`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}, spec: {trustBundle: "`+strings.ReplaceAll(trusted, "\n", `\n`)+`"}}`,
-	)
-	c.until("a ClusterTrustBundle", func() bool {
-		b, ok := c.now[source.ClusterTrustBundle]["/ca"].(source.CABundle)
-		return ok && b.Certificates() != ""
-	})
-	c.delete(`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}}`)
-	c.until("the ClusterTrustBundle gone", func() bool { return c.now[source.ClusterTrustBundle]["/ca"] == nil })
+	c.trustBundle()
 
 	c.heard.mu.Lock()
 	defer c.heard.mu.Unlock()
@@ -141,4 +134,31 @@ func (c *cluster) referred(t *testing.T) {
 	if c.heard.bytes > 1<<20 {
 		t.Errorf("%d bytes were answered about Secrets and ConfigMaps, with 20 MB that nothing refers to", c.heard.bytes)
 	}
+}
+
+// trustBundle: a ClusterTrustBundle that a policy refers to is read, if the API server has the kind; if not, the
+// problem says so.
+func (c *cluster) trustBundle() {
+	c.t.Helper()
+	c.apply(`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {namespace: shop, name: web}, spec: {targetRefs: [{group: "", kind: Service, name: web}], validation: {hostname: web.example, caCertificateRefs: [{group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca}]}}}`)
+	bundle := func() (source.CABundle, bool) {
+		b, ok := c.now[source.ClusterTrustBundle]["/ca"].(source.CABundle)
+		return b, ok
+	}
+	if _, err := c.admin.RESTMapper().RESTMapping(schema.GroupKind{Group: "certificates.k8s.io", Kind: "ClusterTrustBundle"}, "v1"); meta.IsNoMatchError(err) {
+		c.until("a ClusterTrustBundle that cannot be", func() bool {
+			b, ok := bundle()
+			return ok && strings.Contains(b.Problem, "this cluster does not serve the kind")
+		})
+		return
+	} else if err != nil {
+		c.t.Fatal(err)
+	}
+	c.apply(`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}, spec: {trustBundle: "` + strings.ReplaceAll(trusted, "\n", `\n`) + `"}}`)
+	c.until("a ClusterTrustBundle", func() bool {
+		b, ok := bundle()
+		return ok && b.Certificates() != ""
+	})
+	c.delete(`{apiVersion: certificates.k8s.io/v1, kind: ClusterTrustBundle, metadata: {name: ca}}`)
+	c.until("the ClusterTrustBundle gone", func() bool { return c.now[source.ClusterTrustBundle]["/ca"] == nil })
 }
