@@ -63,6 +63,9 @@ const (
 	// helloRevision is added to the revision of listeners of Gateways for TLS; those without it kept more memory
 	// for each connection that has not begun TLS.
 	helloRevision = "+1"
+	// signaturesRevision is added to the revision of clusters in which a proxy begins TLS because of a
+	// BackendTLSPolicy; those without it took no certificates with Ed25519 keys.
+	signaturesRevision = "+1"
 )
 
 // Revision returns the revision of the translation that made the resource from a value of the model. It is part
@@ -80,10 +83,15 @@ func inspects(f *listenerv3.ListenerFilter) bool { return f.GetName() == tlsInsp
 func (r Resource) revision(from any) string {
 	o, err := names.ParseOut(r.Name)
 	if err == nil && r.TypeURL == ClusterType && o.As != names.AsDatagrams {
-		if b, ok := from.(model.Backend); ok && !agreesOnHTTP(b) {
-			return bytesRevision
+		b, ok := from.(model.Backend)
+		revision := upstreamRevision
+		if ok && !agreesOnHTTP(b) {
+			revision = bytesRevision
 		}
-		return upstreamRevision
+		if originatesTLS(b) {
+			revision += signaturesRevision
+		}
+		return revision
 	}
 	switch {
 	case r.TypeURL == ClusterType && err == nil:
@@ -124,6 +132,11 @@ func (r Resource) revision(from any) string {
 func agreesOnHTTP(b model.Backend) bool {
 	plain := b.Transport == model.Plain && (b.TLS == nil || usable(b.TLS))
 	return b.Protocol.IsHTTP() && (b.Protocol != model.HTTP || !plain)
+}
+
+// originatesTLS reports whether a proxy begins TLS with endpoints of a backend that have no proxy.
+func originatesTLS(b model.Backend) bool {
+	return b.TLS != nil && usable(b.TLS) && (b.Transport == model.Plain || b.Transport == model.Mixed)
 }
 
 // takesNames tells whether a chain is that of a route for server names.
