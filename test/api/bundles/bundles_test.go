@@ -69,16 +69,16 @@ func objects() map[source.Kind]string {
 	const meta = `metadata: {namespace: default, name: a}, spec: `
 	const gateway, backend = `parentRefs: [{name: a}]`, `rules: [{backendRefs: [{name: a, port: 80}]}]`
 	return map[source.Kind]string{
-		source.GatewayClass:     `{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`,
-		source.Gateway:          `{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, ` + meta + `{gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}]}}`,
-		source.ListenerSet:      `{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, ` + meta + `{parentRef: {name: a}, listeners: [{name: more, port: 81, protocol: HTTP}]}}`,
-		source.HTTPRoute:        `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
-		source.GRPCRoute:        `{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
-		source.TLSRoute:         `{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, ` + meta + `{` + gateway + `, hostnames: [a.example], ` + backend + `}}`,
-		source.TCPRoute:         `{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
-		source.UDPRoute:         `{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
-		source.ReferenceGrant:   `{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, ` + meta + `{from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: "", kind: Service}]}}`,
-		source.BackendTLSPolicy: `{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, ` + meta + `{targetRefs: [{group: "", kind: Service, name: a}], validation: {hostname: a.example, wellKnownCACertificates: System}}}`,
+		source.GatewayClass:   `{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tulle}, spec: {controllerName: tulle.dev/mesh-controller}}`,
+		source.Gateway:        `{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, ` + meta + `{gatewayClassName: tulle, listeners: [{name: http, port: 80, protocol: HTTP}]}}`,
+		source.ListenerSet:    `{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, ` + meta + `{parentRef: {name: a}, listeners: [{name: more, port: 81, protocol: HTTP}]}}`,
+		"HTTPRoute":           `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
+		"GRPCRoute":           `{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
+		"TLSRoute":            `{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, ` + meta + `{` + gateway + `, hostnames: [a.example], ` + backend + `}}`,
+		"TCPRoute":            `{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
+		"UDPRoute":            `{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute, ` + meta + `{` + gateway + `, ` + backend + `}}`,
+		source.ReferenceGrant: `{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, ` + meta + `{from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: "", kind: Service}]}}`,
+		"BackendTLSPolicy":    `{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, ` + meta + `{targetRefs: [{group: "", kind: Service, name: a}], validation: {hostname: a.example, wellKnownCACertificates: System}}}`,
 	}
 }
 
