@@ -168,7 +168,7 @@ func TestForeignAdmission(t *testing.T) {
 	const knob = `kubectl annotate clusterrole tulle-operator-images --overwrite tulle.dev/admission-adds="`
 	attempt := func(d *appsv1.Deployment, a added) error {
 		d = d.DeepCopy()
-		d.Name = strings.Replace(d.Name, "0-2-0", "0-2-7", 1)
+		d.Name = strings.Replace(d.Name, "0-3-0", "0-3-7", 1)
 		d.Spec.Template.Spec.ServiceAccountName = d.Name
 		a.how(&d.Spec.Template)
 		return create(t, d)(c)
