@@ -5,6 +5,8 @@ package envoy
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -145,30 +148,42 @@ func (p *pair) webSocket(t *testing.T) {
 	}
 }
 
-// extendedConnect: a WebSocket over HTTP/2 (RFC 8441) from the application itself.
+// extendedConnect: a WebSocket over HTTP/2 (RFC 8441) from the application itself, frame by frame: Go's client sends
+// no :protocol since 1.27.
 func (p *pair) extendedConnect(t *testing.T) {
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: nil}
 	c, _ := p.dial(t, "198.19.9.1:80")
-	conn, err := tr.NewClientConn(c)
-	if err != nil {
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	f := http2.NewFramer(c, c)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"}, {":authority", "http"}, {":path", "/ws"}} {
+		_ = enc.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // into memory
+	}
+	send(t, c, http2.ClientPreface)
+	if err := cmp.Or(f.WriteSettings(), f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
 		t.Fatal(err)
 	}
-	body, in := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://http/ws", body)
-	if err != nil {
-		t.Fatal(err)
+	answered := ""
+	for answered != "hello to you\n" {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatalf("answered with %q, then %v", answered, err)
+		}
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			if got := frame.PseudoValue("status"); got != "200" {
+				t.Fatalf("status %s", got)
+			}
+			if err := f.WriteData(1, false, []byte("hello\n")); err != nil {
+				t.Fatal(err)
+			}
+		case *http2.DataFrame:
+			answered += string(frame.Data())
+		case *http2.RSTStreamFrame:
+			t.Fatalf("answered with %q, then %v", answered, frame.ErrCode)
+		}
 	}
-	req.Header[":protocol"] = []string{"websocket"}
-	resp, err := conn.RoundTrip(req)
-	if err != nil || resp.StatusCode != 200 {
-		t.Fatalf("%v, %v", resp, err)
-	}
-	defer resp.Body.Close()
-	send(t, in, "hello\n")
-	if got := line(t, bufio.NewReader(resp.Body)); got != "hello to you" {
-		t.Errorf("answered with %q", got)
-	}
-	in.Close()
 }
 
 func (p *pair) http10(t *testing.T) {
