@@ -95,12 +95,13 @@ func gatewaysOf(l Lookup, r *Route) []*gwapiv1.Gateway {
 	return out
 }
 
-// SendingGateways are the Gateways of ours, each once, sorted, whose routes for requests send to one of the ports of a
-// Service and may.
+// SendingGateways are the Gateways of ours, each once, sorted, that begin TLS where a policy of one of the ports of a
+// Service says so: their routes send to it and may. A route of bytes counts on listeners that end TLS, because what comes
+// by others may be the client's own TLS.
 func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
 	for _, p := range svc.Ports {
 		for _, k := range RouteKinds() {
-			if k.IsOpaque() {
+			if k.IsUDP() {
 				continue
 			}
 			for _, r := range l.Senders(OfKind[model.PortKey]{k.Name, model.PortKey{Service: svc.Key, Port: p.Port}}) {
@@ -108,7 +109,9 @@ func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
 					continue
 				}
 				for _, gw := range gatewaysOf(l, r) {
-					out = append(out, keyOf(gw))
+					if !k.IsOpaque() || r.behindTLS(l, gw) {
+						out = append(out, keyOf(gw))
+					}
 				}
 			}
 		}
@@ -117,6 +120,17 @@ func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return slices.Compact(out)
+}
+
+// behindTLS reports whether the route is attached to a listener of the Gateway that ends TLS.
+func (r *Route) behindTLS(l Lookup, gw *gwapiv1.Gateway) bool {
+	attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+	for i := range ls {
+		if _, ok := attached.of(&ls[i], r); ok && ls[i].terminates() {
+			return true
+		}
+	}
+	return false
 }
 
 // On is a listener of a Gateway, or of one of its ListenerSets, that a route is attached to.
