@@ -137,11 +137,12 @@ func TestStatusOfTooManyListeners(t *testing.T) {
 	w.attach("shop", 63)
 	partly, wholly := w.attach("shop", 3), w.attach("shop", 1)
 	kind := gwapiv1.Kind("ListenerSet")
+	routes, _ := gatewayapi.RouteKindOf("HTTPRoute")
 	for _, set := range []*gwapiv1.ListenerSet{partly, wholly} {
-		w.http = append(w.http, &gwapiv1.HTTPRoute{
+		w.routes = append(w.routes, routes.Parse(&gwapiv1.HTTPRoute{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "on-" + set.Name, Generation: 1},
 			Spec:       gwapiv1.HTTPRouteSpec{CommonRouteSpec: gwapiv1.CommonRouteSpec{ParentRefs: []gwapiv1.ParentReference{{Kind: &kind, Name: gwapiv1.ObjectName(set.Name)}}}},
-		})
+		}))
 	}
 	const why = "Gateway infra/edge has too many listeners: at most 256 are accepted, its own first and then those of the oldest ListenerSets; " +
 		"one with a long hostname counts once for each 64 characters, and a namespace other than the Gateway's gets no more than it leaves free; remove listeners that are not needed, or attach the ListenerSet to another Gateway"
@@ -151,7 +152,7 @@ func TestStatusOfTooManyListeners(t *testing.T) {
 	}
 	first, _ := gatewayapi.ListenerSetStatus(w, partly)
 	second, _ := gatewayapi.ListenerSetStatus(w, wholly)
-	one, two := gatewayapi.HTTPRouteParents(w, w.http[0])[0], gatewayapi.HTTPRouteParents(w, w.http[1])[0]
+	one, two := gatewayapi.RouteParents(w, w.routes[0])[0], gatewayapi.RouteParents(w, w.routes[1])[0]
 	got := []string{
 		say([]metav1.Condition{first.Accepted}, "Accepted"), say([]metav1.Condition{second.Accepted}, "Accepted"),
 		say(first.Listeners[0].Conditions, "Accepted"), say(first.Listeners[2].Conditions, "Accepted"), say(first.Listeners[2].Conditions, "Conflicted"),

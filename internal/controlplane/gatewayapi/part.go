@@ -145,7 +145,8 @@ func RouteOn(l Lookup, r *Route) []On {
 	var out []On
 	for _, gw := range gatewaysOf(l, r) {
 		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
-		for _, parent := range r.Parents() {
+		for _, p := range r.Parents() {
+			parent := p.To
 			if parent.Kind != KindListenerSet {
 				continue
 			}
