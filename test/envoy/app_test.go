@@ -157,6 +157,13 @@ func client(ns *netns, protocols ...string) *http.Client {
 	}
 }
 
+// http2Over speaks HTTP/2 over one connection, without asking what was negotiated.
+func http2Over(c net.Conn) *http.Transport {
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	return &http.Transport{Protocols: &p, DialContext: func(context.Context, string, string) (net.Conn, error) { return struct{ net.Conn }{c}, nil }}
+}
+
 // answer is a response with the echo in it, if the application was reached.
 type answer struct {
 	status  int

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
@@ -103,17 +101,13 @@ func (d door) connectHTTP2(t *testing.T) int {
 	c, _ := d.dial(t)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	conn, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(c)
-	if err != nil {
-		t.Fatal(err)
-	}
 	body, in := io.Pipe()
 	defer in.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, "http://x:1", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := conn.RoundTrip(req)
+	resp, err := http2Over(c).RoundTrip(req)
 	if err != nil {
 		t.Errorf("%s, CONNECT over HTTP/2: %v", d.name, err)
 		return 0

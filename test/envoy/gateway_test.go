@@ -4,14 +4,14 @@
 package envoy
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
-
-	"golang.org/x/net/http2"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -77,11 +77,8 @@ func TestGateway(t *testing.T) {
 	roots.AppendCertsFromPEM([]byte(m.pki.roots()))
 	c, _ := dialFrom(t, outside, "198.18.9.3:443")
 	tc := tls.Client(c, &tls.Config{ServerName: "www.example.com", RootCAs: roots, NextProtos: []string{"h2"}})
-	conn, err := new(http2.Transport).NewClientConn(tc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err = ask(t.Context(), &http.Client{Transport: conn}, http.MethodGet, "https://www.example.com/api", nil)
+	h2 := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return tc, tc.HandshakeContext(ctx) }}
+	a, err := ask(t.Context(), &http.Client{Transport: h2}, http.MethodGet, "https://www.example.com/api", nil)
 	if err != nil || a.status != 200 || a.echo.Headers["x-forwarded-proto"] != "https" || tc.ConnectionState().NegotiatedProtocol != "h2" {
 		t.Errorf("HTTPS: %v, status %d, %v", err, a.status, a.echo.Headers)
 	}

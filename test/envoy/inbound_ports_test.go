@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
@@ -137,15 +135,11 @@ func TestAnyALPN(t *testing.T) {
 		return tc
 	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		var rt http.RoundTripper = &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return dial(8080), nil }}
+		url, rt := "https://server/", &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return dial(8080), nil }}
 		if protocol == "HTTP/2.0" {
-			h2, err := new(http2.Transport).NewClientConn(dial(8080))
-			if err != nil {
-				t.Fatal(err)
-			}
-			rt = h2
+			url, rt = "http://server/", http2Over(dial(8080))
 		}
-		a := get(t, &http.Client{Transport: rt}, "https://server/", forged)
+		a := get(t, &http.Client{Transport: rt}, url, forged)
 		if x := a.echo.Headers["x-forwarded-client-cert"]; a.echo.Proto != protocol || !strings.Contains(x, "sa/client") || strings.Contains(x, "forged") {
 			t.Errorf("%s: status %d, asked with %s, told %q", protocol, a.status, a.echo.Proto, x)
 		}
@@ -273,11 +267,7 @@ func TestLateHello(t *testing.T) {
 	if err := tc.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h2, err := new(http2.Transport).NewClientConn(tc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a := get(t, &http.Client{Transport: h2}, "https://server/", forged); a.status != 200 || !strings.Contains(a.echo.Headers["x-forwarded-client-cert"], "sa/client") {
+	if a := get(t, &http.Client{Transport: http2Over(tc)}, "http://server/", forged); a.status != 200 || !strings.Contains(a.echo.Headers["x-forwarded-client-cert"], "sa/client") {
 		t.Errorf("status %d, told %q", a.status, a.echo.Headers["x-forwarded-client-cert"])
 	}
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
@@ -126,15 +124,11 @@ func hello(t *testing.T, p *pair, ns *netns, config *tls.Config) error {
 	if err := tc.HandshakeContext(t.Context()); err != nil {
 		return err
 	}
-	conn, err := new(http2.Transport).NewClientConn(tc)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server/x", nil)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://server/x", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := conn.RoundTrip(req)
+	resp, err := http2Over(tc).RoundTrip(req)
 	if err != nil {
 		return err
 	}

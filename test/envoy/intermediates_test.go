@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/net/http2"
-
 	"tulle.dev/tulle/internal/controlplane/envoy"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
@@ -166,26 +164,28 @@ func TestForgedServer(t *testing.T) {
 
 // impostor serves HTTP/2 with a certificate that it is given, and says that it is no application.
 func impostor(t *testing.T, l net.Listener, present *atomic.Pointer[leaf]) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
+	server := http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+	})}
+	server.Protocols.SetUnencryptedHTTP2(true) // what TLS was negotiated for is not looked at
+	_ = server.Serve(unnegotiated{tls.NewListener(l, &tls.Config{
+		ClientAuth: tls.RequestClientCert, NextProtos: []string{names.ALPNHTTP},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert, err := tls.X509KeyPair([]byte(present.Load().chain), []byte(present.Load().key))
 			if err != nil {
 				t.Error(err)
-				return
 			}
-			tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, NextProtos: []string{names.ALPNHTTP}})
-			if tc.HandshakeContext(t.Context()) == nil {
-				new(http2.Server).ServeConn(tc, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					w.WriteHeader(http.StatusTeapot)
-				})})
-			}
-		}()
-	}
+			return &cert, err
+		},
+	})})
+}
+
+// unnegotiated hides from net/http that its connections are TLS, whose protocol has a name that it does not know.
+type unnegotiated struct{ net.Listener }
+
+func (l unnegotiated) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return struct{ net.Conn }{c}, err
 }
 
 // TestHandshakeCost: a chain that ends in an intermediate takes a server's Envoy no more processor time than

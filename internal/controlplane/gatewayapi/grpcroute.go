@@ -43,7 +43,7 @@ func grpcRule(field string, in *gwapiv1.GRPCRouteRule) rule {
 		u.backendFilters(&b, fs)
 		u.backends = append(u.backends, b)
 	}
-	if in.SessionPersistence != nil {
+	if in.SessionPersistence != nil { //nolint:staticcheck // deprecated since v1.7, and a user who wrote it is answered
 		u.refuse(unsupported(field+".sessionPersistence", "is not supported"))
 	}
 	return u

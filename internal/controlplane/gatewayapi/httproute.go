@@ -49,7 +49,7 @@ func httpRule(field string, in *gwapiv1.HTTPRouteRule) rule {
 	}
 	u.httpTimeouts(in)
 	u.httpRetry(in.Retry)
-	if in.SessionPersistence != nil {
+	if in.SessionPersistence != nil { //nolint:staticcheck // deprecated since v1.7, and a user who wrote it is answered
 		u.refuse(unsupported(field+".sessionPersistence", "is not supported"))
 	}
 	return u
