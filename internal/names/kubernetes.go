@@ -102,8 +102,11 @@ const (
 	// AnnotationGateway on the pods of a Gateway is the Gateway's name where that is too long for LabelGateway.
 	AnnotationGateway = "tulle.dev/gateway"
 	// AnnotationRestart on the pod template of a workload is the release its pods were restarted for, and
-	// after a slash the hash of the template that the former pods were created from.
-	AnnotationRestart = "tulle.dev/restarted-for"
+	// after a slash the hash of the template that the former pods were created from. Its prefix is not Group,
+	// since the webhook of 0.2.0 refuses pods with annotations of that prefix that it does not know.
+	AnnotationRestart = "upgrade.tulle.dev/restarted-for"
+	// AnnotationRestart020 is AnnotationRestart as the operator of 0.2.0 wrote it.
+	AnnotationRestart020 = "tulle.dev/restarted-for"
 	// AnnotationPulls on the pods that bring images to the nodes is the image that the operator asked for.
 	AnnotationPulls = "tulle.dev/pulls"
 	// AnnotationForceDelete on a Mesh lets it go while pods and routes still use it.

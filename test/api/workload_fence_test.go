@@ -57,6 +57,11 @@ func TestWorkloadFence(t *testing.T) {
 		return d
 	}
 	theirs, own := make("theirs", nil), make("own", map[string]string{names.LabelManagedBy: names.Operator})
+	restarted := make("restarted", nil)
+	restarted.Spec.Template.Annotations[names.AnnotationRestart020] = "0.2.0"
+	if err := admin.Update(t.Context(), restarted); err != nil {
+		t.Fatal(err)
+	}
 	evil := func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" }
 	// A policy works some time after it was made: wait until it does.
 	eventually(t, "the policy works", func() string {
@@ -72,7 +77,10 @@ func TestWorkloadFence(t *testing.T) {
 		change  func(*appsv1.Deployment)
 		refusal string // empty: allowed
 	}{
-		"a restart":             {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations[names.AnnotationRestart] = "0.3.0" }, ""},
+		"a restart": {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations[names.AnnotationRestart] = "0.3.0" }, ""},
+		"a restart after 0.2.0's": {restarted, func(d *appsv1.Deployment) {
+			d.Spec.Template.Annotations = map[string]string{"theirs": "yes", names.AnnotationRestart: "0.3.0"}
+		}, ""},
 		"an image":              {theirs, evil, "may only change the annotation"},
 		"another annotation":    {theirs, func(d *appsv1.Deployment) { d.Spec.Template.Annotations["theirs"] = "no" }, "may only change the annotation"},
 		"an annotation less":    {theirs, func(d *appsv1.Deployment) { delete(d.Spec.Template.Annotations, "theirs") }, "may only change the annotation"},

@@ -121,7 +121,7 @@ func TestInjectionAgain(t *testing.T) {
 		if d.Spec.Template.Annotations == nil {
 			d.Spec.Template.Annotations = map[string]string{}
 		}
-		d.Spec.Template.Annotations[names.AnnotationRestart] = newer
+		d.Spec.Template.Annotations[names.AnnotationRestart], d.Spec.Template.Annotations[names.AnnotationRestart020] = newer, newer
 		if err := c.Patch(t.Context(), d, before); err != nil {
 			t.Fatal(err)
 		}

@@ -89,7 +89,7 @@ func Keys() []string {
 // are left over from another pod or from its template: they are no order of the author, and no mistake.
 func notForPods() []string {
 	return []string{
-		names.AnnotationInjected, names.AnnotationTarget, names.AnnotationRestart, names.AnnotationGateway,
+		names.AnnotationInjected, names.AnnotationTarget, names.AnnotationRestart, names.AnnotationRestart020, names.AnnotationGateway,
 		names.AnnotationPulls, names.AnnotationForceDelete, names.AnnotationRotateRoot, names.AnnotationRotateWithout,
 	}
 }

@@ -99,7 +99,8 @@ func (a *Applier) restart(ctx context.Context, m upgrade.Move) error {
 	if m.Template != "" {
 		value += "/" + m.Template
 	}
-	template := map[string]any{"metadata": map[string]any{"annotations": map[string]string{names.AnnotationRestart: value}}}
+	annotations := map[string]any{names.AnnotationRestart: value, names.AnnotationRestart020: nil}
+	template := map[string]any{"metadata": map[string]any{"annotations": annotations}}
 	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
 	if err != nil {
 		return fmt.Errorf("marshal the patch of %s %s/%s: %w", m.Restart.Kind, m.Namespace, m.Restart.Name, err)

@@ -5,6 +5,8 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/names"
 )
 
 // refusing is an API server that takes patches of pods, and none of their requests.
@@ -82,5 +85,37 @@ func TestImageIsMarked(t *testing.T) {
 		if err := a.move(t.Context(), m); err != nil || r.body != c.body {
 			t.Errorf("patch %s, %v, want %s", r.body, err, c.body)
 		}
+	}
+}
+
+// TestRestart: a restart leaves no annotation on the template that the webhook of 0.2.0 refuses, so that the
+// pods can go back to that release. It refuses any with the prefix tulle.dev/ that authors of workloads may not set.
+func TestRestart(t *testing.T) {
+	r := &refusing{}
+	m := upgrade.Move{Namespace: "shop", Version: "0.3.0", Template: "6b85", Restart: upgrade.Restart{Kind: "Deployment", Name: "web"}}
+	if err := New(r, nil, r, r).move(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	var patch struct {
+		Spec struct {
+			Template struct {
+				Metadata struct{ Annotations map[string]*string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(r.body), &patch); err != nil {
+		t.Fatal(err)
+	}
+	set := 0
+	for key, value := range patch.Spec.Template.Metadata.Annotations {
+		if value != nil {
+			set++
+			if strings.HasPrefix(key, names.Group+"/") || *value != "0.3.0/6b85" {
+				t.Errorf("the template gets %s=%s", key, *value)
+			}
+		}
+	}
+	if old, named := patch.Spec.Template.Metadata.Annotations[names.AnnotationRestart020]; set != 1 || !named || old != nil {
+		t.Errorf("%d annotations are set, want one and that of 0.2.0 removed: %s", set, r.body)
 	}
 }

@@ -30,7 +30,7 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(), Created: p.CreationTimestamp.Time,
 		Template: cmp.Or(p.Labels[appsv1.DefaultDeploymentUniqueLabelKey], p.Labels[appsv1.ControllerRevisionHashLabelKey]),
 	}
-	out.RestartedFor, _, _ = strings.Cut(p.Annotations[names.AnnotationRestart], "/")
+	out.RestartedFor, _, _ = strings.Cut(cmp.Or(p.Annotations[names.AnnotationRestart], p.Annotations[names.AnnotationRestart020]), "/")
 	slots := 0
 	for _, c := range p.Spec.InitContainers {
 		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name), Requests: c.Resources.Requests}
