@@ -86,6 +86,8 @@ const (
 	// ReasonRecording: the mesh was created by a release that knew only roots, and some certificates in use
 	// may have been signed with an intermediate that is not known. The message says what is waited for.
 	ReasonRecording = "Recording"
+	// ReasonNotServed: the release that serves accepts every certificate of the mesh's roots. Later ones require intermediates.
+	ReasonNotServed = "NotServed"
 )
 
 // Reasons of ConditionControlPlaneReady.

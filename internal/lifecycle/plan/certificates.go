@@ -53,8 +53,8 @@ func (d decision) spentSecrets() []Ref {
 // begins to be one that others may use.
 func (d decision) trustEvents() []upgrade.Event {
 	var out []upgrade.Event
-	if d.mesh.Status.IntermediatesRequiredSince == nil && d.rotation.RequiredSince != nil {
-		out = append(out, upgrade.Event{Reason: v1alpha1.ConditionIntermediatesRequired, Message: d.judgeIntermediates().Message})
+	if v := d.judgeIntermediates(); d.mesh.Status.IntermediatesRequiredSince == nil && v.Good {
+		out = append(out, upgrade.Event{Reason: v1alpha1.ConditionIntermediatesRequired, Message: v.Message})
 	}
 	was := meta.FindStatusCondition(d.mesh.Status.Conditions, v1alpha1.ConditionCertificatesReady)
 	if is := d.certs.Verdict; is.Reason == v1alpha1.ReasonIssuedBySharedIssuer && (was == nil || was.Reason != is.Reason) {

@@ -20,6 +20,8 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/health"
+	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -151,6 +153,7 @@ func TestSameSightSamePlan(t *testing.T) {
 // webhook is called by the same rule; of a shared issuer an event warns once.
 func TestIntermediatesRequired(t *testing.T) {
 	c := newCluster(t)
+	c.mesh.Spec.Version = "0.3.0"
 	c.certMan, c.gateway = true, true
 	said := map[string]int{}
 	for range 12 {
@@ -177,6 +180,11 @@ func TestIntermediatesRequired(t *testing.T) {
 				t.Error("the API server would accept any certificate of the root as the webhook's")
 			}
 		}
+	}
+
+	old := decision{mesh: c.mesh, serving: release.Release{Version: "0.2.0"}, rotation: rotation.Result{RequiredSince: c.mesh.Status.IntermediatesRequiredSince}}
+	if v := old.judgeIntermediates(); v.Good || v.Reason != v1alpha1.ReasonNotServed {
+		t.Errorf("with the control plane of 0.2.0: %+v", v)
 	}
 
 	d := decision{mesh: &v1alpha1.Mesh{}}

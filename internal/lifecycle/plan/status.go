@@ -112,6 +112,12 @@ func (d decision) judgeIntermediates() health.Verdict {
 			Message: "every certificate of the mesh's roots with a name of the mesh is accepted for now: " + d.rotation.Waiting,
 		}
 	}
+	if !d.none && !d.serving.RequiresIntermediates() {
+		return health.Verdict{
+			Reason:  v1alpha1.ReasonNotServed,
+			Message: "proxies and the control plane of " + d.serving.Version + " accept every certificate of the mesh's roots with a name of the mesh; upgrade spec.version to " + release.Current,
+		}
+	}
 	return health.Verdict{
 		Good: true, Reason: v1alpha1.ReasonRequired,
 		Message: "only certificates that were signed with an intermediate of this mesh are accepted",

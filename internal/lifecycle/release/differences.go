@@ -11,6 +11,10 @@ const last020 = "0.2.0"
 // its paths on names.PortMonitor, to any client.
 func (r Release) InternalPort() bool { return r.after(last020) }
 
+// RequiresIntermediates reports whether the release's control plane and proxies refuse chains that pass through no
+// intermediate of the mesh. Up to 0.2.0 any chain from a root of the mesh is accepted.
+func (r Release) RequiresIntermediates() bool { return r.after(last020) }
+
 // WatchesSecrets reports whether the release's control plane watches all TLS Secrets and ConfigMaps of the
 // cluster, whether anything refers to them or not. Up to 0.2.0 it does: without the right to do so, each of its
 // replicas waits for half a minute before it is ready.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/names"
 )
@@ -168,6 +169,31 @@ func TestAMeshOfAnEarlierRelease(t *testing.T) {
 	if !w.alone(names.RootSecret, nil) {
 		t.Errorf("%+v", w.mesh.Status)
 	}
+}
+
+// TestRotationOnAnEarlierRelease: a mesh that required intermediates has gone back to a release that knows only
+// roots. A change of its root ends all the same, and the list is right once the control plane is upgraded again.
+func TestRotationOnAnEarlierRelease(t *testing.T) {
+	w := newWorld(t, 26)
+	w.install()
+	w.former = true
+	for i, value := range []string{"one", "two"} {
+		w.rotate(value)
+		w.settle("the root is replaced on the earlier release", func() bool {
+			return phase(w.mesh) == v1alpha1.RotationCompleted && len(w.ids(w.spread)) == 1 && w.mesh.Status.Certificates.Request == value
+		})
+		if n := len(w.mesh.Status.Intermediates); n != i+2 {
+			t.Errorf("%d intermediates are in the list, want %d: nothing shows which are in use", n, i+2)
+		}
+	}
+	w.former = false
+	for range 3 {
+		w.round()
+	}
+	for _, p := range w.proxies {
+		w.renew(p)
+	}
+	w.settle("one intermediate is left after the upgrade", func() bool { return len(w.mesh.Status.Intermediates) == 1 })
 }
 
 // TestRecordingEnds: a stream whose certificate passes through no intermediate of the mesh, as a forged one's,

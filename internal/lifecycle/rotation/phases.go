@@ -71,7 +71,7 @@ func (d *decision) wait() {
 		// The bundle without the old root is made in the round after this phase was entered.
 		if !slices.ContainsFunc(d.out.Status, func(r v1alpha1.RootStatus) bool { return !r.Active }) {
 			switch {
-			case slices.ContainsFunc(d.out.Intermediates, func(s v1alpha1.IntermediateStatus) bool { return !s.Active }):
+			case d.seen.reportsSigners() && slices.ContainsFunc(d.out.Intermediates, func(s v1alpha1.IntermediateStatus) bool { return !s.Active }):
 				d.st.Message = "waiting for the certificates of earlier intermediates to go"
 				if d.succeeded() {
 					d.askToRenew() // cert-manager renewed the intermediate meanwhile
@@ -170,7 +170,7 @@ func (d *decision) sign() {
 	roots := idsOf(d.active)
 	for _, r := range d.seen.Replicas {
 		if !roots.any(r.Report.Signs) || r.Report.Signer != "" && r.Report.Signer != health.Fingerprint(d.signing) {
-			if d.signing != nil && d.out.RequiredSince != nil {
+			if d.signing != nil && d.out.RequiredSince != nil && r.Report.Signer != "" {
 				if d.st.Message = d.undistributed(health.Fingerprint(d.signing)); d.st.Message != "" {
 					d.progress(d.seen.count(acknowledged))
 					return

@@ -87,6 +87,12 @@ func (s Seen) answers() string {
 	return ""
 }
 
+// reportsSigners reports whether every replica answers with the intermediate that it signs with. Those of releases
+// that do not require intermediates don't, and then no intermediate can leave the list: see mayLeave.
+func (s Seen) reportsSigners() bool {
+	return s.answers() == "" && !slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Report.Signer == "" })
+}
+
 // tally counts proxies with a property and names those without.
 type tally struct {
 	done, total int
