@@ -137,7 +137,7 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 	}
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
 	var bad []string
-	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != of })
+	ls := l.Listeners(v.Gateway).of(of)
 	ls = append(ls, readExcess(gw, set, len(ls))...)
 	for _, li := range ls {
 		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw)))

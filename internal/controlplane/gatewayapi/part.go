@@ -24,14 +24,17 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 		if _, ok := ClientCertificate(l, keyOf(gw)); ok {
 			certificate = keyOf(gw)
 		}
-		usable, attached, idle := usableOn(l, gw, 0), attachmentsOf(l, gw), clientSettings(gw).StreamIdle
-		at, ports := map[string]int{}, map[uint16][]listener{}
-		for i := range usable {
-			li := &usable[i]
-			if li.bytes {
+		if refusal(gw) != nil {
+			continue
+		}
+		ls, attached, idle := l.Listeners(keyOf(gw)), attachmentsOf(l, r), clientSettings(gw).StreamIdle
+		at := map[string]int{}
+		for i := range ls.list {
+			li := &ls.list[i]
+			if li.bytes || !li.usableOn(0) {
 				continue
 			}
-			a, ok := attached.of(li, r)
+			a, ok := attached.on(li)
 			if !ok {
 				continue
 			}
@@ -43,10 +46,7 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 				p := r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
 				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
 			}
-			if ports[li.port] == nil {
-				ports[li.port] = onPort(usable, li.port)
-			}
-			out[j].Claims = append(out[j].Claims, a.claim(li, ports[li.port]))
+			out[j].Claims = append(out[j].Claims, a.claim(li, ls))
 		}
 	}
 	slices.SortFunc(out, func(a, b model.RoutePart) int { return cmp.Compare(a.Table, b.Table) })
@@ -66,14 +66,14 @@ func (r *Route) part(build func(*Route, rule, match) model.Rule) *virtualhost.Pa
 	return p
 }
 
-// claim is the attachment to a listener, which is one of all, the usable ones of its port.
-func (a attachment) claim(li *listener, all []listener) virtualhost.Claim {
+// claim is the attachment to a listener, which is a usable one of all.
+func (a attachment) claim(li *listener, all Listeners) virtualhost.Claim {
 	c := virtualhost.Claim{Listener: li.hostname, Hostnames: a.hostnames}
 	if len(c.Hostnames) == 0 {
 		c.Hostnames = []string{""}
 	}
 	for _, h := range a.hosts {
-		if owner(all, h) == li.id {
+		if all.owner(li.socket(), h) == li.id {
 			c.Domains = append(c.Domains, h)
 		}
 	}
@@ -124,9 +124,12 @@ func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
 
 // behindTLS reports whether the route is attached to a listener of the Gateway that ends TLS.
 func (r *Route) behindTLS(l Lookup, gw *gwapiv1.Gateway) bool {
-	attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+	attached, ls := attachmentsOf(l, r), l.Listeners(keyOf(gw)).list
 	for i := range ls {
-		if _, ok := attached.of(&ls[i], r); ok && ls[i].terminates() {
+		if !ls[i].terminates() {
+			continue
+		}
+		if _, ok := attached.on(&ls[i]); ok {
 			return true
 		}
 	}
@@ -143,8 +146,9 @@ type On struct {
 // RouteOn are the listeners that a route is attached to, whether they are valid or not.
 func RouteOn(l Lookup, r *Route) []On {
 	var out []On
+	attached := attachmentsOf(l, r)
 	for _, gw := range gatewaysOf(l, r) {
-		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+		ls := listenersOf(l, gw)
 		for _, p := range r.Parents() {
 			parent := p.To
 			if parent.Kind != KindListenerSet {
@@ -155,7 +159,7 @@ func RouteOn(l Lookup, r *Route) []On {
 			}
 		}
 		for i := range ls {
-			if _, ok := attached.of(&ls[i], r); ok {
+			if _, ok := attached.on(&ls[i]); ok {
 				out = append(out, On{keyOf(gw), ls[i].id})
 			}
 		}
