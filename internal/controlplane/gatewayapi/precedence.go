@@ -221,15 +221,15 @@ func (s *resolution) conflicts(li *listener, routes []conflictingRoute, won *hos
 
 // byServerName finds who takes what comes to a listener whose connections have a TLS server name. Of several routes that
 // have a name in common with the listener, the one whose own host name is the most specific takes it, of several the
-// oldest (TLSRouteSpec.hostnames); a TLSRoute looks closer than a TCPRoute. A server name belongs to the listener with
-// the most specific host name.
+// oldest (TLSRouteSpec.hostnames). A TCPRoute, which has no host names, takes what TLSRoutes leave. A server name
+// belongs to the listener with the most specific host name.
 func (s *resolution) byServerName(li *listener, routes map[string][]*Candidate) {
 	if !li.usable() {
 		return // no connection comes
 	}
 	type claim struct {
-		n        int    // of on
-		kind, by string // the route's kind, and the host name by which it is
+		n  int    // of on
+		by string // the route's own host name
 	}
 	var on []*Candidate
 	attached, claims := s.attached(li), map[string]claim{}
@@ -245,8 +245,8 @@ func (s *resolution) byServerName(li *listener, routes map[string][]*Candidate) 
 				if !ok || s.all.owner(li.socket(), common) != li.id {
 					continue
 				}
-				if old, taken := claims[common]; !taken || old.kind == kind && virtualhost.Narrower(h, old.by) < 0 {
-					claims[common] = claim{len(on), kind, h}
+				if old, taken := claims[common]; !taken || virtualhost.Narrower(h, old.by) < 0 {
+					claims[common] = claim{len(on), h}
 				}
 			}
 			if meets {
