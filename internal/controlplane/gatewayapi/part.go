@@ -28,7 +28,7 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 			continue
 		}
 		ls, attached, idle := l.Listeners(keyOf(gw)), attachmentsOf(l, r), clientSettings(gw).StreamIdle
-		at := map[string]int{}
+		at, ports := map[string]int{}, map[uint16]*virtualhost.Part[model.Rule]{}
 		for i := range ls.list {
 			li := &ls.list[i]
 			if li.bytes || !li.usableOn(0) {
@@ -43,10 +43,16 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 			if !ok {
 				j = len(out)
 				at[table] = j
-				p := r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
+				p := ports[li.port]
+				if p == nil { // the tables of a port share the rules
+					p = r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
+					ports[li.port] = p
+				}
 				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
 			}
-			out[j].Claims = append(out[j].Claims, a.claim(li, ls))
+			if c := a.claim(li, ls); len(c.Domains) > 0 {
+				out[j].Claims = append(out[j].Claims, c)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b model.RoutePart) int { return cmp.Compare(a.Table, b.Table) })
@@ -66,16 +72,29 @@ func (r *Route) part(build func(*Route, rule, match) model.Rule) *virtualhost.Pa
 	return p
 }
 
-// claim is the attachment to a listener, which is a usable one of all.
+// claim is the attachment to a listener, which is a usable one of all. Only host names by which the route gets requests
+// of the listener are in it, and of those that cover the listener's own only the most specific one: so the claims of a
+// port have in all no more host names than the route and the port's listeners together.
 func (a attachment) claim(li *listener, all Listeners) virtualhost.Claim {
-	c := virtualhost.Claim{Listener: li.hostname, Hostnames: a.hostnames}
-	if len(c.Hostnames) == 0 {
-		c.Hostnames = []string{""}
-	}
+	c := virtualhost.Claim{Listener: li.hostname}
 	for _, h := range a.hosts {
 		if all.owner(li.socket(), h) == li.id {
 			c.Domains = append(c.Domains, h)
 		}
+	}
+	broad, covered := "", false
+	for _, h := range a.ownHostnames() {
+		switch {
+		case !virtualhost.Covers(h, li.hostname):
+			if slices.Contains(c.Domains, h) && !slices.Contains(c.Hostnames, h) {
+				c.Hostnames = append(c.Hostnames, h)
+			}
+		case !covered || virtualhost.Narrower(h, broad) < 0:
+			broad, covered = h, true
+		}
+	}
+	if covered {
+		c.Hostnames = append(c.Hostnames, broad)
 	}
 	return c
 }
