@@ -19,7 +19,7 @@ type conflictingRoute struct {
 
 // conflictingRoutes returns those of the routes that have such host names, in their order, and an empty index for what
 // they have in common with listeners.
-func conflictingRoutes(routes []*Candidate, ls []listener) (out []conflictingRoute, on *hostIndex) {
+func conflictingRoutes(routes []*Candidate, ls []*listener) (out []conflictingRoute, on *hostIndex) {
 	all := &hostIndex{wild: map[virtualhost.Pattern]bool{}}
 	for _, c := range routes {
 		for _, h := range c.ownHostnames() {
@@ -48,8 +48,8 @@ func conflictingRoutes(routes []*Candidate, ls []listener) (out []conflictingRou
 			on.note(h)
 		}
 	}
-	for i := range ls {
-		on.note(ls[i].hostname)
+	for _, li := range ls {
+		on.note(li.hostname)
 	}
 	return out, on
 }

@@ -69,11 +69,11 @@ func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
 	return slices.Clone(l.Listeners(keyOf(gw)).list)
 }
 
-// of are the listeners that an object lists. Who asks may change what it gets.
-func (ls Listeners) of(parent model.Object) (out []listener) {
+// of are the listeners that an object lists. They are shared.
+func (ls Listeners) of(parent model.Object) (out []*listener) {
 	for i := range ls.list {
 		if ls.list[i].of == parent {
-			out = append(out, ls.list[i])
+			out = append(out, &ls.list[i])
 		}
 	}
 	return out

@@ -173,16 +173,12 @@ func conflictedWith(winner model.Object, where string) Finding {
 // into, and the listeners that it is attached to.
 func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (Finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
-	ls := l.Listeners(keyOf(gw)).of(parent)
-	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
+	ls := listenersAt(l, gw, parent)
 	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (Finding, []string, []*listener) {
 		return Finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
 	}
-	var all []string
 	var selected, allowed, fit []*listener
-	for i := range ls {
-		li := &ls[i]
-		all = append(all, fmt.Sprintf("%s (%d)", li.name, li.port))
+	for _, li := range ls {
 		if !li.selectedBy(ref) {
 			continue
 		}
@@ -199,6 +195,10 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 	case len(ls) == 0 && parent.Kind == KindListenerSet:
 		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s is not attached to Gateway %s/%s: see its condition Accepted", name, gw.Namespace, gw.Name)
 	case len(selected) == 0:
+		var all []string
+		for _, li := range ls {
+			all = append(all, fmt.Sprintf("%s (%d)", li.name, li.port))
+		}
 		return no(gwapiv1.RouteReasonNoMatchingParent, "%s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
 		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s", disallowed(name, selected, r))

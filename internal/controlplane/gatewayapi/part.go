@@ -162,38 +162,26 @@ type On struct {
 	Listener string
 }
 
-// RouteOn are the listeners that a route is attached to, whether they are valid or not.
+// RouteOn are the listeners that a route is attached to, each once, whether they are valid or not.
 func RouteOn(l Lookup, r *Route) []On {
 	var out []On
-	attached := attachmentsOf(l, r)
-	for _, gw := range gatewaysOf(l, r) {
-		ls := listenersOf(l, gw)
-		for _, p := range r.Parents() {
-			parent := p.To
-			if parent.Kind != KindListenerSet {
-				continue
-			}
-			if to, ours := gatewayBehind(l, parent); ours && to == gw {
-				ls = append(ls, excessOf(l, gw, parent, countOf(ls, parent))...)
-			}
+	attached, seen := attachmentsOf(l, r), map[model.Object]bool{}
+	for _, p := range r.Parents() {
+		if p.To.Kind == KindService || seen[p.To] {
+			continue
 		}
-		for i := range ls {
-			if _, ok := attached.on(&ls[i]); ok {
-				out = append(out, On{keyOf(gw), ls[i].id})
+		seen[p.To] = true
+		gw, ours := gatewayBehind(l, p.To)
+		if !ours {
+			continue
+		}
+		for _, li := range listenersAt(l, gw, p.To) {
+			if _, ok := attached.on(li); ok {
+				out = append(out, On{keyOf(gw), li.id})
 			}
 		}
 	}
 	return out
-}
-
-// countOf is how many of the listeners an object lists.
-func countOf(ls []listener, of model.Object) (n int) {
-	for i := range ls {
-		if ls[i].of == of {
-			n++
-		}
-	}
-	return n
 }
 
 func keyOf(gw *gwapiv1.Gateway) model.Key { return model.Key{Namespace: gw.Namespace, Name: gw.Name} }

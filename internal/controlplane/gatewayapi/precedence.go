@@ -108,12 +108,11 @@ func ReadPrecedence(l Lookup, parent model.Object) map[model.Object]Precedence {
 		return nil
 	}
 	s.all = l.Listeners(s.gateway)
-	ls := s.all.of(parent)
-	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
-	slices.SortFunc(ls, func(a, b listener) int { return strings.Compare(a.id, b.id) })
+	ls := listenersAt(l, gw, parent)
+	slices.SortFunc(ls, func(a, b *listener) int { return strings.Compare(a.id, b.id) })
 	met, won := conflictingRoutes(requests, ls)
-	for i := range ls {
-		switch li := &ls[i]; {
+	for _, li := range ls {
+		switch {
 		case !li.bytes && len(met) > 0:
 			s.conflicts(li, met, won)
 		case !li.bytes:

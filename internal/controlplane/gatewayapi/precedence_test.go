@@ -28,7 +28,7 @@ func TestPrecedence(t *testing.T) {
 			got := ReadPrecedence(w, parent)
 			all := w.Listeners(w.gateway)
 			for _, li := range all.of(parent) {
-				p := pairwise{w, &li, all, map[*Candidate]*Candidate{}}
+				p := pairwise{w, li, all, map[*Candidate]*Candidate{}}
 				for _, c := range w.routes {
 					if !c.valid || len(p.fit(c)) == 0 {
 						continue
