@@ -30,6 +30,39 @@ func Broader(host string) []string {
 	return append(out, "")
 }
 
+// Pattern is a host name as a key of maps, in which what covers a host name is found without a comparison of all.
+type Pattern struct {
+	name string // of a wildcard without its asterisk
+	wild bool
+}
+
+// PatternOf is the pattern of a host name.
+func PatternOf(host string) Pattern {
+	switch {
+	case host == "":
+		return Pattern{wild: true}
+	case strings.HasPrefix(host, "*."):
+		return Pattern{host[1:], true}
+	}
+	return Pattern{host, false}
+}
+
+// IsWild tells whether the pattern may cover others.
+func (p Pattern) IsWild() bool { return p.wild }
+
+// Covering ranges over the patterns that cover it, in the order of Broader: itself first, the one for any last.
+func (p Pattern) Covering(yield func(Pattern) bool) {
+	if !yield(p) || p == (Pattern{wild: true}) {
+		return
+	}
+	for i := range len(p.name) {
+		if wider := (Pattern{p.name[i:], true}); p.name[i] == '.' && wider != p && !yield(wider) {
+			return
+		}
+	}
+	yield(Pattern{wild: true})
+}
+
 // Meet is the host names that a and b have in common, which is one of the two or nothing.
 func Meet(a, b string) (string, bool) {
 	switch {

@@ -64,3 +64,19 @@ func TestBroader(t *testing.T) {
 		}
 	}
 }
+
+// TestPattern: what covers a host name is found as Broader lists it.
+func TestPattern(t *testing.T) {
+	for _, host := range []string{"", "com", "a.example.com", "*.example.com", ".x", "*", "*.", "a..b", "*.*.b"} {
+		var want, got []Pattern
+		for _, h := range Broader(host) {
+			want = append(want, PatternOf(h))
+		}
+		for p := range PatternOf(host).Covering {
+			got = append(got, p)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}

@@ -9,7 +9,8 @@
 //	Gateway -> listeners -> model.GatewayPort, GatewayVerdict
 //
 // There is one function per output: a table of a Service port (MeshTable), what a route has in the
-// tables of Gateways (RouteParts, which agents put together by GatewayTable), the streams of either (MeshStreams, GatewayStreams), the status of one
+// tables of Gateways (RouteParts, which agents put together by GatewayTable), the conflicts between the routes of a
+// Gateway (ReadPrecedence), the streams of either (MeshStreams, GatewayStreams), the status of one
 // route (RouteParents), of one Gateway (GatewayStatus). Each reads the cluster only
 // through its Lookup, so that the caller can record what it read and evaluate again only what a change
 // concerns.

@@ -60,6 +60,16 @@ func readExcess(gw *gwapiv1.Gateway, set *gwapiv1.ListenerSet, from int) []liste
 	return out
 }
 
+// listenersAt are the listeners of a parent of routes, those beyond its places too. They are shared.
+func listenersAt(l Lookup, gw *gwapiv1.Gateway, parent model.Object) []*listener {
+	out := l.Listeners(keyOf(gw)).of(parent)
+	excess := excessOf(l, gw, parent, len(out))
+	for i := range excess {
+		out = append(out, &excess[i])
+	}
+	return out
+}
+
 // excessOf are the listeners of a parent of routes that are beyond its places: a ListenerSet that the Gateway
 // lets attach, of which that many have a place.
 func excessOf(l Lookup, gw *gwapiv1.Gateway, parent model.Object, places int) []listener {

@@ -11,7 +11,6 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/gatewayspec"
-	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // gatewayOf returns a Gateway of one of our classes.
@@ -173,23 +172,4 @@ func GatewayTable(l Lookup, gateway model.Key, port uint16, section string) (t m
 		}
 	}
 	return t, true
-}
-
-// onPort are those of the listeners that have a port for TCP.
-func onPort(ls []listener, port uint16) []listener {
-	return slices.DeleteFunc(slices.Clone(ls), func(li listener) bool { return li.port != port })
-}
-
-// owner is the id of the listener to which a host name belongs.
-func owner(all []listener, host string) string {
-	best := -1
-	for i := range all {
-		if virtualhost.Covers(all[i].hostname, host) && (best < 0 || virtualhost.Narrower(all[i].hostname, all[best].hostname) < 0) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return ""
-	}
-	return all[best].id
 }

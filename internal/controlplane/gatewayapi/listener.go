@@ -53,12 +53,62 @@ func (li *listener) terminates() bool { return li.tls && !li.passthrough }
 
 // Listeners are the listeners of a Gateway, in the order of the spec, and then those of the ListenerSets
 // that are attached to it, by precedence, as far as maxListeners allows.
-type Listeners struct{ list []listener }
+type Listeners struct {
+	list   []listener
+	owners map[socket]map[virtualhost.Pattern]string // by the host name of a usable listener: its id
+}
+
+// socket is what a listener listens on.
+type socket struct {
+	port uint16
+	udp  bool
+}
 
 // listenersOf are the Listeners of a Gateway. Who asks may change what it gets.
 func listenersOf(l Lookup, gw *gwapiv1.Gateway) []listener {
 	return slices.Clone(l.Listeners(keyOf(gw)).list)
 }
+
+// of are the listeners that an object lists. They are shared.
+func (ls Listeners) of(parent model.Object) (out []*listener) {
+	for i := range ls.list {
+		if ls.list[i].of == parent {
+			out = append(out, &ls.list[i])
+		}
+	}
+	return out
+}
+
+// owner is the id of the usable listener of the same socket to which a host name belongs: of those that fit the one
+// with the most specific host name.
+func (ls Listeners) owner(of socket, host string) string {
+	owners := ls.owners[of]
+	for p := range virtualhost.PatternOf(host).Covering {
+		if id, ok := owners[p]; ok {
+			return id
+		}
+	}
+	return ""
+}
+
+func ownersOf(ls []listener) map[socket]map[virtualhost.Pattern]string {
+	out := map[socket]map[virtualhost.Pattern]string{}
+	for i := range ls {
+		li := &ls[i]
+		if !li.usable() {
+			continue
+		}
+		if out[li.socket()] == nil {
+			out[li.socket()] = map[virtualhost.Pattern]string{}
+		}
+		if h := virtualhost.PatternOf(li.hostname); out[li.socket()][h] == "" {
+			out[li.socket()][h] = li.id
+		}
+	}
+	return out
+}
+
+func (li *listener) socket() socket { return socket{li.port, li.udp} }
 
 // ReadListeners reads and judges the listeners of a Gateway by themselves: neither routes nor certificates
 // are looked at. Lookup.Listeners is made from it.
@@ -85,7 +135,7 @@ func ReadListeners(l Lookup, gateway model.Key) Listeners {
 	for i, o := range overlapping(ls) {
 		ls[i].overlap = o
 	}
-	return Listeners{ls}
+	return Listeners{ls, ownersOf(ls)}
 }
 
 func readListener(gw *gwapiv1.Gateway, of model.Object, generation int64, i int, spec *gwapiv1.Listener) listener {
@@ -277,18 +327,28 @@ func (li *listener) selectedBy(ref gwapiv1.ParentReference) bool {
 	return s == "" || s == li.spec.Name
 }
 
+// chosenBy tells whether a parentRef of the route is the listener.
+func (li *listener) chosenBy(r *head) bool {
+	return slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
+		to, ok := parentOf(r.source.Namespace, ref)
+		return ok && to == li.of && li.selectedBy(ref)
+	})
+}
+
 // allows tells whether the listener lets routes of this kind and namespace attach.
-func (li *listener) allows(l Lookup, r *Route) bool {
-	if !slices.Contains(li.kinds, r.source.Kind) {
-		return false
-	}
+func (li *listener) allows(l Lookup, r *head) bool {
+	return slices.Contains(li.kinds, r.source.Kind) && li.admits(l, r.source.Namespace)
+}
+
+// admits tells whether the listener lets routes of a namespace attach.
+func (li *listener) admits(l Lookup, namespace string) bool {
 	switch li.from() {
 	case gwapiv1.NamespacesFromAll:
 		return true
 	case gwapiv1.NamespacesFromSame:
-		return r.source.Namespace == li.of.Namespace
+		return namespace == li.of.Namespace
 	case gwapiv1.NamespacesFromSelector:
-		ns, ok := l.Namespace(r.source.Namespace)
+		ns, ok := l.Namespace(namespace)
 		return ok && li.selector != nil && li.selector.Matches(labelSet(ns.Labels))
 	}
 	return false
@@ -303,7 +363,7 @@ func labelSet(ls []model.Label) labels.Set {
 }
 
 // hostsOf are the host names for which a route attaches to the listener; none where theirs don't meet.
-func (li *listener) hostsOf(r *Route) []string {
+func (li *listener) hostsOf(r *head) []string {
 	if len(r.hostnames) == 0 {
 		return []string{li.hostname}
 	}

@@ -137,9 +137,8 @@ func ListenerSetStatus(l Lookup, set *gwapiv1.ListenerSet) (v ListenerSetVerdict
 	}
 	of := model.Object{Kind: KindListenerSet, Namespace: set.Namespace, Name: set.Name}
 	var bad []string
-	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != of })
-	ls = append(ls, readExcess(gw, set, len(ls))...)
-	for _, li := range ls {
+	for _, shared := range listenersAt(l, gw, of) {
+		li := *shared
 		v.Listeners = append(v.Listeners, gwapiv1.ListenerEntryStatus(li.judge(l, gw)))
 		switch {
 		case !li.serves(l, gw):

@@ -51,6 +51,14 @@ type Lookup interface {
 	// Routes returns the routes of a kind with a parentRef to an object: those for which Parents contains it.
 	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
 	Routes(OfKind[model.Object]) []*Route
+	// Candidates returns Route.Candidate of the routes of a kind with a parentRef to a Gateway or ListenerSet: those for
+	// which Candidate.Parents contains it. The caller may change the list.
+	Candidates(OfKind[model.Object]) []*Candidate
+	// Precedence returns what ReadPrecedence of a parent has for a route; the zero value if it has nothing.
+	Precedence(parent, route model.Object) Precedence
+	// Takers returns the routes that take connections of a listener: those for which Precedence.Taking contains it.
+	// The caller may change the list.
+	Takers(On) []Taker
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int

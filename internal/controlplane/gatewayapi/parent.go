@@ -161,34 +161,33 @@ func attachToService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.
 	return r.acceptance(), tables
 }
 
-func conflicted(winner *Route, where string) Finding {
+func conflicted(winner *Route, where string) Finding { return conflictedWith(winner.source, where) }
+
+// conflictedWith is conflicted.
+func conflictedWith(winner model.Object, where string) Finding {
 	return Finding{false, reasonConflicted, fmt.Sprintf("%s %s/%s decides over %s: routes of different kinds are not merged",
-		winner.source.Kind, winner.source.Namespace, winner.source.Name, where)}
+		winner.Kind, winner.Namespace, winner.Name, where)}
 }
 
 // onGateway is the finding Accepted of a route on a Gateway or one of its ListenerSets, the tables it goes
 // into, and the listeners that it is attached to.
 func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Object, gw *gwapiv1.Gateway) (Finding, []string, []*listener) {
 	name := parent.Kind + " " + parent.Namespace + "/" + parent.Name
-	ls := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return li.of != parent })
-	ls = append(ls, excessOf(l, gw, parent, len(ls))...)
+	ls := listenersAt(l, gw, parent)
 	no := func(reason gwapiv1.RouteConditionReason, format string, args ...any) (Finding, []string, []*listener) {
 		return Finding{false, string(reason), fmt.Sprintf(format, args...)}, nil, nil
 	}
-	var all []string
 	var selected, allowed, fit []*listener
-	for i := range ls {
-		li := &ls[i]
-		all = append(all, fmt.Sprintf("%s (%d)", li.name, li.port))
+	for _, li := range ls {
 		if !li.selectedBy(ref) {
 			continue
 		}
 		selected = append(selected, li)
-		if !li.allows(l, r) {
+		if !li.allows(l, &r.head) {
 			continue
 		}
 		allowed = append(allowed, li)
-		if len(li.hostsOf(r)) > 0 {
+		if len(li.hostsOf(&r.head)) > 0 {
 			fit = append(fit, li)
 		}
 	}
@@ -196,6 +195,10 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 	case len(ls) == 0 && parent.Kind == KindListenerSet:
 		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s is not attached to Gateway %s/%s: see its condition Accepted", name, gw.Namespace, gw.Name)
 	case len(selected) == 0:
+		var all []string
+		for _, li := range ls {
+			all = append(all, fmt.Sprintf("%s (%d)", li.name, li.port))
+		}
 		return no(gwapiv1.RouteReasonNoMatchingParent, "%s has no such listener; it has %s", name, list(all))
 	case len(allowed) == 0:
 		return no(gwapiv1.RouteReasonNotAllowedByListeners, "%s", disallowed(name, selected, r))
@@ -207,20 +210,20 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 	}
 	var tables []string
 	var on []*listener
-	var winner, first *Route
+	var winner, first *model.Object
 	won, idle := false, false
-	attached := attachmentsOf(l, gw)
+	attached := attachmentsOf(l, r)
 	for _, li := range fit {
-		if w := attached.loses(li, r); w != nil {
+		if w := attached.loses(li); w != nil {
 			winner = w
 			continue
 		}
 		won = true
 		on = append(on, li)
 		if r.IsOpaque() {
-			if claims := attached.claims(li, beside(l, gw, li)); !takes(claims, r) {
+			if o, _ := attached.precedence(parent).at(li.id); !o.takes {
 				idle = idle || li.usable()
-				first = cmp.Or(first, claims.rival(li.hostsOf(r)))
+				first = cmp.Or(first, o.by)
 				continue
 			}
 		}
@@ -229,10 +232,10 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 		}
 	}
 	if !won {
-		return conflicted(winner, "the same hostname of "+name), nil, nil
+		return conflictedWith(*winner, "the same hostname of "+name), nil, nil
 	}
 	if len(tables) == 0 && idle {
-		return left(first), nil, on
+		return leftBy(first), nil, on
 	}
 	return r.acceptance(), tables, on
 }

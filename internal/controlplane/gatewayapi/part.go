@@ -24,14 +24,17 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 		if _, ok := ClientCertificate(l, keyOf(gw)); ok {
 			certificate = keyOf(gw)
 		}
-		usable, attached, idle := usableOn(l, gw, 0), attachmentsOf(l, gw), clientSettings(gw).StreamIdle
-		at, ports := map[string]int{}, map[uint16][]listener{}
-		for i := range usable {
-			li := &usable[i]
-			if li.bytes {
+		if refusal(gw) != nil {
+			continue
+		}
+		ls, attached, idle := l.Listeners(keyOf(gw)), attachmentsOf(l, r), clientSettings(gw).StreamIdle
+		at, ports := map[string]int{}, map[uint16]*virtualhost.Part[model.Rule]{}
+		for i := range ls.list {
+			li := &ls.list[i]
+			if li.bytes || !li.usableOn(0) {
 				continue
 			}
-			a, ok := attached.of(li, r)
+			a, ok := attached.on(li)
 			if !ok {
 				continue
 			}
@@ -40,13 +43,16 @@ func RouteParts(l Lookup, r *Route) []model.RoutePart {
 			if !ok {
 				j = len(out)
 				at[table] = j
-				p := r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
+				p := ports[li.port]
+				if p == nil { // the tables of a port share the rules
+					p = r.part(site{l: l, port: li.port, certificate: certificate, idle: idle}.build)
+					ports[li.port] = p
+				}
 				out = append(out, model.RoutePart{Table: table, Source: r.source, Part: *p})
 			}
-			if ports[li.port] == nil {
-				ports[li.port] = onPort(usable, li.port)
+			if c := a.claim(li, ls); len(c.Domains) > 0 {
+				out[j].Claims = append(out[j].Claims, c)
 			}
-			out[j].Claims = append(out[j].Claims, a.claim(li, ports[li.port]))
 		}
 	}
 	slices.SortFunc(out, func(a, b model.RoutePart) int { return cmp.Compare(a.Table, b.Table) })
@@ -66,16 +72,29 @@ func (r *Route) part(build func(*Route, rule, match) model.Rule) *virtualhost.Pa
 	return p
 }
 
-// claim is the attachment to a listener, which is one of all, the usable ones of its port.
-func (a attachment) claim(li *listener, all []listener) virtualhost.Claim {
-	c := virtualhost.Claim{Listener: li.hostname, Hostnames: a.hostnames}
-	if len(c.Hostnames) == 0 {
-		c.Hostnames = []string{""}
-	}
+// claim is the attachment to a listener, which is a usable one of all. Only host names by which the route gets requests
+// of the listener are in it, and of those that cover the listener's own only the most specific one: so the claims of a
+// port have in all no more host names than the route and the port's listeners together.
+func (a attachment) claim(li *listener, all Listeners) virtualhost.Claim {
+	c := virtualhost.Claim{Listener: li.hostname}
 	for _, h := range a.hosts {
-		if owner(all, h) == li.id {
+		if all.owner(li.socket(), h) == li.id {
 			c.Domains = append(c.Domains, h)
 		}
+	}
+	broad, covered := "", false
+	for _, h := range a.ownHostnames() {
+		switch {
+		case !virtualhost.Covers(h, li.hostname):
+			if slices.Contains(c.Domains, h) && !slices.Contains(c.Hostnames, h) {
+				c.Hostnames = append(c.Hostnames, h)
+			}
+		case !covered || virtualhost.Narrower(h, broad) < 0:
+			broad, covered = h, true
+		}
+	}
+	if covered {
+		c.Hostnames = append(c.Hostnames, broad)
 	}
 	return c
 }
@@ -124,9 +143,12 @@ func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
 
 // behindTLS reports whether the route is attached to a listener of the Gateway that ends TLS.
 func (r *Route) behindTLS(l Lookup, gw *gwapiv1.Gateway) bool {
-	attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
+	attached, ls := attachmentsOf(l, r), l.Listeners(keyOf(gw)).list
 	for i := range ls {
-		if _, ok := attached.of(&ls[i], r); ok && ls[i].terminates() {
+		if !ls[i].terminates() {
+			continue
+		}
+		if _, ok := attached.on(&ls[i]); ok {
 			return true
 		}
 	}
@@ -140,37 +162,26 @@ type On struct {
 	Listener string
 }
 
-// RouteOn are the listeners that a route is attached to, whether they are valid or not.
+// RouteOn are the listeners that a route is attached to, each once, whether they are valid or not.
 func RouteOn(l Lookup, r *Route) []On {
 	var out []On
-	for _, gw := range gatewaysOf(l, r) {
-		attached, ls := attachmentsOf(l, gw), listenersOf(l, gw)
-		for _, p := range r.Parents() {
-			parent := p.To
-			if parent.Kind != KindListenerSet {
-				continue
-			}
-			if to, ours := gatewayBehind(l, parent); ours && to == gw {
-				ls = append(ls, excessOf(l, gw, parent, countOf(ls, parent))...)
-			}
+	attached, seen := attachmentsOf(l, r), map[model.Object]bool{}
+	for _, p := range r.Parents() {
+		if p.To.Kind == KindService || seen[p.To] {
+			continue
 		}
-		for i := range ls {
-			if _, ok := attached.of(&ls[i], r); ok {
-				out = append(out, On{keyOf(gw), ls[i].id})
+		seen[p.To] = true
+		gw, ours := gatewayBehind(l, p.To)
+		if !ours {
+			continue
+		}
+		for _, li := range listenersAt(l, gw, p.To) {
+			if _, ok := attached.on(li); ok {
+				out = append(out, On{keyOf(gw), li.id})
 			}
 		}
 	}
 	return out
-}
-
-// countOf is how many of the listeners an object lists.
-func countOf(ls []listener, of model.Object) (n int) {
-	for i := range ls {
-		if ls[i].of == of {
-			n++
-		}
-	}
-	return n
 }
 
 func keyOf(gw *gwapiv1.Gateway) model.Key { return model.Key{Namespace: gw.Namespace, Name: gw.Name} }

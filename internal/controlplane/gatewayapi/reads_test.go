@@ -66,17 +66,23 @@ func TestReads(t *testing.T) {
 			https, func(w *world) { gatewayapi.GatewayTable(w, edge, 443, "a") },
 			[]string{"Class tulle", "Gateway infra/edge", "Listeners infra/edge"},
 		},
-		"the parts of a route in tables of Gateways: no other HTTPRoutes": {
+		"the parts of a route in tables of Gateways: no other routes": {
 			https, func(w *world) { gatewayapi.RouteParts(w, w.of("HTTPRoute")[0]) },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Service shop/web"},
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "Gateway infra/edge", "Listeners infra/edge", "Precedence Gateway infra/edge shop/r", "Service shop/web"},
 		},
 		"the status of a Gateway: how many routes there are, and none of them": {
 			https, func(w *world) { gatewayapi.GatewayStatus(w, edge) },
 			[]string{"Attached infra/edge a", "Attached infra/edge b", "Class tulle", "Gateway infra/edge", "Grants vault", "Listeners infra/edge", "Secret infra/cert", "Secret vault/cert"},
 		},
-		"the status of a route on a Gateway without GRPCRoutes: no other HTTPRoutes, and no certificates": {
+		"the status of a route on a Gateway: no other routes, and no certificates": {
 			https, func(w *world) { gatewayapi.RouteParents(w, w.of("HTTPRoute")[0]) },
-			[]string{"BackendTLSPolicies shop/web", "Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "Listeners infra/edge", "Served infra/edge", "Service shop/web"},
+			[]string{"BackendTLSPolicies shop/web", "Class tulle", "Gateway infra/edge", "Listeners infra/edge", "Precedence Gateway infra/edge shop/r", "Served infra/edge", "Service shop/web"},
+		},
+		"conflicts between the routes of a Gateway: no HTTPRoutes if there are no GRPCRoutes": {
+			https, func(w *world) {
+				gatewayapi.ReadPrecedence(w, model.Object{Kind: "Gateway", Namespace: "infra", Name: "edge"})
+			},
+			[]string{"Class tulle", "GRPCRoutes Gateway infra/edge", "Gateway infra/edge", "TCPRoutes Gateway infra/edge", "TLSRoutes Gateway infra/edge", "UDPRoutes Gateway infra/edge"},
 		},
 		"a table of a Service: its routes, and the Services these send to": {
 			split, func(w *world) { gatewayapi.MeshTable(w, web, "") },

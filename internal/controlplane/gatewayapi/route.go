@@ -4,6 +4,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -19,14 +20,19 @@ import (
 // Route is a route of any kind, read from its object alone. It holds nothing of the object but this, and is
 // never changed. RouteKind.Parse makes it.
 type Route struct {
-	traits
-	source     model.Object
+	head
 	uid        types.UID
 	generation int64
-	created    time.Time
-	parents    []gwapiv1.ParentReference
-	hostnames  []string
 	rules      []rule // good or not
+}
+
+// head is all of a route but its rules: what decides where it attaches, and which of several routes comes first.
+type head struct {
+	traits
+	source    model.Object
+	created   time.Time
+	parents   []gwapiv1.ParentReference
+	hostnames []string
 }
 
 // ID names the route.
@@ -79,11 +85,13 @@ type backend struct {
 
 func newRoute(meta *metav1.ObjectMeta, spec *gwapiv1.CommonRouteSpec, hostnames []gwapiv1.Hostname) *Route {
 	r := &Route{
-		source:     model.Object{Namespace: meta.Namespace, Name: meta.Name},
+		head: head{
+			source:  model.Object{Namespace: meta.Namespace, Name: meta.Name},
+			created: meta.CreationTimestamp.Time,
+			parents: spec.ParentRefs,
+		},
 		uid:        meta.UID,
 		generation: meta.Generation,
-		created:    meta.CreationTimestamp.Time,
-		parents:    spec.ParentRefs,
 	}
 	for _, h := range hostnames {
 		r.hostnames = append(r.hostnames, strings.ToLower(string(h)))
@@ -98,14 +106,17 @@ func (r *Route) valid() bool {
 }
 
 // older orders routes as Gateway API's precedence does: by age, then by "namespace/name".
-func older(a, b *Route) int {
+func older(a, b *Route) int { return a.head.compare(&b.head) }
+
+// compare is older.
+func (a *head) compare(b *head) int {
 	if c := a.created.Compare(b.created); c != 0 {
 		return c
 	}
-	if c := strings.Compare(a.source.Namespace+"/"+a.source.Name, b.source.Namespace+"/"+b.source.Name); c != 0 {
-		return c
+	if a.source.Namespace != b.source.Namespace {
+		return strings.Compare(a.source.Namespace+"/", b.source.Namespace+"/")
 	}
-	return strings.Compare(a.source.Kind, b.source.Kind)
+	return cmp.Or(strings.Compare(a.source.Name, b.source.Name), strings.Compare(a.source.Kind, b.source.Kind))
 }
 
 // ordered returns the rules of routes in the order in which they are to be tried.

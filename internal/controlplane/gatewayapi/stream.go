@@ -4,6 +4,7 @@
 package gatewayapi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -44,62 +45,22 @@ func takes(cs claims, r *Route) bool {
 	return slices.ContainsFunc(cs, func(c claim) bool { return c.source == r.source })
 }
 
-// rival returns the first to have what a route with these hosts would have too; nil where nobody has.
-func (cs claims) rival(hosts []string) *Route {
-	for _, c := range cs {
-		if c.hosts == nil || slices.ContainsFunc(hosts, func(h string) bool { return slices.Contains(c.hosts, h) }) {
-			return c.Route
-		}
-	}
-	return nil
-}
-
 // left is the finding on a route that is good, but takes no connection. By Gateway API's conflict
 // resolution it is accepted all the same, and takes over when what comes before it goes: an older
 // route, or, where first is nil, a listener with a more specific host name.
-func left(first *Route) Finding {
+func left(first *Route) Finding { return leftBy(&first.source) }
+
+// leftBy is left.
+func leftBy(first *model.Object) Finding {
 	why := "other listeners of the port have more specific hostnames"
 	if first != nil {
-		why = fmt.Sprintf("%s %s/%s comes before it and takes its traffic", first.source.Kind, first.source.Namespace, first.source.Name)
+		why = fmt.Sprintf("%s %s/%s comes before it and takes its traffic", first.Kind, first.Namespace, first.Name)
 	}
 	return Finding{true, string(gwapiv1.RouteReasonAccepted), "The route is accepted, but has no effect: " + why}
 }
 
-// claims are who takes what comes to a listener for bytes, which is one of all, the usable ones of its
-// port. Of several routes that have a server name in common with the listener, the one whose own host name
-// is the most specific takes it, of several the oldest (TLSRouteSpec.hostnames); a TLSRoute looks closer
-// than a TCPRoute. A server name belongs to the listener with the most specific host name.
-func (a *attachments) claims(own *listener, all []listener) claims {
-	attached := a.on(own)
-	if !own.tls {
-		if len(attached) == 0 {
-			return nil
-		}
-		return claims{{attached[0].Route, nil}}
-	}
-	first := map[string]*Route{}
-	by := map[string]string{} // the host name by which it is
-	for _, at := range attached {
-		for _, h := range at.ownHostnames() {
-			common, ok := virtualhost.Meet(own.hostname, h)
-			if !ok || owner(all, common) != own.id {
-				continue
-			}
-			if r := first[common]; r == nil || r.source.Kind == at.source.Kind && virtualhost.Narrower(h, by[common]) < 0 {
-				first[common], by[common] = at.Route, h
-			}
-		}
-	}
-	var out claims
-	taken := map[string]bool{}
-	for _, at := range attached {
-		out = out.add(at.Route, slices.DeleteFunc(slices.Clone(at.hosts), func(h string) bool { return first[h] != at.Route }), taken)
-	}
-	return out
-}
-
 // ownHostnames are the host names of the route, "" for any.
-func (r *Route) ownHostnames() []string {
+func (r *head) ownHostnames() []string {
 	if len(r.hostnames) == 0 {
 		return []string{""}
 	}
@@ -121,11 +82,6 @@ func meshClaims(routes []*Route) claims {
 		out = out.add(r, hosts, taken)
 	}
 	return out
-}
-
-// beside are the usable listeners of the same socket, among them the listener itself if it is usable.
-func beside(l Lookup, gw *gwapiv1.Gateway, li *listener) []listener {
-	return slices.DeleteFunc(listenersOf(l, gw), func(x listener) bool { return !x.usable() || x.port != li.port || x.udp != li.udp })
 }
 
 // GatewayUDPPortNumbers is GatewayPortNumbers for UDP.
@@ -158,8 +114,10 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 	if !ok || refusal(gw) != nil {
 		return t, false
 	}
-	all := slices.DeleteFunc(listenersOf(l, gw), func(li listener) bool { return !li.usable() || li.port != on.Port || li.udp != on.UDP })
-	i := slices.IndexFunc(all, func(li listener) bool { return li.bytes && li.id == section })
+	all := l.Listeners(on.Gateway).list
+	i := slices.IndexFunc(all, func(li listener) bool {
+		return li.bytes && li.id == section && li.usable() && li.port == on.Port && li.udp == on.UDP
+	})
 	if i < 0 {
 		return t, false
 	}
@@ -170,7 +128,7 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 	if _, ok := ClientCertificate(l, on.Gateway); ok && at.endsTLS {
 		at.certificate = on.Gateway
 	}
-	for _, c := range attachmentsOf(l, gw).claims(own, all) {
+	for _, c := range claimsOn(l, on.Gateway, own) {
 		t.Streams = append(t.Streams, at.stream(c))
 		covered = covered || slices.Contains(c.hosts, own.hostname)
 	}
@@ -179,6 +137,18 @@ func GatewayStreams(l Lookup, on model.GatewayPort, section string) (t model.Str
 		t.Streams = append(t.Streams, model.Stream{Hosts: []string{own.hostname}})
 	}
 	return t, true
+}
+
+// claimsOn are who takes what of a listener of a Gateway.
+func claimsOn(l Lookup, gateway model.Key, li *listener) (out claims) {
+	for _, t := range l.Takers(On{gateway, li.id}) {
+		o, _ := t.Precedence.at(li.id)
+		out = append(out, claim{t.Route, o.hosts})
+	}
+	slices.SortFunc(out, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(slices.Index(li.fits, a.source.Kind), slices.Index(li.fits, b.source.Kind)), older(a.Route, b.Route))
+	})
+	return out
 }
 
 // MeshStreams says where connections of clients of a namespace to a Service port go, as MeshTable does

@@ -290,6 +290,48 @@ func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	return slices.DeleteFunc(w.of(on.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })
 }
 
+func (w *world) Candidates(on gatewayapi.OfKind[model.Object]) (out []*gatewayapi.Candidate) {
+	w.asked[on.Kind+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
+	for _, r := range w.of(on.Kind) {
+		if c, ok := r.Candidate(); ok && slices.Contains(c.Parents(), on) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (w *world) Precedence(parent, route model.Object) gatewayapi.Precedence {
+	w.asked["Precedence "+parent.Kind+" "+parent.Namespace+"/"+parent.Name+" "+route.Namespace+"/"+route.Name] = true
+	return w.precedence(parent)[route]
+}
+
+func (w *world) precedence(parent model.Object) map[model.Object]gatewayapi.Precedence {
+	asked := w.asked
+	w.asked = map[string]bool{} // others keep them
+	defer func() { w.asked = asked }()
+	return gatewayapi.ReadPrecedence(w, parent)
+}
+
+func (w *world) Takers(on gatewayapi.On) (out []gatewayapi.Taker) {
+	w.asked[fmt.Sprint("Takers ", on.Gateway, " ", on.Listener)] = true
+	parents := []model.Object{}
+	for _, g := range w.gateways {
+		parents = append(parents, model.Object{Kind: gatewayapi.KindGateway, Namespace: g.Namespace, Name: g.Name})
+	}
+	for _, s := range w.sets {
+		parents = append(parents, model.Object{Kind: gatewayapi.KindListenerSet, Namespace: s.Namespace, Name: s.Name})
+	}
+	for _, p := range parents {
+		all := w.precedence(p)
+		for _, r := range w.routes {
+			if s := all[r.ID()]; slices.Contains(s.Taking(), on) {
+				out = append(out, gatewayapi.Taker{Route: r, Precedence: s})
+			}
+		}
+	}
+	return out
+}
+
 var _ policy.Lookup = (*world)(nil)
 
 // frontend is what golden files show of a Service port.

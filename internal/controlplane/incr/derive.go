@@ -48,6 +48,12 @@ func Lookup[B comparable, K comparable, V any](r *Reader, x *Index[B, K, V], b B
 	}
 }
 
+// Count reads how many entries a bucket has.
+func Count[B comparable, K comparable, V any](r *Reader, x *Index[B, K, V], b B) int {
+	record(r, x.c.eng, x.c.pos, x.c.label, x.readers, b)
+	return len(x.buckets[b])
+}
+
 // Derive returns the collection of what fn emits for each entry of src. fn
 // must be pure, must read other collections only through the Reader, and must
 // emit each key once; no two entries of src may emit the same key.
@@ -252,7 +258,7 @@ func (d *derived[IK, OK, OV]) valueOf(o OK) OV {
 	return d.entries[o]
 }
 
-// judge reports the output keys that are still contested now that every
+// judge reports the output keys that are still conflictingRoute now that every
 // evaluation of the batch has run: a key that merely moved is not.
 func (d *derived[IK, OK, OV]) judge() {
 	for o := range d.fought {

@@ -8,6 +8,7 @@
 //	inputs ──> resolved ──> endpoints, backends, peers ─┐
 //	   │           └──> targets ──> inbound, pods ──────┤
 //	   ├──> frontends + tables <── gatewayapi ──────────┼──> resources ──> xds
+//	   ├──> precedence of routes <── gatewayapi
 //	   ├──> gateway ports, route parts <── gatewayapi ──┤
 //	   ├──> clients (what gRPC clients ask for) ────────┤
 //	   ├──> destinations (what proxies connect to) ─────┤

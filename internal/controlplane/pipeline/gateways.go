@@ -47,6 +47,7 @@ func (g *Graph) buildGateways() {
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(model.Key, gatewayapi.Listeners)) {
 			emit(k, gatewayapi.ReadListeners(g.lookup(r), k))
 		})
+	g.buildPrecedence()
 	gw.served = incr.Derive(e, "gateway listeners served", g.in.gateways, same[gatewayapi.Served],
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(model.Key, gatewayapi.Served)) {
 			emit(k, gatewayapi.ReadServed(g.lookup(r), k))

@@ -80,7 +80,11 @@ type gateways struct {
 	parts     *incr.Collection[partOf, model.RoutePart]
 	reach     *incr.Index[string, partOf, []string] // table -> clusters of its parts
 	certified *incr.Index[model.BackendName, partOf, model.RoutePart]
-	attached  *incr.Index[gatewayapi.On, onListener, one]
+	attached  *incr.Index[gatewayapi.On, model.Object, []gatewayapi.On]
+
+	candidates *incr.Index[ofObject, model.Object, *gatewayapi.Candidate]
+	precedence *incr.Collection[onParent, gatewayapi.Precedence]
+	takers     *incr.Index[gatewayapi.On, onParent, gatewayapi.Precedence]
 
 	tablesByGateway  *incr.Index[model.Key, string, model.GatewayTable]
 	streamsByGateway *incr.Index[model.Key, string, []string]

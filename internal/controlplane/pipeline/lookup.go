@@ -100,10 +100,24 @@ func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.i
 
 func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
 
-func (l lookup) Attached(on gatewayapi.On) int {
-	n := 0
-	incr.Lookup(l.r, l.gw.attached, on, func(onListener, one) { n++ })
-	return n
+func (l lookup) Attached(on gatewayapi.On) int { return incr.Count(l.r, l.gw.attached, on) }
+
+func (l lookup) Candidates(on ofObject) []*gatewayapi.Candidate {
+	return bucket(l.r, l.gw.candidates, on)
+}
+
+func (l lookup) Precedence(parent, route model.Object) gatewayapi.Precedence {
+	s, _ := incr.Get(l.r, l.gw.precedence, onParent{parent, route})
+	return s
+}
+
+func (l lookup) Takers(on gatewayapi.On) (out []gatewayapi.Taker) {
+	incr.Lookup(l.r, l.gw.takers, on, func(k onParent, s gatewayapi.Precedence) {
+		if route, ok := incr.Get(l.r, l.in.routes, k.route); ok {
+			out = append(out, gatewayapi.Taker{Route: route, Precedence: s})
+		}
+	})
+	return out
 }
 
 func (l lookup) CABundle(k model.Key) (problem string, found bool) {

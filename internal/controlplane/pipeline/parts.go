@@ -42,20 +42,13 @@ func (g *Graph) buildRouteParts() {
 	gw.certified = incr.NewIndex(gw.parts, byPart, func(_ partOf, p model.RoutePart) []model.BackendName {
 		return certified(p.Backends())
 	})
-	listeners := incr.Derive(e, "route listeners", g.in.routes, same[one],
-		func(r *incr.Reader, k model.Object, route *gatewayapi.Route, emit func(onListener, one)) {
-			for _, o := range gatewayapi.RouteOn(g.lookup(r), route) {
-				emit(onListener{o, k}, one{})
+	listeners := incr.Derive(e, "route listeners", g.in.routes, same[[]gatewayapi.On],
+		func(r *incr.Reader, k model.Object, route *gatewayapi.Route, emit func(model.Object, []gatewayapi.On)) {
+			if on := gatewayapi.RouteOn(g.lookup(r), route); len(on) > 0 {
+				emit(k, on)
 			}
 		})
-	gw.attached = incr.NewIndex(listeners, func(a, b onListener) int { return byObject(a.route, b.route) },
-		func(k onListener, _ one) []gatewayapi.On { return []gatewayapi.On{k.On} })
-}
-
-// onListener is a route on a listener.
-type onListener struct {
-	gatewayapi.On
-	route model.Object
+	gw.attached = incr.NewIndex(listeners, byObject, func(_ model.Object, on []gatewayapi.On) []gatewayapi.On { return on })
 }
 
 func byPart(a, b partOf) int {
