@@ -31,6 +31,9 @@ const (
 	// bytesRevision is of the other clusters of Services: of bytes, and of HTTP/1.1 to servers without a proxy;
 	// 1 had the keepalive of all other connections.
 	bytesRevision = "2"
+	// peerBytesRevision is of those of bytes to proxies; 1 as bytesRevision, 2 took fewer header fields in the answers of
+	// other proxies.
+	peerBytesRevision = "3"
 	// directRevision is of clusters of single pods with mutual TLS; 1 offered bytes alone.
 	directRevision = "2"
 	// applicationRevision is of clusters of HTTP applications; 1 took header fields of at most 64 KiB.
@@ -86,7 +89,9 @@ func (r Resource) revision(from any) string {
 		b, ok := from.(model.Backend)
 		revision := upstreamRevision
 		if ok && !agreesOnHTTP(b) {
-			revision = bytesRevision
+			if revision = bytesRevision; b.Transport != model.Plain {
+				revision = peerBytesRevision
+			}
 		}
 		if originatesTLS(b) {
 			revision += signaturesRevision

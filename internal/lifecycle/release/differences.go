@@ -15,6 +15,10 @@ func (r Release) InternalPort() bool { return r.after(last020) }
 // intermediate of the mesh. Up to 0.2.0 any chain from a root of the mesh is accepted.
 func (r Release) RequiresIntermediates() bool { return r.after(last020) }
 
+// RemovesProxies reports whether the release's webhook removes proxies from pods that do not ask for one. Up to 0.2.0
+// it is not asked about them.
+func (r Release) RemovesProxies() bool { return r.after(last020) }
+
 // WatchesSecrets reports whether the release's control plane watches all TLS Secrets and ConfigMaps of the
 // cluster, whether anything refers to them or not. Up to 0.2.0 it does: without the right to do so, each of its
 // replicas waits for half a minute before it is ready.

@@ -12,12 +12,12 @@ func TestDifferences(t *testing.T) {
 		"0.1.0": false, "0.1.9": false, "0.2.0-rc.1": false, "0.2.0": false, "0.2.1": true, "0.3.0-rc.1": true, Current: true, "1.0.0": true,
 	} {
 		r := Release{Version: version}
-		if r.InternalPort() != newer || r.RequiresIntermediates() != newer || r.WatchesSecrets() == newer {
+		if r.InternalPort() != newer || r.RequiresIntermediates() != newer || r.RemovesProxies() != newer || r.WatchesSecrets() == newer {
 			t.Errorf("%q: port %v, intermediates %v, watches %v", version, r.InternalPort(), r.RequiresIntermediates(), r.WatchesSecrets())
 		}
 	}
 	for _, version := range []string{"", "x"} {
-		if r := (Release{Version: version}); r.InternalPort() || r.RequiresIntermediates() || r.WatchesSecrets() {
+		if r := (Release{Version: version}); r.InternalPort() || r.RequiresIntermediates() || r.RemovesProxies() || r.WatchesSecrets() {
 			t.Errorf("%q: port %v, intermediates %v, watches %v", version, r.InternalPort(), r.RequiresIntermediates(), r.WatchesSecrets())
 		}
 	}

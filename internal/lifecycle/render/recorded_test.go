@@ -114,8 +114,5 @@ func later(t *testing.T, kind string, o map[string]any) {
 		if ports := o["spec"].(map[string]any)["ports"].([]any); len(ports) == 2 {
 			without(o["spec"].(map[string]any), "ports", "the internal port", func(p map[string]any) bool { return p["name"] == names.InternalPortName })
 		}
-	case "MutatingWebhookConfiguration":
-		// 0.2.0 lets these pods pass as they are if nothing else asks for a proxy.
-		without(o, "webhooks", "the entry for pods that lost their labels", func(h map[string]any) bool { return strings.HasPrefix(h["name"].(string), "left-over.") })
 	}
 }

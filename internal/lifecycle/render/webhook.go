@@ -25,12 +25,15 @@ const injectTimeout = 10
 // first: a pod that another entry is to inject has no proxy yet when they are compared with it. (Only a copy in a
 // namespace of spec.injection.namespaceSelector is asked about twice: no entry can say that a selector does not match.)
 func Webhook(in Input) Object {
-	hooks := []admissionv1.MutatingWebhook{
-		in.leftOver("disabled", nil, is(names.InjectDisabled)),
-		in.leftOver("left-over", expr(isNot(names.InjectEnabled)), isNot(names.InjectEnabled, names.InjectDisabled)),
-		in.hook("namespace", expr(is(names.InjectEnabled)), expr(isNot(names.InjectEnabled, names.InjectDisabled))),
-		in.hook("pod", nil, expr(is(names.InjectEnabled))),
+	var hooks []admissionv1.MutatingWebhook
+	if in.Release.RemovesProxies() {
+		hooks = append(hooks,
+			in.leftOver("disabled", nil, is(names.InjectDisabled)),
+			in.leftOver("left-over", expr(isNot(names.InjectEnabled)), isNot(names.InjectEnabled, names.InjectDisabled)))
 	}
+	hooks = append(hooks,
+		in.hook("namespace", expr(is(names.InjectEnabled)), expr(isNot(names.InjectEnabled, names.InjectDisabled))),
+		in.hook("pod", nil, expr(is(names.InjectEnabled))))
 	if s := in.Mesh.Spec.Injection.NamespaceSelector; s != nil {
 		selected := s.DeepCopy()
 		selected.MatchExpressions = append(selected.MatchExpressions, isNot(names.InjectEnabled, names.InjectDisabled))
