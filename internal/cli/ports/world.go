@@ -38,6 +38,7 @@ type view struct {
 	parents   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route
 	senders   map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route
 	policies  map[gatewayapi.OfKind[model.Object]][]*policy.Policy
+	mesh      map[model.Key]gatewayapi.MeshRoutes // as far as it was asked for
 }
 
 func viewOf(w World) *view {
@@ -45,7 +46,7 @@ func viewOf(w World) *view {
 		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
 		byAddress: map[netip.Addr]model.Workload{},
 		parents:   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route{}, senders: map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route{},
-		policies: map[gatewayapi.OfKind[model.Object]][]*policy.Policy{},
+		policies: map[gatewayapi.OfKind[model.Object]][]*policy.Policy{}, mesh: map[model.Key]gatewayapi.MeshRoutes{},
 	}
 	for _, s := range w.Services {
 		v.services[s.Key] = s
@@ -96,6 +97,19 @@ func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 }
 
 func (v *view) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route { return v.senders[to] }
+
+func (v *view) SentTo(to gatewayapi.OfKind[model.PortKey]) bool {
+	return gatewayapi.ReadSentTo(v, to)
+}
+
+func (v *view) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	m, ok := v.mesh[service]
+	if !ok {
+		m = gatewayapi.ReadMeshRoutes(v, service)
+		v.mesh[service] = m
+	}
+	return m
+}
 
 func (v *view) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy { return v.policies[on] }
 

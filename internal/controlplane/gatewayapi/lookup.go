@@ -51,6 +51,17 @@ type Lookup interface {
 	// Routes returns the routes of a kind with a parentRef to an object: those for which Parents contains it.
 	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
 	Routes(OfKind[model.Object]) []*Route
+	// MeshRoutes returns ReadMeshRoutes of the Service.
+	MeshRoutes(service model.Key) MeshRoutes
+	// MeshRivals returns MeshRoutes.Rivals of the Service for one route. A verdict that reads it does not depend on
+	// the other routes of the Service.
+	MeshRivals(service model.Key, route model.Object) []MeshRival
+	// MeshSharing returns MeshRoutes.Sharing of the Service.
+	MeshSharing(service model.Key) map[uint16][]string
+	// MeshPart returns ReadMeshPart of the route.
+	MeshPart(*Route) *MeshPart
+	// Protocol returns PortProtocol of a TCP port of a Service; ok is false if it does not exist.
+	Protocol(model.PortKey) (p model.Protocol, ok bool)
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int
@@ -63,6 +74,8 @@ type Lookup interface {
 	// Senders returns the routes of a kind, of every namespace, that send to a Service port: those for which Backends
 	// contains it.
 	Senders(OfKind[model.PortKey]) []*Route
+	// SentTo returns ReadSentTo.
+	SentTo(OfKind[model.PortKey]) bool
 }
 
 // Kinds of objects in model.Object.

@@ -240,6 +240,29 @@ func (w *world) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route
 	return slices.DeleteFunc(w.of(to.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), to) })
 }
 
+func (w *world) SentTo(to gatewayapi.OfKind[model.PortKey]) bool { return gatewayapi.ReadSentTo(w, to) }
+
+func (w *world) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	return gatewayapi.ReadMeshRoutes(w, service)
+}
+
+func (w *world) MeshRivals(service model.Key, route model.Object) []gatewayapi.MeshRival {
+	return w.MeshRoutes(service).Rivals()[route]
+}
+
+func (w *world) MeshSharing(service model.Key) map[uint16][]string {
+	svc, _ := w.Service(service)
+	return w.MeshRoutes(service).Sharing(svc)
+}
+
+func (w *world) MeshPart(r *gatewayapi.Route) *gatewayapi.MeshPart {
+	return gatewayapi.ReadMeshPart(w, r)
+}
+
+func (w *world) Protocol(port model.PortKey) (model.Protocol, bool) {
+	return gatewayapi.PortProtocol(w, port)
+}
+
 func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
 	w.asked["Grants "+ns] = true
 	return slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool { return g.Namespace != ns })

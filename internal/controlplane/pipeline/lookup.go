@@ -20,6 +20,7 @@ type lookup struct {
 	r  *incr.Reader
 	in inputs
 	ix indexes
+	ms *mesh
 	sv *services
 	gw *gateways
 }
@@ -99,6 +100,35 @@ func (l lookup) OurClass(name string) bool {
 func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByParent, on) }
 
 func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
+
+func (l lookup) SentTo(to ofPort) bool {
+	_, ok := incr.Get(l.r, l.ms.sent, to)
+	return ok
+}
+
+func (l lookup) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	v, _ := incr.Get(l.r, l.ms.routes, service)
+	return v
+}
+
+func (l lookup) MeshRivals(service model.Key, route model.Object) []gatewayapi.MeshRival {
+	v, _ := incr.Get(l.r, l.ms.rivals, routeOn{service, route})
+	return v
+}
+
+func (l lookup) MeshSharing(service model.Key) map[uint16][]string {
+	v, _ := incr.Get(l.r, l.ms.sharing, service)
+	return v
+}
+
+func (l lookup) MeshPart(r *gatewayapi.Route) *gatewayapi.MeshPart {
+	p, _ := incr.Get(l.r, l.ms.parts, r.ID())
+	return p
+}
+
+func (l lookup) Protocol(port model.PortKey) (model.Protocol, bool) {
+	return incr.Get(l.r, l.sv.protocols, port)
+}
 
 func (l lookup) Attached(on gatewayapi.On) int {
 	n := 0

@@ -65,6 +65,7 @@ func (g *Graph) buildServices() {
 				emit(k, one{})
 			}
 		})
+	g.buildMeshRoutes()
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
 			for _, p := range svc.Ports {
@@ -83,6 +84,7 @@ func (g *Graph) buildServices() {
 				}
 			}
 		})
+	g.buildMeshParts()
 	g.buildTargets()
 	g.buildFrontends()
 	g.buildBackends()
@@ -174,6 +176,7 @@ func (g *Graph) buildFrontends() {
 				emit(k, *f.streams)
 			}
 		})
+	g.mesh.streams = g.ofEach("mesh streams of routes", s.streams)
 	s.listeners = incr.Derive(e, "mesh listeners", s.frontends, same[model.Frontend],
 		func(r *incr.Reader, k string, f model.Frontend, emit func(string, model.Frontend)) {
 			if t, ok := incr.Get(r, s.streams, k); ok {
