@@ -113,6 +113,13 @@ func (v *view) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
 
 func (v *view) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy { return v.policies[on] }
 
+func (v *view) First(kind string, t policy.Target) *policy.Policy {
+	return policy.ReadFirst(v, gatewayapi.OfKind[model.Object]{Kind: kind, To: t.Object})[t.Section]
+}
+
+// SendingGateways is empty: only the status of policies needs it.
+func (v *view) SendingGateways(model.Key) []model.Key { return nil }
+
 func (v *view) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(v, service, port)
 }

@@ -231,6 +231,15 @@ func (w *world) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy {
 	return slices.DeleteFunc(slices.Clone(w.policies), func(p *policy.Policy) bool { return !slices.Contains(p.Targets(), on) })
 }
 
+func (w *world) First(kind string, t policy.Target) *policy.Policy {
+	return policy.ReadFirst(w, gatewayapi.OfKind[model.Object]{Kind: kind, To: t.Object})[t.Section]
+}
+
+func (w *world) SendingGateways(service model.Key) []model.Key {
+	svc, _ := w.Service(service)
+	return gatewayapi.SendingGateways(w, svc)
+}
+
 func (w *world) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(w, service, port)
 }

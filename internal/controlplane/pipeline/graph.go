@@ -20,6 +20,7 @@ type Graph struct {
 	kinds  []gatewayapi.RouteKind // built once: every change of endpoints looks at them
 
 	mesh         mesh
+	policies     policies
 	services     services
 	gateways     gateways
 	proxies      proxies
@@ -105,6 +106,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.buildClients()
 	g.buildDestinations()
 	g.buildScopes()
+	g.buildSendingGateways()
 	g.buildVerdicts()
 	g.buildResources()
 	return g
@@ -112,5 +114,5 @@ func New(trace func(incr.Failure)) *Graph {
 
 // lookup gives pure functions the cluster through a recording reader.
 func (g *Graph) lookup(r *incr.Reader) lookup {
-	return lookup{r, g.in, g.ix, &g.mesh, &g.services, &g.gateways}
+	return lookup{r, g.in, g.ix, &g.mesh, &g.policies, &g.services, &g.gateways}
 }

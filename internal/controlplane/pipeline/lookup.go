@@ -21,6 +21,7 @@ type lookup struct {
 	in inputs
 	ix indexes
 	ms *mesh
+	pl *policies
 	sv *services
 	gw *gateways
 }
@@ -142,6 +143,16 @@ func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 }
 
 func (l lookup) Policies(on ofObject) []*policy.Policy { return bucket(l.r, l.ix.policiesByTarget, on) }
+
+func (l lookup) First(kind string, t policy.Target) *policy.Policy {
+	p, _ := incr.Get(l.r, l.pl.first, policyOn{kind, t})
+	return p
+}
+
+func (l lookup) SendingGateways(service model.Key) []model.Key {
+	gws, _ := incr.Get(l.r, l.pl.senders, service)
+	return gws
+}
 
 func (l lookup) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(l, service, port)

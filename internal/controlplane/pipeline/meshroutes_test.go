@@ -205,7 +205,7 @@ func TestManyRoutesOfAService(t *testing.T) {
 					t.Errorf("%s: %d functions with 400 routes, %d with 100", name, n, few[name])
 				}
 			}
-			if lotBytes > 5*fewBytes {
+			if lotBytes > 8*fewBytes { // the square would be 16 times as many; encoders keep buffers, so it is not exact
 				t.Errorf("%d bytes are allocated with 400 routes, %d with 100", lotBytes, fewBytes)
 			}
 		})

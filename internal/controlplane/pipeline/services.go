@@ -65,6 +65,7 @@ func (g *Graph) buildServices() {
 				emit(k, one{})
 			}
 		})
+	g.buildFirstPolicies()
 	g.buildMeshRoutes()
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
