@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/policy"
@@ -90,7 +88,7 @@ func (v *view) Fronted(model.Key) bool { return true }
 // Namespace knows none: whether a port has meshed pods behind it is told by the pods.
 func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespace{}, false }
 
-func (v *view) Grants(string) []*gwapiv1.ReferenceGrant { return nil }
+func (v *view) Granted(gatewayapi.GrantFrom) gatewayapi.Granted { return gatewayapi.Granted{} }
 
 func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	return slices.Clone(v.parents[on])

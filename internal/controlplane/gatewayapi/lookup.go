@@ -34,8 +34,7 @@ type Lookup interface {
 	Ended(model.Key) (day string, ended bool)
 	// IssuerEnded tells the same of the certificates of its issuers in that Secret.
 	IssuerEnded(model.Key) (day string, ended bool)
-	// Grants returns the ReferenceGrants of a namespace.
-	Grants(namespace string) []*gwapiv1.ReferenceGrant
+	Granter
 	// Gateway returns the Gateway of that name, of whatever class.
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
 	// Listeners returns ReadListeners of the Gateway.

@@ -272,9 +272,11 @@ func (w *world) Protocol(port model.PortKey) (model.Protocol, bool) {
 	return gatewayapi.PortProtocol(w, port)
 }
 
-func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
-	w.asked["Grants "+ns] = true
-	return slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool { return g.Namespace != ns })
+func (w *world) Granted(from gatewayapi.GrantFrom) gatewayapi.Granted {
+	w.asked["Grants "+from.To] = true
+	return gatewayapi.ReadGranted(slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool {
+		return !slices.Contains(gatewayapi.GrantedFrom(g), from)
+	}))
 }
 
 func (w *world) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {

@@ -63,8 +63,9 @@ func (l lookup) IssuerEnded(k model.Key) (day string, ended bool) {
 	return s.IssuersEnd.Format(time.DateOnly), now.After(s.IssuersEnd)
 }
 
-func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
-	return bucket(l.r, l.ix.grantsIn, namespace)
+func (l lookup) Granted(from gatewayapi.GrantFrom) gatewayapi.Granted {
+	v, _ := incr.Get(l.r, l.pl.granted, from)
+	return v
 }
 
 func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {

@@ -14,10 +14,11 @@ import (
 	"tulle.dev/tulle/internal/controlplane/policy"
 )
 
-// policies is what is read once of all policies with the same target: they may be many, and so may the ports, routes
-// and other policies that need it.
+// policies is what is read once of all policies with the same target, and of all ReferenceGrants for the same
+// references: they may be many, and so may the ports, routes and other policies that need it.
 type policies struct {
 	first   *incr.Collection[policyOn, *policy.Policy]
+	granted *incr.Collection[gatewayapi.GrantFrom, gatewayapi.Granted]
 	senders *incr.Collection[model.Key, []model.Key] // Gateways that send to a Service with a policy
 }
 
@@ -34,6 +35,13 @@ func (g *Graph) buildFirstPolicies() {
 				emit(policyOn{on.Kind, policy.Target{Object: on.To, Section: section}}, p)
 			}
 		}, g.ix.policiesByTarget)
+}
+
+func (g *Graph) buildGranted() {
+	g.policies.granted = incr.DeriveKeys(&g.engine, "granted", gatewayapi.Granted.Same,
+		func(r *incr.Reader, from gatewayapi.GrantFrom, emit func(gatewayapi.GrantFrom, gatewayapi.Granted)) {
+			emit(from, gatewayapi.ReadGranted(bucket(r, g.ix.grantsByFrom, from)))
+		}, g.ix.grantsByFrom)
 }
 
 func (g *Graph) buildSendingGateways() {

@@ -28,8 +28,31 @@ func (t tenant) policy(n int, generation int64, section string) source.Event {
 	}}}
 }
 
+// grant lets routes of another namespace refer to the Service and to another.
+func (t tenant) grant(n int, generation int64) source.Event {
+	k, web, other := t.key("g", n), gwapiv1.ObjectName("web"), gwapiv1.ObjectName(fmt.Sprintf("other-%d-%d", n, generation))
+	return source.Event{Kind: source.ReferenceGrant, Key: k, Object: &gwapiv1.ReferenceGrant{ObjectMeta: t.meta(k, generation), Spec: gwapiv1.ReferenceGrantSpec{
+		From: []gwapiv1.ReferenceGrantFrom{{Group: gwapiv1.GroupName, Kind: "HTTPRoute", Namespace: "abroad"}},
+		To:   []gwapiv1.ReferenceGrantTo{{Kind: "Service", Name: &web}, {Kind: "Service", Name: &other}},
+	}}}
+}
+
+// abroad is a route on the Gateway in another namespace.
+func (t tenant) abroad(n int, generation int64) source.Event {
+	e := t.http(model.Key{Namespace: "abroad", Name: t.key("r", n).Name}, generation, 4)
+	e.Object.(*gwapiv1.HTTPRoute).Spec.ParentRefs = []gwapiv1.ParentReference{{Name: "gw"}}
+	return e
+}
+
+func (t tenant) gateway() source.Event {
+	k := model.Key{Namespace: "abroad", Name: "gw"}
+	return source.Event{Kind: source.Gateway, Key: k, Object: &gwapiv1.Gateway{ObjectMeta: t.meta(k, 1), Spec: gwapiv1.GatewaySpec{
+		GatewayClassName: "tulle", Listeners: []gwapiv1.Listener{{Name: "http", Port: 80, Protocol: gwapiv1.HTTPProtocolType}},
+	}}}
+}
+
 // TestManyPoliciesOfAService: with four times as many BackendTLSPolicies on a Service, on its ports or on all of it, and
-// as many routes that send to it, a change of one of either allocates in proportion.
+// as many routes that send to it, a change of one of either allocates in proportion. The same is true of ReferenceGrants.
 func TestManyPoliciesOfAService(t *testing.T) {
 	var a tenant
 	for _, c := range []struct {
@@ -58,6 +81,14 @@ func TestManyPoliciesOfAService(t *testing.T) {
 				return append(append(many(n, func(i int) source.Event { return a.policy(i, 1, "") }), routes...), a.service(1, false))
 			},
 			change: a.http(a.key("r", 3), 2, 4),
+		},
+		{
+			name: "ReferenceGrants, and routes of another namespace",
+			events: func(n int) []source.Event {
+				routes := many(n, func(i int) source.Event { return a.abroad(i, 1) })
+				return append(append(many(n, func(i int) source.Event { return a.grant(i, 1) }), routes...), a.service(1, true), a.gateway(), class())
+			},
+			change: a.grant(3, 2),
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

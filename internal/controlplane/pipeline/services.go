@@ -66,6 +66,7 @@ func (g *Graph) buildServices() {
 			}
 		})
 	g.buildFirstPolicies()
+	g.buildGranted()
 	g.buildMeshRoutes()
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
