@@ -72,6 +72,12 @@ func (t tenant) http(k model.Key, generation int64, backends int) source.Event {
 	return source.Event{Kind: "HTTPRoute", Key: k, Object: r}
 }
 
+// onPort is an HTTPRoute for one port of the Service.
+func (tenant) onPort(e source.Event, port gwapiv1.PortNumber) source.Event {
+	e.Object.(*gwapiv1.HTTPRoute).Spec.ParentRefs[0].Port = &port
+	return e
+}
+
 func (t tenant) grpc(k model.Key, generation int64) source.Event {
 	return source.Event{Kind: "GRPCRoute", Key: k, Object: &gwapiv1.GRPCRoute{ObjectMeta: t.meta(k, generation), Spec: gwapiv1.GRPCRouteSpec{CommonRouteSpec: t.parents()}}}
 }
@@ -176,6 +182,15 @@ func TestManyRoutesOfAService(t *testing.T) {
 				return append(many(n, func(i int) source.Event { return a.http(consumer(i), 1, 1) }), a.service(1, true))
 			},
 			change: a.http(consumer(3), 2, 1),
+		},
+		{
+			name: "namespaces with routes for another port",
+			events: func(n int) []source.Event {
+				other := many(n, func(i int) source.Event { return a.onPort(a.http(consumer(i), 1, 1), 81) })
+				return append(append(many(20, func(i int) source.Event { return a.http(a.key("r", i), 1, 1) }), other...), a.service(2, true))
+			},
+			change: a.http(a.key("r", 3), 2, 1),
+			all:    true, // the tables of all hold the rule
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
