@@ -104,8 +104,8 @@ func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.i
 func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
 
 func (l lookup) SentTo(to ofPort) bool {
-	_, ok := incr.Get(l.r, l.ms.sent, to)
-	return ok
+	own, _ := incr.Get(l.r, l.ms.sent, to)
+	return own
 }
 
 func (l lookup) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {

@@ -12,7 +12,7 @@ import (
 // mesh is what the routes of a Service say together, evaluated once. If each verdict and each table evaluated it, a
 // change of one route would cost the square of the number of routes.
 type mesh struct {
-	sent    *incr.Collection[ofPort, one] // Service ports with senders of their own namespace, by the kind of these
+	sent    *incr.Collection[ofPort, bool] // Service ports with senders, by the kind of these; true: of their own namespace
 	routes  *incr.Collection[model.Key, gatewayapi.MeshRoutes]
 	rivals  *incr.Collection[routeOn, []gatewayapi.MeshRival]
 	sharing *incr.Collection[model.Key, map[uint16][]string]
@@ -29,12 +29,8 @@ type routeOn struct {
 // buildMeshRoutes finds out which routes decide for the ports of each Service.
 func (g *Graph) buildMeshRoutes() {
 	e, m := &g.engine, &g.mesh
-	m.sent = incr.DeriveKeys(e, "sent to", same[one],
-		func(r *incr.Reader, to ofPort, emit func(ofPort, one)) {
-			if gatewayapi.ReadSentTo(g.lookup(r), to) {
-				emit(to, one{})
-			}
-		}, g.ix.routesByBackend)
+	m.sent = incr.DeriveKeys(e, "sent to", same[bool],
+		func(r *incr.Reader, to ofPort, emit func(ofPort, bool)) { emit(to, gatewayapi.ReadSentTo(g.lookup(r), to)) }, g.ix.routesByBackend)
 	m.routes = incr.DeriveKeys(e, "mesh routes", gatewayapi.MeshRoutes.Same,
 		func(r *incr.Reader, on ofObject, emit func(model.Key, gatewayapi.MeshRoutes)) {
 			if on.To.Kind == gatewayapi.KindService {

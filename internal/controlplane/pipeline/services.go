@@ -412,8 +412,8 @@ func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
 }
 
 // sends reports whether a route of a kind sends to a port.
-func (g *Graph) sends(r *incr.Reader, kind string, port model.PortKey) (used bool) {
-	incr.Lookup(r, g.ix.routesByBackend, ofPort{Kind: kind, To: port}, func(model.Object, *gatewayapi.Route) { used = true })
+func (g *Graph) sends(r *incr.Reader, kind string, port model.PortKey) bool {
+	_, used := incr.Get(r, g.mesh.sent, ofPort{Kind: kind, To: port})
 	return used
 }
 
