@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -19,9 +18,15 @@ import (
 // RouteParents is the status of a route on those of its parents that are ours, in the order of its parentRefs.
 func RouteParents(l Lookup, r *Route) []RouteParent {
 	var out []RouteParent
-	// The same for all parents of a kind.
-	ofMesh := sync.OnceValue(func() []Problem { return site{l: l, mesh: true}.references(r) })
-	ofGateways := sync.OnceValue(func() []Problem { return site{l: l}.references(r) })
+	known := map[bool][]Problem{} // the same for all Services, and for all Gateways
+	references := func(mesh bool) []Problem {
+		ps, ok := known[mesh]
+		if !ok {
+			ps = site{l: l, mesh: mesh}.references(r)
+			known[mesh] = ps
+		}
+		return ps
+	}
 	for _, ref := range r.parents {
 		to, ok := parentOf(r.source.Namespace, ref)
 		switch {
@@ -32,11 +37,11 @@ func RouteParents(l Lookup, r *Route) []RouteParent {
 			}
 		case to.Kind == KindService:
 			f, tables := attachToService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
-			out = append(out, r.on(ref, f, tables, ofMesh()))
+			out = append(out, r.on(ref, f, tables, references(true)))
 		default:
 			if gw, ours := gatewayBehind(l, to); ours {
 				f, tables, on := onGateway(l, r, ref, to, gw)
-				p := r.on(ref, f, tables, ofGateways())
+				p := r.on(ref, f, tables, references(false))
 				if f.OK {
 					p.Idle, p.Unserved = l.Served(keyOf(gw)).of(on, to.Kind+" "+to.Namespace+"/"+to.Name)
 				}
