@@ -30,7 +30,9 @@ type routeOn struct {
 func (g *Graph) buildMeshRoutes() {
 	e, m := &g.engine, &g.mesh
 	m.sent = incr.DeriveKeys(e, "sent to", same[bool],
-		func(r *incr.Reader, to ofPort, emit func(ofPort, bool)) { emit(to, gatewayapi.ReadSentTo(g.lookup(r), to)) }, g.ix.routesByBackend)
+		func(r *incr.Reader, to ofPort, emit func(ofPort, bool)) {
+			emit(to, gatewayapi.ReadSentTo(g.lookup(r), to))
+		}, g.ix.routesByBackend)
 	m.routes = incr.DeriveKeys(e, "mesh routes", gatewayapi.MeshRoutes.Same,
 		func(r *incr.Reader, on ofObject, emit func(model.Key, gatewayapi.MeshRoutes)) {
 			if on.To.Kind == gatewayapi.KindService {
