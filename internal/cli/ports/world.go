@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/policy"
@@ -38,6 +36,7 @@ type view struct {
 	parents   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route
 	senders   map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route
 	policies  map[gatewayapi.OfKind[model.Object]][]*policy.Policy
+	mesh      map[model.Key]gatewayapi.MeshRoutes // as far as it was asked for
 }
 
 func viewOf(w World) *view {
@@ -45,7 +44,7 @@ func viewOf(w World) *view {
 		services: map[model.Key]model.Service{}, slices: map[model.Key][]model.Slice{}, pods: map[model.Key]model.Workload{},
 		byAddress: map[netip.Addr]model.Workload{},
 		parents:   map[gatewayapi.OfKind[model.Object]][]*gatewayapi.Route{}, senders: map[gatewayapi.OfKind[model.PortKey]][]*gatewayapi.Route{},
-		policies: map[gatewayapi.OfKind[model.Object]][]*policy.Policy{},
+		policies: map[gatewayapi.OfKind[model.Object]][]*policy.Policy{}, mesh: map[model.Key]gatewayapi.MeshRoutes{},
 	}
 	for _, s := range w.Services {
 		v.services[s.Key] = s
@@ -89,7 +88,7 @@ func (v *view) Fronted(model.Key) bool { return true }
 // Namespace knows none: whether a port has meshed pods behind it is told by the pods.
 func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespace{}, false }
 
-func (v *view) Grants(string) []*gwapiv1.ReferenceGrant { return nil }
+func (v *view) Granted(gatewayapi.GrantFrom) gatewayapi.Granted { return gatewayapi.Granted{} }
 
 func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	return slices.Clone(v.parents[on])
@@ -97,7 +96,27 @@ func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 
 func (v *view) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route { return v.senders[to] }
 
+func (v *view) SentTo(to gatewayapi.OfKind[model.PortKey]) bool {
+	return gatewayapi.ReadSentTo(v, to)
+}
+
+func (v *view) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	m, ok := v.mesh[service]
+	if !ok {
+		m = gatewayapi.ReadMeshRoutes(v, service)
+		v.mesh[service] = m
+	}
+	return m
+}
+
 func (v *view) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy { return v.policies[on] }
+
+func (v *view) First(kind string, t policy.Target) *policy.Policy {
+	return policy.ReadFirst(v, gatewayapi.OfKind[model.Object]{Kind: kind, To: t.Object})[t.Section]
+}
+
+// SendingGateways is empty: only the status of policies needs it.
+func (v *view) SendingGateways(model.Key) []model.Key { return nil }
 
 func (v *view) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(v, service, port)

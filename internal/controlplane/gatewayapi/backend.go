@@ -134,7 +134,7 @@ func (s site) resolve(r *Route, field string, ref gwapiv1.BackendObjectReference
 	}
 	as := ""
 	if via == (model.Via{}) {
-		own, _ := PortProtocol(s.l, key)
+		own, _ := s.l.Protocol(key)
 		as = r.SpokenAs(p, own)
 	}
 	return target{key, as, via, svc.AffinitySeconds > 0}, nil
@@ -271,7 +271,7 @@ func (s site) redirect(r model.Redirect) *model.Redirect {
 	case r.Scheme == "https":
 		r.Port = 443
 	default:
-		r.Port = s.port
+		r.Port = s.port // 0 in the mesh: see onMeshPort
 	}
 	return &r
 }

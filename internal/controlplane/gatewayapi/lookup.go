@@ -34,8 +34,7 @@ type Lookup interface {
 	Ended(model.Key) (day string, ended bool)
 	// IssuerEnded tells the same of the certificates of its issuers in that Secret.
 	IssuerEnded(model.Key) (day string, ended bool)
-	// Grants returns the ReferenceGrants of a namespace.
-	Grants(namespace string) []*gwapiv1.ReferenceGrant
+	Granter
 	// Gateway returns the Gateway of that name, of whatever class.
 	Gateway(model.Key) (*gwapiv1.Gateway, bool)
 	// Listeners returns ReadListeners of the Gateway.
@@ -59,6 +58,17 @@ type Lookup interface {
 	// Takers returns the routes that take connections of a listener: those for which Precedence.Taking contains it.
 	// The caller may change the list.
 	Takers(On) []Taker
+	// MeshRoutes returns ReadMeshRoutes of the Service.
+	MeshRoutes(service model.Key) MeshRoutes
+	// MeshRivals returns MeshRoutes.Rivals of the Service for one route. A verdict that reads it does not depend on
+	// the other routes of the Service.
+	MeshRivals(service model.Key, route model.Object) []MeshRival
+	// MeshSharing returns MeshRoutes.Sharing of the Service.
+	MeshSharing(service model.Key) map[uint16][]string
+	// MeshPart returns ReadMeshPart of the route.
+	MeshPart(*Route) *MeshPart
+	// Protocol returns PortProtocol of a TCP port of a Service; ok is false if it does not exist.
+	Protocol(model.PortKey) (p model.Protocol, ok bool)
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int
@@ -71,6 +81,8 @@ type Lookup interface {
 	// Senders returns the routes of a kind, of every namespace, that send to a Service port: those for which Backends
 	// contains it.
 	Senders(OfKind[model.PortKey]) []*Route
+	// SentTo returns ReadSentTo.
+	SentTo(OfKind[model.PortKey]) bool
 }
 
 // Kinds of objects in model.Object.

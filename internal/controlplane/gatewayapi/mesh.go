@@ -4,13 +4,13 @@
 package gatewayapi
 
 import (
-	"cmp"
 	"slices"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // MeshTable is the table of a Service port for clients of the namespace consumer, or for all others
@@ -29,8 +29,8 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 	if consumer == svc.Namespace {
 		consumer = ""
 	}
-	proto, _ = PortProtocol(l, port)
-	routes := deciding(l, svc, sp, consumer)
+	proto, _ = l.Protocol(port)
+	routes := l.MeshRoutes(svc.Key).deciding(svc, sp.Port, consumer)
 	if len(routes) > 0 && routes[0].IsOpaque() {
 		return nil, model.TCP, true
 	}
@@ -44,9 +44,54 @@ func MeshTable(l Lookup, port model.PortKey, consumer string) (table *model.Rout
 		t := UnroutedTable(l, svc, sp, consumer)
 		return &t, proto, true
 	}
-	s := site{l: l, mesh: true, port: port.Port}
-	t := meshTable(svc, sp, consumer, ordered(routes, s.build))
+	parts := make([]*MeshPart, 0, len(routes))
+	for _, r := range routes {
+		if p := l.MeshPart(r); p != nil {
+			parts = append(parts, p)
+		}
+	}
+	t := meshTable(svc, sp, consumer, onMeshPort(port.Port, virtualhost.Ordered(parts)))
 	return &t, proto, true
+}
+
+// MeshPart is what a route says of requests in every table of a Service's port that it is in: its rules, whose
+// redirections have Port 0 where it is the port of the Service.
+type MeshPart = virtualhost.Part[model.Rule]
+
+// ReadMeshPart builds the rules of a route, once for all tables of Services; nil for an opaque route and for one that
+// has no Service as parent.
+func ReadMeshPart(l Lookup, r *Route) *MeshPart {
+	if r.precedence == 0 || r.IsOpaque() {
+		return nil
+	}
+	ofService := func(p OfKind[model.Object]) bool { return p.To.Kind == KindService }
+	if !slices.ContainsFunc(r.Parents(), ofService) {
+		return nil
+	}
+	return r.part(site{l: l, mesh: true}.build)
+}
+
+// MeshRules is what the table of that name has of a route which is in it.
+func MeshRules(p *MeshPart, table names.Out) model.RouteTable {
+	rules := onMeshPort(table.Port, virtualhost.Ordered([]*MeshPart{p}))
+	t := model.RouteTable{Name: table.String(), Hosts: []model.VirtualHost{{Rules: rules}}}
+	if table.Node == "" {
+		return t
+	}
+	port := model.PortKey{Service: model.Key{Namespace: table.Namespace, Name: table.Service}, Port: table.Port}
+	return ForNode(t, port, table.Node)
+}
+
+// onMeshPort gives redirections that do not say a port that of the Service. It changes the list.
+func onMeshPort(port uint16, rules []model.Rule) []model.Rule {
+	for i := range rules {
+		if to := rules[i].Redirect; to != nil && to.Port == 0 {
+			own := *to
+			own.Port = port
+			rules[i].Redirect = &own
+		}
+	}
+	return rules
 }
 
 // UnroutedTable is the table of a Service port of which no route decides for requests: all go to the
@@ -65,17 +110,6 @@ func meshTable(svc model.Service, p model.ServicePort, consumer string, rules []
 		Name:  names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}.String(),
 		Hosts: []model.VirtualHost{{Domains: []string{"*"}, Rules: rules}}, // GEP-1294: hostnames have no effect in a mesh
 	}
-}
-
-// deciding are the routes that decide for clients of a namespace, or for all without routes of their own.
-func deciding(l Lookup, svc model.Service, p model.ServicePort, consumer string) []*Route {
-	if consumer != "" && consumer != svc.Namespace {
-		// GEP-1294: a consumer's routes replace the producer's, they are not merged.
-		if own := effective(l, svc, p, consumer); len(own) > 0 {
-			return own
-		}
-	}
-	return effective(l, svc, p, svc.Namespace)
 }
 
 // ForNode is the table of a port of a Service with internalTrafficPolicy Local for the clients on a
@@ -102,24 +136,7 @@ func ForNode(t model.RouteTable, port model.PortKey, node string) model.RouteTab
 
 // MeshConsumers are the namespaces, other than the Service's, whose routes are in effect for their own
 // clients of at least one port of the Service; sorted.
-func MeshConsumers(l Lookup, service model.Key) []string {
-	svc, ok := l.Service(service)
-	if !ok || noFrontend(svc) != "" {
-		return nil
-	}
-	var out []string
-	for _, r := range onService(l, service) {
-		ns := r.source.Namespace
-		if ns == svc.Namespace || slices.Contains(out, ns) || !r.valid() {
-			continue
-		}
-		if slices.ContainsFunc(svc.Ports, func(p model.ServicePort) bool { return r.Attaches(svc, p) }) {
-			out = append(out, ns)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
+func MeshConsumers(l Lookup, service model.Key) []string { return l.MeshRoutes(service).consumers }
 
 // noFrontend tells why a Service can't be a parent: nothing tells traffic to it from other traffic.
 func noFrontend(svc model.Service) string {
@@ -138,28 +155,13 @@ func onService(l Lookup, service model.Key) []*Route {
 	return slices.DeleteFunc(all, func(r *Route) bool { return r.precedence == 0 })
 }
 
-// effective are the routes of a namespace that decide over a Service port: all of one kind, from old
-// to new.
-func effective(l Lookup, svc model.Service, p model.ServicePort, namespace string) []*Route {
-	if noFrontend(svc) != "" {
-		return nil
-	}
-	out := slices.DeleteFunc(onService(l, svc.Key), func(r *Route) bool {
-		return r.source.Namespace != namespace || !r.valid() || !r.Attaches(svc, p)
-	})
-	slices.SortFunc(out, func(a, b *Route) int { return cmp.Or(cmp.Compare(a.precedence, b.precedence), older(a, b)) })
-	if i := slices.IndexFunc(out, func(r *Route) bool { return r.precedence != out[0].precedence }); i >= 0 {
-		out = out[:i]
-	}
-	return out
-}
-
 // Attaches reports whether one of the route's parentRefs takes in the port of a Service.
 func (r *Route) Attaches(svc model.Service, p model.ServicePort) bool {
-	return slices.ContainsFunc(r.parents, func(ref gwapiv1.ParentReference) bool {
-		to, ok := parentOf(r.source.Namespace, ref)
-		return ok && to == model.Object{Kind: KindService, Namespace: svc.Namespace, Name: svc.Name} && selects(ref, p) && carries(svc, p, r, ref)
-	})
+	return r.attaches(r.refsTo(svc.Key), svc, p)
+}
+
+func (r *Route) attaches(refs []gwapiv1.ParentReference, svc model.Service, p model.ServicePort) bool {
+	return slices.ContainsFunc(refs, func(ref gwapiv1.ParentReference) bool { return selects(ref, p) && carries(svc, p, r, ref) })
 }
 
 // carries tells whether a port that ref selects may speak what the route looks at. Whatever it speaks is

@@ -18,6 +18,15 @@ import (
 // RouteParents is the status of a route on those of its parents that are ours, in the order of its parentRefs.
 func RouteParents(l Lookup, r *Route) []RouteParent {
 	var out []RouteParent
+	known := map[bool][]Problem{} // the same for all Services, and for all Gateways
+	references := func(mesh bool) []Problem {
+		ps, ok := known[mesh]
+		if !ok {
+			ps = site{l: l, mesh: mesh}.references(r)
+			known[mesh] = ps
+		}
+		return ps
+	}
 	for _, ref := range r.parents {
 		to, ok := parentOf(r.source.Namespace, ref)
 		switch {
@@ -28,11 +37,11 @@ func RouteParents(l Lookup, r *Route) []RouteParent {
 			}
 		case to.Kind == KindService:
 			f, tables := attachToService(l, r, ref, model.Key{Namespace: to.Namespace, Name: to.Name})
-			out = append(out, r.on(ref, f, tables, site{l: l, mesh: true}.references(r)))
+			out = append(out, r.on(ref, f, tables, references(true)))
 		default:
 			if gw, ours := gatewayBehind(l, to); ours {
 				f, tables, on := onGateway(l, r, ref, to, gw)
-				p := r.on(ref, f, tables, site{l: l}.references(r))
+				p := r.on(ref, f, tables, references(false))
 				if f.OK {
 					p.Idle, p.Unserved = l.Served(keyOf(gw)).of(on, to.Kind+" "+to.Namespace+"/"+to.Name)
 				}
@@ -124,32 +133,21 @@ func attachToService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.
 	if f := r.acceptance(); !f.OK {
 		return f, nil
 	}
-	consumer := ""
-	if r.source.Namespace != svc.Namespace {
-		consumer = r.source.Namespace
-	}
-	var tables, others []string
+	var tables []string
 	var winner, first *Route
-	if consumer == "" {
-		others = MeshConsumers(l, key)
+	rivals := l.MeshRivals(key, r.source)
+	var sharing map[uint16][]string
+	if r.source.Namespace == svc.Namespace {
+		sharing = l.MeshSharing(key)
 	}
 	for _, p := range fit {
-		w := effective(l, svc, p, r.source.Namespace)
-		if len(w) > 0 && w[0].source.Kind != r.source.Kind {
-			winner = w[0]
-			continue
-		}
-		if r.IsOpaque() && len(w) > 0 && !takes(meshClaims(w), r) {
-			first = w[0]
-			continue
-		}
-		out := names.Out{Namespace: svc.Namespace, Service: svc.Name, Port: p.Port, Consumer: consumer}
-		tables = append(tables, out.String())
-		for _, ns := range others { // consumers with routes for other ports only keep the producer's here
-			if len(effective(l, svc, p, ns)) == 0 {
-				out.Consumer = ns
-				tables = append(tables, out.String())
-			}
+		switch by, beaten := rivalOn(rivals, p.Port); {
+		case !beaten:
+			tables = append(tables, tablesOn(svc, p.Port, r.source.Namespace, sharing)...)
+		case by.source.Kind != r.source.Kind:
+			winner = by
+		default:
+			first = by
 		}
 	}
 	if len(tables) == 0 && first != nil {

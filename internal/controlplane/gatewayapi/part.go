@@ -118,15 +118,17 @@ func gatewaysOf(l Lookup, r *Route) []*gwapiv1.Gateway {
 // Service says so: their routes send to it and may. A route of bytes counts on listeners that end TLS, because what comes
 // by others may be the client's own TLS.
 func SendingGateways(l Lookup, svc model.Service) (out []model.Key) {
+	seen := map[model.Object]bool{} // a route may send to many ports
 	for _, p := range svc.Ports {
 		for _, k := range RouteKinds() {
 			if k.IsUDP() {
 				continue
 			}
 			for _, r := range l.Senders(OfKind[model.PortKey]{k.Name, model.PortKey{Service: svc.Key, Port: p.Port}}) {
-				if !mayRefer(l, grantee{k.Name, r.source.Namespace}, KindService, svc.Key) {
+				if seen[r.source] || !mayRefer(l, grantee{k.Name, r.source.Namespace}, KindService, svc.Key) {
 					continue
 				}
+				seen[r.source] = true
 				for _, gw := range gatewaysOf(l, r) {
 					if !k.IsOpaque() || r.behindTLS(l, gw) {
 						out = append(out, keyOf(gw))

@@ -30,7 +30,7 @@ func PortProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
 		// Its endpoints speak TLS, and so may its clients. What Gateways send to it is no word about these.
 		http, grpc = false, false
 	}
-	attached := effective(l, svc, sp, svc.Namespace)
+	attached := l.MeshRoutes(svc.Key).of(sp.Port, svc.Namespace)
 	switch {
 	case grpc || len(attached) > 0 && attached[0].protocol == model.GRPC:
 		return model.GRPC, true
@@ -44,16 +44,16 @@ func PortProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
 // PortProtocol, unless a route that is attached to the port in the Service's own namespace says otherwise and
 // appProtocol does not decide. ok is false where there is no such port.
 func ServedProtocol(l Lookup, port model.PortKey) (p model.Protocol, ok bool) {
-	own, ok := PortProtocol(l, port)
-	if !ok {
-		return "", false
-	}
 	svc, _ := l.Service(port.Service)
-	sp, _ := portOf(svc, port.Port)
-	if sp.Fixed || sp.Protocol == model.UDP {
-		return own, true
+	sp, ok := portOf(svc, port.Port)
+	if !ok || sp.Protocol == model.UDP {
+		return sp.Protocol, ok
 	}
-	attached := effective(l, svc, sp, svc.Namespace)
+	own, ok := l.Protocol(port)
+	if !ok || sp.Fixed {
+		return own, ok
+	}
+	attached := l.MeshRoutes(svc.Key).of(sp.Port, svc.Namespace)
 	switch {
 	case len(attached) == 0:
 	case attached[0].IsOpaque():
@@ -70,11 +70,16 @@ func sentTo(l Lookup, port model.PortKey) (http, grpc bool) {
 		if k.IsOpaque() {
 			continue
 		}
-		if slices.ContainsFunc(l.Senders(OfKind[model.PortKey]{k.Name, port}), func(r *Route) bool { return r.source.Namespace == port.Service.Namespace }) {
+		if l.SentTo(OfKind[model.PortKey]{k.Name, port}) {
 			http, grpc = http || k.protocol == model.HTTP, grpc || k.protocol == model.GRPC
 		}
 	}
 	return http, grpc
+}
+
+// ReadSentTo reports whether a route of a kind and of the Service's own namespace sends to one of its ports.
+func ReadSentTo(l Lookup, to OfKind[model.PortKey]) bool {
+	return slices.ContainsFunc(l.Senders(to), func(r *Route) bool { return r.source.Namespace == to.To.Service.Namespace })
 }
 
 // ProtocolInTLS is what is spoken inside TLS that a proxy begins. A port that is declared as TLS says

@@ -12,11 +12,6 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// Granter returns the ReferenceGrants of a namespace.
-type Granter interface {
-	Grants(namespace string) []*gwapiv1.ReferenceGrant
-}
-
 // References are the Secrets and ConfigMaps that an object refers to and that it may refer to: those of its
 // own namespace, and those that a ReferenceGrant allows; and the ClusterTrustBundles, whose keys have no
 // namespace. The lists are sorted, each name once. Whether the objects exist and are usable is not looked at.

@@ -14,7 +14,6 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
-	"tulle.dev/tulle/internal/virtualhost"
 )
 
 // Route is a route of any kind, read from its object alone. It holds nothing of the object but this, and is
@@ -117,15 +116,6 @@ func (a *head) compare(b *head) int {
 		return strings.Compare(a.source.Namespace+"/", b.source.Namespace+"/")
 	}
 	return cmp.Or(strings.Compare(a.source.Name, b.source.Name), strings.Compare(a.source.Kind, b.source.Kind))
-}
-
-// ordered returns the rules of routes in the order in which they are to be tried.
-func ordered(routes []*Route, build func(*Route, rule, match) model.Rule) []model.Rule {
-	parts := make([]*virtualhost.Part[model.Rule], 0, len(routes))
-	for _, r := range routes {
-		parts = append(parts, r.part(build))
-	}
-	return virtualhost.Ordered(parts)
 }
 
 // acceptance is the finding on a route's own content.

@@ -166,7 +166,7 @@ func MeshStreams(l Lookup, port model.PortKey, consumer string) (t model.StreamT
 	if consumer == svc.Namespace {
 		consumer = ""
 	}
-	routes := deciding(l, svc, sp, consumer)
+	routes := l.MeshRoutes(svc.Key).deciding(svc, sp.Port, consumer)
 	if len(routes) == 0 || !routes[0].IsOpaque() {
 		return t, false
 	}

@@ -231,6 +231,15 @@ func (w *world) Policies(on gatewayapi.OfKind[model.Object]) []*policy.Policy {
 	return slices.DeleteFunc(slices.Clone(w.policies), func(p *policy.Policy) bool { return !slices.Contains(p.Targets(), on) })
 }
 
+func (w *world) First(kind string, t policy.Target) *policy.Policy {
+	return policy.ReadFirst(w, gatewayapi.OfKind[model.Object]{Kind: kind, To: t.Object})[t.Section]
+}
+
+func (w *world) SendingGateways(service model.Key) []model.Key {
+	svc, _ := w.Service(service)
+	return gatewayapi.SendingGateways(w, svc)
+}
+
 func (w *world) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(w, service, port)
 }
@@ -240,9 +249,34 @@ func (w *world) Senders(to gatewayapi.OfKind[model.PortKey]) []*gatewayapi.Route
 	return slices.DeleteFunc(w.of(to.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Backends(), to) })
 }
 
-func (w *world) Grants(ns string) []*gwapiv1.ReferenceGrant {
-	w.asked["Grants "+ns] = true
-	return slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool { return g.Namespace != ns })
+func (w *world) SentTo(to gatewayapi.OfKind[model.PortKey]) bool { return gatewayapi.ReadSentTo(w, to) }
+
+func (w *world) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	return gatewayapi.ReadMeshRoutes(w, service)
+}
+
+func (w *world) MeshRivals(service model.Key, route model.Object) []gatewayapi.MeshRival {
+	return w.MeshRoutes(service).Rivals()[route]
+}
+
+func (w *world) MeshSharing(service model.Key) map[uint16][]string {
+	svc, _ := w.Service(service)
+	return w.MeshRoutes(service).Sharing(svc)
+}
+
+func (w *world) MeshPart(r *gatewayapi.Route) *gatewayapi.MeshPart {
+	return gatewayapi.ReadMeshPart(w, r)
+}
+
+func (w *world) Protocol(port model.PortKey) (model.Protocol, bool) {
+	return gatewayapi.PortProtocol(w, port)
+}
+
+func (w *world) Granted(from gatewayapi.GrantFrom) gatewayapi.Granted {
+	w.asked["Grants "+from.To] = true
+	return gatewayapi.ReadGranted(slices.DeleteFunc(slices.Clone(w.grants), func(g *gwapiv1.ReferenceGrant) bool {
+		return !slices.Contains(gatewayapi.GrantedFrom(g), from)
+	}))
 }
 
 func (w *world) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {

@@ -112,6 +112,7 @@ func (g *Graph) buildGatewayStreams() {
 				emit(t.Name, t)
 			}
 		}, keys)
+	gw.ofRoutes = g.ofEach("gateway streams of routes", gw.streams)
 	gw.flow = g.buildFlow("gateway flow", gw.streams)
 	gw.streamsByGateway = incr.NewIndex(gw.flow, strings.Compare, func(name string, _ []string) []model.Key { return ofGateway(name) })
 	gw.listeners = incr.Derive(e, "gateway listeners", gw.ports, same[model.GatewayPort],

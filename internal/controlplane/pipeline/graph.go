@@ -19,6 +19,8 @@ type Graph struct {
 	ix     indexes
 	kinds  []gatewayapi.RouteKind // built once: every change of endpoints looks at them
 
+	mesh         mesh
+	policies     policies
 	services     services
 	gateways     gateways
 	proxies      proxies
@@ -69,6 +71,7 @@ type gateways struct {
 	ports     *incr.Collection[portOf, model.GatewayPort]
 	tables    *incr.Collection[string, model.GatewayTable] // without the names of their parts
 	streams   *incr.Collection[string, model.StreamTable]
+	ofRoutes  *incr.Collection[partOf, model.StreamTable] // the streams by their routes
 	flow      *incr.Collection[string, []string]          // streams -> clusters
 	listeners *incr.Collection[portOf, model.GatewayPort] // with their streams
 	secrets   *incr.Collection[secretOf, model.TLSSecret]
@@ -107,10 +110,13 @@ func New(trace func(incr.Failure)) *Graph {
 	g.buildClients()
 	g.buildDestinations()
 	g.buildScopes()
+	g.buildSendingGateways()
 	g.buildVerdicts()
 	g.buildResources()
 	return g
 }
 
 // lookup gives pure functions the cluster through a recording reader.
-func (g *Graph) lookup(r *incr.Reader) lookup { return lookup{r, g.in, g.ix, &g.services, &g.gateways} }
+func (g *Graph) lookup(r *incr.Reader) lookup {
+	return lookup{r, g.in, g.ix, &g.mesh, &g.policies, &g.services, &g.gateways}
+}

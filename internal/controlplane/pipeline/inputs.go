@@ -53,7 +53,7 @@ type indexes struct {
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
 	routesByParent   *incr.Index[ofObject, model.Object, *gatewayapi.Route]
 	routesByBackend  *incr.Index[ofPort, model.Object, *gatewayapi.Route]
-	grantsIn         *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+	grantsByFrom     *incr.Index[gatewayapi.GrantFrom, model.Key, *gwapiv1.ReferenceGrant]
 	policiesByTarget *incr.Index[ofObject, model.Object, *policy.Policy]
 }
 
@@ -114,9 +114,11 @@ func newIndexes(in inputs) indexes {
 			}
 			return nil
 		}),
-		routesByParent:   incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofObject { return r.Parents() }),
-		routesByBackend:  incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofPort { return r.Backends() }),
-		grantsIn:         incr.NewIndex(in.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} }),
+		routesByParent:  incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofObject { return r.Parents() }),
+		routesByBackend: incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofPort { return r.Backends() }),
+		grantsByFrom: incr.NewIndex(in.grants, byKey, func(_ model.Key, g *gwapiv1.ReferenceGrant) []gatewayapi.GrantFrom {
+			return gatewayapi.GrantedFrom(g)
+		}),
 		policiesByTarget: incr.NewIndex(in.policies, byObject, func(_ model.Object, p *policy.Policy) []ofObject { return p.Targets() }),
 	}
 }

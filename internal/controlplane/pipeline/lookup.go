@@ -20,6 +20,8 @@ type lookup struct {
 	r  *incr.Reader
 	in inputs
 	ix indexes
+	ms *mesh
+	pl *policies
 	sv *services
 	gw *gateways
 }
@@ -61,8 +63,9 @@ func (l lookup) IssuerEnded(k model.Key) (day string, ended bool) {
 	return s.IssuersEnd.Format(time.DateOnly), now.After(s.IssuersEnd)
 }
 
-func (l lookup) Grants(namespace string) []*gwapiv1.ReferenceGrant {
-	return bucket(l.r, l.ix.grantsIn, namespace)
+func (l lookup) Granted(from gatewayapi.GrantFrom) gatewayapi.Granted {
+	v, _ := incr.Get(l.r, l.pl.granted, from)
+	return v
 }
 
 func (l lookup) Gateway(k model.Key) (*gwapiv1.Gateway, bool) {
@@ -120,12 +123,51 @@ func (l lookup) Takers(on gatewayapi.On) (out []gatewayapi.Taker) {
 	return out
 }
 
+func (l lookup) SentTo(to ofPort) bool {
+	own, _ := incr.Get(l.r, l.ms.sent, to)
+	return own
+}
+
+func (l lookup) MeshRoutes(service model.Key) gatewayapi.MeshRoutes {
+	v, _ := incr.Get(l.r, l.ms.routes, service)
+	return v
+}
+
+func (l lookup) MeshRivals(service model.Key, route model.Object) []gatewayapi.MeshRival {
+	v, _ := incr.Get(l.r, l.ms.rivals, routeOn{service, route})
+	return v
+}
+
+func (l lookup) MeshSharing(service model.Key) map[uint16][]string {
+	v, _ := incr.Get(l.r, l.ms.sharing, service)
+	return v
+}
+
+func (l lookup) MeshPart(r *gatewayapi.Route) *gatewayapi.MeshPart {
+	p, _ := incr.Get(l.r, l.ms.parts, r.ID())
+	return p
+}
+
+func (l lookup) Protocol(port model.PortKey) (model.Protocol, bool) {
+	return incr.Get(l.r, l.sv.protocols, port)
+}
+
 func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 	b, ok := incr.Get(l.r, l.in.bundles, k)
 	return b.Problem, ok
 }
 
 func (l lookup) Policies(on ofObject) []*policy.Policy { return bucket(l.r, l.ix.policiesByTarget, on) }
+
+func (l lookup) First(kind string, t policy.Target) *policy.Policy {
+	p, _ := incr.Get(l.r, l.pl.first, policyOn{kind, t})
+	return p
+}
+
+func (l lookup) SendingGateways(service model.Key) []model.Key {
+	gws, _ := incr.Get(l.r, l.pl.senders, service)
+	return gws
+}
 
 func (l lookup) BackendTLS(service model.Key, port string) bool {
 	return policy.HasBackendTLS(l, service, port)

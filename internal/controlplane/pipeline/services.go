@@ -65,6 +65,9 @@ func (g *Graph) buildServices() {
 				emit(k, one{})
 			}
 		})
+	g.buildFirstPolicies()
+	g.buildGranted()
+	g.buildMeshRoutes()
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
 			for _, p := range svc.Ports {
@@ -83,6 +86,7 @@ func (g *Graph) buildServices() {
 				}
 			}
 		})
+	g.buildMeshParts()
 	g.buildTargets()
 	g.buildFrontends()
 	g.buildBackends()
@@ -142,12 +146,13 @@ func (g *Graph) buildFrontends() {
 				return
 			}
 			consumers := append([]string{""}, gatewayapi.MeshConsumers(g.lookup(r), k)...)
+			frontendFor := g.frontendsOf(r, svc)
 			for _, p := range svc.Ports {
 				if p.Protocol == model.UDP {
 					continue
 				}
 				for _, consumer := range consumers {
-					f := g.frontend(r, svc, p, consumer)
+					f := frontendFor(p, consumer)
 					f.Local = svc.LocalTraffic && consumer == ""
 					emit(f.name(), f)
 					if !f.Local {
@@ -174,6 +179,7 @@ func (g *Graph) buildFrontends() {
 				emit(k, *f.streams)
 			}
 		})
+	g.mesh.streams = g.ofEach("mesh streams of routes", s.streams)
 	s.listeners = incr.Derive(e, "mesh listeners", s.frontends, same[model.Frontend],
 		func(r *incr.Reader, k string, f model.Frontend, emit func(string, model.Frontend)) {
 			if t, ok := incr.Get(r, s.streams, k); ok {
@@ -214,6 +220,39 @@ func (g *Graph) frontend(r *incr.Reader, svc model.Service, p model.ServicePort,
 		return f
 	}
 	f.Backends = []model.WeightedBackend{{Backend: key, Weight: 1}}
+	return f
+}
+
+// frontendsOf returns g.frontend of the ports of a Service, and reads the routes of the Service's namespace once for
+// all consumers that have none of their own for a port: their frontends have the same rules in memory.
+func (g *Graph) frontendsOf(r *incr.Reader, svc model.Service) func(p model.ServicePort, consumer string) frontend {
+	sharing := g.lookup(r).MeshSharing(svc.Key)
+	bases := map[uint16]frontend{}
+	return func(p model.ServicePort, consumer string) frontend {
+		_, shared := slices.BinarySearch(sharing[p.Port], consumer)
+		if consumer != "" && !shared {
+			return g.frontend(r, svc, p, consumer)
+		}
+		base, ok := bases[p.Port]
+		if !ok {
+			base = g.frontend(r, svc, p, "")
+			bases[p.Port] = base
+		}
+		return base.forConsumer(consumer)
+	}
+}
+
+// forConsumer is the frontend for clients of a namespace that has no routes for the port.
+func (f frontend) forConsumer(namespace string) frontend {
+	f.Consumer = namespace
+	if f.table != nil {
+		t := *f.table
+		t.Name, f.table = f.name(), &t
+	}
+	if f.streams != nil {
+		t := *f.streams
+		t.Name, f.streams = f.name(), &t
+	}
 	return f
 }
 
@@ -373,8 +412,8 @@ func (g *Graph) isUDPBackend(r *incr.Reader, key model.PortKey) bool {
 }
 
 // sends reports whether a route of a kind sends to a port.
-func (g *Graph) sends(r *incr.Reader, kind string, port model.PortKey) (used bool) {
-	incr.Lookup(r, g.ix.routesByBackend, ofPort{Kind: kind, To: port}, func(model.Object, *gatewayapi.Route) { used = true })
+func (g *Graph) sends(r *incr.Reader, kind string, port model.PortKey) bool {
+	_, used := incr.Get(r, g.mesh.sent, ofPort{Kind: kind, To: port})
 	return used
 }
 

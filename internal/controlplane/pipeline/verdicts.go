@@ -85,7 +85,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			if namespace, gateway, ok := names.GatewayOf(name); ok {
 				need.Near.Gateway = model.Key{Namespace: namespace, Name: gateway}
 			}
-			if s, ok := g.streamsNamed(r, name); ok {
+			if s, ok := g.streamsNamed(r, name, id); ok {
 				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 				need.Follow = append(need.Follow, xds.Key{})
 				streams = append(streams, s.From(id)...)
@@ -106,19 +106,24 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, p.Backends(), near)...)
 				continue
 			}
-			t, ok := incr.Get(r, g.services.tables, name)
-			if !ok {
+			o, err := names.ParseOut(name)
+			if _, ok := incr.Get(r, g.services.frontends, name); !ok || err != nil {
 				continue
 			}
 			need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: names.ListenerOf(name)})
 			need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
-			if o, err := names.ParseOut(name); err == nil && (o.Node != "" || o.Consumer != "") {
-				o.As = names.AsShared // agents that know variants have that one
-				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: o.String()})
+			if o.Node != "" || o.Consumer != "" {
+				shared := o
+				shared.As = names.AsShared // agents that know variants have that one
+				need.Lead = append(need.Lead, xds.Key{TypeURL: envoy.ListenerType, Name: shared.String()})
 				need.Follow = append(need.Follow, xds.Key{TypeURL: envoy.RoutesType, Name: name})
 			}
-			rules = append(rules, t.From(id)...)
-			need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id), near)...)
+			// Its own rules and not the table, which a change of any route of the Service changes.
+			if p, ok := incr.Get(r, g.mesh.parts, id); ok {
+				t := gatewayapi.MeshRules(p, o)
+				rules = append(rules, t.From(id)...)
+				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id), near)...)
+			}
 		}
 		need.Rest = uniqueKeys(need.Rest)
 		need.Near.Namespaces = slices.Sorted(maps.Keys(near))
@@ -142,12 +147,12 @@ func (g *Graph) partNamed(r *incr.Reader, table string, route model.Object) (p m
 	return incr.Get(r, g.gateways.parts, partOf{table, route})
 }
 
-// streamsNamed finds the streams of a Service port or a Gateway's listener.
-func (g *Graph) streamsNamed(r *incr.Reader, name string) (model.StreamTable, bool) {
-	if t, ok := incr.Get(r, g.services.streams, name); ok {
+// streamsNamed finds what a route has in the streams of a Service port or a Gateway's listener.
+func (g *Graph) streamsNamed(r *incr.Reader, table string, route model.Object) (model.StreamTable, bool) {
+	if t, ok := incr.Get(r, g.mesh.streams, partOf{table, route}); ok {
 		return t, true
 	}
-	return incr.Get(r, g.gateways.streams, name)
+	return incr.Get(r, g.gateways.ofRoutes, partOf{table, route})
 }
 
 // clustersAndEndpoints adds the namespaces of the backends to near.
@@ -186,8 +191,10 @@ func (g *Graph) withNodes(r *incr.Reader, tables []string) []string {
 
 func uniqueKeys(ks []xds.Key) []xds.Key {
 	var out []xds.Key
+	seen := make(map[xds.Key]bool, len(ks))
 	for _, k := range ks {
-		if !slices.Contains(out, k) {
+		if !seen[k] {
+			seen[k] = true
 			out = append(out, k)
 		}
 	}

@@ -20,12 +20,9 @@ func Attach(l Lookup, p *Policy) gatewayapi.Finding {
 		if what := missing(l, t); what != "" {
 			return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonTargetNotFound), Message: t.field + what}
 		}
-		for _, other := range l.Policies(gatewayapi.OfKind[model.Object]{Kind: p.id.Kind, To: t.object}) {
-			alike := slices.ContainsFunc(other.targets, func(o target) bool { return o.object == t.object && o.section == t.section })
-			if alike && older(other, p) < 0 {
-				return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonConflicted), Message: fmt.Sprintf(
-					"%s: %s %s has the same target and is older, or of the same age and before this one in the alphabet", t.field, p.id.Kind, other.id.Name)}
-			}
+		if other := l.First(p.id.Kind, t.Target); other != nil && older(other, p) < 0 {
+			return gatewayapi.Finding{Reason: string(gwapiv1.PolicyReasonConflicted), Message: fmt.Sprintf(
+				"%s: %s %s has the same target and is older, or of the same age and before this one in the alphabet", t.field, p.id.Kind, other.id.Name)}
 		}
 	}
 	return gatewayapi.Finding{OK: true}
@@ -35,20 +32,29 @@ func Attach(l Lookup, p *Policy) gatewayapi.Finding {
 // before one for the whole object (GEP-713, the most specific section wins), an older before a younger. It is nil if
 // there is none.
 func effective(l Lookup, kind string, object model.Object, section string) *Policy {
-	var best *Policy
-	named := false // best names the section
-	for _, p := range l.Policies(gatewayapi.OfKind[model.Object]{Kind: kind, To: object}) {
+	if section != "" {
+		if p := l.First(kind, Target{object, section}); p != nil {
+			return p
+		}
+	}
+	return l.First(kind, Target{object, ""})
+}
+
+// ReadFirst returns the policy of a kind that takes precedence for each section of an object that policies of the kind
+// name, and under "" the one for the whole object. It looks at all of them, once for all who ask for one.
+func ReadFirst(l Lookup, on gatewayapi.OfKind[model.Object]) map[string]*Policy {
+	out := map[string]*Policy{}
+	for _, p := range l.Policies(on) {
 		for _, t := range p.targets {
-			if t.object != object || t.section != "" && t.section != section {
+			if t.Object != on.To {
 				continue
 			}
-			names := t.section != ""
-			if best == nil || names && !named || names == named && older(p, best) < 0 {
-				best, named = p, names
+			if first := out[t.Section]; first == nil || older(p, first) < 0 {
+				out[t.Section] = p
 			}
 		}
 	}
-	return best
+	return out
 }
 
 // targetKind is a kind of objects that policies can have as a target.
@@ -75,8 +81,8 @@ func targetable(group gwapiv1.Group, kind gwapiv1.Kind) bool {
 
 func missing(l Lookup, t target) string {
 	for _, k := range targetKinds() {
-		if string(k.kind) == t.object.Kind {
-			return k.missing(l, model.Key{Namespace: t.object.Namespace, Name: t.object.Name}, t.section)
+		if string(k.kind) == t.Object.Kind {
+			return k.missing(l, model.Key{Namespace: t.Object.Namespace, Name: t.Object.Name}, t.Section)
 		}
 	}
 	return ""

@@ -4,6 +4,8 @@
 package policy
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -29,6 +31,10 @@ func (c cluster) Service(k model.Key) (model.Service, bool) {
 
 func (c cluster) Policies(on gatewayapi.OfKind[model.Object]) []*Policy {
 	return slices.DeleteFunc(slices.Clone(c.policies), func(p *Policy) bool { return !slices.Contains(p.Targets(), on) })
+}
+
+func (c cluster) First(kind string, t Target) *Policy {
+	return ReadFirst(c, gatewayapi.OfKind[model.Object]{Kind: kind, To: t.Object})[t.Section]
 }
 
 // on is a policy for a section of a target, created at a time in seconds.
@@ -88,6 +94,59 @@ func TestEffective(t *testing.T) {
 		}
 		if got := effective(l, kindBackendTLS, model.Object{Kind: "Service", Namespace: "shop", Name: "api"}, "http"); got != nil {
 			t.Errorf("another Service: %v", got.ID())
+		}
+	}
+}
+
+// effectiveAlone is effective from all policies that have the object as a target.
+func effectiveAlone(l Lookup, object model.Object, section string) *Policy {
+	var best *Policy
+	named := false // best names the section
+	for _, p := range l.Policies(gatewayapi.OfKind[model.Object]{Kind: kindBackendTLS, To: object}) {
+		for _, t := range p.targets {
+			if t.Object != object || t.Section != "" && t.Section != section {
+				continue
+			}
+			names := t.Section != ""
+			if best == nil || names && !named || names == named && older(p, best) < 0 {
+				best, named = p, names
+			}
+		}
+	}
+	return best
+}
+
+// TestFirst: what is read once for all sections is what each section has when it looks at all policies alone, and a
+// policy is attached if no other with the same target is older.
+func TestFirst(t *testing.T) {
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		var c cluster
+		for i := range 1 + rnd.IntN(8) {
+			p := on(fmt.Sprintf("p%d", rnd.IntN(3)*10+i), rnd.Int64N(3), "", "Service", []string{"web", "api"}[rnd.IntN(2)], []string{"", "http", "more"}[rnd.IntN(3)])
+			more := on("more", 0, "", "Service", "web", []string{"", "http", "more"}[rnd.IntN(3)])
+			p.targets = append(p.targets, more.targets[:rnd.IntN(2)]...)
+			c.policies = append(c.policies, p)
+		}
+		for _, name := range []string{"web", "api"} {
+			object := model.Object{Kind: "Service", Namespace: "shop", Name: name}
+			for _, section := range []string{"", "http", "more"} {
+				if got, want := effective(c, kindBackendTLS, object, section), effectiveAlone(c, object, section); got != want {
+					t.Errorf("Service %s, port %q: %v, want %v (seed %d)", name, section, got, want, seed)
+				}
+			}
+		}
+		for _, p := range c.policies {
+			want := true
+			for _, o := range c.policies {
+				for _, a := range p.targets {
+					want = want && missing(c, a) == "" && !slices.ContainsFunc(o.targets, func(b target) bool { return b.Target == a.Target && older(o, p) < 0 })
+				}
+			}
+			if f := Attach(c, p); f.OK != want {
+				t.Errorf("%v: %+v, want it attached %t (seed %d)", p.id, f, want, seed)
+			}
 		}
 	}
 }

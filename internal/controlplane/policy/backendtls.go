@@ -119,8 +119,7 @@ func (s *backendTLS) ancestors(l Lookup, p *Policy) []model.Object {
 	var out, gateways []model.Object
 	for _, t := range p.Targets() {
 		key := model.Key{Namespace: t.To.Namespace, Name: t.To.Name}
-		svc, _ := l.Service(key)
-		for _, k := range gatewayapi.SendingGateways(l, svc) {
+		for _, k := range l.SendingGateways(key) {
 			gw := model.Object{Kind: gatewayapi.KindGateway, Namespace: k.Namespace, Name: k.Name}
 			if !slices.Contains(gateways, gw) {
 				gateways = append(gateways, gw)

@@ -23,6 +23,17 @@ type Lookup interface {
 	gatewayapi.Lookup
 	// Policies returns the policies of a kind that target an object: those for which Targets contains it.
 	Policies(gatewayapi.OfKind[model.Object]) []*Policy
+	// First returns ReadFirst of the target's object for its section; nil if there is none.
+	First(kind string, t Target) *Policy
+	// SendingGateways returns gatewayapi.SendingGateways of the Service.
+	SendingGateways(service model.Key) []model.Key
+}
+
+// Target is an object that policies can have as a target, or a section of it. If Section is empty, it is all of the
+// object.
+type Target struct {
+	Object  model.Object
+	Section string
 }
 
 // Policy is a policy of any kind, read from its object alone. It holds nothing of the object but this, and is never
@@ -49,9 +60,8 @@ type spec interface {
 
 // target is a targetRef to an object of a kind that policies can have as a target.
 type target struct {
-	field   string // "spec.targetRefs[0]"
-	object  model.Object
-	section string // "": all of the object
+	Target
+	field string // "spec.targetRefs[0]"
 }
 
 func newPolicy(meta *metav1.ObjectMeta, s spec) *Policy {
@@ -66,9 +76,10 @@ func (p *Policy) target(i int, ref gwapiv1.LocalPolicyTargetReferenceWithSection
 	if !targetable(ref.Group, ref.Kind) {
 		return
 	}
-	t := target{field: fmt.Sprintf("spec.targetRefs[%d]", i), object: model.Object{Kind: string(ref.Kind), Namespace: p.id.Namespace, Name: string(ref.Name)}}
+	t := target{field: fmt.Sprintf("spec.targetRefs[%d]", i)}
+	t.Object = model.Object{Kind: string(ref.Kind), Namespace: p.id.Namespace, Name: string(ref.Name)}
 	if ref.SectionName != nil {
-		t.section = string(*ref.SectionName)
+		t.Section = string(*ref.SectionName)
 	}
 	p.targets = append(p.targets, t)
 }
@@ -87,7 +98,7 @@ func (p *Policy) Same(o *Policy) bool { return p.uid == o.uid && p.generation ==
 func (p *Policy) Targets() []gatewayapi.OfKind[model.Object] {
 	var out []gatewayapi.OfKind[model.Object]
 	for _, t := range p.targets {
-		if k := (gatewayapi.OfKind[model.Object]{Kind: p.id.Kind, To: t.object}); !slices.Contains(out, k) {
+		if k := (gatewayapi.OfKind[model.Object]{Kind: p.id.Kind, To: t.Object}); !slices.Contains(out, k) {
 			out = append(out, k)
 		}
 	}

@@ -47,7 +47,7 @@ type wanted struct {
 	sets     *incr.Collection[model.Key, *gwapiv1.ListenerSet]
 	grants   *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	policies *incr.Collection[owner, *policy.Policy]
-	grantsIn *incr.Index[string, model.Key, *gwapiv1.ReferenceGrant]
+	granted  *incr.Collection[gatewayapi.GrantFrom, gatewayapi.Granted]
 	pairs    []*incr.Collection[pair, one]
 }
 
@@ -60,7 +60,13 @@ func newWanted(onFailure func(incr.Failure)) *wanted {
 	w.sets = incr.NewInput[model.Key](e, "listener sets", sameSpec[*gwapiv1.ListenerSet])
 	w.grants = incr.NewInput[model.Key](e, "reference grants", sameSpec[*gwapiv1.ReferenceGrant])
 	w.policies = incr.NewInput[owner](e, "policies", (*policy.Policy).Same)
-	w.grantsIn = incr.NewIndex(w.grants, byKey, func(k model.Key, _ *gwapiv1.ReferenceGrant) []string { return []string{k.Namespace} })
+	grants := incr.NewIndex(w.grants, byKey, func(_ model.Key, g *gwapiv1.ReferenceGrant) []gatewayapi.GrantFrom { return gatewayapi.GrantedFrom(g) })
+	w.granted = incr.DeriveKeys(e, "granted", gatewayapi.Granted.Same,
+		func(r *incr.Reader, from gatewayapi.GrantFrom, emit func(gatewayapi.GrantFrom, gatewayapi.Granted)) {
+			var all []*gwapiv1.ReferenceGrant
+			incr.Lookup(r, grants, from, func(_ model.Key, g *gwapiv1.ReferenceGrant) { all = append(all, g) })
+			emit(from, gatewayapi.ReadGranted(all))
+		}, grants)
 	same := func(one, one) bool { return true }
 	w.pairs = []*incr.Collection[pair, one]{
 		incr.Derive(e, "references of gateways", w.gateways, same,
@@ -140,10 +146,9 @@ type granter struct {
 	r *incr.Reader
 }
 
-func (g granter) Grants(namespace string) []*gwapiv1.ReferenceGrant {
-	var out []*gwapiv1.ReferenceGrant
-	incr.Lookup(g.r, g.w.grantsIn, namespace, func(_ model.Key, v *gwapiv1.ReferenceGrant) { out = append(out, v) })
-	return out
+func (g granter) Granted(from gatewayapi.GrantFrom) gatewayapi.Granted {
+	v, _ := incr.Get(g.r, g.w.granted, from)
+	return v
 }
 
 func emitAll(o owner, refs gatewayapi.References, emit func(pair, one)) {
