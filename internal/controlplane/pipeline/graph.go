@@ -44,6 +44,8 @@ type services struct {
 	tables    *incr.Collection[string, model.RouteTable]      // by xDS name
 	streams   *incr.Collection[string, model.StreamTable]     // by xDS name of the frontend
 	listeners *incr.Collection[string, model.Frontend]        // with their streams
+	nodes     *incr.Index[one, string, string]                // those with clients, all in one bucket
+	local     *incr.Collection[model.PortKey, bool]           // ports with internalTrafficPolicy Local: see buildLocal
 	pods      *incr.Collection[podPort, model.PodFrontend]
 	backends  *incr.Collection[string, model.Backend]   // by xDS name
 	present   *incr.Collection[string, one]             // which backends there are

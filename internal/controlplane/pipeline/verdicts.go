@@ -172,14 +172,16 @@ func (g *Graph) withNodes(r *incr.Reader, tables []string) []string {
 			out = append(out, name)
 			continue
 		}
-		if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: base.Namespace, Name: base.Service}); !ok || !svc.LocalTraffic {
+		port := model.PortKey{Service: model.Key{Namespace: base.Namespace, Name: base.Service}, Port: base.Port}
+		perNode, _ := incr.Get(r, g.services.local, port)
+		if !perNode {
 			out = append(out, name)
+			continue
 		}
-		for _, node := range g.variants(r, model.Key{Namespace: base.Namespace, Name: base.Service}, base.Port) {
-			if node != "" {
-				out = append(out, names.Out{Namespace: base.Namespace, Service: base.Service, Port: base.Port, Node: node}.String())
-			}
-		}
+		incr.Lookup(r, g.services.nodes, one{}, func(node, _ string) {
+			base.Node = node
+			out = append(out, base.String())
+		})
 	}
 	return out
 }

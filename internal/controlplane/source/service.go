@@ -17,7 +17,7 @@ import (
 )
 
 // ServiceFrom trims a Service to what the mesh uses. Ports keep their order; those for SCTP, of which
-// neither mesh nor Gateways know anything, are left out.
+// neither mesh nor Gateways know anything, and those beyond model.MaxPorts are left out.
 func ServiceFrom(s *corev1.Service) model.Service {
 	out := model.Service{
 		Key:          model.Key{Namespace: s.Namespace, Name: s.Name},
@@ -47,12 +47,20 @@ func ServiceFrom(s *corev1.Service) model.Service {
 	if out.Gateway = madeFor(s); out.Gateway != "" {
 		out.Published = published(s, ips)
 	}
+	tcp, udp := 0, 0
 	for _, p := range s.Spec.Ports {
 		if p.Protocol == corev1.ProtocolSCTP {
 			continue
 		}
-		out.Ports = append(out.Ports, servicePort(p))
+		n := &tcp
+		if p.Protocol == corev1.ProtocolUDP {
+			n = &udp
+		}
+		if *n++; *n <= model.MaxPorts {
+			out.Ports = append(out.Ports, servicePort(p))
+		}
 	}
+	out.MorePorts = max(0, tcp-model.MaxPorts)
 	return out
 }
 
