@@ -51,6 +51,8 @@ type Lookup interface {
 	// Routes returns the routes of a kind with a parentRef to an object: those for which Parents contains it.
 	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
 	Routes(OfKind[model.Object]) []*Route
+	// ExcessRoutes returns ReadExcessRoutes of the Service.
+	ExcessRoutes(service model.Key) map[model.Object]bool
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int

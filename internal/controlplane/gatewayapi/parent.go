@@ -124,6 +124,9 @@ func attachToService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.
 	if f := r.acceptance(); !f.OK {
 		return f, nil
 	}
+	if l.ExcessRoutes(key)[r.source] {
+		return tooLarge(r, svc), nil
+	}
 	consumer := ""
 	if r.source.Namespace != svc.Namespace {
 		consumer = r.source.Namespace

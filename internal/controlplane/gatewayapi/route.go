@@ -27,6 +27,7 @@ type Route struct {
 	parents    []gwapiv1.ParentReference
 	hostnames  []string
 	rules      []rule // good or not
+	bytes      int    // textBytes
 }
 
 // ID names the route.

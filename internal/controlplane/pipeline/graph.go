@@ -38,6 +38,7 @@ type services struct {
 	// fronted are the Services that proxies have listeners for: those of meshed namespaces, and those with a
 	// meshed pod behind them wherever they are.
 	fronted   *incr.Collection[model.Key, one]
+	excess    *incr.Collection[model.Key, map[model.Object]bool]
 	protocols *incr.Collection[model.PortKey, model.Protocol] // what clients send, without a route that says otherwise
 	served    *incr.Collection[model.PortKey, model.Protocol] // what servers' proxies go by where a connection does not say
 	frontends *incr.Collection[string, model.Frontend]        // by xDS name

@@ -100,6 +100,11 @@ func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.i
 
 func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
 
+func (l lookup) ExcessRoutes(service model.Key) map[model.Object]bool {
+	v, _ := incr.Get(l.r, l.sv.excess, service)
+	return v
+}
+
 func (l lookup) Attached(on gatewayapi.On) int {
 	n := 0
 	incr.Lookup(l.r, l.gw.attached, on, func(onListener, one) { n++ })
