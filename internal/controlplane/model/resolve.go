@@ -58,7 +58,7 @@ type ResolvedEndpoint struct {
 // address: a pod with a proxy, or nothing. The order of slices does not matter.
 func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
 	r := Resolved{Service: svc.Key}
-	parts = within(parts, maxPairs/max(1, len(svc.Ports)))
+	parts = within(parts, MaxPairs/max(1, len(svc.Ports)))
 	find := func(e SliceEndpoint) (w Workload, known, usable bool) {
 		if e.Pod.Namespace == svc.Namespace && e.Pod != (Key{}) {
 			w, known = pod(e.Pod)
@@ -83,9 +83,9 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 	return r
 }
 
-// maxPairs bounds the pairs of a port and an endpoint of one Service: a Service of 256 ports with an EndpointSlice of
+// MaxPairs bounds the pairs of a port and an endpoint of one Service: a Service of 256 ports with an EndpointSlice of
 // 1,000 addresses, which is small, would otherwise take 70 MB.
-const maxPairs = 100_000
+const MaxPairs = 100_000
 
 // within returns slices with no more endpoints than n: those that are used before others, by address. A Service with
 // more sends to these alone.
