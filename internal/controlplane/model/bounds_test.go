@@ -52,6 +52,30 @@ func TestTooManyEndpoints(t *testing.T) {
 	}
 }
 
+// TestTooManyHints: where endpoints have more hints than the EndpointSlice controller writes, so that the lists of places
+// are many times the endpoints, all clients use all of them.
+func TestTooManyHints(t *testing.T) {
+	svc := Service{Key: Key{"shop", "web"}}
+	for i := range 256 {
+		svc.Ports = append(svc.Ports, ServicePort{Port: uint16(1 + i), Protocol: TCP})
+	}
+	for hints, count := range map[int]bool{1: true, 8: false} {
+		h := &Hints{}
+		for i := range hints {
+			h.Zones, h.Nodes = append(h.Zones, string(rune('a'+i))), append(h.Nodes, string(rune('a'+i)))
+		}
+		s := Slice{Ports: []SlicePort{{Port: 80}}}
+		for i := range 1000 {
+			s.Endpoints = append(s.Endpoints, SliceEndpoint{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Ready: true, Serving: true, Hints: h})
+		}
+		s.Endpoints[0].Hints = &Hints{Zones: []string{"z"}, Nodes: h.Nodes}
+		e := Resolve(svc, []Slice{s}, pods(), nobody).Ports[0].On(svc.Key, "")
+		if len(e.List) != MaxPairs/256 || len(e.Near) > 0 != count {
+			t.Errorf("with %d hints of each kind: %d endpoints, %d places", hints, len(e.List), len(e.Near))
+		}
+	}
+}
+
 // TestByNode: the endpoints of each node are what On returns for it, and Near of the endpoints of clients' own nodes.
 func TestByNode(t *testing.T) {
 	at := func(ip, node string) ResolvedEndpoint {

@@ -67,6 +67,9 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 		w, known = at(e.Addr)
 		return w, known, true
 	}
+	if !isHinted(parts, len(svc.Ports)) {
+		parts = withoutHints(parts)
+	}
 	numbers := numbersOf(parts)
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
@@ -84,8 +87,35 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 }
 
 // MaxPairs bounds the pairs of a port and an endpoint of one Service: a Service of 256 ports with an EndpointSlice of
-// 1,000 addresses, which is small, would otherwise take 70 MB.
-const MaxPairs = 100_000
+// 1,000 addresses, which is small, would otherwise take 70 MB, and several times that with hints and routes of several
+// kinds that send to it.
+const MaxPairs = 50_000
+
+// maxHinted bounds how often an endpoint is in the lists of places, over all ports: an endpoint may have eight hints for
+// zones and as many for nodes. The EndpointSlice controller writes one of each.
+const maxHinted = 4 * MaxPairs
+
+// isHinted reports whether the hints of endpoints are within maxHinted. Otherwise they do not count.
+func isHinted(parts []Slice, ports int) bool {
+	n := 0
+	for _, s := range parts {
+		for _, e := range s.Endpoints {
+			n += len(e.Hints.zones()) + len(e.Hints.nodes())
+		}
+	}
+	return n*ports <= maxHinted
+}
+
+func withoutHints(parts []Slice) []Slice {
+	out := slices.Clone(parts)
+	for i := range out {
+		out[i].Endpoints = slices.Clone(out[i].Endpoints)
+		for j := range out[i].Endpoints {
+			out[i].Endpoints[j].Hints = nil
+		}
+	}
+	return out
+}
 
 // within returns slices with no more endpoints than n: those that are used before others, by address. A Service with
 // more sends to these alone.

@@ -65,12 +65,16 @@ func (g *Graph) buildServices() {
 				emit(k, one{})
 			}
 		})
-	s.excess = incr.Derive(e, "excess routes", g.in.services, same[map[model.Object]bool],
-		func(r *incr.Reader, k model.Key, _ model.Service, emit func(model.Key, map[model.Object]bool)) {
+	s.excess = incr.DeriveKeys(e, "excess routes", same[map[model.Object]bool],
+		func(r *incr.Reader, on ofObject, emit func(model.Key, map[model.Object]bool)) {
+			if on.To.Kind != gatewayapi.KindService {
+				return
+			}
+			k := model.Key{Namespace: on.To.Namespace, Name: on.To.Name}
 			if excess := gatewayapi.ReadExcessRoutes(g.lookup(r), k); len(excess) > 0 {
 				emit(k, excess)
 			}
-		})
+		}, g.ix.routesByParent)
 	s.protocols = incr.Derive(e, "protocols", g.in.services, same[model.Protocol],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.PortKey, model.Protocol)) {
 			for _, p := range svc.Ports {
