@@ -283,6 +283,11 @@ func TestOwnNode(t *testing.T) {
 	if !slices.Contains(scope.Listeners, "out/tenant/web/1016") || slices.Contains(scope.Local, "out/tenant/web/1016") || !slices.Contains(scope.Clusters, "out/tenant/web/1016/node/*") {
 		t.Errorf("the scope has %+v", scope)
 	}
+	// So do programs without a proxy.
+	g.Apply(nil, Inputs{Asked: map[names.Target]bool{{Namespace: "tenant", Node: "node-001", Host: "web.tenant:1016"}: true}})
+	if e, ok := g.clients.endpoints.Value("out/tenant/web/1016/node/*"); !ok || len(e.List) != 0 || len(e.Near) != 2 {
+		t.Errorf("programs without a proxy have %+v", e)
+	}
 	// The port before it goes: then it is among those with variants.
 	apply(tenantService(17, func(s *corev1.Service) { nodeLocal(s); s.Spec.Ports = s.Spec.Ports[1:] }))
 	has(envoy.ListenerType, "out/tenant/web/1016/node/node-002", true)
