@@ -52,12 +52,12 @@ func ServiceFrom(s *corev1.Service) model.Service {
 		if p.Protocol == corev1.ProtocolSCTP {
 			continue
 		}
-		n := &tcp
-		if p.Protocol == corev1.ProtocolUDP {
+		port, n := servicePort(p), &tcp
+		if port.Protocol == model.UDP {
 			n = &udp
 		}
 		if *n++; *n <= model.MaxPorts {
-			out.Ports = append(out.Ports, servicePort(p))
+			out.Ports = append(out.Ports, port)
 		}
 	}
 	out.MorePorts = max(0, tcp-model.MaxPorts)
