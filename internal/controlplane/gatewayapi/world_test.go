@@ -286,6 +286,10 @@ func (w *world) OurClass(name string) bool {
 }
 
 func (w *world) ExcessRoutes(service model.Key) map[model.Object]bool {
+	w.asked["ExcessRoutes "+service.String()] = true
+	asked := w.asked
+	w.asked = map[string]bool{} // others keep them
+	defer func() { w.asked = asked }()
 	return gatewayapi.ReadExcessRoutes(w, service)
 }
 
