@@ -10,6 +10,7 @@ func TestOutRoundTrip(t *testing.T) {
 	for _, o := range []Out{
 		{Namespace: "a", Service: "b", Port: 1},
 		{Namespace: "a", Service: "b", Port: 65535, Node: "node-1.example"},
+		{Namespace: "a", Service: "b", Port: 80, Node: OwnNode},
 		{Namespace: "a", Service: "b", Port: 80, Consumer: "c"},
 		{Namespace: "a", Service: "b", Port: 53, As: AsDatagrams},
 		{Namespace: "a", Service: "b", Port: 80, As: AsBytes, Node: "n"},

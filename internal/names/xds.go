@@ -53,6 +53,10 @@ type Out struct {
 	Node, Consumer string
 }
 
+// OwnNode, as Out.Node, stands for the node of each client: all clients have the Cluster of this name, and each
+// is sent the endpoints of its own node. No node has this name.
+const OwnNode = "*"
+
 // Values of Out.As.
 const (
 	AsBytes     = "bytes" // what routes for bytes send to a port that may speak HTTP

@@ -224,6 +224,37 @@ func TestDestinationOfService(t *testing.T) {
 	}
 }
 
+// TestDestinationOfMorePorts reaches a port of a Service that has no listener: over mutual TLS to the server at the
+// original destination, which may be any pod of the Service and no other.
+func TestDestinationOfMorePorts(t *testing.T) {
+	m := newMesh(t)
+	m.common = onDemand()
+	server := m.sidecar(t, "server", "198.18.9.11", model.Inbound{Strict: true}, nil)
+	echoes(server.listen(t, ":7000"), "server")
+	from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, nil)
+	const addr = "198.18.9.11:7000"
+	service := model.Key{Namespace: "shop", Name: "web"}
+	hold := func(accounts ...string) {
+		t.Helper()
+		p := model.Peers{Service: service, Roots: m.pki.roots()}
+		for _, a := range accounts {
+			p.Identities = append(p.Identities, names.SPIFFE{TrustDomain: trustDomain, Namespace: "shop", ServiceAccount: a}.String())
+		}
+		d := model.Destination{Addr: netip.MustParseAddrPort(addr), Service: model.PortKey{Service: service, Port: 7000}, Transport: model.MeshOnly, Original: true}
+		from.hold(t, []envoy.Resource{envoy.DestinationCluster(d), envoy.PeerSecret(p)})
+	}
+	first := from.talk(t, addr)
+	from.asked(t, addr)
+	hold("other", "server")
+	if line, err := first.say("one"); err != nil || line != "server one\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	hold("other")
+	if line, err := from.talk(t, addr).say("two"); err == nil {
+		t.Errorf("a server that is none of the Service's answered %q", line)
+	}
+}
+
 // TestDestinationReplaced: neither another cluster for a destination, nor its going, touches connections
 // that stand; and after it went the proxy asks again.
 func TestDestinationReplaced(t *testing.T) {

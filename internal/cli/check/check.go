@@ -57,7 +57,7 @@ func health() []rule {
 		operatorRuns, fences, ephemeralContainers, oneMesh, meshConditions, rootExpiry, whoIssues, unwrittenRoots, sourceAddresses,
 		controlPlaneRuns, webhookRoots, webhookEndpoints,
 		podSecurity, bareProxies, leftInMesh, bypasses, asProxy, anyUser, openHooks, proxiesReady, proxiesUpToDate, proxiesConnected, rejections, plaintext,
-		calledPorts, bytePorts,
+		calledPorts, bytePorts, largeServices,
 	}
 }
 

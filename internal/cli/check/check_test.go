@@ -171,12 +171,17 @@ func TestFindings(t *testing.T) {
 		"plaintext in the mesh": {true, func(f *facts.Facts) {
 			f.Streams[0].Plaintext = []facts.Plaintext{{Namespace: "shop", Pod: "api", Count: 12}, {Namespace: "other", Pod: "job", Count: 1}}
 		}, Warning, "pod shop/web received plaintext from meshed pods: other/job (1), shop/api (12)"},
-		"unready":               {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
-		"old proxy":             {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
-		"alone":                 {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
-		"wordless rejection":    {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
-		"a port of no protocol": {true, func(f *facts.Facts) { f.World = world("web") }, Notice, "namespace shop-0: 1 port is carried as bytes, because nothing declares a protocol: web:80 (web)"},
-		"a webhook":             {true, calls, Notice, "ValidatingWebhookConfiguration policy would be closed by mode Strict"},
+		"unready":                    {true, func(f *facts.Facts) { f.Proxies[0].Ready = false; f.Proxies[0].Message = "waiting" }, Warning, "shop/web (waiting)"},
+		"old proxy":                  {true, func(f *facts.Facts) { f.Proxies[0].Version = "0.0.9" }, Warning, "shop/web (0.0.9)"},
+		"alone":                      {true, func(f *facts.Facts) { f.Streams = nil }, Warning, "not connected to the control plane"},
+		"wordless rejection":         {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
+		"a port of no protocol":      {true, func(f *facts.Facts) { f.World = world("web") }, Notice, "namespace shop-0: 1 port is carried as bytes, because nothing declares a protocol: web:80 (web)"},
+		"more ports than are served": {true, func(f *facts.Facts) { f.World = world("http"); f.World.Services[0].MorePorts = 3 }, Warning, "1 Service has more than 256 TCP ports, of which only the first have listeners: shop-0/web"},
+		"more endpoints than are used": {true, func(f *facts.Facts) {
+			f.World = world("http")
+			f.World.Slices[0].Endpoints = slices.Repeat(f.World.Slices[0].Endpoints, model.MaxPairs+1)
+		}, Warning, "1 Service has more than 50000 pairs of a port and an endpoint, so clients use only some of the endpoints: shop-0/web"},
+		"a webhook": {true, calls, Notice, "ValidatingWebhookConfiguration policy would be closed by mode Strict"},
 		"a webhook in Strict": {true, func(f *facts.Facts) {
 			calls(f)
 			f.Meshes[0].Spec.MTLS.Mode = v1alpha1.MTLSStrict

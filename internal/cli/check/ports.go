@@ -5,12 +5,14 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/cli/facts"
 	"tulle.dev/tulle/internal/cli/ports"
+	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
 )
 
@@ -48,6 +50,46 @@ func bytePorts(f facts.Facts) []Finding {
 		out = append(out, found(SectionPorts, Notice,
 			fmt.Sprintf("%s: %s carried as bytes", count(len(order)-mostNamespaces, "further namespace", "further namespaces"), count(left, "port is", "ports are")),
 			"tulle status -o json lists all of them")...)
+	}
+	return out
+}
+
+// largeServices lists the Services with meshed pods of which the mesh does not serve all ports, or does not use all endpoints.
+func largeServices(f facts.Facts) []Finding {
+	pods, meshed, endpoints := map[model.Key]bool{}, map[model.Key]bool{}, map[model.Key]int{}
+	for _, p := range f.World.Pods {
+		pods[p.Key] = true
+	}
+	for _, s := range f.World.Slices {
+		endpoints[s.Service] += len(s.Endpoints)
+		if slices.ContainsFunc(s.Endpoints, func(e model.SliceEndpoint) bool { return pods[e.Pod] }) {
+			meshed[s.Service] = true
+		}
+	}
+	var ports, pairs []string
+	for _, s := range f.World.Services {
+		if !meshed[s.Key] {
+			continue
+		}
+		if s.MorePorts > 0 {
+			ports = append(ports, s.Key.String())
+		}
+		if endpoints[s.Key]*len(s.Ports) > model.MaxPairs {
+			pairs = append(pairs, s.Key.String())
+		}
+	}
+	slices.Sort(ports)
+	slices.Sort(pairs)
+	var out []Finding
+	if len(ports) > 0 {
+		out = append(out, found(SectionPorts, Warning,
+			fmt.Sprintf("%s more than %d TCP ports, of which only the first have listeners: %s", count(len(ports), "Service has", "Services have"), model.MaxPorts, few(ports)),
+			"connections to the others are carried as bytes, without routes; divide the Service")...)
+	}
+	if len(pairs) > 0 {
+		out = append(out, found(SectionPorts, Warning,
+			fmt.Sprintf("%s more than %d pairs of a port and an endpoint, so clients use only some of the endpoints: %s", count(len(pairs), "Service has", "Services have"), model.MaxPairs, few(pairs)),
+			"divide the Service, or remove ports that are not needed")...)
 	}
 	return out
 }

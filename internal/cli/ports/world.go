@@ -90,6 +90,10 @@ func (v *view) Namespace(string) (model.Namespace, bool) { return model.Namespac
 
 func (v *view) Granted(gatewayapi.GrantFrom) gatewayapi.Granted { return gatewayapi.Granted{} }
 
+func (v *view) ExcessRoutes(service model.Key) map[model.Object]bool {
+	return gatewayapi.ReadExcessRoutes(v, service)
+}
+
 func (v *view) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	return slices.Clone(v.parents[on])
 }

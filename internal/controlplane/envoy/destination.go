@@ -62,15 +62,18 @@ func DemandChain(d model.DemandChain) *listenerv3.FilterChain {
 	}
 }
 
-// DestinationCluster makes the cluster of an address that has no listener: to a meshed pod over mutual
-// TLS, to a Service's endpoints as their transport says, and anything else untouched. The endpoints are a
+// DestinationCluster makes the cluster of an address that has no listener: to a meshed pod, or a Service
+// all of whose endpoints are meshed, over mutual TLS, to a Service's endpoints as their transport says, and anything else untouched. The endpoints are a
 // Service port's own: agents send those along, since Envoy does not ask twice for what it has. What is carried is
 // bytes to this proxy; the server's knows what its port speaks (names.ALPNAny).
 func DestinationCluster(d model.Destination) Resource {
 	name := names.Destination(d.Addr)
-	if d.Service == (model.PortKey{}) {
+	if d.Service == (model.PortKey{}) || d.Original {
 		c := originalDestination(name)
-		if d.Account != (model.Key{}) {
+		switch {
+		case d.Original:
+			c.TransportSocket = toServer(names.SNIAddress, names.SAN(d.Service.Service.Namespace, d.Service.Service.Name), directALPN())
+		case d.Account != (model.Key{}):
 			c.TransportSocket = toAccount(d.Account, directALPN()...)
 		}
 		return cluster(c)

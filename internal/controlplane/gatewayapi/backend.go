@@ -197,7 +197,10 @@ func PortList(svc model.Service) string {
 		}
 		out = append(out, s)
 	}
-	return list(out)
+	if svc.MorePorts == 0 {
+		return list(out)
+	}
+	return fmt.Sprintf("%s, and %d TCP ports beyond the first %d of spec.ports, which cannot be used in routes; divide the Service", list(out), svc.MorePorts, model.MaxPorts)
 }
 
 // references returns what is wrong with the references of a route's rules, in their order.

@@ -69,6 +69,8 @@ type Lookup interface {
 	MeshPart(*Route) *MeshPart
 	// Protocol returns PortProtocol of a TCP port of a Service; ok is false if it does not exist.
 	Protocol(model.PortKey) (p model.Protocol, ok bool)
+	// ExcessRoutes returns ReadExcessRoutes of the Service.
+	ExcessRoutes(service model.Key) map[model.Object]bool
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int

@@ -149,8 +149,14 @@ func noFrontend(svc model.Service) string {
 	return ""
 }
 
-// onService are the routes that name a Service and whose kind can.
+// onService are the routes that name a Service and whose kind can, apart from ExcessRoutes.
 func onService(l Lookup, service model.Key) []*Route {
+	excess := l.ExcessRoutes(service)
+	return slices.DeleteFunc(routesOn(l, service), func(r *Route) bool { return excess[r.source] })
+}
+
+// routesOn are the routes that name a Service and whose kind can.
+func routesOn(l Lookup, service model.Key) []*Route {
 	all := l.Routes(OfKind[model.Object]{To: model.Object{Kind: KindService, Namespace: service.Namespace, Name: service.Name}})
 	return slices.DeleteFunc(all, func(r *Route) bool { return r.precedence == 0 })
 }

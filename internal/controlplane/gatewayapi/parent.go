@@ -133,6 +133,9 @@ func attachToService(l Lookup, r *Route, ref gwapiv1.ParentReference, key model.
 	if f := r.acceptance(); !f.OK {
 		return f, nil
 	}
+	if l.ExcessRoutes(key)[r.source] {
+		return tooLarge(r, svc), nil
+	}
 	var tables []string
 	var winner, first *Route
 	rivals := l.MeshRivals(key, r.source)

@@ -86,13 +86,13 @@ func TestReads(t *testing.T) {
 		},
 		"a table of a Service: its routes, and the Services these send to": {
 			split, func(w *world) { gatewayapi.MeshTable(w, web, "") },
-			[]string{"BackendTLSPolicies shop/web-v1", "BackendTLSPolicies shop/web-v2", "Routes Service shop/web", "Service shop/web", "Service shop/web-v1", "Service shop/web-v2"},
+			[]string{"BackendTLSPolicies shop/web-v1", "BackendTLSPolicies shop/web-v2", "ExcessRoutes shop/web", "Routes Service shop/web", "Service shop/web", "Service shop/web-v1", "Service shop/web-v2"},
 		},
 		"the table of another Service: not the routes that send to it, since its port says what it speaks": {
 			split, func(w *world) {
 				gatewayapi.MeshTable(w, model.PortKey{Service: model.Key{Namespace: "shop", Name: "web-v1"}, Port: 80}, "")
 			},
-			[]string{"BackendTLSPolicies shop/web-v1", "Routes Service shop/web-v1", "Service shop/web-v1"},
+			[]string{"BackendTLSPolicies shop/web-v1", "ExcessRoutes shop/web-v1", "Routes Service shop/web-v1", "Service shop/web-v1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

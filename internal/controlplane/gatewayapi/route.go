@@ -23,6 +23,7 @@ type Route struct {
 	uid        types.UID
 	generation int64
 	rules      []rule // good or not
+	bytes      int    // textBytes
 }
 
 // head is all of a route but its rules: what decides where it attaches, and which of several routes comes first.

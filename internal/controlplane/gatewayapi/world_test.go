@@ -319,6 +319,14 @@ func (w *world) OurClass(name string) bool {
 	return ok && c.Spec.ControllerName == names.ControllerName
 }
 
+func (w *world) ExcessRoutes(service model.Key) map[model.Object]bool {
+	w.asked["ExcessRoutes "+service.String()] = true
+	asked := w.asked
+	w.asked = map[string]bool{} // others keep them
+	defer func() { w.asked = asked }()
+	return gatewayapi.ReadExcessRoutes(w, service)
+}
+
 func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	w.asked[cmp.Or(on.Kind, "Route")+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
 	return slices.DeleteFunc(w.of(on.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })

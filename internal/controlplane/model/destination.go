@@ -12,10 +12,14 @@ type Destination struct {
 	// Account is the service account of the meshed pod whose address it is, as namespace and name.
 	Account Key `json:",omitzero"`
 	// Service is the Service port that the address leads to by a load balancer, an external IP or a node
-	// port, if at least one endpoint is meshed; Transport and Affinity are that port's.
+	// port, if at least one endpoint is meshed, or by a cluster address on one of Service.MorePorts. Transport and
+	// Affinity are that port's.
 	Service   PortKey   `json:",omitzero"`
 	Transport Transport `json:",omitzero"`
 	Affinity  bool      `json:",omitzero"`
+	// Original: the address is a cluster address of the Service, whose endpoints are all meshed. Connections keep
+	// their destination, and kube-proxy chooses the endpoint.
+	Original bool `json:",omitzero"`
 	// Local: only Endpoints count, those of one node. Else the endpoints are the Service port's own.
 	Local     bool      `json:",omitzero"`
 	Endpoints Endpoints `json:",omitzero"`

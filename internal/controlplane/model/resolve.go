@@ -20,6 +20,9 @@ type Resolved struct {
 	// Accounts are the service accounts behind the Service, sorted, as namespace and name. Pods that are
 	// not ready yet or are terminating count, so that an identity is known before its endpoint is used.
 	Accounts []Key
+	// More is how the endpoints of the Service are reached on the ports that Service.MorePorts counts: MeshOnly if
+	// each of them is a pod whose proxy takes every port. Otherwise connections to these ports pass untouched.
+	More Transport `json:",omitzero"`
 }
 
 // ResolvedPort is one port of a Service.
@@ -55,6 +58,7 @@ type ResolvedEndpoint struct {
 // address: a pod with a proxy, or nothing. The order of slices does not matter.
 func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
 	r := Resolved{Service: svc.Key}
+	parts = within(parts, MaxPairs/max(1, len(svc.Ports)))
 	find := func(e SliceEndpoint) (w Workload, known, usable bool) {
 		if e.Pod.Namespace == svc.Namespace && e.Pod != (Key{}) {
 			w, known = pod(e.Pod)
@@ -63,34 +67,156 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 		w, known = at(e.Addr)
 		return w, known, true
 	}
+	if !isHinted(parts, len(svc.Ports)) {
+		parts = withoutHints(parts)
+	}
+	numbers := numbersOf(parts)
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
-			r.UDP = append(r.UDP, resolvePort(p, parts, find, &r.Accounts).placed(svc.LocalTraffic))
+			r.UDP = append(r.UDP, resolvePort(p, parts, numbers, find, &r.Accounts).placed(svc.LocalTraffic))
 			continue
 		}
-		r.Ports = append(r.Ports, resolvePort(p, parts, find, &r.Accounts).placed(svc.LocalTraffic))
+		r.Ports = append(r.Ports, resolvePort(p, parts, numbers, find, &r.Accounts).placed(svc.LocalTraffic))
+	}
+	if svc.MorePorts > 0 {
+		r.More = resolveMore(parts, find, &r.Accounts)
 	}
 	slices.SortFunc(r.Accounts, compareKeys)
 	r.Accounts = slices.Compact(r.Accounts)
 	return r
 }
 
-func resolvePort(p ServicePort, parts []Slice, find func(SliceEndpoint) (w Workload, known, usable bool), accounts *[]Key) ResolvedPort {
-	var ready, ending, members []ResolvedEndpoint
+// MaxPairs bounds the pairs of a port and an endpoint of one Service: a Service of 256 ports with an EndpointSlice of
+// 1,000 addresses, which is small, would otherwise take 70 MB, and several times that with hints and routes of several
+// kinds that send to it.
+const MaxPairs = 50_000
+
+// maxHinted bounds how often an endpoint is in the lists of places, over all ports: an endpoint may have eight hints for
+// zones and as many for nodes. The EndpointSlice controller writes one of each.
+const maxHinted = 4 * MaxPairs
+
+// isHinted reports whether the hints of endpoints are within maxHinted. Otherwise they do not count.
+func isHinted(parts []Slice, ports int) bool {
+	n := 0
+	for _, s := range parts {
+		for _, e := range s.Endpoints {
+			n += len(e.Hints.zones()) + len(e.Hints.nodes())
+		}
+	}
+	return n*ports <= maxHinted
+}
+
+func withoutHints(parts []Slice) []Slice {
+	out := slices.Clone(parts)
+	for i := range out {
+		out[i].Endpoints = slices.Clone(out[i].Endpoints)
+		for j := range out[i].Endpoints {
+			out[i].Endpoints[j].Hints = nil
+		}
+	}
+	return out
+}
+
+// within returns slices with no more endpoints than n: those that are used before others, by address. A Service with
+// more sends to these alone.
+func within(parts []Slice, n int) []Slice {
+	total := 0
+	for _, s := range parts {
+		total += len(s.Endpoints)
+	}
+	if total <= n {
+		return parts
+	}
+	type place struct{ slice, endpoint int }
+	all := make([]place, 0, total)
+	for i, s := range parts {
+		for j := range s.Endpoints {
+			all = append(all, place{i, j})
+		}
+	}
+	rank := func(e SliceEndpoint) int {
+		switch {
+		case e.Ready:
+			return 0
+		case e.Serving:
+			return 1
+		}
+		return 2
+	}
+	slices.SortFunc(all, func(a, b place) int {
+		x, y := parts[a.slice].Endpoints[a.endpoint], parts[b.slice].Endpoints[b.endpoint]
+		return cmp.Or(
+			cmp.Compare(rank(x), rank(y)), x.Addr.Compare(y.Addr), compareKeys(parts[a.slice].Key, parts[b.slice].Key),
+			cmp.Compare(a.endpoint, b.endpoint),
+		)
+	})
+	out := slices.Clone(parts)
+	for i := range out {
+		out[i].Endpoints = nil
+	}
+	for _, at := range all[:n] {
+		out[at.slice].Endpoints = append(out[at.slice].Endpoints, parts[at.slice].Endpoints[at.endpoint])
+	}
+	return out
+}
+
+// resolveMore is Resolved.More.
+func resolveMore(parts []Slice, find func(SliceEndpoint) (w Workload, known, usable bool), accounts *[]Key) Transport {
 	meshed, plain := 0, 0
 	for _, s := range parts {
-		i := slices.IndexFunc(s.Ports, func(sp SlicePort) bool { return sp.Name == p.Name && sp.UDP == (p.Protocol == UDP) })
-		if i < 0 {
+		for _, e := range s.Endpoints {
+			switch w, known, usable := find(e); {
+			case !usable:
+			case known && w.Meshed(0) && len(w.ExcludedInboundPorts) == 0:
+				meshed++
+				*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})
+			default:
+				plain++
+			}
+		}
+	}
+	if meshed == 0 {
+		return Plain // kube-proxy may know of endpoints that are not here yet
+	}
+	return transport(meshed, plain)
+}
+
+// portName joins a port of a Service to one of a slice.
+type portName struct {
+	name string
+	udp  bool
+}
+
+// numbersOf are the ports of each slice. Of several with a name the first counts.
+func numbersOf(parts []Slice) []map[portName]uint16 {
+	out := make([]map[portName]uint16, len(parts))
+	for i, s := range parts {
+		out[i] = make(map[portName]uint16, len(s.Ports))
+		for _, p := range s.Ports {
+			if _, ok := out[i][portName{p.Name, p.UDP}]; !ok {
+				out[i][portName{p.Name, p.UDP}] = p.Port
+			}
+		}
+	}
+	return out
+}
+
+func resolvePort(p ServicePort, parts []Slice, numbers []map[portName]uint16, find func(SliceEndpoint) (w Workload, known, usable bool), accounts *[]Key) ResolvedPort {
+	var ready, ending, members []ResolvedEndpoint
+	meshed, plain := 0, 0
+	for i, s := range parts {
+		number, ok := numbers[i][portName{p.Name, p.Protocol == UDP}]
+		if !ok {
 			continue
 		}
 		for _, e := range s.Endpoints {
-			r := ResolvedEndpoint{Addr: netip.AddrPortFrom(e.Addr, s.Ports[i].Port), Node: e.Node, Zone: e.Zone}
+			r := ResolvedEndpoint{Addr: netip.AddrPortFrom(e.Addr, number), Node: e.Node, Zone: e.Zone}
 			w, known, usable := find(e)
 			if !usable {
 				continue
 			}
 			if known {
-				r.Pod, r.Meshed = w.Key, p.Protocol != UDP && w.Meshed(s.Ports[i].Port)
+				r.Pod, r.Meshed = w.Key, p.Protocol != UDP && w.Meshed(number)
 			}
 			if r.Meshed {
 				*accounts = append(*accounts, Key{w.Namespace, w.ServiceAccount})

@@ -23,6 +23,10 @@ type PortKey struct {
 // String spells NAMESPACE/NAME:PORT.
 func (k PortKey) String() string { return k.Service.String() + ":" + strconv.Itoa(int(k.Port)) }
 
+// MaxPorts bounds the ports of a Service that are served, since each of them has a listener, a table of routes, a
+// cluster and endpoints in every proxy.
+const MaxPorts = 256
+
 // Service is a Kubernetes Service, trimmed to what matters here.
 type Service struct {
 	Key
@@ -31,7 +35,11 @@ type Service struct {
 	// Headless is clusterIP None. ExternalName is the DNS name of an ExternalName Service, else empty.
 	Headless     bool
 	ExternalName string
-	Ports        []ServicePort
+	// Ports are at most MaxPorts for TCP and MaxPorts for UDP, in the order of the object.
+	Ports []ServicePort
+	// MorePorts is how many TCP ports are left out of Ports. Proxies have no listeners for them, and no route can
+	// refer to them: see Resolved.More.
+	MorePorts int
 	// LocalTraffic is internalTrafficPolicy Local: clients use only endpoints of their own node.
 	LocalTraffic bool
 	// AffinitySeconds is the ClientIP session affinity's timeout; 0 is none.

@@ -5,7 +5,10 @@ package model
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // Place is where a client is, as far as the hints of EndpointSlices tell places apart: a node or a zone.
@@ -55,7 +58,7 @@ func (p ResolvedPort) placed(local bool) ResolvedPort {
 }
 
 // On returns the port's endpoints for clients of a node, where internalTrafficPolicy is Local; the empty
-// node means any. On a node without a ready endpoint its terminating ones count, as for kube-proxy,
+// node means any, and names.OwnNode each client's own, whose endpoints are then in Near. On a node without a ready endpoint its terminating ones count, as for kube-proxy,
 // whatever other nodes have.
 func (p ResolvedPort) On(service Key, node string) Endpoints {
 	out := Endpoints{Key: PortKey{service, p.Port.Port}, Node: node}
@@ -63,10 +66,33 @@ func (p ResolvedPort) On(service Key, node string) Endpoints {
 		out.List, out.Near = usable(p.Endpoints, nil), near(p.Endpoints)
 		return out
 	}
+	if node == names.OwnNode {
+		for n, list := range p.ByNode() {
+			out.Near = append(out.Near, NearEndpoints{Place{Node: n}, list})
+		}
+		slices.SortFunc(out.Near, func(a, b NearEndpoints) int { return cmp.Compare(a.Place.Node, b.Place.Node) })
+		return out
+	}
 	here := func(e ResolvedEndpoint) bool { return e.Node == node }
 	if out.List = usable(p.Endpoints, here); len(out.List) == 0 {
 		out.List = usable(p.Ending, here)
 	}
+	return out
+}
+
+// ByNode returns, for each node with endpoints, what On returns for that node.
+func (p ResolvedPort) ByNode() map[string][]Endpoint {
+	byNode := func(endpoints []ResolvedEndpoint) map[string][]Endpoint {
+		out := map[string][]Endpoint{}
+		for _, e := range endpoints {
+			if e.Node != "" {
+				out[e.Node] = append(out[e.Node], e.endpoint())
+			}
+		}
+		return out
+	}
+	out := byNode(p.Ending)
+	maps.Copy(out, byNode(p.Endpoints))
 	return out
 }
 

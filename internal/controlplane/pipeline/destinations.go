@@ -6,6 +6,7 @@ package pipeline
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"tulle.dev/tulle/internal/controlplane/incr"
@@ -113,6 +114,12 @@ func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) model.Destination 
 		}
 		return d
 	}
+	if port, found := g.unlisted(r, a); found {
+		if v, _ := incr.Get(r, g.services.resolved, port.Service); v.More == model.MeshOnly {
+			d.Service, d.Transport, d.Original = port, v.More, true
+		}
+		return d
+	}
 	b, found := g.behind(r, a)
 	if !found {
 		return d
@@ -135,6 +142,18 @@ func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) model.Destination 
 		d.Service, d.Transport, d.Affinity = b.key, p.Transport, svc.AffinitySeconds > 0
 	}
 	return d
+}
+
+// unlisted finds the Service that has a cluster address, and may have the port among those that are not in
+// model.Service.Ports.
+func (g *Graph) unlisted(r *incr.Reader, a netip.AddrPort) (port model.PortKey, ok bool) {
+	incr.Lookup(r, g.destinations.byClusterIP, a.Addr(), func(k model.Key, s model.Service) {
+		listed := func(p model.ServicePort) bool { return p.Port == a.Port() && p.Protocol != model.UDP }
+		if !ok && s.MorePorts > 0 && !slices.ContainsFunc(s.Ports, listed) {
+			port, ok = model.PortKey{Service: k, Port: a.Port()}, true
+		}
+	})
+	return port, ok
 }
 
 // behind finds the Service port that kube-proxy takes an address for. Anybody who may write a Service may

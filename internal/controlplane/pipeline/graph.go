@@ -40,12 +40,15 @@ type services struct {
 	// fronted are the Services that proxies have listeners for: those of meshed namespaces, and those with a
 	// meshed pod behind them wherever they are.
 	fronted   *incr.Collection[model.Key, one]
+	excess    *incr.Collection[model.Key, map[model.Object]bool]
 	protocols *incr.Collection[model.PortKey, model.Protocol] // what clients send, without a route that says otherwise
 	served    *incr.Collection[model.PortKey, model.Protocol] // what servers' proxies go by where a connection does not say
 	frontends *incr.Collection[string, model.Frontend]        // by xDS name
 	tables    *incr.Collection[string, model.RouteTable]      // by xDS name
 	streams   *incr.Collection[string, model.StreamTable]     // by xDS name of the frontend
 	listeners *incr.Collection[string, model.Frontend]        // with their streams
+	nodes     *incr.Index[one, string, string]                // those with clients, all in one bucket
+	local     *incr.Collection[model.PortKey, bool]           // ports with internalTrafficPolicy Local: see buildLocal
 	pods      *incr.Collection[podPort, model.PodFrontend]
 	backends  *incr.Collection[string, model.Backend]   // by xDS name
 	present   *incr.Collection[string, one]             // which backends there are

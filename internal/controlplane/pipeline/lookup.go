@@ -152,6 +152,11 @@ func (l lookup) Protocol(port model.PortKey) (model.Protocol, bool) {
 	return incr.Get(l.r, l.sv.protocols, port)
 }
 
+func (l lookup) ExcessRoutes(service model.Key) map[model.Object]bool {
+	v, _ := incr.Get(l.r, l.sv.excess, service)
+	return v
+}
+
 func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 	b, ok := incr.Get(l.r, l.in.bundles, k)
 	return b.Problem, ok

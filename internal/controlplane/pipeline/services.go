@@ -65,6 +65,16 @@ func (g *Graph) buildServices() {
 				emit(k, one{})
 			}
 		})
+	s.excess = incr.DeriveKeys(e, "excess routes", same[map[model.Object]bool],
+		func(r *incr.Reader, on ofObject, emit func(model.Key, map[model.Object]bool)) {
+			if on.To.Kind != gatewayapi.KindService {
+				return
+			}
+			k := model.Key{Namespace: on.To.Namespace, Name: on.To.Name}
+			if excess := gatewayapi.ReadExcessRoutes(g.lookup(r), k); len(excess) > 0 {
+				emit(k, excess)
+			}
+		}, g.ix.routesByParent)
 	g.buildFirstPolicies()
 	g.buildGranted()
 	g.buildMeshRoutes()
@@ -113,7 +123,7 @@ func (g *Graph) buildTargets() {
 				if t.service.Namespace != k.pod.Namespace {
 					return // what is written in another namespace changes nothing for the pod's other clients
 				}
-				if svc, ok := incr.Get(r, g.in.services, t.service); ok && svc.Headless && !done {
+				if svc, ok := incr.Get(r, g.in.services, t.service); ok && svc.Headless && !done && listed(svc, t.port) {
 					done = true
 					emit(k, model.PodFrontend{Pod: k.pod, Address: t.addr, Port: k.port, Service: model.PortKey{Service: t.service, Port: t.port}})
 				}
@@ -122,24 +132,38 @@ func (g *Graph) buildTargets() {
 	s.podsByNamespace = incr.NewIndex(s.pods, byPort, func(_ podPort, f model.PodFrontend) []string { return []string{f.Service.Service.Namespace} })
 }
 
+// maxPodPorts bounds the ports of a headless Service for which each pod behind it has a listener in every proxy.
+// Connections to the others ask for the pod's address (see destinations) and go over mutual TLS as well.
+const maxPodPorts = 16
+
+// listed tells whether a port is among the first maxPodPorts of a headless Service.
+func listed(svc model.Service, port uint16) bool {
+	n := 0
+	for _, p := range svc.Ports {
+		if p.Protocol == model.UDP {
+			continue
+		}
+		if n++; n > maxPodPorts {
+			return false
+		}
+		if p.Port == port {
+			return true
+		}
+	}
+	return false
+}
+
 // frontend is a Service port as one kind of clients sees it.
 type frontend struct {
 	model.Frontend
 	table   *model.RouteTable
 	streams *model.StreamTable
+	ownNode bool // of the Service itself, its clients use the endpoints of their own node: see onOwnNode
 }
 
 func (g *Graph) buildFrontends() {
 	e, s := &g.engine, &g.services
-	meshedOn := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []string {
-		if (w.Kind == names.KindSidecar || w.Kind == names.KindClient) && !w.Ended {
-			return []string{w.Node}
-		}
-		return nil
-	})
-	nodes := incr.DeriveKeys(e, "nodes", same[string], func(_ *incr.Reader, n string, emit func(string, string)) { emit(n, n) }, meshedOn)
-	allNodes := incr.NewIndex(nodes, strings.Compare, func(string, string) []one { return []one{{}} })
-
+	g.buildNodes()
 	both := incr.Derive(e, "service frontends", g.in.services, same[frontend],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(string, frontend)) {
 			if _, ok := incr.Get(r, s.fronted, k); !ok || len(svc.VIPs) == 0 {
@@ -147,21 +171,30 @@ func (g *Graph) buildFrontends() {
 			}
 			consumers := append([]string{""}, gatewayapi.MeshConsumers(g.lookup(r), k)...)
 			frontendFor := g.frontendsOf(r, svc)
+			places := nodePlaces
 			for _, p := range svc.Ports {
 				if p.Protocol == model.UDP {
 					continue
 				}
 				for _, consumer := range consumers {
 					f := frontendFor(p, consumer)
-					f.Local = svc.LocalTraffic && consumer == ""
-					emit(f.name(), f)
-					if !f.Local {
+					if !svc.LocalTraffic || consumer != "" {
+						emit(f.name(), f)
 						continue
 					}
-					incr.Lookup(r, allNodes, one{}, func(node, _ string) {
-						local := f.onNode(node)
-						emit(local.name(), local)
-					})
+					if n := f.places(); n <= places {
+						places -= n
+						f.Local = true
+						emit(f.name(), f)
+						incr.Lookup(r, s.nodes, one{}, func(node, _ string) {
+							local := f.onNode(node)
+							emit(local.name(), local)
+						})
+						continue
+					}
+					places = 0 // of the ports, the first ones
+					f = f.onOwnNode()
+					emit(f.name(), f)
 				}
 			}
 		})
@@ -187,6 +220,7 @@ func (g *Graph) buildFrontends() {
 			}
 			emit(k, f)
 		})
+	g.buildLocal(both)
 	s.frontendsByNamespace = incr.NewIndex(s.frontends, strings.Compare, func(_ string, f model.Frontend) []string {
 		return []string{f.Key.Service.Namespace}
 	})
@@ -260,24 +294,6 @@ func (f frontend) name() string {
 	return names.Out{Namespace: f.Key.Service.Namespace, Service: f.Key.Service.Name, Port: f.Key.Port, Node: f.Node, Consumer: f.Consumer}.String()
 }
 
-// onNode is the frontend for clients of one node, where the Service's own endpoints are the node's.
-func (f frontend) onNode(node string) frontend {
-	f.Node, f.Local = node, false
-	f.Backends = slices.Clone(f.Backends)
-	for i := range f.Backends {
-		f.Backends[i].Node = node
-	}
-	if f.table != nil {
-		t := gatewayapi.ForNode(*f.table, f.Key, node)
-		f.table = &t
-	}
-	if f.streams != nil {
-		t := gatewayapi.StreamsForNode(*f.streams, f.Key, node)
-		f.streams = &t
-	}
-	return f
-}
-
 func (g *Graph) buildBackends() {
 	e, s := &g.engine, &g.services
 	g.buildBackendTLS()
@@ -285,16 +301,15 @@ func (g *Graph) buildBackends() {
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
 			for _, p := range v.Ports {
 				_, tls := incr.Get(r, s.originations, model.PortKey{Service: k, Port: p.Port.Port})
-				for _, node := range g.variants(r, k, p.Port.Port) {
-					list := p.On(k, node)
+				for list := range g.endpointsOf(r, k, p) {
 					for _, as := range g.spokenAs(r, k, p.Port) {
 						list.As = as
-						emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: as}), list)
+						emit(clusterOf(model.BackendName{Key: list.Key, Node: list.Node, As: as}), list)
 					}
 					if tls {
 						list.Via = model.Via{TLS: true}
 						for _, list.As = range g.inTLS(r, list.Key) {
-							emit(clusterOf(model.BackendName{Key: list.Key, Node: node, As: list.As, Via: list.Via}), list)
+							emit(clusterOf(model.BackendName{Key: list.Key, Node: list.Node, As: list.As, Via: list.Via}), list)
 						}
 						list.Via = model.Via{}
 					}
@@ -316,7 +331,7 @@ func (g *Graph) buildBackends() {
 					b.Protocol = proto
 				}
 				o, tls := incr.Get(r, s.originations, b.Key)
-				for _, node := range g.variants(r, k, p.Port.Port) {
+				for _, node := range g.variants(r, b.Key) {
 					b.Node = node
 					for _, as := range g.spokenAs(r, k, p.Port) {
 						v := b
@@ -366,22 +381,6 @@ func (g *Graph) buildBackends() {
 			}
 			emit(k, p)
 		})
-}
-
-// variants are the nodes for which a Service port has variants of its own, and "" for the one that all share.
-func (g *Graph) variants(r *incr.Reader, service model.Key, port uint16) []string {
-	nodes := []string{""}
-	svc, ok := incr.Get(r, g.in.services, service)
-	if !ok || !svc.LocalTraffic {
-		return nodes
-	}
-	prefix := names.Out{Namespace: service.Namespace, Service: service.Name, Port: port}.String() + "/"
-	incr.Lookup(r, g.services.frontendsByNamespace, service.Namespace, func(name string, f model.Frontend) {
-		if f.Node != "" && strings.HasPrefix(name, prefix) {
-			nodes = append(nodes, f.Node)
-		}
-	})
-	return nodes
 }
 
 // spokenAs are the ways in which a TCP port is a backend: by its own protocol, and as what the routes need that send

@@ -120,7 +120,7 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 			}
 			// Its own rules and not the table, which a change of any route of the Service changes.
 			if p, ok := incr.Get(r, g.mesh.parts, id); ok {
-				t := gatewayapi.MeshRules(p, o)
+				t := gatewayapi.MeshRules(p, g.onOwnNode(r, o))
 				rules = append(rules, t.From(id)...)
 				need.Rest = append(need.Rest, g.clustersAndEndpoints(r, t.Backends(id), near)...)
 			}
@@ -137,6 +137,15 @@ func (g *Graph) routeVerdict(r *incr.Reader, id model.Object, generation int64, 
 		}{generation, p.Tables, rules, streams, p.Idle})
 	}
 	return v
+}
+
+// onOwnNode names the table of a Service port as its clusters are named: see buildLocal.
+func (g *Graph) onOwnNode(r *incr.Reader, o names.Out) names.Out {
+	port := model.PortKey{Service: model.Key{Namespace: o.Namespace, Name: o.Service}, Port: o.Port}
+	if perNode, local := incr.Get(r, g.services.local, port); local && !perNode && o.Node == "" && o.Consumer == "" {
+		o.Node = names.OwnNode
+	}
+	return o
 }
 
 // partNamed finds what a route has in a table that a Gateway serves.
@@ -177,14 +186,16 @@ func (g *Graph) withNodes(r *incr.Reader, tables []string) []string {
 			out = append(out, name)
 			continue
 		}
-		if svc, ok := incr.Get(r, g.in.services, model.Key{Namespace: base.Namespace, Name: base.Service}); !ok || !svc.LocalTraffic {
+		port := model.PortKey{Service: model.Key{Namespace: base.Namespace, Name: base.Service}, Port: base.Port}
+		perNode, _ := incr.Get(r, g.services.local, port)
+		if !perNode {
 			out = append(out, name)
+			continue
 		}
-		for _, node := range g.variants(r, model.Key{Namespace: base.Namespace, Name: base.Service}, base.Port) {
-			if node != "" {
-				out = append(out, names.Out{Namespace: base.Namespace, Service: base.Service, Port: base.Port, Node: node}.String())
-			}
-		}
+		incr.Lookup(r, g.services.nodes, one{}, func(node, _ string) {
+			base.Node = node
+			out = append(out, base.String())
+		})
 	}
 	return out
 }

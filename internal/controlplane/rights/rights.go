@@ -70,7 +70,7 @@ func ofServices(p Proxy, seg []string) bool {
 // ofVariant is about names made like names.Out.
 func ofVariant(p Proxy, seg []string) bool {
 	o, err := names.ParseOut("out/" + strings.Join(seg[1:], "/"))
-	return err == nil && (o.Node == "" || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
+	return err == nil && (o.Node == "" || o.Node == names.OwnNode || o.Node == p.Node) && (o.Consumer == "" || o.Consumer == p.Namespace) && (o.Gateway == "" || certified(p, o))
 }
 
 // certified: a cluster with a Gateway's client certificate is that Gateway's alone.

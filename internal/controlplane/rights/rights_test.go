@@ -45,6 +45,7 @@ func TestAllow(t *testing.T) {
 		names.Out{Namespace: "bank", Service: "ledger", Port: 80}.String():                                {true, true},
 		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n1"}.String():                    {true, true},
 		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: "n2"}.String():                    {false, false},
+		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Node: names.OwnNode}.String():           {true, true},
 		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "shop"}.String():              {true, true},
 		names.Out{Namespace: "bank", Service: "ledger", Port: 80, Consumer: "bank"}.String():              {false, false},
 		names.Out{Namespace: "bank", Service: "ledger", Port: 53, As: names.AsDatagrams}.String():         {true, true},

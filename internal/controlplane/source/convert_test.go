@@ -82,6 +82,22 @@ func TestServiceFrom(t *testing.T) {
 	}
 }
 
+// TestServiceOfManyPorts: the first ports of each protocol count, and the other TCP ports are counted.
+func TestServiceOfManyPorts(t *testing.T) {
+	var s corev1.Service
+	for i := range 2*model.MaxPorts + 10 {
+		p := corev1.ServicePort{Port: int32(1000 + i/2), Protocol: corev1.ProtocolTCP}
+		if i%2 == 1 {
+			p.Protocol = corev1.ProtocolUDP
+		}
+		s.Spec.Ports = append(s.Spec.Ports, p)
+	}
+	got := ServiceFrom(&s)
+	if len(got.Ports) != 2*model.MaxPorts || got.MorePorts != 5 || got.Ports[len(got.Ports)-1].Port != 1000+model.MaxPorts-1 {
+		t.Errorf("%d ports and %d more", len(got.Ports), got.MorePorts)
+	}
+}
+
 // TestServiceLoadBalancer: addresses and host names, sorted, each once.
 func TestServiceLoadBalancer(t *testing.T) {
 	s := read[corev1.Service](t, "{status: {loadBalancer: {ingress: [{hostname: lb.example.com}, {ip: 192.0.2.2}, {ip: 192.0.2.1}, {ip: 192.0.2.2}, {}]}}}")

@@ -17,7 +17,7 @@ import (
 )
 
 // ServiceFrom trims a Service to what the mesh uses. Ports keep their order; those for SCTP, of which
-// neither mesh nor Gateways know anything, are left out.
+// neither mesh nor Gateways know anything, and those beyond model.MaxPorts are left out.
 func ServiceFrom(s *corev1.Service) model.Service {
 	out := model.Service{
 		Key:          model.Key{Namespace: s.Namespace, Name: s.Name},
@@ -47,12 +47,20 @@ func ServiceFrom(s *corev1.Service) model.Service {
 	if out.Gateway = madeFor(s); out.Gateway != "" {
 		out.Published = published(s, ips)
 	}
+	tcp, udp := 0, 0
 	for _, p := range s.Spec.Ports {
 		if p.Protocol == corev1.ProtocolSCTP {
 			continue
 		}
-		out.Ports = append(out.Ports, servicePort(p))
+		port, n := servicePort(p), &tcp
+		if port.Protocol == model.UDP {
+			n = &udp
+		}
+		if *n++; *n <= model.MaxPorts {
+			out.Ports = append(out.Ports, port)
+		}
 	}
+	out.MorePorts = max(0, tcp-model.MaxPorts)
 	return out
 }
 

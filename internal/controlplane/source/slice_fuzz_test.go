@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -39,7 +40,7 @@ func FuzzSlice(f *testing.F) {
 		if out.Service.Namespace != s.Namespace || len(out.Endpoints) > len(s.Endpoints) || len(out.Ports) > len(s.Ports) {
 			t.Fatalf("read as %+v", out)
 		}
-		svc := model.Service{Key: out.Service}
+		svc := model.Service{Key: out.Service, MorePorts: len(in) % 2}
 		for _, p := range out.Ports {
 			svc.Ports = append(svc.Ports, model.ServicePort{Name: p.Name, Port: p.Port, Protocol: model.TCP})
 		}
@@ -57,12 +58,53 @@ func FuzzSlice(f *testing.F) {
 			}
 			return model.Workload{}, false
 		})
+		pairs := 0
 		for _, p := range r.Ports {
+			if pairs += len(p.Endpoints); pairs > model.MaxPairs {
+				t.Fatalf("more than %d pairs of a port and an endpoint", model.MaxPairs)
+			}
 			for _, e := range slices.Concat(p.Endpoints, p.Members) {
 				if w, known := pods[e.Pod]; known && !slices.Contains(w.Addresses, e.Addr.Addr()) {
 					t.Errorf("%s is taken for pod %s, which has another address", e.Addr, e.Pod)
 				}
 			}
+		}
+	})
+}
+
+// FuzzService: whatever a Service says, no more ports of it are served than may be, in its order, and all TCP ports are
+// counted.
+func FuzzService(f *testing.F) {
+	f.Add([]byte(`{"metadata":{"namespace":"shop","name":"x"},"spec":{"clusterIP":"10.0.0.1","ports":[{"name":"http","port":80},{"port":53,"protocol":"UDP"},{"port":9,"protocol":"SCTP"}]}}`), uint16(1))
+	f.Add([]byte(`{"spec":{"clusterIP":"None","internalTrafficPolicy":"Local","ports":[{"port":80,"nodePort":70000,"appProtocol":"grpc"}]}}`), uint16(300))
+	f.Add([]byte(`{"spec":{"type":"ExternalName","externalName":"a.b","ports":[{"port":-1}]}}`), uint16(2))
+	f.Fuzz(func(t *testing.T, in []byte, times uint16) {
+		s := &corev1.Service{}
+		if json.Unmarshal(in, s) != nil || len(s.Spec.Ports) > 100 {
+			return
+		}
+		s.Spec.Ports = slices.Repeat(s.Spec.Ports, int(times%1000))
+		tcp := 0
+		for _, p := range s.Spec.Ports {
+			if p.Protocol == corev1.ProtocolTCP || p.Protocol == "" {
+				tcp++
+			}
+		}
+		out := ServiceFrom(s)
+		served := 0
+		for _, p := range out.Ports {
+			if p.Protocol != model.UDP {
+				served++
+			}
+		}
+		if s.Spec.Type == corev1.ServiceTypeExternalName {
+			tcp = 0
+		}
+		if len(out.Ports) > 2*model.MaxPorts || served > model.MaxPorts || out.MorePorts < 0 {
+			t.Fatalf("%d ports, %d of them for TCP, and %d more", len(out.Ports), served, out.MorePorts)
+		}
+		if served+out.MorePorts != tcp {
+			t.Errorf("%d TCP ports are %d and %d more", tcp, served, out.MorePorts)
 		}
 	})
 }
