@@ -59,7 +59,7 @@ func (r *Reconciler) lookAtReferences(ctx context.Context, _ *v1alpha1.Mesh, o *
 		if !there {
 			continue
 		}
-		if err := r.Cache.List(ctx, k.list); err != nil {
+		if err := r.Cache.List(ctx, k.list, client.UnsafeDisableDeepCopy); err != nil { // they are only read
 			return fmt.Errorf("list %T: %w", k.list, err)
 		}
 	}

@@ -12,7 +12,13 @@ import (
 
 // Transport returns a transport that ends the answers to requests of Read which are larger than a page may be.
 // It leaves all other requests alone. Wrap it around the transport that decompresses answers.
-func Transport(next http.RoundTripper) http.RoundTripper { return transport{next} }
+// If next is nil, it is http.DefaultTransport.
+func Transport(next http.RoundTripper) http.RoundTripper {
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	return transport{next}
+}
 
 type transport struct{ next http.RoundTripper }
 
