@@ -17,8 +17,8 @@ import (
 // and after it, unless the nodes have the image from there.
 func TestUnpulledImages(t *testing.T) {
 	known := release.Known("r/tulle:1", "r/proxy:1")
-	from, _ := known.Find("0.1.0")
-	slot := upgrade.Slot{Image: "mirror/proxy:0.1.0"}
+	from, _ := known.Find("0.2.0")
+	slot := upgrade.Slot{Image: "mirror/proxy:0.2.0"}
 	pod := upgrade.Pod{
 		Namespace: "shop", Name: "web", Kind: names.KindSidecar, Ready: true, A: slot, B: slot,
 		Labels: map[string]string{names.LabelVersion: from.Version},

@@ -47,23 +47,23 @@ func TestMovedRepository(t *testing.T) {
 		pulled []string
 		says   string // what is reported about pods
 	}{
-		"both are named, one pod is a mirror's": {named: []string{"old/proxy", "new/proxy"}, says: "Pod shop/w0-3 gets mirror/proxy:0.2.0; make"},
-		"the nodes have the mirror's":           {named: []string{"old/proxy", "new/proxy"}, pulled: []string{"mirror/proxy:0.2.0"}},
-		"the old one is forgotten":              {named: []string{"new/proxy"}, says: "Pod shop/w0-0 gets old/proxy:0.2.0; "},
+		"both are named, one pod is a mirror's": {named: []string{"old/proxy", "new/proxy"}, says: "Pod shop/w0-3 gets mirror/proxy:0.3.0; make"},
+		"the nodes have the mirror's":           {named: []string{"old/proxy", "new/proxy"}, pulled: []string{"mirror/proxy:0.3.0"}},
+		"the old one is forgotten":              {named: []string{"new/proxy"}, says: "Pod shop/w0-0 gets old/proxy:0.3.0; "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 7, 12)
 			w.named = func(repository string) bool { return slices.Contains(c.named, repository) }
-			w.image = func(v string) string { return map[string]string{"0.1.0": "old/proxy:", "0.2.0": "new/proxy:"}[v] + v }
+			w.image = func(v string) string { return map[string]string{"0.2.0": "old/proxy:", "0.3.0": "new/proxy:"}[v] + v }
 			w.pulled = c.pulled
 			for _, p := range w.pods {
 				repository := "old/proxy:"
 				if p.Name == "w0-3" {
 					repository = "mirror/proxy:"
 				}
-				p.slots["a"].image, p.slots["b"].image = repository+"0.1.0", repository+"0.1.0"
+				p.slots["a"].image, p.slots["b"].image = repository+"0.2.0", repository+"0.2.0"
 			}
-			w.wanted = "0.2.0"
+			w.wanted = "0.3.0"
 			back, reported, given := false, false, map[string]bool{}
 			for range 3000 {
 				d := w.operate(-1)
@@ -84,7 +84,7 @@ func TestMovedRepository(t *testing.T) {
 					}
 				}
 				if d.Status.Wave == 2 {
-					w.wanted = "0.1.0"
+					w.wanted = "0.2.0"
 				}
 				back = back || d.Status.Phase == v1alpha1.PhaseRollingBack
 				if back && d.Settled {
@@ -95,7 +95,7 @@ func TestMovedRepository(t *testing.T) {
 			if n := strings.Count(strings.Join(w.events, " "), "ImagesNotPulled"); !back || reported != (c.says != "") || (n == 1) != reported {
 				t.Errorf("rolled back: %v, reported: %v, by %d events", back, reported, n)
 			}
-			if len(c.named) == 2 && !given["new/proxy:0.2.0"] {
+			if len(c.named) == 2 && !given["new/proxy:0.3.0"] {
 				t.Errorf("pods got %v", given)
 			}
 		})
