@@ -55,6 +55,9 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 	if err != nil {
 		return fmt.Errorf("list Pods with a proxy: %w", err)
 	}
+	if o.Rollout.Gateways, err = r.gatewayDeployments(ctx, o); err != nil {
+		return err
+	}
 	unfinished := m.Status.Upgrade != nil && m.Status.Upgrade.Finished == nil
 	if wanted, ok := r.Known.Find(m.Spec.Version); ok && (wanted.Version != serving.Version || unfinished) {
 		if err := r.lookAtImages(ctx, wanted.Revision(), wanted.ProxyImage, on, o); err != nil {
