@@ -52,6 +52,9 @@ func TestForgedPods(t *testing.T) {
 			w.wanted = "0.3.0"
 			w.until(v1alpha1.PhaseCompleted)
 			w.all("0.3.0")
+			if named := strings.Contains(w.status.Message, "tenant/x goes on with 0.2.0 (no proxy of it is connected)"); named != (pod.Kind == names.KindSidecar) {
+				t.Errorf("message %q", w.status.Message)
+			}
 			for range 20 {
 				w.operate(-1)
 				w.pass(time.Minute)
@@ -68,6 +71,9 @@ func TestForgedPods(t *testing.T) {
 			w.wanted = "0.3.0"
 			w.until(v1alpha1.PhaseRolledBack)
 			w.all("0.2.0")
+			if named := strings.Contains(w.status.Message, "tenant/x goes on with 0.3.0 (no proxy of it is connected)"); named != (pod.Kind == names.KindSidecar) {
+				t.Errorf("message %q", w.status.Message)
+			}
 		})
 	}
 }

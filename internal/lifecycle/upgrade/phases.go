@@ -221,7 +221,7 @@ func (u *run) dataPlane() {
 	if u.tidyUp(slices.Concat(waves...), goal) {
 		return
 	}
-	u.s.Message = joined(notWaited(late), leftOut(u.Pods, goal))
+	u.s.Message = joined(notWaited(late), u.leftOut(goal))
 	u.finish(v1alpha1.PhaseCompleted, "UpgradeCompleted", fmt.Sprintf("%d of %d proxies were replaced", u.s.Replaced, u.s.Proxies))
 }
 
@@ -232,7 +232,7 @@ func (u *run) catchUp(pods []Pod, all tally, goal Goal) {
 	if all.open > len(all.failed) || u.tidyUp(pods, goal) {
 		return
 	}
-	u.s.Message = leftOut(u.Pods, goal)
+	u.s.Message = u.leftOut(goal)
 	u.finish(v1alpha1.PhaseCompleted, "CaughtUp", fmt.Sprintf("%d of %d proxies are of %s", u.s.Replaced, u.s.Proxies, u.s.To))
 }
 

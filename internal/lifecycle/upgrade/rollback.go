@@ -29,7 +29,7 @@ func (u *run) goBack() {
 	case t.open == 0 && len(behind) == 0 && tidying:
 		waiting = append(waiting, "the last connections of the replaced proxies to end")
 	case t.open == 0 && len(behind) == 0:
-		u.s.Message = joined(u.s.Message, notWaited(late))
+		u.s.Message = joined(u.s.Message, notWaited(late), u.leftOut(goal))
 		u.finish(v1alpha1.PhaseRolledBack, "RolledBack", u.s.Message)
 		return
 	}
@@ -61,14 +61,16 @@ func joined(messages ...string) string {
 }
 
 // leftOut says who goes on with another version; empty: nobody.
-func leftOut(pods []Pod, goal Goal) string {
+func (u *run) leftOut(goal Goal) string {
 	var out []string
-	for _, p := range pods {
+	for _, p := range u.Pods {
 		if p.Deleting || p.Kind != names.KindSidecar || p.version() == goal.Version {
 			continue
 		}
 		why := "it is not Ready"
 		switch {
+		case p.takesPart() && p.Ready && len(u.by[p.key()]) == 0:
+			why = "no proxy of it is connected"
 		case p.Order == names.UpgradeNever:
 			why = "label " + names.LabelUpgrade + "=" + names.UpgradeNever
 		case p.Obstacle != "":
