@@ -11,6 +11,9 @@
 //	kinds         starts watches on kinds once they are installed
 //	active        which Mesh is the active one
 //
+// Tenants decide how many and how large their objects are: what is listed from the API server is read in pages
+// (internal/pages), and cached.go says what the caches keep.
+//
 // What an object looks like and what comes next is decided in
 // internal/lifecycle, which is pure. This half knows nothing of xDS and Envoy.
 // Start at Setup.

@@ -38,6 +38,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Options of the operator.
@@ -81,7 +82,7 @@ func Cache(namespace string) cache.Options {
 	here := map[string]cache.Config{namespace: {}}
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: trim(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:    {Namespaces: here, Field: named(names.IntermediateSecret)},
 			&corev1.ConfigMap{}: {Field: named(names.TrustConfigMap)},
@@ -123,7 +124,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	here, err := cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 		DefaultNamespaces: map[string]cache.Config{o.Namespace: {}},
-		DefaultTransform:  cache.TransformStripManagedFields(),
+		DefaultTransform:  trim(),
 	})
 	if err != nil {
 		return fmt.Errorf("make cache of namespace %s: %w", o.Namespace, err)
@@ -142,13 +143,17 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make client of pods: %w", err)
 	}
-	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen, mgr.GetAPIReader())
+	live, err := reading(mgr)
+	if err != nil {
+		return err
+	}
+	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen, live)
 
 	version, err := serverVersion(mgr)
 	if err != nil {
 		return err
 	}
-	debug := mesh.NewDebug(mgr.GetAPIReader(), o.Namespace, o.InternalToken)
+	debug := mesh.NewDebug(live, o.Namespace, o.InternalToken)
 	if o.Trust == nil {
 		o.Trust = debug.Trust
 	}
@@ -158,7 +163,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	unwritten := trust.NewUnwritten()
 	meshes := &mesh.Reconciler{
 		Namespace: o.Namespace, Known: known, Kinds: catalog, Apply: applier,
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: seen, Here: here,
+		Client: mgr.GetClient(), Live: live, Cache: seen, Here: here,
 		ControlPlanes: o.ControlPlanes, Trust: o.Trust, Version: version, External: gate.NewExternal(),
 		Unwritten: unwritten, Now: o.Now,
 	}
@@ -170,13 +175,13 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := meshes.Setup(mgr, waiting); err != nil {
 		return err
 	}
-	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Unwritten: unwritten}
+	spread := &trust.Reconciler{Namespace: o.Namespace, Apply: applier, Live: live, Cache: mgr.GetCache(), Unwritten: unwritten}
 	if err := spread.Setup(mgr); err != nil {
 		return err
 	}
 	gateways := &gateway.Reconciler{
 		Namespace: o.Namespace, Known: known, Apply: applier,
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Now: o.Now,
+		Client: mgr.GetClient(), Live: live, Cache: mgr.GetCache(), Now: o.Now,
 	}
 	if err := gateways.Setup(mgr, waiting); err != nil {
 		return err
@@ -186,6 +191,17 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	return waiting.Setup(mgr)
+}
+
+// reading returns a client that reads from the API server, with pages of bounded size (package pages).
+func reading(mgr ctrl.Manager) (client.Reader, error) {
+	h := *mgr.GetHTTPClient()
+	h.Transport = pages.Transport(h.Transport)
+	c, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: &h, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make client that reads from the API server: %w", err)
+	}
+	return c, nil
 }
 
 // serverVersion makes a function that asks the API server for its version.

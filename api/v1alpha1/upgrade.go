@@ -257,8 +257,8 @@ type UpgradeStatus struct {
 	// WaveDone is when the last proxy of the wave was replaced.
 	// +optional
 	WaveDone *metav1.Time `json:"waveDone,omitempty"`
-	// UnreadySince is when one of the wave's proxies, which had been ready, was first seen not to be. It is
-	// waited for, for a while.
+	// UnreadySince is when one of the wave's proxies, which had been ready, was first seen not to be, or since when
+	// the Gateways' proxies have been waited for. They are waited for, for a while.
 	// +optional
 	UnreadySince *metav1.Time `json:"unreadySince,omitempty"`
 	// Proxies that take part.

@@ -19,6 +19,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // refusal tells whether a Gateway is not accepted. What follows from its spec alone is decided here, as
@@ -51,13 +52,11 @@ func (r *Reconciler) judge(ctx context.Context, gw *gwapiv1.Gateway, sets []gwap
 		return health.Verdict{}, fmt.Errorf("get Deployment %s: %w", key, err)
 	}
 	if d.Status.ReadyReplicas == 0 {
-		var pods corev1.PodList
-		if err := r.Live.List(ctx, &pods, client.InNamespace(gw.Namespace), client.MatchingLabels{
-			names.LabelGateway: names.GatewayLabel(gw.Name), names.LabelProxy: names.KindGateway,
-		}); err != nil {
-			return health.Verdict{}, fmt.Errorf("list Pods of Gateway %s: %w", key, err)
+		pods, err := r.pods(ctx, gw)
+		if err != nil {
+			return health.Verdict{}, err
 		}
-		h := health.Deployment(d, pods.Items, "the proxy")
+		h := health.Deployment(d, pods, "the proxy")
 		return health.Verdict{Reason: v1alpha1.ReasonProxyNotReady, Message: h.Message}, nil
 	}
 	key.Name = service
@@ -69,6 +68,26 @@ func (r *Reconciler) judge(ctx context.Context, gw *gwapiv1.Gateway, sets []gwap
 		return health.Verdict{Reason: v1alpha1.ReasonAddressPending, Message: noAddress(gw, svc)}, nil
 	}
 	return health.Verdict{Good: true, Reason: v1alpha1.ReasonDeployed, Message: "the proxies of the Gateway serve"}, nil
+}
+
+// explained is how many pods are looked at to say why none is ready.
+const explained = 100
+
+// pods are some of a Gateway's pods, with what health.Deployment looks at.
+func (r *Reconciler) pods(ctx context.Context, gw *gwapiv1.Gateway) ([]corev1.Pod, error) {
+	var out []corev1.Pod
+	err := pages.Each(ctx, r.Live, func() *corev1.PodList { return &corev1.PodList{} }, func(list *corev1.PodList) error {
+		for _, p := range list.Items {
+			if len(out) < explained {
+				out = append(out, health.PodState(p))
+			}
+		}
+		return nil
+	}, client.InNamespace(gw.Namespace), client.MatchingLabels{names.LabelGateway: names.GatewayLabel(gw.Name), names.LabelProxy: names.KindGateway})
+	if err != nil {
+		return nil, fmt.Errorf("list Pods of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
+	}
+	return out, nil
 }
 
 // noAddress says what to do about a load balancer without an address.

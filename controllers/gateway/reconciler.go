@@ -7,14 +7,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -275,28 +272,4 @@ func (r *Reconciler) keep(ctx context.Context, in render.Input, gw *gwapiv1.Gate
 		}
 	}
 	return nil
-}
-
-// sets are the ListenerSets that name the Gateway.
-func (r *Reconciler) sets(ctx context.Context, gateway types.NamespacedName) ([]gwapiv1.ListenerSet, error) {
-	reader := r.Live // an operator that has just started must not take the ports of sets away that it does not watch yet
-	if r.withSets.Load() {
-		reader = r.Cache
-	}
-	var list gwapiv1.ListenerSetList
-	if err := reader.List(ctx, &list); meta.IsNoMatchError(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("list ListenerSets: %w", err)
-	}
-	return slices.DeleteFunc(list.Items, func(s gwapiv1.ListenerSet) bool { return parentOf(&s) != gateway }), nil
-}
-
-// parentOf is the Gateway that a ListenerSet names.
-func parentOf(s *gwapiv1.ListenerSet) types.NamespacedName {
-	key := types.NamespacedName{Namespace: s.Namespace, Name: string(s.Spec.ParentRef.Name)}
-	if ns := s.Spec.ParentRef.Namespace; ns != nil {
-		key.Namespace = string(*ns)
-	}
-	return key
 }

@@ -29,16 +29,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager, gate *kinds.Gate) error {
 		return fmt.Errorf("set up controller gateway: %w", err)
 	}
 	gate.When(kinds.GatewayAPI(), func() error { return r.watch(mgr, c) })
-	gate.When(kinds.ListenerSet(), func() error {
-		of := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-			return []reconcile.Request{{NamespacedName: parentOf(o.(*gwapiv1.ListenerSet))}}
-		})
-		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), &gwapiv1.ListenerSet{}, of)); err != nil {
-			return fmt.Errorf("watch ListenerSets: %w", err)
-		}
-		r.withSets.Store(true)
-		return nil
-	})
+	gate.When(kinds.ListenerSet(), func() error { return r.watchSets(mgr, c) })
 	return nil
 }
 
@@ -79,7 +70,7 @@ func (r *Reconciler) watch(mgr ctrl.Manager, c controller.Controller) error {
 // every asks for a look at every Gateway.
 func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Request {
 	var list gwapiv1.GatewayList
-	if err := r.Cache.List(ctx, &list); err != nil {
+	if err := r.Cache.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil { // only names are read
 		ctrl.LoggerFrom(ctx).Error(err, "Listing Gateways")
 		return nil
 	}

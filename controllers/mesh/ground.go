@@ -23,6 +23,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/preflight"
 	"tulle.dev/tulle/internal/lifecycle/release"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Limits of the questions of a preflight.
@@ -63,11 +64,13 @@ func (r *Reconciler) lookAtGround(ctx context.Context, m *v1alpha1.Mesh, o *plan
 	if g.Denied, err = r.denied(ctx, plan.Rights(m, r.Namespace, from, to, o.Rollout.Pods)); err != nil {
 		return err
 	}
-	var quotas corev1.ResourceQuotaList
-	if err := r.look(ctx, &quotas, r.Namespace); err != nil {
+	err = lookAt(ctx, r, r.Namespace, func() *corev1.ResourceQuotaList { return &corev1.ResourceQuotaList{} }, func(list *corev1.ResourceQuotaList) error {
+		g.Quotas = append(g.Quotas, list.Items...)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	g.Quotas = quotas.Items
 	if err := r.restarts(ctx, o, &g); err != nil {
 		return err
 	}
@@ -76,11 +79,11 @@ func (r *Reconciler) lookAtGround(ctx context.Context, m *v1alpha1.Mesh, o *plan
 	return nil
 }
 
-// look lists what is in a namespace. An operator with the roles of an earlier release may not: then
+// lookAt lists what is in a namespace, in pages. An operator with the roles of an earlier release may not: then
 // nothing is known of it, and the API server says it later.
-func (r *Reconciler) look(ctx context.Context, list client.ObjectList, namespace string) error {
-	if err := r.Live.List(ctx, list, client.InNamespace(namespace)); err != nil && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("list %T of namespace %s: %w", list, namespace, err)
+func lookAt[L client.ObjectList](ctx context.Context, r *Reconciler, namespace string, fresh func() L, use func(L) error) error {
+	if err := pages.Each(ctx, r.Live, fresh, use, client.InNamespace(namespace)); err != nil && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("list %T of namespace %s: %w", fresh(), namespace, err)
 	}
 	return nil
 }
@@ -135,21 +138,42 @@ func (r *Reconciler) denied(ctx context.Context, rights []preflight.Right) ([]pr
 
 // restarts looks at the Deployments and the budgets of pods that can only be restarted.
 func (r *Reconciler) restarts(ctx context.Context, o *plan.Observed, g *preflight.Ground) error {
-	namespaces := map[string]bool{}
+	restarted := map[string]map[string]bool{} // by namespace, the Deployments
 	for _, p := range o.Rollout.Pods {
-		if !p.Restarts() || namespaces[p.Namespace] {
+		if !p.Restarts() {
 			continue
 		}
-		namespaces[p.Namespace] = true
-		var budgets policyv1.PodDisruptionBudgetList
-		if err := r.look(ctx, &budgets, p.Namespace); err != nil {
+		if restarted[p.Namespace] == nil {
+			restarted[p.Namespace] = map[string]bool{}
+		}
+		if p.Restart.Kind == "Deployment" {
+			restarted[p.Namespace][p.Restart.Name] = true
+		}
+	}
+	for namespace, deployments := range restarted {
+		err := lookAt(ctx, r, namespace, func() *policyv1.PodDisruptionBudgetList { return &policyv1.PodDisruptionBudgetList{} },
+			func(list *policyv1.PodDisruptionBudgetList) error {
+				for i := range list.Items {
+					if b, ok := preflight.Budget(&list.Items[i]); ok {
+						g.Budgets = append(g.Budgets, b)
+					}
+				}
+				return nil
+			})
+		if err != nil {
 			return err
 		}
-		var deployments appsv1.DeploymentList
-		if err := r.look(ctx, &deployments, p.Namespace); err != nil {
+		err = lookAt(ctx, r, namespace, func() *appsv1.DeploymentList { return &appsv1.DeploymentList{} }, func(list *appsv1.DeploymentList) error {
+			for i := range list.Items {
+				if d := &list.Items[i]; deployments[d.Name] {
+					g.Deployments = append(g.Deployments, preflight.Strategy(d))
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		g.Budgets, g.Deployments = append(g.Budgets, budgets.Items...), append(g.Deployments, deployments.Items...)
 	}
 	return nil
 }

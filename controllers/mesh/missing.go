@@ -18,10 +18,8 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/missing"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
-
-// page is how many pods are read at once.
-const page = 500
 
 // lookedFor is what was found when pods without a proxy were looked for last. Only one round runs at a time.
 type lookedFor struct {
@@ -60,11 +58,12 @@ func (r *Reconciler) lookAtMissing(ctx context.Context, m *v1alpha1.Mesh, o *pla
 	}
 	var found []missing.Pod
 	for namespace := range where {
-		var pods corev1.PodList
-		if err := r.Live.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+		in := missing.In(of[namespace], selector, r.Namespace)
+		err := r.eachPods(ctx, in.Add, client.InNamespace(namespace))
+		if err != nil {
 			return fmt.Errorf("list Pods of namespace %s: %w", namespace, err)
 		}
-		found = append(found, missing.In(pods.Items, of[namespace], selector, r.Namespace)...)
+		found = append(found, in.Pods()...)
 	}
 	r.without = &lookedFor{at: now, spec: m.Generation, pods: found}
 	o.Missing = plan.Missing{Pods: found, Fresh: true}
@@ -82,24 +81,31 @@ func (r *Reconciler) suspects(ctx context.Context, of map[string]labels.Set, sel
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
 	)
 	out := map[string]bool{}
-	list := &metav1.PartialObjectMetadataList{}
-	for {
-		next := list.Continue
-		list = &metav1.PartialObjectMetadataList{}
+	fresh := func() *metav1.PartialObjectMetadataList {
+		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-		err := r.Live.List(ctx, list, client.MatchingLabelsSelector{Selector: without}, client.MatchingFieldsSelector{Selector: running}, client.Limit(page), client.Continue(next))
-		if err != nil {
-			return nil, fmt.Errorf("list Pods without a proxy: %w", err)
-		}
+		return list
+	}
+	err = pages.Each(ctx, r.Live, fresh, func(list *metav1.PartialObjectMetadataList) error {
 		for _, p := range list.Items {
 			if missing.Asks(p.Namespace, p.Labels, of[p.Namespace], selector, r.Namespace) {
 				out[p.Namespace] = true
 			}
 		}
-		if list.Continue == "" {
-			return out, nil
-		}
+		return nil
+	}, client.MatchingLabelsSelector{Selector: without}, client.MatchingFieldsSelector{Selector: running})
+	if err != nil {
+		return nil, fmt.Errorf("list Pods without a proxy: %w", err)
 	}
+	return out, nil
+}
+
+// eachPods calls use with some pods after the others. What use keeps of them must be small.
+func (r *Reconciler) eachPods(ctx context.Context, use func([]corev1.Pod), options ...client.ListOption) error {
+	return pages.Each(ctx, r.Live, func() *corev1.PodList { return &corev1.PodList{} }, func(list *corev1.PodList) error {
+		use(list.Items)
+		return nil
+	}, options...)
 }
 
 // selectorOf is the Mesh's selector of namespaces; nil: there is none.

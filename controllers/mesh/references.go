@@ -59,7 +59,7 @@ func (r *Reconciler) lookAtReferences(ctx context.Context, _ *v1alpha1.Mesh, o *
 		if !there {
 			continue
 		}
-		if err := r.Cache.List(ctx, k.list); err != nil {
+		if err := r.Cache.List(ctx, k.list, client.UnsafeDisableDeepCopy); err != nil { // they are only read
 			return fmt.Errorf("list %T: %w", k.list, err)
 		}
 	}
@@ -71,13 +71,7 @@ func (r *Reconciler) lookAtReferences(ctx context.Context, _ *v1alpha1.Mesh, o *
 // controller, a ListenerSet of such a Gateway, or a BackendTLSPolicy. It reports true wherever the control plane reads
 // one (internal/controlplane/referenced); whether the reference is permitted is not looked at.
 func (r *references) any() bool {
-	controller := map[gwapiv1.ObjectName]gwapiv1.GatewayController{
-		// The operator creates its own class again if it is missing; meanwhile its Gateways are served.
-		names.GatewayClass: names.ControllerName,
-	}
-	for _, c := range r.classes.Items {
-		controller[gwapiv1.ObjectName(c.Name)] = c.Spec.ControllerName
-	}
+	controller := r.controllers()
 	served := map[client.ObjectKey]bool{}
 	for i := range r.gateways.Items {
 		gw := &r.gateways.Items[i]

@@ -17,6 +17,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // lookAtRollout looks at every pod that carries a proxy, while their versions differ or are about to.
@@ -25,10 +26,6 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 	serving, ok := r.Known.FindRevision(o.ServingRevision)
 	if !ok || !m.DeletionTimestamp.IsZero() || !underWay(m, serving.Version, o.Proxies.ByVersion) {
 		return nil
-	}
-	var pods corev1.PodList
-	if err := r.Live.List(ctx, &pods, client.HasLabels{names.LabelProxy}); err != nil {
-		return fmt.Errorf("list Pods with a proxy: %w", err)
 	}
 	orders, err := r.orders(ctx)
 	if err != nil {
@@ -39,19 +36,27 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 		return err
 	}
 	on := map[string]bool{}
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
-			continue
+	err = r.eachPods(ctx, func(pods []corev1.Pod) {
+		for i := range pods {
+			p := &pods[i]
+			if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+				continue
+			}
+			if p.Spec.NodeName != "" {
+				on[p.Spec.NodeName] = true // else it runs nowhere yet, and needs no image
+			}
+			seen := upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName])
+			if m.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout && seen.Obstacle == "" {
+				seen.Obstacle = "spec.upgrade.dataPlane is Rollout"
+			}
+			o.Rollout.Pods = append(o.Rollout.Pods, seen)
 		}
-		if p.Spec.NodeName != "" {
-			on[p.Spec.NodeName] = true // else it runs nowhere yet, and needs no image
-		}
-		seen := upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName])
-		if m.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout && seen.Obstacle == "" {
-			seen.Obstacle = "spec.upgrade.dataPlane is Rollout"
-		}
-		o.Rollout.Pods = append(o.Rollout.Pods, seen)
+	}, client.HasLabels{names.LabelProxy})
+	if err != nil {
+		return fmt.Errorf("list Pods with a proxy: %w", err)
+	}
+	if o.Rollout.Gateways, err = r.gatewayDeployments(ctx, o); err != nil {
+		return err
 	}
 	unfinished := m.Status.Upgrade != nil && m.Status.Upgrade.Finished == nil
 	if wanted, ok := r.Known.Find(m.Spec.Version); ok && (wanted.Version != serving.Version || unfinished) {
@@ -94,27 +99,34 @@ func underWay(m *v1alpha1.Mesh, serving string, byVersion map[string]int32) bool
 
 // orders is the label names.LabelUpgrade of the namespaces that have it.
 func (r *Reconciler) orders(ctx context.Context) (map[string]string, error) {
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
-	if err := r.Live.List(ctx, list, client.HasLabels{names.LabelUpgrade}); err != nil {
-		return nil, fmt.Errorf("list Namespaces: %w", err)
-	}
 	out := map[string]string{}
-	for _, n := range list.Items {
-		out[n.Name] = n.Labels[names.LabelUpgrade]
+	err := pages.Each(ctx, r.Live, func() *metav1.PartialObjectMetadataList {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+		return list
+	}, func(list *metav1.PartialObjectMetadataList) error {
+		for _, n := range list.Items {
+			out[n.Name] = n.Labels[names.LabelUpgrade]
+		}
+		return nil
+	}, client.HasLabels{names.LabelUpgrade})
+	if err != nil {
+		return nil, fmt.Errorf("list Namespaces: %w", err)
 	}
 	return out, nil
 }
 
 // kubelets is the version of each node's.
 func (r *Reconciler) kubelets(ctx context.Context) (map[string]string, error) {
-	var nodes corev1.NodeList
-	if err := r.Live.List(ctx, &nodes); err != nil {
-		return nil, fmt.Errorf("list Nodes: %w", err)
-	}
 	out := map[string]string{}
-	for _, n := range nodes.Items {
-		out[n.Name] = n.Status.NodeInfo.KubeletVersion
+	err := pages.Each(ctx, r.Live, func() *corev1.NodeList { return &corev1.NodeList{} }, func(list *corev1.NodeList) error {
+		for _, n := range list.Items {
+			out[n.Name] = n.Status.NodeInfo.KubeletVersion
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list Nodes: %w", err)
 	}
 	return out, nil
 }

@@ -22,6 +22,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -114,18 +115,20 @@ func (r *Reconciler) lookAtProxyTrust(ctx context.Context, m *v1alpha1.Mesh, o *
 
 // lagging are the namespaces whose roots or intermediates are not those of the system namespace.
 func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots, intermediates string) ([]string, error) {
-	var list corev1.ConfigMapList
 	only := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", names.TrustConfigMap)}
-	if err := r.Live.List(ctx, &list, only); err != nil {
-		return nil, fmt.Errorf("list ConfigMaps %s: %w", names.TrustConfigMap, err)
-	}
 	var out []string
-	for _, cm := range list.Items {
-		// Where intermediates are not required yet, the key is not the operator's, and may be anybody's.
-		same := cm.Data[names.TrustKey] == roots && (intermediates == "" || cm.Data[names.IntermediatesKey] == intermediates)
-		if cm.Labels[names.LabelMesh] == m.Name && cm.Labels[names.LabelManagedBy] == names.Operator && !same && cm.DeletionTimestamp.IsZero() {
-			out = append(out, cm.Namespace)
+	err := pages.Each(ctx, r.Live, func() *corev1.ConfigMapList { return &corev1.ConfigMapList{} }, func(list *corev1.ConfigMapList) error {
+		for _, cm := range list.Items {
+			// Where intermediates are not required yet, the key is not the operator's, and may be anybody's.
+			same := cm.Data[names.TrustKey] == roots && (intermediates == "" || cm.Data[names.IntermediatesKey] == intermediates)
+			if cm.Labels[names.LabelMesh] == m.Name && cm.Labels[names.LabelManagedBy] == names.Operator && !same && cm.DeletionTimestamp.IsZero() {
+				out = append(out, cm.Namespace)
+			}
 		}
+		return nil
+	}, only)
+	if err != nil {
+		return nil, fmt.Errorf("list ConfigMaps %s: %w", names.TrustConfigMap, err)
 	}
 	slices.Sort(out)
 	return out, nil

@@ -21,6 +21,7 @@ import (
 	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/lifecycle/plan"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 func (r *Reconciler) lookAtProxies(ctx context.Context, _ *v1alpha1.Mesh, o *plan.Observed) error {
@@ -50,11 +51,11 @@ func (r *Reconciler) lookAtReports(ctx context.Context, m *v1alpha1.Mesh, o *pla
 	return nil
 }
 
-// proxies are the pods that carry a proxy and have not ended; the cache holds no others.
+// proxies are the pods that carry a proxy and have not ended; the cache holds no others. They must not be changed.
 func (r *Reconciler) proxies(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-	if err := r.Cache.List(ctx, list, client.HasLabels{names.LabelProxy}); err != nil {
+	if err := r.Cache.List(ctx, list, client.HasLabels{names.LabelProxy}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list Pods: %w", err)
 	}
 	return list.Items, nil
@@ -90,16 +91,14 @@ func (r *Reconciler) routes(ctx context.Context) ([]string, error) {
 		}
 	}
 	for _, k := range gatewaykinds.Routes() {
-		list := k.NewList()
-		if err := r.Live.List(ctx, list); ignoreMissing(err) != nil { // a cluster may lack the kind
-			return nil, fmt.Errorf("list %ss: %w", k.Name, err)
-		}
-		err := meta.EachListItem(list, func(o runtime.Object) error {
-			add(o.(client.Object), k.RouteStatus(o.(client.Object)).Parents)
-			return nil
+		err := pages.Each(ctx, r.Live, func() client.ObjectList { return k.NewList() }, func(list client.ObjectList) error {
+			return meta.EachListItem(list, func(o runtime.Object) error {
+				add(o.(client.Object), k.RouteStatus(o.(client.Object)).Parents)
+				return nil
+			})
 		})
-		if err != nil {
-			return nil, fmt.Errorf("read %ss: %w", k.Name, err)
+		if ignoreMissing(err) != nil { // a cluster may lack the kind
+			return nil, fmt.Errorf("list %ss: %w", k.Name, err)
 		}
 	}
 	slices.Sort(out)

@@ -70,8 +70,8 @@ spec.certificates.issuerRef.
 
 A proxy that does not accept the new root, or does not renew its certificate, is waited
 for as long as a workload's certificate is valid. --without NAMESPACE/POD does not wait
-for a pod, also in a change that is under way. That pod loses its connections to other
-proxies until it takes the new root.`,
+for a pod, and --without 'NAMESPACE/*' for no pod of a namespace, also in a change that is
+under way. Such a pod loses its connections to other proxies until it takes the new root.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := cluster.Connect(g.cluster)
@@ -100,7 +100,7 @@ proxies until it takes the new root.`,
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until it has ended")
 	cmd.Flags().BoolVar(&abort, "abort", false, "call the change off that is under way")
-	cmd.Flags().StringSliceVar(&without, "without", nil, "a pod that is not waited for, NAMESPACE/POD; can be given several times")
+	cmd.Flags().StringSliceVar(&without, "without", nil, "a pod that is not waited for, NAMESPACE/POD, or all of a namespace, 'NAMESPACE/*'; can be given several times")
 	return cmd
 }
 
@@ -110,7 +110,7 @@ proxies until it takes the new root.`,
 func rotation(m v1alpha1.Mesh, abort bool, without []string, now time.Time) (change map[string]any, says string, err error) {
 	for _, pod := range without {
 		if namespace, name, ok := strings.Cut(pod, "/"); !ok || namespace == "" || name == "" || strings.ContainsAny(pod, ", ") || strings.Contains(name, "/") {
-			return nil, "", fmt.Errorf("--without %q: expected NAMESPACE/POD", pod)
+			return nil, "", fmt.Errorf("--without %q: expected NAMESPACE/POD or NAMESPACE/*", pod)
 		}
 	}
 	if len(without) > 0 && abort {

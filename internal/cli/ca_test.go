@@ -34,6 +34,7 @@ func TestRotation(t *testing.T) {
 	}{
 		"first":                  {value: "2026-05-01T12:00:00Z"},
 		"without a pod":          {without: []string{"shop/web-0", "shop/web-1"}, value: "2026-05-01T12:00:00Z", leaves: "shop/web-0,shop/web-1"},
+		"without a whole one":    {without: []string{"shop/*"}, value: "2026-05-01T12:00:00Z", leaves: "shop/*"},
 		"without one more":       {asked: "1", left: "shop/b", st: under(v1alpha1.RotationDistributing, v1alpha1.TriggerExpiring), without: []string{"shop/a", "shop/b"}, leaves: "shop/a,shop/b"},
 		"without a namespace":    {without: []string{"web-0"}, refused: "expected NAMESPACE/POD"},
 		"without two in one":     {without: []string{"a/b,c/d"}, refused: "expected NAMESPACE/POD"},

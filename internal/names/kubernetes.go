@@ -115,7 +115,7 @@ const (
 	// calls off the change that it asked for.
 	AnnotationRotateRoot = "tulle.dev/rotate-root"
 	// AnnotationRotateWithout on a Mesh names pods that a change of the root does not wait for:
-	// "NAMESPACE/POD,NAMESPACE/POD". Each loses its connections to proxies with newer certificates until it
+	// "NAMESPACE/POD,NAMESPACE/*", the latter for all pods of a namespace. Each loses its connections to proxies with newer certificates until it
 	// takes the new root.
 	AnnotationRotateWithout = "tulle.dev/rotate-root-without"
 )

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Flags say which cluster, as kubectl's flags of the same names do. Zero values mean kubectl's defaults.
@@ -67,11 +69,13 @@ func New(config *rest.Config, namespace, system string) (*Cluster, error) {
 	config.Timeout = requestTimeout
 	config.ContentType = "application/json" // a person may want to read along with -v or a proxy
 	config.WarningHandler = rest.NoWarnings{}
-	typed, err := kubernetes.NewForConfig(config)
+	paged := rest.CopyConfig(config)
+	paged.Wrap(pages.Transport)
+	typed, err := kubernetes.NewForConfig(paged)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	dyn, err := dynamic.NewForConfig(config)
+	dyn, err := dynamic.NewForConfig(paged)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}

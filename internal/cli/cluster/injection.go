@@ -134,31 +134,25 @@ func (c *Cluster) namespaces(ctx context.Context, f *facts.Facts) error {
 
 // pods lists those that carry a proxy, and in the namespaces that ask for injection those that do not.
 func (c *Cluster) pods(ctx context.Context, f *facts.Facts) error {
-	list, err := c.typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy})
+	err := c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy, func(p *corev1.Pod) error {
+		proxy := podOf(p)
+		if proxy.Kind == names.KindSidecar {
+			proxy.Containers = containersOf(p)
+		}
+		f.Proxies = append(f.Proxies, proxy)
+		f.World.Pods = append(f.World.Pods, source.WorkloadFrom(p))
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for i := range list.Items {
-		if p := &list.Items[i]; !ended(p) {
-			proxy := podOf(p)
-			if proxy.Kind == names.KindSidecar {
-				proxy.Containers = containersOf(p)
-			}
-			f.Proxies = append(f.Proxies, proxy)
-			f.World.Pods = append(f.World.Pods, source.WorkloadFrom(p))
-		}
-	}
 	for _, ns := range f.Namespaces {
-		list, err := c.typed.CoreV1().Pods(ns.Name).List(ctx, metav1.ListOptions{
-			LabelSelector: "!" + names.LabelProxy + "," + names.LabelInject + "!=" + names.InjectDisabled,
+		err := c.eachPod(ctx, ns.Name, "!"+names.LabelProxy+","+names.LabelInject+"!="+names.InjectDisabled, func(p *corev1.Pod) error {
+			f.Bare = append(f.Bare, podOf(p))
+			return nil
 		})
 		if err != nil {
 			return err
-		}
-		for i := range list.Items {
-			if p := &list.Items[i]; !ended(p) {
-				f.Bare = append(f.Bare, podOf(p))
-			}
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
@@ -16,10 +17,6 @@ import (
 // UpgradePods lists the pods that carry a proxy, as an upgrade sees them. Nodes that may not be read
 // are no reason to fail: their kubelets are taken to be new enough.
 func (c *Cluster) UpgradePods(ctx context.Context) ([]upgrade.Pod, error) {
-	pods, err := c.typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
 	spaces, err := c.typed.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: names.LabelUpgrade})
 	if err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
@@ -34,10 +31,12 @@ func (c *Cluster) UpgradePods(ctx context.Context) ([]upgrade.Pod, error) {
 		}
 	}
 	var out []upgrade.Pod
-	for i := range pods.Items {
-		if p := &pods.Items[i]; !ended(p) {
-			out = append(out, upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
-		}
+	err = c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy, func(p *corev1.Pod) error {
+		out = append(out, upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName]))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	return out, nil
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,10 +24,8 @@ import (
 	"tulle.dev/tulle/internal/controlplane/policy"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/gatewaykinds"
+	"tulle.dev/tulle/internal/pages"
 )
-
-// pageSize bounds what one request for Services, EndpointSlices or routes returns.
-const pageSize = 500
 
 // services reads what is needed to tell which ports meshed pods have and what they speak. The pods have been
 // read before; without a meshed one there is nothing to read.
@@ -34,33 +34,25 @@ func (c *Cluster) services(ctx context.Context, f *facts.Facts) error {
 	if len(w.Pods) == 0 {
 		return nil
 	}
-	err := pages(func(o metav1.ListOptions) (string, error) {
-		list, err := c.typed.CoreV1().Services("").List(ctx, o)
-		if err != nil {
-			return "", fmt.Errorf("list Services: %w", err)
-		}
+	err := each(ctx, c.typed.CoreV1().Services("").List, metav1.ListOptions{}, func(list *corev1.ServiceList) error {
 		for i := range list.Items {
 			w.Services = append(w.Services, source.ServiceFrom(&list.Items[i]))
 		}
-		return list.Continue, nil
+		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("list Services: %w", err)
 	}
-	err = pages(func(o metav1.ListOptions) (string, error) {
-		list, err := c.typed.DiscoveryV1().EndpointSlices("").List(ctx, o)
-		if err != nil {
-			return "", fmt.Errorf("list EndpointSlices: %w", err)
-		}
+	err = each(ctx, c.typed.DiscoveryV1().EndpointSlices("").List, metav1.ListOptions{}, func(list *discoveryv1.EndpointSliceList) error {
 		for i := range list.Items {
 			if s, ok := source.SliceFrom(&list.Items[i]); ok {
 				w.Slices = append(w.Slices, s)
 			}
 		}
-		return list.Continue, nil
+		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("list EndpointSlices: %w", err)
 	}
 	var failed []error
 	read := func(kind string, keep func(gatewaykinds.Object)) {
@@ -82,32 +74,49 @@ func (c *Cluster) objects(ctx context.Context, f *facts.Facts, kind gatewaykinds
 		return nil
 	}
 	gvr := schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: kind.Plural}
-	return pages(func(o metav1.ListOptions) (string, error) {
-		list, err := c.dynamic.Resource(gvr).List(ctx, o)
-		if err != nil {
-			return "", fmt.Errorf("list %s: %w", kind.Plural, err)
-		}
+	err := each(ctx, c.resource(gvr), metav1.ListOptions{}, func(list *unstructured.UnstructuredList) error {
 		for _, u := range list.Items {
 			r := kind.New()
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, r); err != nil {
-				return "", fmt.Errorf("read %s %s/%s: %w", kind.Plural, u.GetNamespace(), u.GetName(), err)
+				return fmt.Errorf("read %s/%s: %w", u.GetNamespace(), u.GetName(), err)
 			}
 			keep(r)
 		}
-		return list.GetContinue(), nil
+		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("list %s: %w", kind.Plural, err)
+	}
+	return nil
 }
 
-// pages calls list until it returns no token for a next page.
-func pages(list func(metav1.ListOptions) (next string, err error)) error {
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		next, err := list(o)
-		if err != nil || next == "" {
-			return err
-		}
-		o.Continue = next
+// each calls use with each page of a list, which list requests.
+func each[L pages.List](ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error), o metav1.ListOptions, use func(L) error) error {
+	return pages.Read(ctx, func(ctx context.Context, limit int64, token string) (L, error) {
+		o.Limit, o.Continue = limit, token
+		return list(ctx, o)
+	}, use)
+}
+
+// resource lists the objects of a resource.
+func (c *Cluster) resource(gvr schema.GroupVersionResource) func(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+	return func(ctx context.Context, o metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+		return c.dynamic.Resource(gvr).List(ctx, o)
 	}
+}
+
+// eachPod calls use with each pod that has not ended.
+func (c *Cluster) eachPod(ctx context.Context, namespace, selector string, use func(*corev1.Pod) error) error {
+	return each(ctx, c.typed.CoreV1().Pods(namespace).List, metav1.ListOptions{LabelSelector: selector}, func(list *corev1.PodList) error {
+		for i := range list.Items {
+			if p := &list.Items[i]; !ended(p) {
+				if err := use(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // calls reads what makes the API server call a Service: webhooks of admission and APIServices. The webhooks

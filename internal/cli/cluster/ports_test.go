@@ -4,10 +4,12 @@
 package cluster
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
@@ -55,10 +57,11 @@ func TestCalls(t *testing.T) {
 func TestPages(t *testing.T) {
 	next := map[string]string{"": "b", "b": "c", "c": ""}
 	var seen []string
-	if err := pages(func(o metav1.ListOptions) (string, error) {
+	list := func(_ context.Context, o metav1.ListOptions) (*corev1.PodList, error) {
 		seen = append(seen, o.Continue)
-		return next[o.Continue], nil
-	}); err != nil {
+		return &corev1.PodList{ListMeta: metav1.ListMeta{Continue: next[o.Continue]}}, nil
+	}
+	if err := each(t.Context(), list, metav1.ListOptions{}, func(*corev1.PodList) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"", "b", "c"}, seen); diff != "" {

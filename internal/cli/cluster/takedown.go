@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -185,14 +186,12 @@ func (c *Cluster) Remains(ctx context.Context) (Remains, error) {
 	for _, n := range spaces.Items {
 		r.Namespaces = append(r.Namespaces, n.Name)
 	}
-	pods, err := c.typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy})
+	err = c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy, func(p *corev1.Pod) error {
+		r.Pods = append(r.Pods, p.Namespace+"/"+p.Name)
+		return nil
+	})
 	if err != nil {
 		return r, fmt.Errorf("list pods: %w", err)
-	}
-	for i := range pods.Items {
-		if p := &pods.Items[i]; !ended(p) {
-			r.Pods = append(r.Pods, p.Namespace+"/"+p.Name)
-		}
 	}
 	return r, nil
 }

@@ -36,28 +36,25 @@ func (c *Cluster) UnmeshSeen(ctx context.Context) (unmesh.Seen, error) {
 	case !errors.Is(err, ErrNoMesh):
 		return s, err
 	}
-	pods, err := c.typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: names.LabelProxy + "=" + names.KindSidecar})
-	if err != nil {
-		return s, fmt.Errorf("list pods: %w", err)
-	}
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		if ended(p) {
-			continue
-		}
+	err := c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy+"="+names.KindSidecar, func(p *corev1.Pod) error {
 		out := unmesh.Pod{Namespace: p.Namespace, Name: p.Name}
+		var err error
 		if out.Owner, out.OwnedBy, err = c.ownerOf(ctx, p); err != nil {
-			return s, err
+			return err
 		}
 		s.Pods = append(s.Pods, out)
 		if out.Owner == (unmesh.Ref{}) || slices.ContainsFunc(s.Workloads, func(w unmesh.Workload) bool { return w.Ref == out.Owner }) {
-			continue
+			return nil
 		}
 		w, err := c.workload(ctx, out.Owner)
 		if err != nil {
-			return s, err
+			return err
 		}
 		s.Workloads = append(s.Workloads, w)
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("read pods: %w", err)
 	}
 	spaces, err := c.typed.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -116,41 +113,38 @@ func (c *Cluster) workload(ctx context.Context, r unmesh.Ref) (unmesh.Workload, 
 // attached lists the Gateways of Tulle's classes, and the routes that the control plane wrote a status on.
 func (c *Cluster) attached(ctx context.Context) (gateways, routes []string, err error) {
 	const group = "gateway.networking.k8s.io"
-	list := func(resource string) ([]unstructured.Unstructured, error) {
-		l, err := c.dynamic.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}).List(ctx, metav1.ListOptions{})
-		if IsNotFound(err) { // the kind is not installed
-			return nil, nil
+	read := func(resource string, use func(*unstructured.Unstructured)) error {
+		of := c.resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource})
+		err := each(ctx, of, metav1.ListOptions{}, func(list *unstructured.UnstructuredList) error {
+			for i := range list.Items {
+				use(&list.Items[i])
+			}
+			return nil
+		})
+		if err != nil && !IsNotFound(err) { // the kind may not be installed
+			return fmt.Errorf("list %s: %w", resource, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", resource, err)
-		}
-		return l.Items, nil
-	}
-	classes, err := list("gatewayclasses")
-	if err != nil {
-		return nil, nil, err
+		return nil
 	}
 	ours := map[string]bool{names.GatewayClass: true}
-	for _, u := range classes {
+	err = read("gatewayclasses", func(u *unstructured.Unstructured) {
 		if by, _, _ := unstructured.NestedString(u.Object, "spec", "controllerName"); by != "" {
 			ours[u.GetName()] = by == names.ControllerName
 		}
-	}
-	all, err := list("gateways")
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, u := range all {
+	err = read("gateways", func(u *unstructured.Unstructured) {
 		if class, _, _ := unstructured.NestedString(u.Object, "spec", "gatewayClassName"); ours[class] {
 			gateways = append(gateways, "Gateway "+u.GetNamespace()+"/"+u.GetName())
 		}
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, k := range gatewaykinds.Routes() {
-		all, err := list(k.Plural)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, u := range all {
+		err := read(k.Plural, func(u *unstructured.Unstructured) {
 			parents, _, _ := unstructured.NestedSlice(u.Object, "status", "parents")
 			if slices.ContainsFunc(parents, func(p any) bool {
 				m, ok := p.(map[string]any)
@@ -158,6 +152,9 @@ func (c *Cluster) attached(ctx context.Context) (gateways, routes []string, err 
 			}) {
 				routes = append(routes, u.GetKind()+" "+u.GetNamespace()+"/"+u.GetName())
 			}
+		})
+		if err != nil {
+			return nil, nil, err
 		}
 	}
 	slices.Sort(gateways)

@@ -6,6 +6,7 @@ package source
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/yaml"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -302,7 +304,26 @@ func TestWorkloadFrom(t *testing.T) {
 			want := base
 			c.want(&want)
 			same(t, want, WorkloadFrom(p))
+			slimPod(p)
+			same(t, want, WorkloadFrom(p))
 		})
+	}
+}
+
+// TestSlimPods: what a reflector holds of a tenant's pod is small, also of one whose list is streamed.
+func TestSlimPods(t *testing.T) {
+	i := slices.IndexFunc(feeds(), func(f feed) bool { return f.kind == Pod })
+	long := strings.Repeat("x", 1<<20)
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: long, Env: []corev1.EnvVar{{Name: "X", Value: long}}}}}}
+	p.Annotations, p.ManagedFields = map[string]string{"x": long}, []metav1.ManagedFieldsEntry{{Manager: long}}
+	p.OwnerReferences, p.Finalizers = []metav1.OwnerReference{{Name: long}}, []string{long}
+	var store cache.ReflectorStore = &shelf{feed: feeds()[i]}
+	out, err := store.(cache.TransformingStore).Transformer()(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := out.(*corev1.Pod).Size(); n > 200 {
+		t.Errorf("%d bytes of a pod are held", n)
 	}
 }
 

@@ -6,7 +6,7 @@
 //	API server --watch--> reflector per kind --XFrom--> queue --batches--> one consumer
 //
 // It is the only user of Kubernetes clients that reads for the control plane, and it never writes.
-// Objects are turned into model inputs on arrival and dropped, so that the process holds nothing
+// A reflector holds all objects of a kind for a moment; slim.go makes pods small before. Objects are turned into model inputs on arrival and dropped, so that the process holds nothing
 // of a pod or a Service that the mesh does not use; Gateway API objects and Meshes are kept without
 // status and managed fields. An update that changes nothing of what is kept is not delivered.
 //

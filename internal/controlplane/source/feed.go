@@ -28,6 +28,8 @@ type feed struct {
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
+	// slim, if set, removes from an object what convert does not read, before all objects are held at once.
+	slim func(any)
 	// identity, if set, returns all that has to be kept of an object to tell whether it has changed, so that the
 	// object itself is not kept here. If nil, what convert returns is kept and compared.
 	identity func(any) any
@@ -68,7 +70,11 @@ func feeds() []feed {
 		},
 		{
 			kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
-			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }),
+			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }), slim: func(o any) {
+				if p, ok := o.(*corev1.Pod); ok {
+					slimPod(p)
+				}
+			},
 		},
 		{
 			kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },

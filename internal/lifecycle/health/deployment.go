@@ -46,6 +46,14 @@ func Deployment(d *appsv1.Deployment, pods []corev1.Pod, what string) Deployment
 	return h
 }
 
+// PodState returns what of a pod Deployment looks at: its conditions and the states of its containers. Nearly all of
+// a pod's size is in its spec.
+func PodState(p corev1.Pod) corev1.Pod {
+	return corev1.Pod{Status: corev1.PodStatus{
+		Conditions: p.Status.Conditions, InitContainerStatuses: p.Status.InitContainerStatuses, ContainerStatuses: p.Status.ContainerStatuses,
+	}}
+}
+
 func stalled(d *appsv1.Deployment) bool {
 	return slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
 		return c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse ||

@@ -22,6 +22,8 @@ const (
 	settle = 2 * time.Minute
 	// atOnce is how many pods are chosen in one round.
 	atOnce = 5
+	// longestUID is longer than any UID of Kubernetes. Whoever creates a pod may write any text as its owner's UID.
+	longestUID = 64
 )
 
 // Pod is a pod that asks for a proxy, can have one, and has none.
@@ -57,27 +59,42 @@ func Asks(namespace string, pod, of labels.Set, selector labels.Selector, system
 	return selector != nil && selector.Matches(of)
 }
 
-// In are the pods of one namespace that ask for a proxy and have none, given all its pods.
-func In(pods []corev1.Pod, of labels.Set, selector labels.Selector, system string) []Pod {
-	unsteady := map[types.UID]bool{}
-	for i := range pods {
-		if w := workload(&pods[i]); w != "" && (!ready(&pods[i]) || !pods[i].DeletionTimestamp.IsZero()) && !ended(&pods[i]) {
-			unsteady[w] = true
-		}
-	}
-	var out []Pod
+// Namespace finds the pods of one namespace that ask for a proxy and have none. It keeps little of a pod, so that
+// its pods can be read in pages. Make it with In.
+type Namespace struct {
+	of       labels.Set
+	selector labels.Selector
+	system   string
+	unsteady map[types.UID]bool
+	found    []Pod
+}
+
+// In returns a Namespace with these labels, before any of its pods was added.
+func In(of labels.Set, selector labels.Selector, system string) *Namespace {
+	return &Namespace{of: of, selector: selector, system: system, unsteady: map[types.UID]bool{}}
+}
+
+// Add takes some of the pods.
+func (n *Namespace) Add(pods []corev1.Pod) {
 	for i := range pods {
 		p := &pods[i]
-		if p.Labels[names.LabelProxy] != "" || ended(p) || !p.DeletionTimestamp.IsZero() || !able(p) || !Asks(p.Namespace, p.Labels, of, selector, system) {
+		w := workload(p)
+		if w != "" && (!ready(p) || !p.DeletionTimestamp.IsZero()) && !ended(p) {
+			n.unsteady[w] = true
+		}
+		if p.Labels[names.LabelProxy] != "" || ended(p) || !p.DeletionTimestamp.IsZero() || !able(p) || !Asks(p.Namespace, p.Labels, n.of, n.selector, n.system) {
 			continue
 		}
-		w := workload(p)
-		out = append(out, Pod{
-			Namespace: p.Namespace, Name: p.Name, UID: p.UID, Created: p.CreationTimestamp.Time,
-			Workload: w, Unsteady: unsteady[w],
-		})
+		n.found = append(n.found, Pod{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Created: p.CreationTimestamp.Time, Workload: w})
 	}
-	return out
+}
+
+// Pods returns those that ask for a proxy and have none. All pods of the namespace must have been added.
+func (n *Namespace) Pods() []Pod {
+	for i, p := range n.found {
+		n.found[i].Unsteady = n.unsteady[p.Workload]
+	}
+	return n.found
 }
 
 // able tells whether a pod can have a proxy at all.
@@ -99,7 +116,7 @@ func ready(p *corev1.Pod) bool {
 // Kubernetes' own nobody knows what they do.
 func workload(p *corev1.Pod) types.UID {
 	o := metav1.GetControllerOf(p)
-	if o == nil {
+	if o == nil || len(o.UID) > longestUID {
 		return ""
 	}
 	switch o.APIVersion + " " + o.Kind {

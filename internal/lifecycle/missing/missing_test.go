@@ -93,7 +93,12 @@ func TestIn(t *testing.T) {
 		pod("static", "v1", "Node", "n", func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
 		pod("windows", "apps/v1", "ReplicaSet", "win", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }),
 	}
-	got := In(list, labels.Set{names.LabelInject: names.InjectEnabled}, nil, "tulle-system")
+	// Pages may part the pods of a workload.
+	n := In(labels.Set{names.LabelInject: names.InjectEnabled}, nil, "tulle-system")
+	for _, p := range list {
+		n.Add([]corev1.Pod{p})
+	}
+	got := n.Pods()
 	if d := cmp.Diff([]string{"bare", "cart-1", "db-0", "job", "odd"}, found(got)); d != "" {
 		t.Errorf("missing (-want +got):\n%s", d)
 	}

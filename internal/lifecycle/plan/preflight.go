@@ -54,5 +54,22 @@ func (d decision) groundObstacles() []string {
 	if d.seen.Deployments[d.wanted.Revision()] == nil {
 		added = render.ControlPlane(d.input(d.wanted))
 	}
-	return preflight.Obstacles(d.seen.Rollout.Ground, d.wanted, d.seen.Rollout.Pods, added)
+	return preflight.Obstacles(d.seen.Rollout.Ground, d.wanted, d.withProxies(), added)
+}
+
+// withProxies are the pods without those that have been without any connected proxy since the preflight began: a
+// preflight does not wait for what only looks as if it had a proxy.
+func (d decision) withProxies() []upgrade.Pod {
+	s, r := d.mesh.Status.Upgrade, d.seen.Rollout
+	if s == nil || s.Phase != v1alpha1.PhasePreflight || !r.Complete {
+		return r.Pods
+	}
+	connected := map[string]bool{}
+	for _, p := range r.Proxies {
+		connected[p.Namespace+"/"+p.Pod] = true
+	}
+	clock := upgrade.Clock{Now: d.now, Watching: d.seen.Watching}
+	return slices.DeleteFunc(slices.Clone(r.Pods), func(p upgrade.Pod) bool {
+		return !connected[p.Namespace+"/"+p.Name] && p.Unseen(s.Since.Time, clock)
+	})
 }

@@ -22,6 +22,8 @@ import (
 type Rollout struct {
 	Pods    []upgrade.Pod
 	Proxies []upgrade.Proxy
+	// Gateways are the Deployments of the Gateways that Tulle serves.
+	Gateways []upgrade.GatewayDeployment
 	// Complete: every replica of the control plane has answered.
 	Complete bool
 	// Nodes are those that such pods run on.
@@ -70,8 +72,9 @@ func (d *decision) choose(known release.Catalog) {
 	}
 	in := upgrade.Input{
 		Spec: d.mesh.Spec.Upgrade, Wanted: d.wanted.Version, Status: d.mesh.Status.Upgrade, Serving: current.Version,
-		Gateways: d.mesh.Status.GatewayVersion,
-		Pods:     d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
+		Gateways:           d.mesh.Status.GatewayVersion,
+		GatewayDeployments: d.seen.Rollout.Gateways,
+		Pods:               d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
 		Difference: d.seen.Rollout.Difference, External: d.seen.Rollout.External, ExternalProblem: d.seen.Rollout.ExternalProblem,
 		Obstacles: d.obstacles(), Judge: gate.Judge, Clock: upgrade.Clock{Now: d.now, Watching: d.seen.Watching},
 		Image: func(version string) string {
@@ -163,7 +166,7 @@ func (d decision) judgeUpgraded() health.Verdict {
 			"%s was rolled back to %s: %s; set spec.version to %s, or to a release that mends it", s.To, s.From, withoutRefusal(s.Message), s.From,
 		)}
 	case s.Phase == v1alpha1.PhaseRollingBack:
-		return health.Verdict{Reason: v1alpha1.ReasonRollingBack, Message: fmt.Sprintf("going back from %s to %s: %s", s.To, s.From, withoutRefusal(s.Message))}
+		return health.Verdict{Reason: v1alpha1.ReasonRollingBack, Message: fmt.Sprintf("going back from %s to %s: %s", s.To, s.From, upgrade.Reason(withoutRefusal(s.Message)))}
 	case d.mesh.Spec.Upgrade.Paused:
 		return health.Verdict{Reason: v1alpha1.ReasonPaused, Message: fmt.Sprintf("the upgrade from %s to %s is paused by spec.upgrade.paused", s.From, s.To)}
 	}

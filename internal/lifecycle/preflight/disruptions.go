@@ -59,12 +59,38 @@ func forbids(budgets []policyv1.PodDisruptionBudget, p upgrade.Pod) string {
 		if err != nil || b.Namespace != p.Namespace || !s.Matches(labels.Set(p.Labels)) {
 			continue
 		}
-		// As the disruption controller has worked it out from percentages and replicas.
-		if b.Status.ExpectedPods > 0 && b.Status.DesiredHealthy >= b.Status.ExpectedPods {
+		if letsNoneGo(&b) {
 			return b.Namespace + "/" + b.Name
 		}
 	}
 	return ""
+}
+
+// longestSelector is how many bytes the selector of a budget may have. A longer one is ignored: whoever may create
+// pods may create budgets, of any size.
+const longestSelector = 16 << 10
+
+// Budget returns what of a budget is looked at; ok is false if it can be left out.
+func Budget(b *policyv1.PodDisruptionBudget) (kept policyv1.PodDisruptionBudget, ok bool) {
+	return policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name},
+		Spec:       policyv1.PodDisruptionBudgetSpec{Selector: b.Spec.Selector},
+		Status:     policyv1.PodDisruptionBudgetStatus{ExpectedPods: b.Status.ExpectedPods, DesiredHealthy: b.Status.DesiredHealthy},
+	}, b.Spec.Selector.Size() <= longestSelector && letsNoneGo(b)
+}
+
+// letsNoneGo tells whether a budget never lets a pod go, as the disruption controller has worked it out from
+// percentages and replicas.
+func letsNoneGo(b *policyv1.PodDisruptionBudget) bool {
+	return b.Status.ExpectedPods > 0 && b.Status.DesiredHealthy >= b.Status.ExpectedPods
+}
+
+// Strategy returns what of a Deployment is looked at. Nearly all of its size is in its pod template.
+func Strategy(d *appsv1.Deployment) appsv1.Deployment {
+	return appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name},
+		Spec:       appsv1.DeploymentSpec{Paused: d.Spec.Paused, Strategy: d.Spec.Strategy, Replicas: d.Spec.Replicas},
+	}
 }
 
 // goesFirst tells whether a restart takes a pod away before its successor is Ready. A StatefulSet

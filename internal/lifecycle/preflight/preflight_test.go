@@ -4,6 +4,7 @@
 package preflight
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -145,6 +146,44 @@ func TestDisruptions(t *testing.T) {
 	strangers := budget(3, 3)
 	strangers.Spec.Selector.MatchLabels["app"] = "web"
 	one(t, Obstacles(Ground{Budgets: []policyv1.PodDisruptionBudget{strangers}}, to(), []upgrade.Pod{restarted("StatefulSet")}, nil))
+}
+
+// TestForgedPods: a tenant's pod with the labels of one that has a proxy, and no proxy, holds up no upgrade by a budget
+// that lets none go.
+func TestForgedPods(t *testing.T) {
+	yes := true
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "db-0", Labels: map[string]string{"app": "db", names.LabelProxy: names.KindSidecar, names.LabelVersion: "0.2.0"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", Controller: &yes}},
+	}}
+	g := Ground{Budgets: []policyv1.PodDisruptionBudget{budget(3, 3)}}
+	one(t, Obstacles(g, to(), []upgrade.Pod{upgrade.PodFrom(p, "", "")}, nil))
+	p.Spec.InitContainers = []corev1.Container{{Name: names.ContainerSlotA, Image: "p:1"}}
+	one(t, Obstacles(g, to(), []upgrade.Pod{upgrade.PodFrom(p, "", "")}, nil), "shop/db", "shop/keep")
+}
+
+// TestLargeObjects: what is kept of a tenant's budgets and Deployments is small.
+func TestLargeObjects(t *testing.T) {
+	b := budget(3, 3)
+	b.Annotations = map[string]string{"x": strings.Repeat("x", 1<<18)}
+	if kept, ok := Budget(&b); !ok || kept.Size() > 500 || forbids([]policyv1.PodDisruptionBudget{kept}, restarted("StatefulSet")) == "" {
+		t.Errorf("%v, %d bytes", ok, kept.Size())
+	}
+	for i := range 1000 {
+		b.Spec.Selector.MatchLabels[strconv.Itoa(i)] = strings.Repeat("x", 60)
+	}
+	if _, ok := Budget(&b); ok {
+		t.Error("a selector of 60 KB is kept")
+	}
+	b = budget(3, 2)
+	if _, ok := Budget(&b); ok {
+		t.Error("a budget that lets one go is kept")
+	}
+	d := deployment(3, nil)
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: strings.Repeat("x", 1<<20)}}
+	if kept := Strategy(&d); kept.Size() > 500 {
+		t.Errorf("%d bytes of a Deployment", kept.Size())
+	}
 }
 
 func controlPlane() []*unstructured.Unstructured {

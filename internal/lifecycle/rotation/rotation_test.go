@@ -362,14 +362,23 @@ func TestANamespaceThatNeverAgrees(t *testing.T) {
 	}
 }
 
-// TestRotateWithout: a pod that the Mesh names is not waited for, whether it is connected or not.
+// TestRotateWithout: a pod that the Mesh names, or all of a namespace that it names, is not waited for, whether it is
+// connected or not.
 func TestRotateWithout(t *testing.T) {
-	for name, away := range map[string]bool{"silent": false, "not connected": true} {
+	for name, c := range map[string]struct {
+		away    bool
+		without string
+	}{
+		"silent":                 {false, "b/p1, a/p0"},
+		"not connected":          {true, "b/p1, a/p0"},
+		"a whole namespace":      {false, "a/*"},
+		"not connected, a whole": {true, "b/*,a/*"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 6)
 			w.install()
 			old := w.root()
-			if away {
+			if c.away {
 				w.proxies[0].at = -1
 			}
 			w.rotate("1")
@@ -377,7 +386,7 @@ func TestRotateWithout(t *testing.T) {
 			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationDistributing && st.Phase != v1alpha1.RotationSigning {
 				t.Fatalf("%+v", st)
 			}
-			w.mesh.Annotations[names.AnnotationRotateWithout] = "b/p1, a/p0"
+			w.mesh.Annotations[names.AnnotationRotateWithout] = c.without
 			w.silent(60, func(*proxy) {})
 			if st := w.mesh.Status.Certificates; st.Phase != v1alpha1.RotationCompleted || slices.Contains(w.ids(w.spread), health.Fingerprint(old)) {
 				t.Errorf("%+v", st)

@@ -122,14 +122,18 @@ func (s Seen) without(m *v1alpha1.Mesh) Seen {
 	for _, pod := range strings.Split(m.Annotations[names.AnnotationRotateWithout], ",") {
 		not[strings.TrimSpace(pod)] = true
 	}
-	s.Missing = slices.DeleteFunc(slices.Clone(s.Missing), func(pod string) bool { return not[pod] })
+	left := func(namespace, pod string) bool { return not[namespace+"/"+pod] || not[namespace+"/*"] }
+	s.Missing = slices.DeleteFunc(slices.Clone(s.Missing), func(name string) bool {
+		namespace, pod, _ := strings.Cut(name, "/")
+		return left(namespace, pod)
+	})
 	s.Replicas = slices.Clone(s.Replicas)
 	for i, r := range s.Replicas {
 		if r.Report == nil {
 			continue
 		}
 		report := *r.Report
-		report.Proxies = slices.DeleteFunc(slices.Clone(report.Proxies), func(p protocol.ProxyTrust) bool { return not[p.Namespace+"/"+p.Pod] })
+		report.Proxies = slices.DeleteFunc(slices.Clone(report.Proxies), func(p protocol.ProxyTrust) bool { return left(p.Namespace, p.Pod) })
 		s.Replicas[i].Report = &report
 	}
 	return s

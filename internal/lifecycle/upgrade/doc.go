@@ -11,10 +11,12 @@
 // it. Whether that went well is seen in the pods' annotations and in the
 // reports of the agents.
 //
-//	pod.go    a pod that carries a proxy; the workloads
-//	slot.go   what to do next with one pod
-//	waves.go  who is replaced when
-//	next.go   the phases; start here
+//	pod.go       a pod that carries a proxy; the workloads
+//	observe.go   what is kept of a pod of the API server
+//	slot.go      what to do next with one pod
+//	waves.go     who is replaced when
+//	gateways.go  the Deployments of Gateways, and how long they are waited for
+//	next.go      the phases; start here
 //
 // Invariants: a slot that serves, or that still has connections, never gets
 // another image; no wave begins before the gates of the one before were

@@ -39,6 +39,8 @@ type Input struct {
 	Pods     []Pod
 	Proxies  []Proxy
 	Complete bool
+	// GatewayDeployments are those of the Gateways that Tulle serves.
+	GatewayDeployments []GatewayDeployment
 	// Obstacles are what stands in the way of an upgrade, as the preflight sees it.
 	Obstacles []string
 	// Difference is what would change; nil: not known yet.
@@ -225,7 +227,7 @@ func (u *run) start(from string, phase v1alpha1.UpgradePhase) {
 // nearAll tells whether every proxy may live beside a control plane of the version.
 func (u *run) nearAll(version string) bool {
 	for _, p := range u.Pods {
-		if u.Allowed(p.version(), version) != nil {
+		if p.Kind != "" && u.Allowed(p.version(), version) != nil {
 			return false
 		}
 	}
@@ -236,7 +238,7 @@ func (u *run) nearAll(version string) bool {
 func (u *run) stragglers() string {
 	goal := u.goal(u.Wanted)
 	for _, p := range u.Pods {
-		if !p.takesPart() || !p.Ready {
+		if !p.takesPart() || !p.Ready || len(u.by[p.key()]) == 0 {
 			continue
 		}
 		if st := advance(p, u.by[p.key()], goal, u.Clock); st.stage == due || st.stage == busy {

@@ -15,7 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // inPlaceKubelet is the first minor release of the kubelet (1.x) that restarts a native sidecar whose image changed.
@@ -25,27 +27,29 @@ const inPlaceKubelet = 32
 // namespace, kubelet the version of its node's; empty: not known, and then not in the way.
 func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	out := Pod{
-		Namespace: p.Namespace, Name: p.Name, UID: p.UID, Kind: p.Labels[names.LabelProxy],
-		Workload: workloadOf(p), Restart: restartOf(p), Labels: p.Labels, Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
+		Namespace: p.Namespace, Name: p.Name, UID: p.UID,
+		Workload: workloadOf(p), Restart: restartOf(p), Labels: labelsOf(p), Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
 		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(), Created: p.CreationTimestamp.Time,
 		Template: cmp.Or(p.Labels[appsv1.DefaultDeploymentUniqueLabelKey], p.Labels[appsv1.ControllerRevisionHashLabelKey]),
 	}
 	out.RestartedFor, _, _ = strings.Cut(cmp.Or(p.Annotations[names.AnnotationRestart], p.Annotations[names.AnnotationRestart020]), "/")
+	out.RestartedFor = clip.Text(out.RestartedFor, longestText)
 	slots := 0
 	for _, c := range p.Spec.InitContainers {
-		s := Slot{Image: c.Image, Problem: ProblemOf(p.Status.InitContainerStatuses, c.Name), Requests: c.Resources.Requests}
-		switch c.Name {
-		case names.ContainerSlotA:
-			out.A = s
-		case names.ContainerSlotB:
-			out.B = s
-		default:
+		into := out.slotOf(c.Name)
+		if into == nil || len(c.Image) > longestText {
 			continue
 		}
+		problem := ProblemOf(p.Status.InitContainerStatuses, c.Name)
+		*into = Slot{Image: c.Image, Problem: clip.Text(problem, longestText), Requests: requestsOf(c)}
 		slots++
 	}
+	if slots > 0 {
+		out.Kind = p.Labels[names.LabelProxy]
+	}
 	if a := p.Annotations[names.AnnotationTarget]; a != "" {
-		if err := json.Unmarshal([]byte(a), &out.Target); err != nil {
+		if err := json.Unmarshal([]byte(a), &out.Target); err != nil || len(a) > longestText {
+			out.Target = protocol.Target{}
 			out.Obstacle = "its annotation " + names.AnnotationTarget + " can't be read: delete the pod, and its successor is of the new release"
 		}
 	}
@@ -57,9 +61,62 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	return out
 }
 
+// Bounds on what is kept of a pod. Whoever creates a pod may write a megabyte into most of its fields, with the labels
+// of a pod that has a proxy.
+const (
+	longestText   = 1024 // of a name, an image, a message or an order
+	longestLabels = 16 << 10
+	mostRequests  = 16
+)
+
+// labelsOf are the pod's labels, or only those that an upgrade reads itself if they are too long.
+func labelsOf(p *corev1.Pod) map[string]string {
+	n := 0
+	for k, v := range p.Labels {
+		n += len(k) + len(v)
+	}
+	if n <= longestLabels {
+		return p.Labels
+	}
+	out := map[string]string{}
+	for _, k := range []string{names.LabelProxy, names.LabelVersion, names.LabelRevision, names.LabelUpgrade} {
+		if v, set := p.Labels[k]; set {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func requestsOf(c corev1.Container) corev1.ResourceList {
+	if len(c.Resources.Requests) > mostRequests {
+		return nil
+	}
+	return c.Resources.Requests
+}
+
+// slotOf is the slot that a container is; nil: it is none.
+func (p *Pod) slotOf(container string) *Slot {
+	switch container {
+	case names.ContainerSlotA:
+		return &p.A
+	case names.ContainerSlotB:
+		return &p.B
+	}
+	return nil
+}
+
+// controllerOf is what made the pod; nil: nothing, or something whose name no object can have.
+func controllerOf(p *corev1.Pod) *metav1.OwnerReference {
+	o := metav1.GetControllerOf(p)
+	if o == nil || len(o.Kind)+len(o.Name) > longestText {
+		return nil
+	}
+	return o
+}
+
 // restartOf is the workload that makes the pod anew when its template changes.
 func restartOf(p *corev1.Pod) Restart {
-	o := metav1.GetControllerOf(p)
+	o := controllerOf(p)
 	if o == nil {
 		return Restart{}
 	}
@@ -77,7 +134,7 @@ func restartOf(p *corev1.Pod) Restart {
 
 // workloadOf names what made the pod.
 func workloadOf(p *corev1.Pod) string {
-	if o := metav1.GetControllerOf(p); o != nil {
+	if o := controllerOf(p); o != nil {
 		return p.Namespace + "/" + o.Kind + "/" + o.Name
 	}
 	return p.Namespace + "/Pod/" + p.Name
@@ -108,6 +165,8 @@ func ProblemOf(list []corev1.ContainerStatus, name string) string {
 // LeftOut says why a pod's proxy is not replaced in place; empty: it is.
 func (p Pod) LeftOut() string {
 	switch {
+	case p.Kind == "":
+		return "it has no container of a proxy"
 	case p.Kind == names.KindGateway:
 		return "a Gateway's proxies are deployed anew, by their Deployment"
 	case p.Order == names.UpgradeNever:

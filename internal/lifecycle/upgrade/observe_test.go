@@ -29,6 +29,7 @@ func TestPodFrom(t *testing.T) {
 		"the namespace never does":  {order: names.UpgradeNever, left: "never"},
 		"the pod wins":              {change: func(p *corev1.Pod) { p.Labels[names.LabelUpgrade] = names.UpgradeFirst }, order: names.UpgradeNever, first: true},
 		"a Gateway's":               {change: func(p *corev1.Pod) { p.Labels[names.LabelProxy] = names.KindGateway }, left: "Gateway"},
+		"labels only":               {change: func(p *corev1.Pod) { p.Spec.InitContainers = p.Spec.InitContainers[:1] }, left: "no container of a proxy"},
 		"a single slot":             {change: func(p *corev1.Pod) { p.Spec.InitContainers = p.Spec.InitContainers[:2] }, left: "no second slot"},
 		"going":                     {change: func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: p.CreationTimestamp.Add(1)} }, left: "deleted"},
 		"an order nobody can read":  {change: func(p *corev1.Pod) { p.Annotations = map[string]string{names.AnnotationTarget: "{"} }, left: "can't be read"},
@@ -55,7 +56,7 @@ func TestPodFrom(t *testing.T) {
 			if left := got.LeftOut(); c.left == "" && left != "" || !strings.Contains(left, c.left) {
 				t.Errorf("left out: %q, want %q", left, c.left)
 			}
-			if got.Workload != "shop/ReplicaSet/web" || got.Version() != "0.2.0" || got.A.Image != "a:1" || (got.Order == names.UpgradeFirst) != c.first {
+			if got.Workload != "shop/ReplicaSet/web" || got.Version() != "0.2.0" || (got.A.Image != "a:1") != (name == "labels only") || (got.Order == names.UpgradeFirst) != c.first {
 				t.Errorf("%+v", got)
 			}
 			if got.B.Image != "" && got.B.Problem != "ImagePullBackOff: no such tag" {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
-	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -107,6 +106,9 @@ func (u *run) controlPlane() {
 // tally is how far the replacement of some pods has come.
 type tally struct {
 	done, total int
+	// connected of them are connected to a control plane: others may only look as if they had a proxy, and don't
+	// count for spec.upgrade.maxUnavailable.
+	connected int
 	// open pods are not done and hold the wave up; waiting says why, in their order.
 	open    int
 	busy    int
@@ -120,11 +122,22 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 	var t tally
 	for _, p := range pods {
 		t.total++
+		connected := len(u.by[p.key()]) > 0
+		if connected {
+			t.connected++
+		}
 		st := advance(p, u.by[p.key()], goal, u.Clock)
+		restart := st.stage == due && st.move.Restart != (Restart{})
+		if u.unseen(p) && (st.stage == held || restart) {
+			continue
+		}
 		name := p.key() + ": "
 		switch {
 		case st.stage == done:
 			t.done++
+		case restart && !connected && u.Complete:
+			t.open++
+			t.waiting = append(t.waiting, name+"no proxy of it is connected")
 		case st.stage == due:
 			t.open++
 			t.due = append(t.due, st.move)
@@ -133,7 +146,9 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 			}
 		case st.stage == busy:
 			t.open++
-			t.busy++
+			if connected || !u.Complete {
+				t.busy++
+			}
 			t.waiting = append(t.waiting, name+st.why)
 		case st.stage == failed:
 			t.open++
@@ -147,6 +162,24 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 	}
 	return t
 }
+
+// unseen tells whether a pod has been without any connected proxy for too long: its proxy can't reach a control plane,
+// or it has none and only looks so. It is replaced when it is connected.
+func (u *run) unseen(p Pod) bool {
+	return len(u.by[p.key()]) == 0 && p.Unseen(u.s.Since.Time, u.Clock)
+}
+
+// Unseen is for a pod of which no proxy is connected: it tells whether that has been so for too long, in a phase that
+// began at since.
+func (p Pod) Unseen(since time.Time, c Clock) bool {
+	if p.Created.After(since) {
+		since = p.Created
+	}
+	return c.watched(since) > unseenPatience
+}
+
+// unseenPatience is how long a pod is waited for of which no proxy is connected.
+const unseenPatience = 10 * time.Minute
 
 func (u *run) dataPlane() {
 	goal := u.goal(u.s.To)
@@ -171,8 +204,8 @@ func (u *run) dataPlane() {
 		t := u.count(now, goal)
 		if t.open > 0 {
 			u.s.WaveDone, u.s.UnreadySince = nil, nil
-			t.busy = all.busy // whatever wave they are of, or of whichever attempt
-			u.replace(t, all.total)
+			t.busy, t.connected = all.busy, all.connected // whatever wave they are of, or of whichever attempt
+			u.replace(t)
 			return
 		}
 		if !u.judge(now, waves) {
@@ -180,25 +213,26 @@ func (u *run) dataPlane() {
 		}
 	}
 	u.gateways = true
-	if waiting := u.gatewaysBehind(goal.Version); len(waiting) > 0 {
+	waiting, late := u.gatewaysWait(goal.Version)
+	if len(waiting) > 0 {
 		u.s.Message = "the Gateways' proxies are deployed anew: " + some(waiting)
 		return
 	}
 	if u.tidyUp(slices.Concat(waves...), goal) {
 		return
 	}
-	u.s.Message = leftOut(u.Pods, goal)
+	u.s.Message = joined(notWaited(late), u.leftOut(goal))
 	u.finish(v1alpha1.PhaseCompleted, "UpgradeCompleted", fmt.Sprintf("%d of %d proxies were replaced", u.s.Replaced, u.s.Proxies))
 }
 
 // catchUp replaces the proxies that were left behind. The release has passed its gates: one that can't
 // be replaced goes on as it is.
 func (u *run) catchUp(pods []Pod, all tally, goal Goal) {
-	u.replace(all, all.total)
+	u.replace(all)
 	if all.open > len(all.failed) || u.tidyUp(pods, goal) {
 		return
 	}
-	u.s.Message = leftOut(u.Pods, goal)
+	u.s.Message = u.leftOut(goal)
 	u.finish(v1alpha1.PhaseCompleted, "CaughtUp", fmt.Sprintf("%d of %d proxies are of %s", u.s.Replaced, u.s.Proxies, u.s.To))
 }
 
@@ -206,7 +240,7 @@ func (u *run) catchUp(pods []Pod, all tally, goal Goal) {
 func (u *run) wavesDone() bool { return u.s.Wave >= u.s.Waves }
 
 // replace starts as many replacements as may be under way at once.
-func (u *run) replace(t tally, total int) {
+func (u *run) replace(t tally) {
 	u.s.Message = some(t.waiting)
 	if !open(u.Spec.Windows, u.Now) {
 		if len(t.waiting) == 0 {
@@ -214,7 +248,7 @@ func (u *run) replace(t tally, total int) {
 		}
 		return
 	}
-	u.take(t, total)
+	u.take(t)
 	if len(t.waiting) == 0 && len(u.moves) > 0 {
 		u.s.Message = "replacing " + strconv.Itoa(len(u.moves))
 	}
@@ -222,8 +256,8 @@ func (u *run) replace(t tally, total int) {
 
 // take takes the moves that may be made now: those that only note what is so already come first and
 // are free, the others as far as the limit allows.
-func (u *run) take(t tally, total int) {
-	left := limit(u.Spec, total) - t.busy
+func (u *run) take(t tally) {
+	left := limit(u.Spec, t.connected) - t.busy
 	for _, m := range restarts(t.due) {
 		if left > 0 {
 			u.moves = append(u.moves, m)
@@ -407,21 +441,6 @@ func (u *run) fail(why string) {
 	u.rollBack(why)
 }
 
-// goBack replaces the proxies by those of the release before, all at once but for the limit.
-func (u *run) goBack() {
-	goal := u.goal(u.s.From)
-	waves, _ := Waves(u.Spec.Waves, u.Pods)
-	pods := slices.Concat(waves...)
-	t := u.count(pods, goal)
-	u.s.Proxies, u.s.Replaced = int32(t.total), int32(t.total-t.done) //nolint:gosec // pods
-	u.take(t, t.total)
-	tidying := u.tidyUp(pods, goal)
-	if t.open > 0 || tidying || u.Serving != u.s.From || len(u.gatewaysBehind(u.s.From)) > 0 {
-		return
-	}
-	u.finish(v1alpha1.PhaseRolledBack, "RolledBack", u.s.Message)
-}
-
 // tidyUp gives standby slots the image of the slot that serves; true: some still need it.
 func (u *run) tidyUp(pods []Pod, goal Goal) bool {
 	waiting := false
@@ -441,38 +460,6 @@ func (u *run) tidyUp(pods []Pod, goal Goal) bool {
 		u.s.Message = "waiting for the last connections of the replaced proxies to end"
 	}
 	return waiting
-}
-
-// gatewaysBehind are the Gateways' pods that are not of the version, or not Ready yet.
-func (u *run) gatewaysBehind(version string) []string {
-	var out []string
-	for _, p := range u.Pods {
-		if p.Kind == names.KindGateway && !p.Deleting && (p.version() != version || !p.Ready) {
-			out = append(out, p.key())
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// leftOut says who goes on with another version; empty: nobody.
-func leftOut(pods []Pod, goal Goal) string {
-	var out []string
-	for _, p := range pods {
-		if p.Deleting || p.Kind != names.KindSidecar || p.version() == goal.Version {
-			continue
-		}
-		why := "it is not Ready"
-		switch {
-		case p.Order == names.UpgradeNever:
-			why = "label " + names.LabelUpgrade + "=" + names.UpgradeNever
-		case p.Obstacle != "":
-			why = p.Obstacle
-		}
-		out = append(out, p.key()+" goes on with "+p.version()+" ("+why+")")
-	}
-	slices.Sort(out)
-	return some(out)
 }
 
 func some(list []string) string {

@@ -18,7 +18,7 @@ import (
 type Pod struct {
 	Namespace, Name string
 	UID             types.UID
-	// Kind is names.KindSidecar or names.KindGateway.
+	// Kind is names.KindSidecar or names.KindGateway; empty if the pod has no container of a proxy, whatever its labels.
 	Kind string
 	// Workload is what made the pod, "NAMESPACE/KIND/NAME"; pods of one workload are alike.
 	Workload string

@@ -46,6 +46,9 @@ type world struct {
 	image  func(version string) string
 	named  func(repository string) bool
 	pulled []string
+	// forged are pods of tenants that only look as if they had a proxy; stuck are Gateways whose Deployments wait.
+	forged []Pod
+	stuck  map[string]string
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
 }
@@ -104,7 +107,7 @@ func (w *world) input() Input {
 		w.watching = w.now
 	}
 	in := Input{
-		Spec: w.spec, Gateways: w.gateways, Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now, Watching: w.watching}, Difference: w.diff,
+		Spec: w.spec, Gateways: w.gateways, GatewayDeployments: w.deployments(), Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now, Watching: w.watching}, Difference: w.diff,
 		Image:    w.image,
 		Named:    w.named,
 		Pulled:   w.pulled,
@@ -126,6 +129,7 @@ func (w *world) input() Input {
 			}
 		}
 	}
+	in.Pods = append(in.Pods, w.forged...)
 	if w.external {
 		in.External = &v1alpha1.GateResult{Wave: w.status.Wave, Result: v1alpha1.GatePassed, Message: "200"}
 	}
@@ -263,4 +267,15 @@ func (w *world) all(version string) {
 			w.t.Errorf("%s is %s: %+v", p.Name, p.version(), p.Target)
 		}
 	}
+}
+
+// deployments are those of the Gateways, as their pods are.
+func (w *world) deployments() []GatewayDeployment {
+	var out []GatewayDeployment
+	for _, k := range slices.Sorted(maps.Keys(w.pods)) {
+		if p := w.pods[k]; p.Kind == names.KindGateway {
+			out = append(out, GatewayDeployment{Namespace: p.Namespace, Gateway: p.Name, Version: p.version(), Waiting: w.stuck[p.Name]})
+		}
+	}
+	return out
 }

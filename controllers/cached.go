@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Tulle Authors.
+
+package controllers
+
+import (
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
+)
+
+const (
+	// longestLabels is how many bytes of labels an object may have before only Tulle's are kept. The API server
+	// bounds a label, not how many there are.
+	longestLabels = 16 << 10
+	// mostOwners, longestOwner are how many owners are kept and how long their names and UIDs may be.
+	mostOwners   = 16
+	longestOwner = 1024
+)
+
+// trim is what the operator's caches keep of an object. Tenants decide how large metadata is: an object may have a
+// megabyte of it.
+func trim() toolscache.TransformFunc {
+	return func(in any) (any, error) {
+		o, ok := in.(client.Object)
+		if !ok {
+			return in, nil // a tombstone
+		}
+		o.SetManagedFields(nil)
+		if !annotated(o) {
+			o.SetAnnotations(nil)
+			o.SetLabels(labelsKept(o.GetLabels()))
+			o.SetOwnerReferences(ownersKept(o.GetOwnerReferences()))
+			o.SetFinalizers(nil)
+		}
+		if set, ok := o.(*gwapiv1.ListenerSet); ok {
+			set.Status = gwapiv1.ListenerSetStatus{} // the operator reads the spec
+		}
+		return in, nil
+	}
+}
+
+// annotated tells whether the operator reads annotations or finalizers of an object in a cache: only those that
+// administrators write.
+func annotated(o client.Object) bool {
+	switch o := o.(type) {
+	case *v1alpha1.Mesh, *gwapiv1.GatewayClass:
+		return true
+	case *metav1.PartialObjectMetadata:
+		return o.Kind == "CustomResourceDefinition"
+	}
+	return false
+}
+
+// labelsKept leaves labels as they are unless they are too long.
+func labelsKept(labels map[string]string) map[string]string {
+	n := 0
+	for k, v := range labels {
+		n += len(k) + len(v)
+	}
+	if n <= longestLabels {
+		return labels
+	}
+	out := maps.Clone(labels)
+	maps.DeleteFunc(out, func(k, _ string) bool { return !slices.Contains(tullesLabels(), k) })
+	return out
+}
+
+// tullesLabels are those that the operator reads.
+func tullesLabels() []string {
+	return []string{
+		names.LabelInject, names.LabelProxy, names.LabelClient, names.LabelRevision, names.LabelVersion, names.LabelMesh, names.LabelUpgrade,
+		names.LabelGateway, names.LabelManagedBy, names.LabelApp, corev1.LabelMetadataName,
+		appsv1.DefaultDeploymentUniqueLabelKey, appsv1.ControllerRevisionHashLabelKey,
+	}
+}
+
+func ownersKept(owners []metav1.OwnerReference) []metav1.OwnerReference {
+	long := func(o metav1.OwnerReference) bool {
+		return len(o.APIVersion)+len(o.Kind)+len(o.Name)+len(o.UID) > longestOwner
+	}
+	if len(owners) <= mostOwners && !slices.ContainsFunc(owners, long) {
+		return owners
+	}
+	out := slices.DeleteFunc(slices.Clone(owners), long)
+	return slices.Clone(out[:min(len(out), mostOwners)])
+}
