@@ -180,7 +180,7 @@ func TestFindings(t *testing.T) {
 		"more endpoints than are used": {true, func(f *facts.Facts) {
 			f.World = world("http")
 			f.World.Slices[0].Endpoints = slices.Repeat(f.World.Slices[0].Endpoints, model.MaxPairs+1)
-		}, Warning, "1 Service has more than 50000 pairs of a port and an endpoint, so clients use only some of the endpoints: shop-0/web"},
+		}, Warning, "1 Service has more pairs of a port and an endpoint than are used, so clients use only some of the endpoints: shop-0/web (50000 of 50001)"},
 		"a webhook": {true, calls, Notice, "ValidatingWebhookConfiguration policy would be closed by mode Strict"},
 		"a webhook in Strict": {true, func(f *facts.Facts) {
 			calls(f)

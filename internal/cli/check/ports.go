@@ -66,6 +66,12 @@ func largeServices(f facts.Facts) []Finding {
 			meshed[s.Service] = true
 		}
 	}
+	large := map[string]int{}
+	for _, s := range f.World.Services {
+		if endpoints[s.Key]*len(s.Ports) > model.SmallPairs {
+			large[s.Key.Namespace]++
+		}
+	}
 	var ports, pairs []string
 	for _, s := range f.World.Services {
 		if !meshed[s.Key] {
@@ -74,8 +80,8 @@ func largeServices(f facts.Facts) []Finding {
 		if s.MorePorts > 0 {
 			ports = append(ports, s.Key.String())
 		}
-		if endpoints[s.Key]*len(s.Ports) > model.MaxPairs {
-			pairs = append(pairs, s.Key.String())
+		if n := endpoints[s.Key] * len(s.Ports); n > model.PairsOf(large[s.Key.Namespace]) {
+			pairs = append(pairs, fmt.Sprintf("%s (%d of %d)", s.Key, model.PairsOf(large[s.Key.Namespace]), n))
 		}
 	}
 	slices.Sort(ports)
@@ -88,8 +94,8 @@ func largeServices(f facts.Facts) []Finding {
 	}
 	if len(pairs) > 0 {
 		out = append(out, found(SectionPorts, Warning,
-			fmt.Sprintf("%s more than %d pairs of a port and an endpoint, so clients use only some of the endpoints: %s", count(len(pairs), "Service has", "Services have"), model.MaxPairs, few(pairs)),
-			"divide the Service, or remove ports that are not needed")...)
+			fmt.Sprintf("%s more pairs of a port and an endpoint than are used, so clients use only some of the endpoints: %s", count(len(pairs), "Service has", "Services have"), few(pairs)),
+			"divide the Service, or remove ports that are not needed; a namespace may use "+strconv.Itoa(model.NamespacePairs)+" pairs in Services of more than "+strconv.Itoa(model.SmallPairs))...)
 	}
 	return out
 }

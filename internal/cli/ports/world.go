@@ -132,7 +132,7 @@ func (v *view) resolved(k model.Key) []model.ResolvedPort {
 	if !ok {
 		return nil
 	}
-	r := model.Resolve(s, v.slices[k], func(p model.Key) (model.Workload, bool) {
+	r := model.Resolve(s, v.slices[k], model.MaxPairs, func(p model.Key) (model.Workload, bool) {
 		w, ok := v.pods[p]
 		return w, ok && !w.Ended
 	}, func(a netip.Addr) (model.Workload, bool) {

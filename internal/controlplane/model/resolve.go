@@ -55,10 +55,11 @@ type ResolvedEndpoint struct {
 // An endpoint that names a pod of the Service's namespace which is unknown, or known under other
 // addresses, is left out: the slice and the pod come by different watches, and an address may by now be
 // another pod's. An endpoint that names no such pod, as those written by hand, is what at finds under its
-// address: a pod with a proxy, or nothing. The order of slices does not matter.
-func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
+// address: a pod with a proxy, or nothing. The order of slices does not matter. No more than pairs of a port and an
+// endpoint are used: see PairsOf.
+func Resolve(svc Service, parts []Slice, pairs int, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
 	r := Resolved{Service: svc.Key}
-	parts = within(parts, MaxPairs/max(1, len(svc.Ports)))
+	parts = within(parts, pairs/max(1, len(svc.Ports)))
 	find := func(e SliceEndpoint) (w Workload, known, usable bool) {
 		if e.Pod.Namespace == svc.Namespace && e.Pod != (Key{}) {
 			w, known = pod(e.Pod)
@@ -90,6 +91,29 @@ func Resolve(svc Service, parts []Slice, pod func(Key) (Workload, bool), at func
 // 1,000 addresses, which is small, would otherwise take 70 MB, and several times that with hints and routes of several
 // kinds that send to it.
 const MaxPairs = 50_000
+
+// SmallPairs is how many pairs of a port and an endpoint a Service may have without taking a share of NamespacePairs.
+const SmallPairs = 1_000
+
+// NamespacePairs bounds the pairs that are used of all larger Services of a namespace together, since two small objects
+// make a Service of MaxPairs.
+const NamespacePairs = 250_000
+
+// PairsOf is how many pairs of a port and an endpoint are used of a Service in whose namespace there are so many Services
+// of more than SmallPairs, itself among them. They have equal shares, so that how they are named or when they were created
+// does not matter, and a change of one does not change the others.
+func PairsOf(large int) int {
+	return max(SmallPairs, min(MaxPairs, NamespacePairs/max(1, large)))
+}
+
+// IsLarge reports whether a Service has more than SmallPairs.
+func IsLarge(svc Service, parts []Slice) bool {
+	n := 0
+	for _, s := range parts {
+		n += len(s.Endpoints)
+	}
+	return n*len(svc.Ports) > SmallPairs
+}
 
 // maxHinted bounds how often an endpoint is in the lists of places, over all ports: an endpoint may have eight hints for
 // zones and as many for nodes. The EndpointSlice controller writes one of each.

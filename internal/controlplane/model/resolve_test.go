@@ -104,7 +104,7 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Resolve(svc, c.slices, pods(c.pods...), nobody)
+			got := Resolve(svc, c.slices, MaxPairs, pods(c.pods...), nobody)
 			if len(got.Ports) != 1 {
 				t.Fatalf("%d ports, want the TCP one", len(got.Ports))
 			}
@@ -194,7 +194,7 @@ func TestResolveUDP(t *testing.T) {
 	got := Resolve(svc, []Slice{
 		{Service: svc.Key, Ports: []SlicePort{{Port: 5353, UDP: true}, {Name: "tcp", Port: 5354}}, Endpoints: []SliceEndpoint{end}},
 		{Service: svc.Key, Ports: []SlicePort{{Port: 9}}, Endpoints: []SliceEndpoint{end}},
-	}, pods(meshedPod("a", "web", "10.0.0.1")), nobody)
+	}, MaxPairs, pods(meshedPod("a", "web", "10.0.0.1")), nobody)
 	want := []ResolvedPort{{Port: svc.Ports[0], Transport: Plain, Endpoints: []ResolvedEndpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:5353"), Pod: Key{"shop", "a"}}}}}
 	if d := cmp.Diff(want, got.UDP, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
@@ -234,7 +234,7 @@ func TestMembers(t *testing.T) {
 		{Addr: addr("10.0.0.9"), Pod: Key{"shop", "unknown"}, Ready: true},
 		{Addr: addr("10.0.0.8"), Ready: true},
 	}}
-	got := Resolve(svc, []Slice{slice, slice}, pods(
+	got := Resolve(svc, []Slice{slice, slice}, MaxPairs, pods(
 		meshedPod("gone", "web", "10.0.0.4"), meshedPod("starting", "web", "10.0.0.1"),
 		meshedPod("ending", "web", "10.0.0.3"), meshedPod("ready", "web", "10.0.0.2"),
 	), nobody).Ports[0]
@@ -257,7 +257,7 @@ func TestResolveByAddress(t *testing.T) {
 	pod := meshedPod("a", "web", "10.0.0.1", 9)
 	resolve := func(port uint16, e SliceEndpoint) Resolved {
 		e.Ready, e.Serving = true, true
-		return Resolve(svc, []Slice{{Service: svc.Key, Ports: []SlicePort{{Port: port}}, Endpoints: []SliceEndpoint{e}}}, pods(pod), at(pod))
+		return Resolve(svc, []Slice{{Service: svc.Key, Ports: []SlicePort{{Port: port}}, Endpoints: []SliceEndpoint{e}}}, MaxPairs, pods(pod), at(pod))
 	}
 	for name, e := range map[string]SliceEndpoint{
 		"by hand":                             {Addr: addr("10.0.0.1")},

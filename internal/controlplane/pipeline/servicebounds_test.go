@@ -398,3 +398,55 @@ func TestMorePorts(t *testing.T) {
 	}}}, Inputs{})
 	check("with a proxy that leaves a port out", more, false)
 }
+
+// TestLargeServicesOfANamespace: many Services of which each is as large as may be cost no more together than the pairs
+// that a namespace may use, and take nothing from smaller Services or from those of other namespaces.
+func TestLargeServicesOfANamespace(t *testing.T) {
+	large := func(namespace string, n int) []source.Event {
+		k := model.Key{Namespace: namespace, Name: fmt.Sprintf("large-%03d", n)}
+		svc := model.Service{Key: k, Headless: true}
+		s := model.Slice{Key: k, Service: k}
+		for i := range model.MaxPorts {
+			name := fmt.Sprintf("p%d", i)
+			svc.Ports = append(svc.Ports, model.ServicePort{Name: name, Port: uint16(1 + i), Protocol: model.TCP})
+			s.Ports = append(s.Ports, model.SlicePort{Name: name, Port: uint16(1 + i)})
+		}
+		for i := range 1000 {
+			s.Endpoints = append(s.Endpoints, model.SliceEndpoint{Addr: netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), Ready: true, Serving: true})
+		}
+		return []source.Event{{Kind: source.Service, Key: k, Object: svc}, {Kind: source.EndpointSlice, Key: k, Object: s}}
+	}
+	pairs := func(g *Graph, namespace string) (n int) {
+		for k, v := range g.services.resolved.All() {
+			for _, p := range v.Ports {
+				if k.Namespace == namespace {
+					n += len(p.Endpoints)
+				}
+			}
+		}
+		return n
+	}
+	g := meshOf(t, 1)
+	g.Apply([]source.Event{namespaceEvent("other", true), serviceEvent("tenant", "small", "10.96.0.1"), sliceEvent("tenant", "small", "10.0.0.1")}, Inputs{})
+	g.Apply(large("other", 0), Inputs{})
+	alone := pairs(g, "other")
+	if alone != model.MaxPairs/model.MaxPorts*model.MaxPorts {
+		t.Fatalf("a large Service alone uses %d pairs", alone)
+	}
+	for _, n := range []int{10, 40} {
+		var events []source.Event
+		for i := range n {
+			events = append(events, large("tenant", i)...)
+		}
+		c := measure(t, g, fmt.Sprintf("%d large Services", n), events...)
+		if got := pairs(g, "tenant"); got > model.NamespacePairs+1 || got < model.NamespacePairs*3/4 || c.live > 160*mebi {
+			t.Errorf("%d Services use %d pairs, and %d MiB more", n, got, c.live/mebi)
+		}
+	}
+	if got := pairs(g, "other"); got != alone {
+		t.Errorf("the Service of another namespace uses %d pairs, and used %d", got, alone)
+	}
+	if small, ok := g.services.resolved.Value(model.Key{Namespace: "tenant", Name: "small"}); !ok || len(small.Ports[0].Endpoints) != 1 {
+		t.Error("a small Service lost its endpoint")
+	}
+}

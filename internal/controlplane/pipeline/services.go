@@ -46,9 +46,20 @@ func (g *Graph) buildServices() {
 		}
 		return w.Addresses
 	})
+	large := incr.Derive(e, "large services", g.in.services, same[one],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, one)) {
+			if model.IsLarge(svc, bucket(r, g.ix.slicesByService, k)) {
+				emit(k, one{})
+			}
+		})
+	largeByNamespace := incr.NewIndex(large, byKey, func(k model.Key, _ one) []string { return []string{k.Namespace} })
 	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
-			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), func(p model.Key) (model.Workload, bool) {
+			pairs := model.SmallPairs
+			if _, ok := incr.Get(r, large, k); ok {
+				pairs = model.PairsOf(incr.Count(r, largeByNamespace, k.Namespace))
+			}
+			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), pairs, func(p model.Key) (model.Workload, bool) {
 				return incr.Get(r, members, p)
 			}, func(a netip.Addr) (model.Workload, bool) { return g.podAt(r, a) }))
 		})

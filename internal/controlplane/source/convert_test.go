@@ -175,6 +175,7 @@ endpoints:
 - {addresses: [10.0.0.3], conditions: {ready: false}}
 - {addresses: [10.0.0.4], conditions: {ready: false, serving: true, terminating: true}, targetRef: {kind: Pod, name: d}}
 - {addresses: [10.0.0.5], targetRef: {kind: Node, name: n1}}
+- {addresses: [10.0.0.2], conditions: {ready: false}}
 - {addresses: []}
 - {addresses: [nonsense]}
 `)

@@ -29,6 +29,11 @@ func SliceFrom(s *discoveryv1.EndpointSlice) (out model.Slice, ok bool) {
 		}
 		out.Ports = append(out.Ports, model.SlicePort{Name: or(p.Name, ""), Port: uint16(*p.Port), UDP: protocol == corev1.ProtocolUDP})
 	}
+	type place struct {
+		addr netip.Addr
+		pod  model.Key
+	}
+	seen := make(map[place]bool, len(s.Endpoints))
 	for _, e := range s.Endpoints {
 		if len(e.Addresses) == 0 {
 			continue
@@ -37,7 +42,11 @@ func SliceFrom(s *discoveryv1.EndpointSlice) (out model.Slice, ok bool) {
 		if err != nil {
 			continue
 		}
-		out.Endpoints = append(out.Endpoints, endpoint(s.Namespace, addr.Unmap(), e))
+		end := endpoint(s.Namespace, addr.Unmap(), e)
+		if at := (place{end.Addr, end.Pod}); !seen[at] { // the API server takes one address a thousand times
+			seen[at] = true
+			out.Endpoints = append(out.Endpoints, end)
+		}
 	}
 	return out, true
 }

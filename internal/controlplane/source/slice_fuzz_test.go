@@ -44,7 +44,7 @@ func FuzzSlice(f *testing.F) {
 		for _, p := range out.Ports {
 			svc.Ports = append(svc.Ports, model.ServicePort{Name: p.Name, Port: p.Port, Protocol: model.TCP})
 		}
-		r := model.Resolve(svc, []model.Slice{out}, func(k model.Key) (model.Workload, bool) {
+		r := model.Resolve(svc, []model.Slice{out}, model.MaxPairs, func(k model.Key) (model.Workload, bool) {
 			if k.Namespace != out.Service.Namespace {
 				t.Errorf("pod %s of another namespace is looked for by its name", k)
 			}
