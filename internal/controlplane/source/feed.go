@@ -158,15 +158,14 @@ func keep[T client.Object](strip func(T)) func(client.Object) any {
 }
 
 // trim drops what changes with every write, repeats the rest or depends on the way the object came:
-// lists leave out the kind that watches give. The object is the caller's own.
+// lists leave out the kind that watches give. Nothing reads the rest of the metadata either, which may have a megabyte.
+// The object is the caller's own.
 func trim(o client.Object) {
 	o.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	o.SetManagedFields(nil)
 	o.SetResourceVersion("")
-	if a := o.GetAnnotations(); a != nil {
-		delete(a, corev1.LastAppliedConfigAnnotation)
-		if len(a) == 0 {
-			o.SetAnnotations(nil)
-		}
-	}
+	o.SetAnnotations(nil)
+	o.SetLabels(nil)
+	o.SetOwnerReferences(nil)
+	o.SetFinalizers(nil)
 }

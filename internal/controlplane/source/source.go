@@ -30,6 +30,7 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Options are the settings of a Source.
@@ -72,6 +73,8 @@ func New(cfg *rest.Config, o Options) (*Source, error) {
 			return nil, fmt.Errorf("register API types: %w", err)
 		}
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(pages.Transport)
 	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("make a client to watch the cluster: %w", err)
@@ -92,10 +95,9 @@ func newSource(o Options) *Source {
 
 func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			l := f.list()
-			err := c.List(ctx, l, &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue})
-			return l, err
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			// All of it, whatever the options: for version 0 the API server answers all at once from its cache.
+			return collect(ctx, c, f.list, func(o runtime.Object) (runtime.Object, error) { return f.read(o) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o})
