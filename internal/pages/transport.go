@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"sync/atomic"
 )
 
 // Transport returns a transport that ends the answers to requests of Read which are larger than a page may be.
@@ -35,11 +34,10 @@ func (t transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 type budgetKey struct{}
 
-// budget is how many bytes a page may have. A client may retry a request, so it counts for the request that
-// was sent last.
+// budget is how many bytes a page may have, and how many the answer to the last request had: a client may retry. A
+// client reads an answer in the goroutine that asked.
 type budget struct {
-	left  int64
-	count atomic.Int64
+	left, count int64
 }
 
 func budgetOf(ctx context.Context) *budget {
@@ -47,8 +45,8 @@ func budgetOf(ctx context.Context) *budget {
 	return b
 }
 
-func (b *budget) read() int64    { return b.count.Load() }
-func (b *budget) exceeded() bool { return b.count.Load() > b.left }
+func (b *budget) read() int64    { return b.count }
+func (b *budget) exceeded() bool { return b.count > b.left }
 
 // body counts what is read.
 type body struct {
@@ -60,7 +58,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
-	b.budget.count.Store(b.n)
+	b.budget.count = b.n
 	if b.n > b.budget.left {
 		return n, io.EOF // Read does not use the answer; an error would be logged by the client
 	}
