@@ -156,7 +156,7 @@ func TestLargeMetadata(t *testing.T) {
 		n.until(t, "the ConfigMaps listed", func() bool { return len(n.versions) == 1 })
 	})
 	t.Logf("%d MiB for %d ConfigMaps", used, maps.n)
-	if used > 60 {
+	if used > 90 {
 		t.Errorf("the metadata of %d ConfigMaps takes %d MiB while it is read", maps.n, used)
 	}
 }
