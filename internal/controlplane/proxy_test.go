@@ -95,7 +95,7 @@ func TestStolenKey(t *testing.T) {
 		}
 		// Changes that say nothing of who the pod is.
 		p.send(at("127.0.0.7", func(w *model.Workload) {
-			w.Ready, w.Version, w.Labels = false, "0.9.0", []model.Label{{Name: "a", Value: "b"}}
+			w.Ready, w.Version = false, "0.9.0"
 		}))
 		p.send(at("127.0.0.9", nil))
 		if n := len(p.server.Streams()); n != 1 {

@@ -37,6 +37,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/status"
 	"tulle.dev/tulle/internal/controlplane/xds"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -120,9 +121,10 @@ func Run(ctx context.Context, opts Options) error {
 // strangersClients returns clients for what strangers can make the control plane ask: of namespaces, by
 // reviews, and of tokens, by certificate requests. Each has a rate limit of its own, so that no flood of these delays
 // status and leases.
-func strangersClients(config *rest.Config, scheme *runtime.Scheme) (client.Client, kubernetes.Interface, error) {
+func strangersClients(config *rest.Config, scheme *runtime.Scheme) (client.Reader, kubernetes.Interface, error) {
 	own := rest.CopyConfig(config)
 	own.QPS, own.Burst, own.RateLimiter = 50, 100, nil
+	own.Wrap(pages.Transport)
 	reviews, err := client.New(own, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API client for reviews: %w", err)
@@ -133,7 +135,7 @@ func strangersClients(config *rest.Config, scheme *runtime.Scheme) (client.Clien
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API client for tokens: %w", err)
 	}
-	return reviews, tokens, nil
+	return boundsReader{reviews}, tokens, nil
 }
 
 // replica is a running control plane; fields are set once, before anything is served.

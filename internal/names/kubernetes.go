@@ -62,6 +62,11 @@ const (
 	KindClient = "client"
 )
 
+// ProxyLogLevels are the log levels of a proxy.
+func ProxyLogLevels() []string {
+	return []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
+}
+
 // Annotations. Those under "workloads may set" are the closed list that the
 // injection webhook accepts on pods. Those under "Set by Tulle" may be on a pod, too, and mean nothing
 // there. Any other tulle.dev/ annotation on a pod is refused.

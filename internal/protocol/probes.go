@@ -91,6 +91,10 @@ type AppMetrics struct {
 	Path string `json:"path"`
 }
 
+// MaxExcludedInboundPorts is how many ports a pod may exclude (names.AnnotationExcludeInboundPorts). The control plane
+// compares them with each port of each Service in front of the pod, and its proxy's listener names them.
+const MaxExcludedInboundPorts = 64
+
 // Injected is the value of names.AnnotationInjected.
 type Injected struct {
 	Version  string `json:"version"`

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/protocol"
 )
 
 // Annotations are what a workload asks for in its pods' annotations. Zero values: not said.
@@ -41,14 +42,14 @@ type annotation struct {
 
 // closedList are the annotations that workloads may set, in the order of names.
 func closedList() []annotation {
-	const ports = "a comma-separated list of ports from 1 to 65535 without Tulle's own"
+	const ports = "ports from 1 to 65535 without Tulle's own"
 	const quantity = "a positive resource quantity like \"100m\" or \"128Mi\""
 	return []annotation{
-		{names.AnnotationExcludeInboundPorts, ports, func(a *Annotations, v string) (ok bool) {
+		{names.AnnotationExcludeInboundPorts, fmt.Sprintf("a comma-separated list of at most %d %s", protocol.MaxExcludedInboundPorts, ports), func(a *Annotations, v string) (ok bool) {
 			a.ExcludeInboundPorts, ok = portList(v)
-			return ok
+			return ok && len(a.ExcludeInboundPorts) <= protocol.MaxExcludedInboundPorts
 		}},
-		{names.AnnotationExcludeOutboundPorts, ports, func(a *Annotations, v string) (ok bool) {
+		{names.AnnotationExcludeOutboundPorts, "a comma-separated list of " + ports, func(a *Annotations, v string) (ok bool) {
 			a.ExcludeOutboundPorts, ok = portList(v)
 			return ok
 		}},
@@ -56,9 +57,9 @@ func closedList() []annotation {
 			a.ExcludeOutboundIPs, ok = ipList(v)
 			return ok
 		}},
-		{names.AnnotationProxyLogLevel, strings.Join(logLevels(), ", "), func(a *Annotations, v string) bool {
+		{names.AnnotationProxyLogLevel, strings.Join(names.ProxyLogLevels(), ", "), func(a *Annotations, v string) bool {
 			a.LogLevel = v
-			return slices.Contains(logLevels(), v)
+			return slices.Contains(names.ProxyLogLevels(), v)
 		}},
 		{names.AnnotationProxyConcurrency, "a number from 1 to 64", func(a *Annotations, v string) (ok bool) {
 			a.Concurrency, ok = number(v, 1, 64)
@@ -143,10 +144,6 @@ func quote(v string) string {
 		v = v[:most] + "..."
 	}
 	return strconv.Quote(v)
-}
-
-func logLevels() []string {
-	return []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
 }
 
 // listItems splits a list; an empty one is allowed, since templates write those.

@@ -27,8 +27,8 @@ type Workload struct {
 	Gateway string
 	// Ready is the pod's Ready condition; Ended is phase Succeeded or Failed.
 	Ready, Ended bool
-	Labels       []Label // sorted by name
-	// ExcludedInboundPorts are served without the proxy.
+	// ExcludedInboundPorts are served without the proxy: sorted, each once, and at most
+	// protocol.MaxExcludedInboundPorts.
 	ExcludedInboundPorts []uint16
 	// Proxy settings from the pod's annotations; zero: the mesh's.
 	LogLevel     string
@@ -36,14 +36,6 @@ type Workload struct {
 	DrainSeconds int32
 	// Version and Revision of the injected proxy.
 	Version, Revision string
-	// Ports are the container ports with a name, for Services' named target ports.
-	NamedPorts []NamedPort
-}
-
-// NamedPort is a named TCP container port.
-type NamedPort struct {
-	Name string
-	Port uint16
 }
 
 // Meshed tells whether peers may speak mutual TLS to port of this workload. A Gateway's proxy has an
@@ -52,12 +44,8 @@ func (w Workload) Meshed(port uint16) bool {
 	if w.Kind == "" || w.Kind == names.KindClient || w.Gateway != "" || w.HostNetwork {
 		return false
 	}
-	for _, p := range w.ExcludedInboundPorts {
-		if p == port {
-			return false
-		}
-	}
-	return true
+	_, excluded := slices.BinarySearch(w.ExcludedInboundPorts, port)
+	return !excluded
 }
 
 // HasAddress tells whether an address is one of the workload's. It is the rule by which a key or a token is

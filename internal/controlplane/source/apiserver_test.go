@@ -36,6 +36,8 @@ type apiServer struct {
 	// refusedReads is a path at which nothing may be read by name.
 	refusedReads string
 	largest      int // how many objects the largest answer had
+	// instead, if set before anything is asked, answers a request and returns true, or returns false.
+	instead func(http.ResponseWriter, *http.Request) bool
 }
 
 // Of these nothing but the metadata may be listed or watched.
@@ -193,6 +195,9 @@ func (s *apiServer) kind(at string) string {
 }
 
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.instead != nil && s.instead(w, r) {
+		return
+	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/apis/")
 	if !ok {
 		path = strings.TrimPrefix(r.URL.Path, "/api/")

@@ -6,9 +6,9 @@
 //	API server --watch--> reflector per kind --XFrom--> queue --batches--> one consumer
 //
 // It is the only user of Kubernetes clients that reads for the control plane, and it never writes.
-// A reflector holds all objects of a kind for a moment; slim.go makes pods small before. Objects are turned into model inputs on arrival and dropped, so that the process holds nothing
-// of a pod or a Service that the mesh does not use; Gateway API objects and Meshes are kept without
-// status and managed fields. An update that changes nothing of what is kept is not delivered.
+// Objects are turned into model inputs when they are read and dropped, so that the process holds nothing
+// of a pod or a Service that the mesh does not use, also while the first list of a kind is read (converted.go); Gateway
+// API objects and Meshes are kept without status and most metadata. An update that changes nothing of what is kept is not delivered.
 //
 // Secrets and ConfigMaps may belong to anyone and be of any size. Of these the metadata is watched and none of it is
 // kept; their contents are read by name, by Read, for those that something refers to (package referenced).

@@ -28,8 +28,6 @@ type feed struct {
 	refusable bool
 	// convert makes what Event.Object holds; nil leaves the object out.
 	convert func(client.Object) any
-	// slim, if set, removes from an object what convert does not read, before all objects are held at once.
-	slim func(any)
 	// identity, if set, returns all that has to be kept of an object to tell whether it has changed, so that the
 	// object itself is not kept here. If nil, what convert returns is kept and compared.
 	identity func(any) any
@@ -70,11 +68,7 @@ func feeds() []feed {
 		},
 		{
 			kind: Pod, object: &corev1.Pod{}, list: func() client.ObjectList { return &corev1.PodList{} },
-			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }), slim: func(o any) {
-				if p, ok := o.(*corev1.Pod); ok {
-					slimPod(p)
-				}
-			},
+			convert: as(func(p *corev1.Pod) any { return WorkloadFrom(p) }),
 		},
 		{
 			kind: GatewayClass, object: &gwapiv1.GatewayClass{}, list: func() client.ObjectList { return &gwapiv1.GatewayClassList{} },
@@ -164,15 +158,14 @@ func keep[T client.Object](strip func(T)) func(client.Object) any {
 }
 
 // trim drops what changes with every write, repeats the rest or depends on the way the object came:
-// lists leave out the kind that watches give. The object is the caller's own.
+// lists leave out the kind that watches give. Nothing reads the rest of the metadata either, which may have a megabyte.
+// The object is the caller's own.
 func trim(o client.Object) {
 	o.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	o.SetManagedFields(nil)
 	o.SetResourceVersion("")
-	if a := o.GetAnnotations(); a != nil {
-		delete(a, corev1.LastAppliedConfigAnnotation)
-		if len(a) == 0 {
-			o.SetAnnotations(nil)
-		}
-	}
+	o.SetAnnotations(nil)
+	o.SetLabels(nil)
+	o.SetOwnerReferences(nil)
+	o.SetFinalizers(nil)
 }

@@ -70,3 +70,15 @@ func (s Selection) judge(ns model.Namespace) model.Namespace {
 	ns.Meshed = s.Selector != nil && s.Selector.Matches(set)
 	return ns
 }
+
+func labelsFrom(set map[string]string) []model.Label {
+	if len(set) == 0 {
+		return nil
+	}
+	out := make([]model.Label, 0, len(set))
+	for k, v := range set {
+		out = append(out, model.Label{Name: k, Value: v})
+	}
+	slices.SortFunc(out, func(a, b model.Label) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}

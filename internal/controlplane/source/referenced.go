@@ -40,9 +40,6 @@ type Referenced interface {
 	Unwatched(kind Kind)
 }
 
-// pageSize is how many objects' metadata a page of a list holds.
-const pageSize = 100
-
 // metadata is how the metadata of a kind is watched.
 type metadata struct {
 	kind   Kind
@@ -77,25 +74,14 @@ func (m metadata) list() *metav1.PartialObjectMetadataList {
 // the number of others nor what their annotations hold costs memory.
 func (m metadata) listWatch(c client.WithWatch, to Referenced) cache.ListerWatcher {
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			// Version 0 would be answered from the API server's cache, all at once.
-			o.Limit, o.ResourceVersion, o.ResourceVersionMatch = pageSize, "", ""
-			out := m.list()
-			for {
-				page := m.list()
-				if err := c.List(ctx, page, &client.ListOptions{Raw: &o, FieldSelector: m.fields, Limit: o.Limit, Continue: o.Continue}); err != nil {
-					return nil, err
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			return collect(ctx, c, m.list, func(o runtime.Object) (runtime.Object, error) {
+				p, ok := o.(*metav1.PartialObjectMetadata)
+				if !ok || !to.Wanted(m.kind, keyOf(p)) {
+					return nil, nil
 				}
-				out.ResourceVersion = page.ResourceVersion
-				for i := range page.Items {
-					if to.Wanted(m.kind, keyOf(&page.Items[i])) {
-						out.Items = append(out.Items, *m.trimmed(&page.Items[i]))
-					}
-				}
-				if o.Continue = page.Continue; o.Continue == "" {
-					return out, nil
-				}
-			}
+				return m.trimmed(p), nil
+			}, &client.ListOptions{FieldSelector: m.fields})
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			w, err := c.Watch(ctx, m.list(), &client.ListOptions{Raw: &o, FieldSelector: m.fields})

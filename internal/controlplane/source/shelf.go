@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/controlplane/model"
@@ -21,6 +22,11 @@ type shelf struct {
 	held map[model.Key]any
 	// synced: a list has been seen, or it is known that there is none.
 	synced bool
+}
+
+// Transformer has the reflector convert each object of a stream when it is read (cache.TransformingStore).
+func (s *shelf) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) { return s.feed.read(obj) }
 }
 
 func (s *shelf) Add(obj any) error {
@@ -49,14 +55,12 @@ func (s *shelf) Replace(list []any, _ string) error {
 	seen := make(map[model.Key]bool, len(list))
 	var events []Event
 	for _, obj := range list {
-		o, err := object(obj)
+		e, ok, err := s.event(obj)
 		if err != nil {
 			return err
 		}
-		seen[keyOf(o)] = true
-		if e, ok, err := s.event(obj); err != nil {
-			return err
-		} else if ok {
+		seen[e.Key] = true
+		if ok {
 			events = append(events, e)
 		}
 	}
@@ -74,35 +78,33 @@ func (s *shelf) Replace(list []any, _ string) error {
 // Resync has nothing to do: nothing here is ever lost.
 func (s *shelf) Resync() error { return nil }
 
-// event converts an object and puts it on the shelf; ok is false where nothing changed.
+// event converts an object, if need be, and puts it on the shelf; ok is false where nothing changed. The event has
+// the object's key in any case.
 func (s *shelf) event(obj any) (e Event, ok bool, err error) {
-	o, err := object(obj)
+	c, err := s.feed.read(obj)
 	if err != nil {
 		return Event{}, false, err
 	}
-	k := keyOf(o)
-	v := s.feed.convert(o)
-	if v == nil {
-		e, ok = s.gone(k)
+	if c.value == nil {
+		e, ok = s.gone(c.key)
 		return e, ok, nil
 	}
-	held := v
+	e = Event{Kind: s.feed.kind, Key: c.key, Object: c.value}
+	held := c.value
 	if s.feed.identity != nil {
-		held = s.feed.identity(v)
+		held = s.feed.identity(c.value)
 	}
-	if old, has := s.held[k]; has && reflect.DeepEqual(old, held) {
-		return Event{}, false, nil
+	if old, has := s.held[c.key]; has && reflect.DeepEqual(old, held) {
+		return e, false, nil
 	}
-	s.held[k] = held
-	return Event{Kind: s.feed.kind, Key: k, Object: v}, true, nil
+	s.held[c.key] = held
+	return e, true, nil
 }
 
 func (s *shelf) gone(k model.Key) (Event, bool) {
-	if _, has := s.held[k]; !has {
-		return Event{}, false
-	}
+	_, has := s.held[k]
 	delete(s.held, k)
-	return Event{Kind: s.feed.kind, Key: k}, true
+	return Event{Kind: s.feed.kind, Key: k}, has
 }
 
 func object(obj any) (client.Object, error) {

@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -31,6 +30,7 @@ import (
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/controlplane/model"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Options are the settings of a Source.
@@ -73,6 +73,8 @@ func New(cfg *rest.Config, o Options) (*Source, error) {
 			return nil, fmt.Errorf("register API types: %w", err)
 		}
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(pages.Transport)
 	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("make a client to watch the cluster: %w", err)
@@ -93,13 +95,9 @@ func newSource(o Options) *Source {
 
 func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			l := f.list()
-			err := c.List(ctx, l, &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue})
-			if err == nil && f.slim != nil { // an API server that streams no lists sends pages, all of which are held
-				err = meta.EachListItem(l, func(o runtime.Object) error { f.slim(o); return nil })
-			}
-			return l, err
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			// All of it, whatever the options: for version 0 the API server answers all at once from its cache.
+			return collect(ctx, c, f.list, func(o runtime.Object) (runtime.Object, error) { return f.read(o) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o})

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,8 +17,17 @@ import (
 	"tulle.dev/tulle/internal/protocol"
 )
 
+// longestName is how long a name of an object, and longestLabel a value of a label, may be.
+const (
+	longestName  = 253
+	longestLabel = 63
+)
+
 // WorkloadFrom trims a pod. It has a proxy only where label and record agree: a pod that calls itself
 // meshed without having been injected would only be cut off from its peers.
+//
+// Whoever may change a pod chooses its annotations and labels, of up to a megabyte; the webhook sees them only when
+// the pod is created. What is kept of a pod is bounded (TestWorkloadsAreSmall).
 func WorkloadFrom(p *corev1.Pod) model.Workload {
 	w := model.Workload{
 		Key:            model.Key{Namespace: p.Namespace, Name: p.Name},
@@ -31,20 +39,18 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 		HostNetwork:    p.Spec.HostNetwork,
 		Ready:          isReady(p),
 		Ended:          p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
-		Labels:         labelsFrom(p.Labels),
-		NamedPorts:     namedPorts(p),
 	}
 	if w.ServiceAccount == "" {
 		w.ServiceAccount = "default" // as the API server would have written
 	}
 	switch p.Labels[names.LabelProxy] {
 	case names.KindSidecar:
-		var in protocol.Injected
-		if json.Unmarshal([]byte(p.Annotations[names.AnnotationInjected]), &in) != nil || in.Version == "" {
+		in, ok := recordOf(p)
+		if !ok {
 			break
 		}
 		w.Kind, w.Version, w.Revision = names.KindSidecar, in.Version, in.Revision
-		w.ExcludedInboundPorts = sortedPorts(in.ExcludedInboundPorts)
+		w.ExcludedInboundPorts = excludedPorts(in.ExcludedInboundPorts)
 	case names.KindGateway:
 		w.Kind, w.Gateway = names.KindGateway, gatewayOf(p)
 	case "":
@@ -58,16 +64,24 @@ func WorkloadFrom(p *corev1.Pod) model.Workload {
 	// The labels follow the slots, which an upgrade replaces under a pod that stays; the record does not.
 	w.Version = cmp.Or(p.Labels[names.LabelVersion], w.Version)
 	w.Revision = cmp.Or(p.Labels[names.LabelRevision], w.Revision)
-	w.LogLevel = p.Annotations[names.AnnotationProxyLogLevel]
+	if i := slices.Index(names.ProxyLogLevels(), p.Annotations[names.AnnotationProxyLogLevel]); i >= 0 {
+		w.LogLevel = names.ProxyLogLevels()[i]
+	}
 	w.Concurrency = int(number(p.Annotations[names.AnnotationProxyConcurrency], 64))
 	w.DrainSeconds = int32(number(p.Annotations[names.AnnotationDrainSeconds], 3600))
 	return w
 }
 
+// recordOf returns the record of an injection; ok is false if it is missing, invalid or has a version that is none.
+func recordOf(p *corev1.Pod) (in protocol.Injected, ok bool) {
+	err := json.Unmarshal([]byte(p.Annotations[names.AnnotationInjected]), &in)
+	return in, err == nil && in.Version != "" && len(in.Version) <= longestLabel && len(in.Revision) <= longestLabel
+}
+
 // gatewayOf is the Gateway that a pod serves: its label, or the whole name if that is too long for a label.
 func gatewayOf(p *corev1.Pod) string {
 	label := p.Labels[names.LabelGateway]
-	if whole := p.Annotations[names.AnnotationGateway]; names.GatewayLabel(whole) == label {
+	if whole := p.Annotations[names.AnnotationGateway]; len(whole) <= longestName && names.GatewayLabel(whole) == label {
 		return whole
 	}
 	return label
@@ -101,35 +115,15 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-// namedPorts are those of containers and of native sidecars, as for the EndpointSlice controller.
-func namedPorts(p *corev1.Pod) []model.NamedPort {
-	var out []model.NamedPort
-	add := func(c corev1.Container) {
-		for _, port := range c.Ports {
-			if port.Name != "" && (port.Protocol == corev1.ProtocolTCP || port.Protocol == "") {
-				out = append(out, model.NamedPort{Name: port.Name, Port: uint16(port.ContainerPort)})
-			}
-		}
-	}
-	for _, c := range p.Spec.Containers {
-		add(c)
-	}
-	for _, c := range p.Spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			add(c)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b model.NamedPort) int { return strings.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(out, func(a, b model.NamedPort) bool { return a.Name == b.Name })
-}
-
-func sortedPorts(ports []uint16) []uint16 {
+// excludedPorts sorts the ports of a record. Of a record with more than the webhook allows, the rest counts as
+// not excluded: peers use mutual TLS there, and never plaintext.
+func excludedPorts(ports []uint16) []uint16 {
 	if len(ports) == 0 {
 		return nil
 	}
-	ports = slices.Clone(ports)
 	slices.Sort(ports)
-	return slices.Compact(ports)
+	ports = slices.Compact(ports)
+	return slices.Clone(ports[:min(len(ports), protocol.MaxExcludedInboundPorts)])
 }
 
 // number reads a positive number up to limit; the webhook refuses others, so that they count as unset.
@@ -139,16 +133,4 @@ func number(s string, limit int64) int64 {
 		return 0
 	}
 	return n
-}
-
-func labelsFrom(set map[string]string) []model.Label {
-	if len(set) == 0 {
-		return nil
-	}
-	out := make([]model.Label, 0, len(set))
-	for k, v := range set {
-		out = append(out, model.Label{Name: k, Value: v})
-	}
-	slices.SortFunc(out, func(a, b model.Label) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }
