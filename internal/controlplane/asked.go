@@ -4,7 +4,9 @@
 package controlplane
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"tulle.dev/tulle/internal/controlplane/envoy"
@@ -81,30 +83,35 @@ func (a *asked) tell() {
 	}
 }
 
-// look tells of everything noted since the last look whether something asks for it now.
-func (a *asked) look(subscribers status.Acks) (targets map[names.Target]bool, dialled map[netip.AddrPort]bool) {
+// look tells of everything noted since the last look whether something asks for it now, and of addresses the
+// namespaces of the proxies that do.
+func (a *asked) look(subscribers status.Acks) (in pipeline.Inputs) {
 	a.mu.Lock()
 	notedTargets, notedDialled := a.targets, a.dialled
 	a.targets, a.dialled = map[names.Target]struct{}{}, map[netip.AddrPort]struct{}{}
 	a.mu.Unlock()
-	wanted := func(k xds.Key) bool {
-		n, _, _ := subscribers.Acks(k)
-		return n > 0
-	}
-	targets, dialled = make(map[names.Target]bool, len(notedTargets)), make(map[netip.AddrPort]bool, len(notedDialled))
+	in.Asked, in.Dialled = make(map[names.Target]bool, len(notedTargets)), make(map[netip.AddrPort]bool, len(notedDialled))
+	in.Dialers = make(map[netip.AddrPort][]string, len(notedDialled))
 	for t := range notedTargets {
-		targets[t] = wanted(xds.Key{TypeURL: envoy.ListenerType, Name: t.String()})
+		n, _, _ := subscribers.Acks(xds.Key{TypeURL: envoy.ListenerType, Name: t.String()})
+		in.Asked[t] = n > 0
 	}
 	for d := range notedDialled {
-		dialled[d] = wanted(xds.Key{TypeURL: envoy.ClusterType, Name: names.Destination(d)})
+		from := map[string]struct{}{}
+		subscribers.Subscribers(xds.Key{TypeURL: envoy.ClusterType, Name: names.Destination(d)}, func(s xds.Subscriber) bool {
+			c, _ := s.Principal.(connected)
+			from[c.Namespace] = struct{}{}
+			return true
+		})
+		in.Dialled[d] = len(from) > 0
+		in.Dialers[d] = slices.Sorted(maps.Keys(from))
 	}
-	return targets, dialled
+	return in
 }
 
 // applyAsked has the graph make what is asked for. It is called by the goroutine that calls apply.
 func (f *feed) applyAsked(subscribers status.Acks) error {
-	targets, dialled := f.asked.look(subscribers)
-	return f.publish(f.graph.Apply(nil, pipeline.Inputs{Asked: targets, Dialled: dialled}))
+	return f.publish(f.graph.Apply(nil, f.asked.look(subscribers)))
 }
 
 // rename gives a client without a proxy the listener that is made for clients in its place.
