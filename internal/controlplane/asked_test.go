@@ -100,7 +100,7 @@ func (s streams) Subscribers(k xds.Key, see func(xds.Subscriber) bool) {
 // TestDialers: the graph is told the namespaces of the proxies that ask for an address, each once.
 func TestDialers(t *testing.T) {
 	a := newAsked()
-	a.dial(envoy.ClusterType, []string{"to/10.0.0.1:80", "to/10.0.0.2:80", "out/shop/web/80"})
+	a.dial(connected{}, envoy.ClusterType, []string{"to/10.0.0.1:80", "to/10.0.0.2:80", "out/shop/web/80"})
 	one, two := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")
 	got := a.look(streams{"to/10.0.0.1:80": {"shop", "bank", "shop"}})
 	want := pipeline.Inputs{
@@ -110,5 +110,44 @@ func TestDialers(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestDialsInTurns: a namespace that asks for thousands of addresses at once does not hold up another one, and all
+// are looked at in the end, in order.
+func TestDialsInTurns(t *testing.T) {
+	a := newAsked()
+	from := func(ns string) connected { return connected{Proxy: rights.Proxy{Namespace: ns}} }
+	var many []string
+	for port := range 4 * dialsAtOnce {
+		many = append(many, fmt.Sprintf("to/10.7.0.1:%d", 1+port))
+	}
+	a.dial(from("evil"), envoy.ClusterType, many)
+	a.dial(from("shop"), envoy.ClusterType, []string{"to/10.0.0.1:80"})
+	a.touch([]xds.Key{{TypeURL: envoy.ClusterType, Name: "to/10.0.0.2:80"}})
+	a.dial(from("evil"), envoy.ClusterType, many[:10]) // they wait already
+	for n := range 4 {
+		<-a.news
+		got := a.look(streams{}).Dialled
+		want := dialsAtOnce
+		if n == 0 {
+			for _, d := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
+				if _, ok := got[netip.MustParseAddrPort(d)]; !ok {
+					t.Errorf("%s is not in the first look", d)
+				}
+				want++
+			}
+		}
+		if _, ok := got[netip.MustParseAddrPort(many[n*dialsAtOnce][len("to/"):])]; len(got) != want || !ok {
+			t.Errorf("look %d has %d addresses, want the next %d", n, len(got), want)
+		}
+	}
+	select {
+	case <-a.news:
+		t.Error("there is more")
+	default:
+	}
+	if len(a.dialled) > 0 {
+		t.Errorf("%d are kept", len(a.dialled))
 	}
 }

@@ -17,7 +17,7 @@ func TestBounded(t *testing.T) {
 	var heard []string
 	b := newBench(t, Options{
 		MaxBounded: 2, Bounded: func(k Key) bool { return k.TypeURL == clusters && strings.HasPrefix(k.Name, "to/") },
-		OnInterest: func(_ string, names []string) { heard = append(heard, names...) },
+		OnInterest: func(_ Principal, _ string, names []string) { heard = append(heard, names...) },
 	}, set(clusters, "a", "1"), set(clusters, "to/1", "1"), set(clusters, "to/2", "1"), set(clusters, "to/3", "1"), set(endpoints, "to/4", "1"))
 	b.subscribe(clusters, "to/1", "a", "to/2", "to/3")
 	b.subscribe(endpoints, "to/4")

@@ -61,7 +61,7 @@ type Options struct {
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
 	// OnInterest, if set, hears at once of names that a delta stream subscribes to. It must not block.
-	OnInterest func(url string, names []string)
+	OnInterest func(p Principal, url string, names []string)
 	// OnProgress, if set, hears of keys whose Acks may have changed, gathered
 	// over ProgressDelay, one call at a time; once more, maybe, after the end of Serve.
 	OnProgress func([]Key)
