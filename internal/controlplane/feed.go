@@ -37,7 +37,8 @@ type feed struct {
 	asked   *asked
 	zones   zones
 	log     logr.Logger
-	ignored int // public networks, as last logged
+	ignored int  // public networks, as last logged
+	leftOut bool // there are too many destinations, as last logged
 	// amend is Options.Amend.
 	amend func([]xds.Change) []xds.Change
 	// relocate has the ADS server look again where its clients are. Nil: there is no server.
@@ -175,6 +176,11 @@ func (f *feed) publish(out pipeline.Result) error {
 		f.ignored = len(list)
 		if len(list) > 0 {
 			f.log.Info("Too many public networks of load balancers, nodes and external IPs: connections to these pass in plaintext", "count", len(list), "first", list[0].String())
+		}
+	}
+	if n := f.graph.LeftOut(); (n > 0) != f.leftOut {
+		if f.leftOut = n > 0; f.leftOut {
+			f.log.Info("Proxies connect to too many addresses; namespaces with more than an equal share get no answer for the rest, and connections from there to pods are closed", "leftOut", n)
 		}
 	}
 	f.mu.Lock()

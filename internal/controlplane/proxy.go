@@ -40,7 +40,8 @@ type connected struct {
 // String names the proxy for people.
 func (c connected) String() string { return c.Namespace + "/" + c.Pod }
 
-// maxDials is how many destinations a proxy may ask for at a time: as many as its agent keeps.
+// maxDials is how many destinations a proxy may ask for at a time: as many as its agent keeps. The two agents of a
+// pod, during an upgrade, may ask for twice as many together.
 const maxDials = 1000
 
 // How many streams a pod may have. The agent of each slot has one, and opens another one with each

@@ -307,3 +307,52 @@ func TestDestinationReplaced(t *testing.T) {
 	check()
 	handshakes(2)
 }
+
+// TestDestinationClosed: a pod's address for which the control plane has no place: new connections are closed and
+// nothing reaches the pod, also in Permissive mode. Connections that stand stay, and new ones work when there is a place.
+func TestDestinationClosed(t *testing.T) {
+	m := newMesh(t)
+	m.common = onDemand()
+	server := m.sidecar(t, "server", "198.18.9.11", model.Inbound{}, nil)
+	echoes(server.listen(t, ":7000"), "server")
+	from := m.sidecar(t, "client", "198.18.9.2", model.Inbound{}, m.account("server"))
+	const addr = "198.18.9.11:7000"
+	closed := envoy.DestinationCluster(model.Destination{Addr: netip.MustParseAddrPort(addr), Closed: true})
+	refused := func() {
+		t.Helper()
+		k := from.talk(t, addr)
+		if line, err := k.say("x"); err == nil {
+			t.Errorf("answered %q", line)
+		} else if err, ok := errors.AsType[net.Error](err); ok && err.Timeout() {
+			t.Error("the connection hangs")
+		}
+	}
+	answered := func(k *talk) {
+		t.Helper()
+		if line, err := k.say("x"); err != nil || line != "server x\n" {
+			t.Errorf("%q, %v", line, err)
+		}
+	}
+	first := from.talk(t, addr)
+	from.asked(t, addr)
+	from.hold(t, append(m.account("server"), closed))
+	if line, err := first.say("x"); err == nil {
+		t.Errorf("answered %q", line)
+	}
+	refused()
+	reached := func(want int) {
+		t.Helper()
+		if n := server.stat(t, `^listener\..*15006\.downstream_cx_total`); n != want {
+			t.Errorf("%d connections reached the server, want %d", n, want)
+		}
+	}
+	reached(0)
+	from.hold(t, append(m.account("server"), toPod(addr, "server")))
+	stands := from.talk(t, addr)
+	answered(stands)
+	reached(1)
+	from.hold(t, append(m.account("server"), closed))
+	refused()
+	answered(stands)
+	reached(1)
+}

@@ -21,7 +21,7 @@ func Common(model.Settings) []Resource {
 	return append([]Resource{
 		outboundListener(),
 		cluster(originalDestination(names.Passthrough)),
-		blackhole(),
+		closedCluster(names.Blackhole),
 	}, inboundClusters()...)
 }
 
@@ -65,8 +65,9 @@ func originalDestination(name string) *clusterv3.Cluster {
 	return c
 }
 
-func blackhole() Resource {
-	c := base(names.Blackhole)
+// closedCluster has no endpoints: connections to it are closed.
+func closedCluster(name string) Resource {
+	c := base(name)
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	return cluster(c)
 }

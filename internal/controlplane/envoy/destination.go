@@ -68,6 +68,9 @@ func DemandChain(d model.DemandChain) *listenerv3.FilterChain {
 // bytes to this proxy; the server's knows what its port speaks (names.ALPNAny).
 func DestinationCluster(d model.Destination) Resource {
 	name := names.Destination(d.Addr)
+	if d.Closed {
+		return closedCluster(name)
+	}
 	if d.Service == (model.PortKey{}) || d.Original {
 		c := originalDestination(name)
 		switch {

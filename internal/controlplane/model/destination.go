@@ -6,7 +6,7 @@ package model
 import "net/netip"
 
 // Destination is what is at an address and port that have no listener of their own, for a client that
-// connects to it. At most one of Account and Service is set; with neither, connections pass untouched.
+// connects to it. At most one of Account, Service and Closed is set; with none, connections pass untouched.
 type Destination struct {
 	Addr netip.AddrPort
 	// Account is the service account of the meshed pod whose address it is, as namespace and name.
@@ -23,6 +23,9 @@ type Destination struct {
 	// Local: only Endpoints count, those of one node. Else the endpoints are the Service port's own.
 	Local     bool      `json:",omitzero"`
 	Endpoints Endpoints `json:",omitzero"`
+	// Closed: it is a meshed pod's, but there are too many destinations. Connections are closed, so that they do
+	// not pass in plaintext.
+	Closed bool `json:",omitzero"`
 }
 
 // DemandChain are networks whose addresses proxies ask for when a connection goes there and no listener

@@ -37,6 +37,9 @@ type Inputs struct {
 	Asked map[names.Target]bool
 	// Dialled are addresses without a listener that proxies ask for (true) or no longer ask for.
 	Dialled map[netip.AddrPort]bool
+	// Dialers are the namespaces of the proxies that ask for an address in Dialled. They share the number of
+	// destinations that there may be.
+	Dialers map[netip.AddrPort][]string
 }
 
 // Apply propagates a batch of events in one pass and returns what it changed.
@@ -61,21 +64,18 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 			g.in.asked.Delete(t)
 		}
 	}
-	room := maxDialled - g.in.dialled.Len()
-	for a, dialled := range more.Dialled {
-		if dialled {
-			if _, known := g.in.dialled.Value(a); !known {
-				if room <= 0 {
-					continue
-				}
-				room--
-			}
-			g.in.dialled.Set(a, one{})
-		} else {
-			g.in.dialled.Delete(a)
-		}
-	}
+	g.dial(more.Dialled, more.Dialers)
 	var out Result
+	g.evals = map[string]int{}
+	g.commit(&out)
+	if g.follow() {
+		g.commit(&out)
+	}
+	return out
+}
+
+// commit propagates what the inputs have been set to, and adds what changes to the result.
+func (g *Graph) commit(out *Result) {
 	g.engine.Commit(func() {
 		for _, c := range g.resources {
 			for _, ch := range c.Changes() {
@@ -91,7 +91,9 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 		out.Sets = append(out.Sets, g.verdicts.sets.Changes()...)
 		out.Policies = append(out.Policies, g.verdicts.policies.Changes()...)
 	})
-	return out
+	for name, n := range g.engine.Evals() {
+		g.evals[name] += n
+	}
 }
 
 func (g *Graph) set(e source.Event) {
@@ -138,4 +140,4 @@ func put[K comparable, V any](c *incr.Collection[K, V], k K, object any) {
 func (g *Graph) Failures() []incr.Failure { return g.engine.Failures() }
 
 // Evals counts the functions that the last Apply ran, by collection.
-func (g *Graph) Evals() map[string]int { return g.engine.Evals() }
+func (g *Graph) Evals() map[string]int { return g.evals }

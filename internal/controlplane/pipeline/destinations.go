@@ -29,10 +29,6 @@ type destinations struct {
 	networks    *incr.Collection[one, networks]
 }
 
-// maxDialled bounds how many destinations there are at a time, at some 2.5 kB each. Agents pass connections
-// to more untouched, and ask again with their next stream.
-const maxDialled = 50_000
-
 // nodeAddress is an address of a node.
 type nodeAddress struct {
 	addr netip.Addr
@@ -76,7 +72,11 @@ func (g *Graph) buildDestinations() {
 	g.buildPublicNetworks(onNodes)
 
 	d.clusters = incr.Derive(e, "destinations", g.in.dialled, same[model.Destination],
-		func(r *incr.Reader, a netip.AddrPort, _ one, emit func(netip.AddrPort, model.Destination)) {
+		func(r *incr.Reader, a netip.AddrPort, what answer, emit func(netip.AddrPort, model.Destination)) {
+			if what != lookedUp {
+				emit(a, model.Destination{Addr: a, Closed: what == closed})
+				return
+			}
 			out := g.destination(r, a)
 			out.Endpoints = model.Endpoints{}
 			emit(a, out)

@@ -157,6 +157,8 @@ func (c *cluster) at(addr string) string {
 		}
 	}
 	switch {
+	case d.Closed:
+		return "closed"
 	case d.Account != (model.Key{}):
 		if !c.has(envoy.SecretType, names.Account(d.Account.Namespace, d.Account.Name)) {
 			c.t.Errorf("%s: the secret of its account does not exist", addr)

@@ -17,5 +17,6 @@
 //
 // It decides nothing about meaning: grouping and wiring only. Everything runs
 // on one goroutine, in Graph.Apply. Invariant: the result depends on the
-// inputs alone, never on their history.
+// inputs alone, never on their history, but for which destinations have a
+// place while there are too few places (dialled.go).
 package pipeline

@@ -26,11 +26,13 @@ type Graph struct {
 	proxies      proxies
 	clients      clients
 	destinations destinations
+	dialled      dialled
 	scopes       scopes
 	verdicts     verdicts
 
 	// resources are what is published, one collection per kind of source.
 	resources []*incr.Collection[xds.Key, xds.Resource]
+	evals     map[string]int // of the last Apply
 }
 
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
@@ -112,6 +114,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.buildProxies()
 	g.buildClients()
 	g.buildDestinations()
+	g.buildDialled()
 	g.buildScopes()
 	g.buildSendingGateways()
 	g.buildVerdicts()

@@ -41,8 +41,8 @@ type inputs struct {
 	grants       *incr.Collection[model.Key, *gwapiv1.ReferenceGrant]
 	bundles      *incr.Collection[model.Key, source.CABundle]
 	policies     *incr.Collection[model.Object, *policy.Policy]
-	asked        *incr.Collection[names.Target, one]   // what clients without a proxy ask for
-	dialled      *incr.Collection[netip.AddrPort, one] // addresses without a listener that proxies ask for
+	asked        *incr.Collection[names.Target, one]      // what clients without a proxy ask for
+	dialled      *incr.Collection[netip.AddrPort, answer] // addresses without a listener that proxies ask for
 }
 
 // indexes are how the graph finds inputs by what they refer to.
@@ -89,7 +89,7 @@ func newInputs(e *incr.Engine) inputs {
 		bundles:      incr.NewInput[model.Key](e, "ca bundles", same[source.CABundle]),
 		policies:     incr.NewInput[model.Object](e, "policies", (*policy.Policy).Same),
 		asked:        incr.NewInput[names.Target](e, "asked", same[one]),
-		dialled:      incr.NewInput[netip.AddrPort](e, "dialled", same[one]),
+		dialled:      incr.NewInput[netip.AddrPort](e, "dialled", same[answer]),
 	}
 }
 

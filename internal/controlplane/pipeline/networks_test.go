@@ -132,15 +132,19 @@ func TestDestinationsInAll(t *testing.T) {
 		c.g.Apply(nil, in)
 		return c.g.destinations.clusters.Len()
 	}
-	if n := dial(0, maxDialled-10, true); n != maxDialled-10 {
+	if n := dial(0, maxOthers-10, true); n != maxOthers-10 {
 		t.Fatalf("%d destinations", n)
 	}
 	dial(0, 1000, true) // not counted twice
-	if n := dial(maxDialled, 100, true); n != maxDialled {
-		t.Errorf("%d destinations, want %d", n, maxDialled)
+	if n := dial(maxOthers, 100, true); n != maxOthers {
+		t.Errorf("%d destinations, want %d", n, maxOthers)
 	}
 	dial(0, 20, false)
-	if n := dial(2*maxDialled, 15, true); n != maxDialled-5 {
-		t.Errorf("%d destinations, want %d", n, maxDialled-5)
+	if n := dial(2*maxOthers, 15, true); n != maxOthers {
+		t.Errorf("%d destinations, want %d: those that were left out come", n, maxOthers)
+	}
+	dial(maxOthers, 100, false)
+	if n := dial(3*maxOthers, 10, true); n != maxOthers-5 {
+		t.Errorf("%d destinations, want %d", n, maxOthers-5)
 	}
 }

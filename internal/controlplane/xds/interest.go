@@ -60,7 +60,7 @@ func (ss *session) interest(r *request) error {
 	}
 	ss.srv.progress.note(touched)
 	if f := ss.srv.opts.OnInterest; f != nil && len(granted) > 0 {
-		f(r.url, granted)
+		f(ss.principal, r.url, granted)
 	}
 	return nil
 }

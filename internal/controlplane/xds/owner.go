@@ -56,8 +56,10 @@ type owner struct {
 	key      any
 	sessions []*session // oldest first
 	names    int        // subscribed, of all streams
-	unknown  int64
-	paid     time.Time // until when its time is used
+	// bound are the names of Options.Bounded, with the number of streams that subscribe to each.
+	bound   map[Key]int
+	unknown int64
+	paid    time.Time // until when its time is used
 }
 
 // join adds a stream to its owner and returns the streams that are too many.
@@ -140,6 +142,30 @@ func (o *owner) count(n int) int {
 	defer o.all.mu.Unlock()
 	o.names += n
 	return o.names
+}
+
+// bind notes that one stream more or less subscribes to a name of Options.Bounded.
+func (o *owner) bind(k Key, change int) {
+	o.all.mu.Lock()
+	defer o.all.mu.Unlock()
+	if o.bound == nil {
+		o.bound = map[Key]int{}
+	}
+	if o.bound[k] += change; o.bound[k] == 0 {
+		delete(o.bound, k)
+	}
+}
+
+// bounded returns how many different names of Options.Bounded the owner's streams subscribe to, and which of these
+// names are among them.
+func (o *owner) bounded(url string, names []string) (count int, held []bool) {
+	o.all.mu.Lock()
+	defer o.all.mu.Unlock()
+	held = make([]bool, len(names))
+	for i, n := range names {
+		_, held[i] = o.bound[Key{url, n}]
+	}
+	return len(o.bound), held
 }
 
 // charge takes a name that does not exist into account, or returns false if that would be too much.

@@ -239,31 +239,32 @@ func (ss *session) reject(s *sub, r rejection) {
 	ss.rejected[s] = r
 }
 
-// bound takes out of names those that are too many on this stream. Store.mu and ss.mu must be locked.
+// bound takes out of names those that are too many on this stream, or for its owner. Store.mu and ss.mu must
+// be locked.
 func (ss *session) bound(w *watch, names []string) (within, over []string) {
-	bounded := ss.srv.opts.Bounded
-	if bounded == nil || !slices.ContainsFunc(names, func(n string) bool { return bounded(Key{w.url, n}) }) {
+	if !slices.ContainsFunc(names, func(n string) bool { return ss.srv.bounded(Key{w.url, n}) }) {
 		return names, nil
 	}
-	room := ss.srv.opts.MaxBounded
-	had := map[string]struct{}{}
-	for _, s := range w.subs {
-		if bounded(s.entry.key) {
-			room--
-			had[s.entry.key.Name] = struct{}{}
-		}
-	}
-	for _, n := range names {
-		if _, known := had[n]; !known && bounded(Key{w.url, n}) {
-			if room--; room < 0 {
+	room := ss.srv.opts.MaxBounded - w.bounded
+	ofOwner, held := ss.owner.bounded(w.url, names)
+	ofOwner = 2*ss.srv.opts.MaxBounded - ofOwner
+	for i, n := range names {
+		if ss.srv.bounded(Key{w.url, n}) && find(w.subs, w.kind.entries[n]) == nil {
+			if room <= 0 || !held[i] && ofOwner <= 0 {
 				over = append(over, n)
 				continue
+			}
+			if room--; !held[i] {
+				ofOwner--
 			}
 		}
 		within = append(within, n)
 	}
 	return within, over
 }
+
+// bounded reports whether there is a bound on such names.
+func (s *Server) bounded(k Key) bool { return s.opts.Bounded != nil && s.opts.Bounded(k) }
 
 func errTooManyTypes() error {
 	return status.Errorf(codes.ResourceExhausted, "more than %d types that are not served on one stream", maxUnknownTypes)

@@ -61,7 +61,7 @@ type Options struct {
 	// OnAck, if set, hears of every resource that a client accepts or rejects.
 	OnAck func(Ack)
 	// OnInterest, if set, hears at once of names that a delta stream subscribes to. It must not block.
-	OnInterest func(url string, names []string)
+	OnInterest func(p Principal, url string, names []string)
 	// OnProgress, if set, hears of keys whose Acks may have changed, gathered
 	// over ProgressDelay, one call at a time; once more, maybe, after the end of Serve.
 	OnProgress func([]Key)
@@ -74,8 +74,9 @@ type Options struct {
 	// SpareNames is how many names a stream may subscribe to beyond twice the number of resources;
 	// defaults to 4,000.
 	SpareNames int
-	// Bounded, if set, says of which names a delta stream may subscribe to no more than MaxBounded; more
-	// of them are answered as removed. It must be pure and quick.
+	// Bounded, if set, says of which names a delta stream may subscribe to no more than MaxBounded, and all
+	// streams of an owner to no more than twice as many different ones; more of them are answered as removed.
+	// It must be pure and quick.
 	Bounded    func(Key) bool
 	MaxBounded int
 	// MaxRequestBytes of a request, however many resources there are; defaults to 8 MiB. With few

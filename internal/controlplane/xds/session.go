@@ -65,6 +65,8 @@ type watch struct {
 	unknown, unpaid []string
 	foreign         int // subs whose held revision is foreign
 
+	bounded int // subs of Options.Bounded
+
 	inflight   bool // a response is not ACKed yet
 	inflightID string
 	items      []*sub // of that response; those not gone have state sending
@@ -270,6 +272,10 @@ func (ss *session) subscribe(w *watch, names []string, versions map[string]strin
 		fresh = fresh[1:]
 		*s = sub{entry: e, watch: w, place: uint32(len(e.subs)), state: pays} //nolint:gosec // subscribers of one name fit
 		e.subs = append(e.subs, s)
+		if ss.srv.bounded(e.key) {
+			w.bounded++
+			ss.owner.bind(e.key, 1)
+		}
 		if v, ok := versions[name]; ok {
 			ss.resumed = true
 			if cur := e.at(ss.places); cur != nil && cur.version == v {
@@ -345,6 +351,10 @@ func (ss *session) drop(s *sub) {
 	s.entry.subs = l[:last]
 	s.hold(nil)
 	s.sent = nil
+	if ss.srv.bounded(s.entry.key) {
+		s.watch.bounded--
+		ss.owner.bind(s.entry.key, -1)
+	}
 	if s.is(charged) {
 		s.watch.session.owner.refund(s.entry.key.Name)
 	}
