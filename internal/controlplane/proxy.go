@@ -173,9 +173,9 @@ func owner(p xds.Principal) xds.Owner {
 		return xds.Owner{}
 	}
 	if c.Kind == names.KindClient {
-		return xds.Owner{Key: keyOf(c), Streams: clientStreams}
+		return xds.Owner{Key: keyOf(c), Streams: clientStreams, Group: c.Namespace}
 	}
-	return xds.Owner{Key: keyOf(c), Streams: proxyStreams}
+	return xds.Owner{Key: keyOf(c), Streams: proxyStreams, Group: c.Namespace}
 }
 
 // expires is when the certificate of a stream ends.
