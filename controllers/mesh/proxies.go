@@ -153,6 +153,8 @@ type connection struct {
 		Message string `json:"message"`
 	} `json:"nacks"`
 	Report protocol.Report `json:"report"`
+	// Cut: the control plane shortened what the pod reports.
+	Cut bool `json:"cut"`
 }
 
 func (c connection) proxy() upgrade.Proxy {
@@ -160,7 +162,7 @@ func (c connection) proxy() upgrade.Proxy {
 		Namespace: c.Namespace, Pod: c.Pod, Slot: c.Slot, Version: c.Agent, Envoy: c.Envoy,
 		Phase: c.Report.Phase, Message: c.Report.Message, Pending: c.Pending, Rejected: c.Rejected,
 		Window: time.Duration(c.Report.Window), Requests: c.Report.Requests, Failures: c.Report.Failures,
-		P50: c.Report.P50, P99: c.Report.P99, Restarts: c.Report.Restarts,
+		P50: c.Report.P50, P99: c.Report.P99, Restarts: c.Report.Restarts, Cut: c.Cut,
 	}
 	for _, n := range c.Nacks {
 		p.Nacks = append(p.Nacks, n.Type[strings.LastIndexByte(n.Type, '.')+1:]+" "+n.Name+": "+n.Message)

@@ -75,12 +75,12 @@ func TestProxies(t *testing.T) {
 		 "report":{"phase":"Ready","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1,"later":{}},"later":[1]},
 		{"namespace":"shop","pod":"cart-0","slot":"a","agent":"0.2.0","since":"2026-01-02T03:04:05Z","report":{"phase":"Draining","message":"handover","window":"10s"}},
 		{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:05Z","report":{"phase":"Starting"}}]}`
-	const again = `{"proxies":[{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:06Z","report":{"phase":"Ready"}}]}`
+	const again = `{"proxies":[{"namespace":"edge","pod":"gw-0","slot":"a","since":"2026-01-02T03:04:06Z","report":{"phase":"Ready"},"cut":true}]}`
 	one, two, three := replica("192.0.2.1", "True"), replica("192.0.2.2", "True"), replica("192.0.2.3", "True")
 	gone := replica("192.0.2.4", "True") // ends, and is not asked
 	gone.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	want := []upgrade.Proxy{
-		{Namespace: "edge", Pod: "gw-0", Slot: "a", Phase: protocol.PhaseReady},
+		{Namespace: "edge", Pod: "gw-0", Slot: "a", Phase: protocol.PhaseReady, Cut: true},
 		{Namespace: "shop", Pod: "cart-0", Slot: "a", Version: "0.2.0", Phase: protocol.PhaseDraining, Message: "handover", Window: 10 * time.Second},
 		{
 			Namespace: "shop", Pod: "cart-0", Slot: "b", Version: "0.3.0", Envoy: "1.40.0", Phase: protocol.PhaseReady, Pending: 2, Rejected: 1,
@@ -97,7 +97,7 @@ func TestProxies(t *testing.T) {
 	}
 	delete(all, "192.0.2.3")
 	got, _, complete := Debug{Ask: all}.Proxies(t.Context(), []corev1.Pod{one, two, three})
-	want[0].Phase = protocol.PhaseStarting
+	want[0].Phase, want[0].Cut = protocol.PhaseStarting, false
 	if d := cmp.Diff(want, got); d != "" || complete {
 		t.Errorf("one is silent: complete: %v (-want +got):\n%s", complete, d)
 	}

@@ -9,6 +9,7 @@
 //	NewServer       headers, streams, windows and the time of each phase
 //	Bodies.Read     bytes of bodies in flight, and the shape of their JSON
 //	Budget          an amount that requests share, fairly by address
+//	Turns           places in turn, fairly by address and group over minutes
 //
 // Which ports go through it, the rules and the numbers are in docs/adr/0026.
 //

@@ -5,7 +5,6 @@ package controlplane
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -90,7 +89,7 @@ func (f *feed) maxWaiters() int {
 
 // answer sends a value as JSON.
 func answer(w http.ResponseWriter, v any) {
-	text, err := json.Marshal(v)
+	text, err := encode(v)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -105,6 +104,7 @@ func send(w http.ResponseWriter, text []byte) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write(text) // the caller has gone
 }
 
@@ -128,7 +128,7 @@ func (k *keptTranslation) get(f *feed) ([]byte, error) {
 	k.made++
 	full := head
 	full.Resources = translated(f.store)
-	text, err := json.Marshal(full)
+	text, err := encode(full)
 	if err != nil {
 		return nil, fmt.Errorf("write translation: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -65,6 +66,9 @@ func (s *slowAPI) List(ctx context.Context, l client.ObjectList, _ ...client.Lis
 	return nil
 }
 
+// apiServer is where its reviews come from.
+var apiServer = netip.MustParseAddr("192.0.2.1")
+
 func meshedOnly(name string) (map[string]string, bool) {
 	if name == "unseen" {
 		return nil, false
@@ -81,7 +85,7 @@ func TestFactsOfFlood(t *testing.T) {
 	for i := range 1000 {
 		all.Go(func() {
 			name := fmt.Sprint("ns-", i%20)
-			f, err := n.facts(t.Context(), name)
+			f, err := n.facts(t.Context(), apiServer, name)
 			if err != nil || f.Labels["seen"] != name || len(f.Bounds.Ranges) != 1 || f.Bounds.Ranges[0].ManagedFields != nil {
 				t.Errorf("%+v, %v", f, err)
 			}
@@ -103,7 +107,7 @@ func TestFactsWhileSlow(t *testing.T) {
 	api := &slowAPI{}
 	n := newNamespaces(meshedOnly, api, logr.Discard())
 	n.patient = 40 * time.Millisecond
-	if _, err := n.facts(t.Context(), "known"); err != nil {
+	if _, err := n.facts(t.Context(), apiServer, "known"); err != nil {
 		t.Fatal(err)
 	}
 	api.hold = make(chan struct{})
@@ -112,14 +116,14 @@ func TestFactsWhileSlow(t *testing.T) {
 	old.at = old.at.Add(-time.Hour)
 	n.bounds["known"] = old
 	n.mu.Unlock()
-	if f, err := n.facts(t.Context(), "known"); err != nil || len(f.Bounds.Ranges) != 1 {
+	if f, err := n.facts(t.Context(), apiServer, "known"); err != nil || len(f.Bounds.Ranges) != 1 {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if f, err := n.facts(t.Context(), "other"); err != nil || len(f.Bounds.Ranges) != 0 || f.Labels["seen"] != "other" {
+	if f, err := n.facts(t.Context(), apiServer, "other"); err != nil || len(f.Bounds.Ranges) != 0 || f.Labels["seen"] != "other" {
 		t.Errorf("%+v, %v", f, err)
 	}
 	// Of labels only fresh ones are taken.
-	if f, err := n.fresh(t.Context(), "known"); err == nil {
+	if f, err := n.fresh(t.Context(), apiServer, "known"); err == nil {
 		t.Errorf("%+v", f)
 	}
 }
@@ -136,14 +140,14 @@ func TestFactsOfNewNamespace(t *testing.T) {
 	n := newNamespaces(func(string) (map[string]string, bool) {
 		return map[string]string{"by": "watch"}, seen.Load()
 	}, api, logr.Discard())
-	if f, err := n.facts(t.Context(), "new"); err != nil || f.Labels["by"] != "question" {
+	if f, err := n.facts(t.Context(), apiServer, "new"); err != nil || f.Labels["by"] != "question" {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if _, err := n.facts(t.Context(), "absent"); err == nil {
+	if _, err := n.facts(t.Context(), apiServer, "absent"); err == nil {
 		t.Error("a namespace that is not there has facts")
 	}
 	time.AfterFunc(settling/10, func() { seen.Store(true) })
-	if f, err := n.facts(t.Context(), "late"); err != nil || f.Labels["by"] != "watch" {
+	if f, err := n.facts(t.Context(), apiServer, "late"); err != nil || f.Labels["by"] != "watch" {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
@@ -153,7 +157,7 @@ func TestKept(t *testing.T) {
 	answers := map[string]kept[int]{}
 	now := time.Now()
 	for i := range 3 * maxKept {
-		keep(answers, fmt.Sprint(i), kept[int]{i, now.Add(time.Duration(i) * time.Millisecond)})
+		keep(answers, fmt.Sprint(i), kept[int]{i, nil, now.Add(time.Duration(i) * time.Millisecond)})
 		if len(answers) > maxKept {
 			t.Fatalf("%d are kept", len(answers))
 		}

@@ -86,7 +86,7 @@ func (r *replica) ads(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for proxies: %w", err)
 	}
-	in := intake.New(intake.Options{Request: r.server.MaxRequest, CountedAs: r.feed.countedAs, Metrics: r.metrics})
+	in := intake.New(intake.Options{Request: r.server.MaxRequest, CountedAs: r.feed.countedAs, Group: r.feed.namespaceOf, Metrics: r.metrics})
 	return r.server.Serve(ctx, in.Listener(l), grpc.Creds(in.Credentials(credentials.NewTLS(r.authority.ServerTLS()))))
 }
 

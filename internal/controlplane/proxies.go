@@ -38,6 +38,9 @@ type ProxyReport struct {
 	ReportedAt time.Time        `json:"reportedAt,omitzero"`
 	// Plaintext are the clients in Report that are meshed pods.
 	Plaintext []PlaintextReport `json:"plaintext,omitempty"`
+	// Cut tells that this row was longer than it may be: texts and lists in it are shorter than what the pod said, or
+	// left out.
+	Cut bool `json:"cut,omitempty"`
 }
 
 // NackReport is a resource that a proxy rejected.
@@ -83,7 +86,12 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 	r.feed.mu.RLock()
 	out.Failures = len(r.feed.failures)
 	r.feed.mu.RUnlock()
-	answer(w, out)
+	text, err := encodeProxies(&out, maxDebugAnswer)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	send(w, text)
 }
 
 // proxyReport is a stream as its proxy is reported, but for the pod's version.

@@ -122,6 +122,18 @@ func (f *feed) countedAs(state tls.ConnectionState) netip.Addr {
 	return netip.AddrFrom16([16]byte(sum[:16]))
 }
 
+// namespaceOf returns the namespace of a client of the ADS port, by its certificate; "" if that names none.
+func (f *feed) namespaceOf(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	who, err := ca.PrincipalFromCert(state.PeerCertificates[0], f.trust)
+	if err != nil {
+		return "" // its streams are refused
+	}
+	return who.Namespace
+}
+
 // live returns the pod of a proxy, or why it is not, or not any more, the one that its certificate names.
 func (f *feed) live(c connected) (model.Workload, error) {
 	w, ok := f.workload(keyOf(c))
@@ -162,9 +174,9 @@ func owner(p xds.Principal) xds.Owner {
 		return xds.Owner{}
 	}
 	if c.Kind == names.KindClient {
-		return xds.Owner{Key: keyOf(c), Streams: clientStreams}
+		return xds.Owner{Key: keyOf(c), Streams: clientStreams, Group: c.Namespace}
 	}
-	return xds.Owner{Key: keyOf(c), Streams: proxyStreams}
+	return xds.Owner{Key: keyOf(c), Streams: proxyStreams, Group: c.Namespace}
 }
 
 // expires is when the certificate of a stream ends.

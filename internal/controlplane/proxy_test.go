@@ -199,10 +199,10 @@ func TestStreamsOfAPod(t *testing.T) {
 		return owner(c)
 	}
 	key := model.Key{Namespace: "shop", Name: "web"}
-	if got, want := of(names.KindSidecar), (xds.Owner{Key: key, Streams: proxyStreams}); got != want {
+	if got, want := of(names.KindSidecar), (xds.Owner{Key: key, Streams: proxyStreams, Group: "shop"}); got != want {
 		t.Errorf("a sidecar: %+v, want %+v", got, want)
 	}
-	if got, want := of(names.KindClient), (xds.Owner{Key: key, Streams: clientStreams}); got != want {
+	if got, want := of(names.KindClient), (xds.Owner{Key: key, Streams: clientStreams, Group: "shop"}); got != want {
 		t.Errorf("a client: %+v, want %+v", got, want)
 	}
 	if addressOf(&net.UnixAddr{Name: "x"}).IsValid() || addressOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}).Unmap() != netip.MustParseAddr("127.0.0.1") {

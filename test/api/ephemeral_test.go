@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/slots"
 )
 
 // TestEphemeralContainers: not even an administrator adds a container to a running meshed pod that is the proxy,
@@ -37,17 +38,24 @@ func TestEphemeralContainers(t *testing.T) {
 		})
 		return p
 	}
-	meshed := create("meshed", corev1.Container{Name: names.ContainerSlotA, Image: "registry.example/tulle-proxy:1", RestartPolicy: &always})
+	slot := func(name string) corev1.Container {
+		return corev1.Container{Name: name, Image: "registry.example/tulle-proxy:1", RestartPolicy: &always}
+	}
+	// The third stands for the container of a Gateway's pod that is not a slot.
+	meshed := create("meshed", slot(names.ContainerSlotA), slot(names.ContainerSlotB), slot(slots.ContainerHold))
 	plain := create("plain")
-	add := func(to *corev1.Pod, c corev1.EphemeralContainerCommon, opts ...client.SubResourceUpdateOption) error {
+	addTo := func(to *corev1.Pod, c corev1.EphemeralContainerCommon, target string, opts ...client.SubResourceUpdateOption) error {
 		p := to.DeepCopy()
 		c.Image = "registry.example/shell:1"
-		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c, TargetContainerName: target})
 		err := admin.SubResource("ephemeralcontainers").Update(t.Context(), p, opts...)
 		if err == nil && len(opts) == 0 {
 			*to = *p
 		}
 		return err
+	}
+	add := func(to *corev1.Pod, c corev1.EphemeralContainerCommon, opts ...client.SubResourceUpdateOption) error {
+		return addTo(to, c, "", opts...)
 	}
 	dry := &client.SubResourceUpdateOptions{UpdateOptions: client.UpdateOptions{DryRun: []string{metav1.DryRunAll}}}
 	as := func(user, group int64) *corev1.SecurityContext {
@@ -72,27 +80,32 @@ func TestEphemeralContainers(t *testing.T) {
 	for name, c := range map[string]struct {
 		container corev1.EphemeralContainerCommon
 		refusal   string // empty: allowed
+		target    string
 	}{
-		"of defaults":        {corev1.EphemeralContainerCommon{}, ""},
-		"as another user":    {corev1.EphemeralContainerCommon{SecurityContext: as(1000, 1000)}, ""},
-		"with own volume":    {corev1.EphemeralContainerCommon{VolumeMounts: mount("own")[:1]}, ""},
-		"as the proxy":       {corev1.EphemeralContainerCommon{SecurityContext: as(names.ProxyUID, 0)}, "may not set securityContext.runAsUser or runAsGroup to 1337"},
-		"in its group":       {corev1.EphemeralContainerCommon{SecurityContext: as(1000, names.ProxyUID)}, "may not set securityContext.runAsUser or runAsGroup to 1337"},
-		"with its sockets":   {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeRun)}, "may not mount the volumes tulle-run"},
-		"with its token":     {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeToken)}, "may not mount the volumes tulle-run"},
-		"with its roots":     {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeTrust)}, "may not mount the volumes tulle-run"},
-		"with its downwards": {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumePod)}, "may not mount the volumes tulle-run"},
+		"of defaults":            {corev1.EphemeralContainerCommon{}, "", ""},
+		"as another user":        {corev1.EphemeralContainerCommon{SecurityContext: as(1000, 1000)}, "", ""},
+		"with own volume":        {corev1.EphemeralContainerCommon{VolumeMounts: mount("own")[:1]}, "", ""},
+		"as the proxy":           {corev1.EphemeralContainerCommon{SecurityContext: as(names.ProxyUID, 0)}, "may not set securityContext.runAsUser or runAsGroup to 1337", ""},
+		"in its group":           {corev1.EphemeralContainerCommon{SecurityContext: as(1000, names.ProxyUID)}, "may not set securityContext.runAsUser or runAsGroup to 1337", ""},
+		"with its sockets":       {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeRun)}, "may not mount the volumes tulle-run", ""},
+		"with its token":         {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeToken)}, "may not mount the volumes tulle-run", ""},
+		"with its roots":         {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumeTrust)}, "may not mount the volumes tulle-run", ""},
+		"with its downwards":     {corev1.EphemeralContainerCommon{VolumeMounts: mount(names.VolumePod)}, "may not mount the volumes tulle-run", ""},
+		"beside the application": {corev1.EphemeralContainerCommon{}, "", "app"},
+		"beside slot a":          {corev1.EphemeralContainerCommon{}, "may not have targetContainerName tulle-proxy-a", names.ContainerSlotA},
+		"beside slot b":          {corev1.EphemeralContainerCommon{}, "may not have targetContainerName tulle-proxy-a", names.ContainerSlotB},
+		"beside a Gateway's":     {corev1.EphemeralContainerCommon{}, "may not have targetContainerName tulle-proxy-a", slots.ContainerHold},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.container.Name = "shell"
-			err := add(meshed, c.container, dry)
+			err := addTo(meshed, c.container, c.target, dry)
 			if c.refusal == "" && err != nil {
 				t.Errorf("refused: %v", err)
 			}
 			if c.refusal != "" && (err == nil || !strings.Contains(err.Error(), c.refusal)) {
 				t.Errorf("want a refusal with %q, got %v", c.refusal, err)
 			}
-			if err := add(plain, c.container, dry); err != nil {
+			if err := addTo(plain, c.container, "", dry); err != nil {
 				t.Errorf("refused in a pod without a proxy: %v", err)
 			}
 		})

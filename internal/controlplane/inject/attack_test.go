@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -301,7 +302,7 @@ func (d *discarded) WriteHeader(int)             {}
 // not at all, those of the API server are answered in time.
 func TestFlood(t *testing.T) {
 	srv := webhook(t, func(o *HandlerOptions) {
-		o.Namespace = func(ctx context.Context, name string) (NamespaceFacts, error) {
+		o.Namespace = func(ctx context.Context, _ netip.Addr, name string) (NamespaceFacts, error) {
 			return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled}}, nil
 		}
 	})

@@ -6,6 +6,7 @@ package inject
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -25,7 +26,8 @@ func claimsGateway(pod *corev1.Pod) bool {
 }
 
 // gatewayPod tells whether a pod is one that the operator makes for a Gateway, or a copy of one: it has no
-// container but the proxy's, of the proxy's image in any version, so there is nothing to inject for. With the label,
+// container but the proxy's, of the proxy's image in any version, and these run nothing but the proxy, so there is
+// nothing to inject for. With the label,
 // it also has the account and the owner that the operator gives to the pods of that Gateway. (The operator labels
 // these so that they don't come here at all.)
 func gatewayPod(pod *corev1.Pod, image string) bool {
@@ -33,8 +35,8 @@ func gatewayPod(pod *corev1.Pod, image string) bool {
 		return false
 	}
 	if slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
-		return c.Name != slots.ContainerHold && !ourContainer(c.Name) || !runsOurs(c) || repository(c.Image) != repository(image)
-	}) {
+		return c.Name != slots.ContainerHold && !ourContainer(c.Name) || !runsOurs(c) || !runsNothingElse(c) || repository(c.Image) != repository(image)
+	}) || slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == names.VolumeRun && v.EmptyDir == nil }) {
 		return false
 	}
 	if _, labelled := pod.Labels[names.LabelProxy]; !labelled {
@@ -43,6 +45,34 @@ func gatewayPod(pod *corev1.Pod, image string) bool {
 	name := names.GatewayResource(cmp.Or(pod.Annotations[names.AnnotationGateway], pod.Labels[names.LabelGateway]))
 	owner := metav1.GetControllerOf(pod)
 	return pod.Spec.ServiceAccountName == name && owner != nil && owner.Kind == "ReplicaSet" && strings.HasPrefix(owner.Name, name+"-")
+}
+
+// accountMount is where the API server mounts the token of a pod's account.
+const accountMount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// runsNothingElse tells whether one of our containers runs no other program besides its command: by a hook or a
+// probe, or by a file or variable that our containers do not have, from which a program or library could be loaded.
+func runsNothingElse(c corev1.Container) bool {
+	for _, p := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+		if p != nil && p.Exec != nil {
+			return false
+		}
+	}
+	if l := c.Lifecycle; l != nil {
+		if l.PostStart != nil || l.PreStop != nil && (l.PreStop.Exec == nil || len(l.PreStop.Exec.Command) == 0 || l.PreStop.Exec.Command[0] != protocol.SlotCommand) {
+			return false
+		}
+	}
+	mounts := map[string]string{
+		names.VolumeRun: protocol.RunDir, names.VolumeToken: path.Dir(protocol.TokenFile),
+		names.VolumeTrust: path.Dir(protocol.TrustFile), names.VolumePod: protocol.PodDir,
+	}
+	return len(c.EnvFrom) == 0 && len(c.VolumeDevices) == 0 &&
+		!slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return !strings.HasPrefix(e.Name, "TULLE_") }) &&
+		!slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+			own := mounts[m.Name] == m.MountPath && m.SubPath == "" && m.SubPathExpr == ""
+			return !own && m.MountPath != accountMount
+		})
 }
 
 // ofGateway tells whether one of our containers is that of a Gateway's pod.

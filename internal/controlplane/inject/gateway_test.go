@@ -33,10 +33,25 @@ func ofFront(image string) *corev1.Pod {
 func TestGatewayPods(t *testing.T) {
 	_, ns, s := load(t, "plain")
 	app := corev1.Container{Name: "app", Image: "i"}
-	for name, c := range map[string]struct {
+	type change struct {
 		change func(*corev1.Pod)
 		ok     bool
-	}{
+	}
+	// A copy of the pod runs nothing else by any of its containers.
+	copyWith := func(f func(*corev1.Container)) change {
+		return change{func(p *corev1.Pod) {
+			p.ObjectMeta = metav1.ObjectMeta{}
+			f(&p.Spec.Containers[0])
+		}, false}
+	}
+	run := corev1.ExecAction{Command: []string{"/cm/program"}}
+	program, probe := corev1.LifecycleHandler{Exec: &run}, corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &run}}
+	mount := func(name, path string) func(*corev1.Container) {
+		return func(c *corev1.Container) {
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path})
+		}
+	}
+	for name, c := range map[string]change{
 		"the operator's":            {func(*corev1.Pod) {}, true},
 		"of another release":        {func(p *corev1.Pod) { *p = *ofFront("registry.example/tulle-proxy:0.0.9") }, true},
 		"by digest":                 {func(p *corev1.Pod) { *p = *ofFront("registry.example/tulle-proxy@sha256:abc") }, true},
@@ -56,8 +71,27 @@ func TestGatewayPods(t *testing.T) {
 			p.ObjectMeta = metav1.ObjectMeta{}
 			p.Spec.Containers = append(p.Spec.Containers, app)
 		}, false},
-		"copy with a false image":    {func(p *corev1.Pod) { *p = *ofFront("evil:0.1.0"); p.ObjectMeta = metav1.ObjectMeta{} }, false},
-		"application in a container": {func(p *corev1.Pod) { p.Spec.Containers = []corev1.Container{{Name: names.ContainerWait, Image: "i"}} }, false},
+		"copy with the mount of its account": {func(p *corev1.Pod) {
+			p.ObjectMeta = metav1.ObjectMeta{}
+			p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "kube-api-access-1", MountPath: accountMount})
+		}, true},
+		"program in a hook":             copyWith(func(c *corev1.Container) { c.Lifecycle = &corev1.Lifecycle{PostStart: &program} }),
+		"program at the end":            copyWith(func(c *corev1.Container) { c.Lifecycle = &corev1.Lifecycle{PreStop: &program} }),
+		"program in a startup probe":    copyWith(func(c *corev1.Container) { c.StartupProbe = &probe }),
+		"program in a readiness probe":  copyWith(func(c *corev1.Container) { c.ReadinessProbe = &probe }),
+		"program in a liveness probe":   copyWith(func(c *corev1.Container) { c.LivenessProbe = &probe }),
+		"files in place of the proxy's": copyWith(mount("cm", "/usr/local/bin")),
+		"files elsewhere":               copyWith(mount("cm", "/cm")),
+		"files of ours elsewhere":       copyWith(mount(names.VolumeRun, "/usr/local/bin")),
+		"a variable for the loader":     copyWith(func(c *corev1.Container) { c.Env = append(c.Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/x"}) }),
+		"variables of a ConfigMap":      copyWith(func(c *corev1.Container) { c.EnvFrom = []corev1.EnvFromSource{{}} }),
+		"a device":                      copyWith(func(c *corev1.Container) { c.VolumeDevices = []corev1.VolumeDevice{{Name: "d", DevicePath: "/d"}} }),
+		"files where the slots have theirs": {func(p *corev1.Pod) {
+			p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}
+		}, false},
+		"program in the hook of the labelled": {func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: &program} }, false},
+		"copy with a false image":             {func(p *corev1.Pod) { *p = *ofFront("evil:0.1.0"); p.ObjectMeta = metav1.ObjectMeta{} }, false},
+		"application in a container":          {func(p *corev1.Pod) { p.Spec.Containers = []corev1.Container{{Name: names.ContainerWait, Image: "i"}} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := ofFront(s.Image)

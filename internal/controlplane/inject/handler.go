@@ -11,6 +11,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"tulle.dev/tulle/internal/bounded"
 )
 
 // HandlerOptions are what a Handler needs; all but Metrics are required.
@@ -26,12 +29,12 @@ type HandlerOptions struct {
 	// Settings returns the current settings, or false before the Mesh has been seen. Called by many
 	// goroutines at once.
 	Settings func() (Settings, bool)
-	// Namespace returns the facts of a namespace, which may be those of a moment ago. Called for any name, as
-	// often as strangers like; an error lets the pod's creator try again.
-	Namespace func(ctx context.Context, name string) (NamespaceFacts, error)
+	// Namespace returns the facts of a namespace, which may be those of a moment ago, for a review from an address.
+	// Called for any name, as often as strangers like; an error lets the pod's creator try again.
+	Namespace func(ctx context.Context, from netip.Addr, name string) (NamespaceFacts, error)
 	// Fresh returns facts with labels that are no older than the call. It is asked before a pod stays
 	// without a proxy, or is refused, for what Namespace returned. Nil: Namespace returns such facts.
-	Fresh func(ctx context.Context, name string) (NamespaceFacts, error)
+	Fresh func(ctx context.Context, from netip.Addr, name string) (NamespaceFacts, error)
 	Log   logr.Logger
 	// Metrics is where injections are counted; nil: nowhere.
 	Metrics prometheus.Registerer
@@ -86,12 +89,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer review.drop() // also after a panic
-	answer := h.review(r.Context(), review.Request)
+	answer := h.review(r.Context(), bounded.Address(r), review.Request)
 	answer.UID = review.Request.UID
 	review.send(w, answer)
 }
 
-func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (h *Handler) review(ctx context.Context, from netip.Addr, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Create || req.Resource != (metav1.GroupVersionResource{Version: "v1", Resource: "pods"}) || req.SubResource != "" {
 		return h.skip(nil)
 	}
@@ -112,7 +115,7 @@ func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest)
 			"Tulle's control plane has not seen its Mesh yet: try again in a moment")
 	}
 	settings.ProbeToken = NewProbeToken()
-	result, refusal, err := h.inject(ctx, &pod, req.Namespace, settings)
+	result, refusal, err := h.inject(ctx, from, &pod, req.Namespace, settings)
 	if err != nil {
 		if h.lines.allows(time.Now()) {
 			h.opts.Log.Error(err, "Reading namespace", "namespace", req.Namespace)
@@ -155,8 +158,8 @@ func (h *Handler) review(ctx context.Context, req *admissionv1.AdmissionRequest)
 
 // inject decides by the facts of the pod's namespace. What the API server has just been told of the namespace
 // may not have come here yet, so only a proxy is put in by facts that are not fresh.
-func (h *Handler) inject(ctx context.Context, pod *corev1.Pod, namespace string, settings Settings) (Result, *Refusal, error) {
-	ns, err := h.opts.Namespace(ctx, namespace)
+func (h *Handler) inject(ctx context.Context, from netip.Addr, pod *corev1.Pod, namespace string, settings Settings) (Result, *Refusal, error) {
+	ns, err := h.opts.Namespace(ctx, from, namespace)
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -164,7 +167,7 @@ func (h *Handler) inject(ctx context.Context, pod *corev1.Pod, namespace string,
 	if h.opts.Fresh == nil || refusal == nil && result.Pod != nil && !result.Removed {
 		return result, refusal, nil
 	}
-	fresh, err := h.opts.Fresh(ctx, namespace)
+	fresh, err := h.opts.Fresh(ctx, from, namespace)
 	switch {
 	case err != nil && refusal != nil:
 		return result, refusal, nil // the pod does not start, now or later

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func handler(t testing.TB, change func(*HandlerOptions)) *Handler {
 	t.Helper()
 	o := HandlerOptions{
 		Settings: func() (Settings, bool) { return testSettings(), true },
-		Namespace: func(_ context.Context, name string) (NamespaceFacts, error) {
+		Namespace: func(_ context.Context, _ netip.Addr, name string) (NamespaceFacts, error) {
 			return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled}}, nil
 		},
 		Log: logr.Discard(), Metrics: prometheus.NewRegistry(),
@@ -117,7 +118,7 @@ func TestHandlerAnswers(t *testing.T) {
 		"no object":   {req: with(func(r *admissionv1.AdmissionRequest) { r.Object.Raw = nil }), code: http.StatusBadRequest},
 		"no settings": {options: func(o *HandlerOptions) { o.Settings = func() (Settings, bool) { return Settings{}, false } }, req: request(aPod), code: http.StatusServiceUnavailable, says: "try again"},
 		"new namespace": {options: func(o *HandlerOptions) {
-			o.Namespace = func(context.Context, string) (NamespaceFacts, error) {
+			o.Namespace = func(context.Context, netip.Addr, string) (NamespaceFacts, error) {
 				return NamespaceFacts{}, errors.New("not found")
 			}
 		}, req: request(aPod), code: http.StatusServiceUnavailable, says: "namespace shop"},
@@ -170,17 +171,19 @@ func TestHandlerRefusesGarbage(t *testing.T) {
 
 // TestFresh: a pod stays without a proxy, or is refused, by fresh facts only; a proxy is put in by others, too.
 func TestFresh(t *testing.T) {
-	meshed := func(_ context.Context, name string) (NamespaceFacts, error) {
+	meshed := func(_ context.Context, _ netip.Addr, name string) (NamespaceFacts, error) {
 		return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled}}, nil
 	}
-	plain := func(_ context.Context, name string) (NamespaceFacts, error) { return NamespaceFacts{Name: name}, nil }
-	enforced := func(_ context.Context, name string) (NamespaceFacts, error) {
+	plain := func(_ context.Context, _ netip.Addr, name string) (NamespaceFacts, error) {
+		return NamespaceFacts{Name: name}, nil
+	}
+	enforced := func(_ context.Context, _ netip.Addr, name string) (NamespaceFacts, error) {
 		return NamespaceFacts{Name: name, Labels: map[string]string{names.LabelInject: names.InjectEnabled, enforceLabel: "restricted"}}, nil
 	}
-	fails := func(context.Context, string) (NamespaceFacts, error) {
+	fails := func(context.Context, netip.Addr, string) (NamespaceFacts, error) {
 		return NamespaceFacts{}, errors.New("the API server is away")
 	}
-	type facts func(context.Context, string) (NamespaceFacts, error)
+	type facts func(context.Context, netip.Addr, string) (NamespaceFacts, error)
 	for name, c := range map[string]struct {
 		watched, fresh    facts
 		allowed, injected bool

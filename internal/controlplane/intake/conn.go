@@ -6,9 +6,7 @@ package intake
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -29,10 +27,9 @@ const (
 	passes   = 8
 	patience = 30 * time.Second
 	passTime = 10 * time.Second
-	// The account of an address for passes holds passAccount; a second of a pass costs passShare seconds.
-	// So an address has passes for a sixth of the time, and at first for longer.
-	passAccount = 120 * time.Second
-	passShare   = 6
+	// An address has one pass at a time, for a sixth of the time, and at first for longer.
+	passPart  = 6
+	passAhead = 120 * time.Second
 	// grace is how long a client has to read why its stream was ended.
 	grace = 2 * time.Second
 )
@@ -66,7 +63,7 @@ func (b counted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if a, ok := raw.(*bounded.Conn); ok { // its certificate was verified
 		a.Move(b.in.peers, host, func() { b.in.closed.WithLabelValues(reasonConnections).Inc() })
 	}
-	m := &conn{Conn: c, in: b.in, host: host, skip: len(preface), gone: make(chan struct{})}
+	m := &conn{Conn: c, in: b.in, client: bounded.Client{Address: host, Group: b.in.opts.Group(tls.State)}, skip: len(preface), gone: make(chan struct{})}
 	return m, authInfo{tls, m}, nil
 }
 
@@ -117,10 +114,11 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // conn is a connection above TLS. It reads along in the frames of HTTP/2 to count the bytes of requests.
 type conn struct {
 	net.Conn
-	in   *Intake
-	host netip.Addr
-	gone chan struct{} // closed with the connection
-	once sync.Once
+	in *Intake
+	// client is for whom its passes count.
+	client bounded.Client
+	gone   chan struct{} // closed with the connection
+	once   sync.Once
 	// leave begins the grace after which the connection is closed.
 	leave sync.Once
 
@@ -129,12 +127,11 @@ type conn struct {
 	head [9]byte // of the next frame
 	have int     // bytes of it
 
-	mu     sync.Mutex // guards the rest
-	bytes  int        // of requests
-	frames int        // that these came in
-	pass   bool
-	since  time.Time // when it got the pass
-	timer  *time.Timer
+	mu     sync.Mutex    // guards the rest
+	bytes  int           // of requests
+	frames int           // that these came in
+	pass   *bounded.Turn // nil: it has none
+	timer  *time.Timer   // of the pass
 }
 
 // errBytes ends a connection.
@@ -183,7 +180,7 @@ func (c *conn) take(bytes, frames int) error {
 	c.mu.Lock()
 	c.bytes += bytes
 	c.frames += frames
-	held, pass := c.held(), c.pass
+	held, pass := c.held(), c.pass != nil
 	c.mu.Unlock()
 	switch {
 	case held > limit+limit/2+ownBytes:
@@ -195,44 +192,35 @@ func (c *conn) take(bytes, frames int) error {
 	return c.wait()
 }
 
-// wait gets a pass.
+// wait gets a pass, in turn.
 func (c *conn) wait() error {
-	t := time.NewTimer(c.in.opts.patience)
-	defer t.Stop()
 	slow := func() error {
 		c.in.closed.WithLabelValues(reasonSlow).Inc()
 		return errBytes
 	}
-	for debt := c.in.passDebt(c.host); debt > 0; debt = c.in.passDebt(c.host) {
-		again := time.NewTimer(debt)
-		select {
-		case <-again.C:
-		case <-t.C:
-			again.Stop()
-			return slow()
-		case <-c.gone:
-			again.Stop()
-			return net.ErrClosed
-		}
-	}
+	pass := c.in.large.Queue(c.client)
+	patience := time.NewTimer(c.in.opts.patience)
+	defer patience.Stop()
 	select {
-	case c.in.large <- struct{}{}:
-	case <-t.C:
+	case <-pass.Ready():
+	case <-patience.C:
+		pass.End()
 		return slow()
 	case <-c.gone:
+		pass.End()
 		return net.ErrClosed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
 	case <-c.gone:
-		<-c.in.large
+		pass.End()
 		return net.ErrClosed
 	default:
 	}
-	c.pass, c.since = true, c.in.opts.Now()
+	c.pass = pass
 	c.timer = time.AfterFunc(c.in.opts.pass, func() {
-		c.in.closed.WithLabelValues(reasonSlow).Inc()
+		_ = slow()
 		_ = c.Close() // the request should have been complete by now
 	})
 	c.settle()
@@ -254,16 +242,15 @@ func (c *conn) handled(bytes int) {
 
 // settle gives the pass back when it is not needed any more. The lock must be held.
 func (c *conn) settle() {
-	if c.pass && c.held() <= ownBytes {
+	if c.pass != nil && c.held() <= ownBytes {
 		c.giveBack()
 	}
 }
 
 func (c *conn) giveBack() {
-	c.pass = false
+	c.pass.End()
+	c.pass = nil
 	c.timer.Stop()
-	<-c.in.large
-	c.in.passUsed(c.host, c.in.opts.Now().Sub(c.since))
 }
 
 // Close closes the connection and gives back what it has.
@@ -272,31 +259,9 @@ func (c *conn) Close() error {
 		close(c.gone)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.pass {
+		if c.pass != nil {
 			c.giveBack()
 		}
 	})
 	return c.Conn.Close() //nolint:wrapcheck // passed on
-}
-
-// passDebt is how long an address has to wait for its next pass.
-func (in *Intake) passDebt(of netip.Addr) time.Duration {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.passPaid[of].Sub(in.opts.Now())
-}
-
-// passUsed charges an address for a pass.
-func (in *Intake) passUsed(of netip.Addr, d time.Duration) {
-	earliest := in.opts.Now().Add(-passAccount)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.uses++; in.uses%1024 == 0 {
-		maps.DeleteFunc(in.passPaid, func(_ netip.Addr, paid time.Time) bool { return !paid.After(earliest) })
-	}
-	paid := in.passPaid[of]
-	if paid.Before(earliest) {
-		paid = earliest
-	}
-	in.passPaid[of] = paid.Add(passShare * d)
 }

@@ -12,5 +12,6 @@
 // Strangers and peers have separate pools (intake.go), so that strangers can't shut out peers.
 //
 // Invariant: what all connections together hold is bounded. A connection may hold a window of bytes
-// (ownBytes). For more it needs one of a few passes, which it gets in turn, and which ends soon.
+// (ownBytes). For more it needs one of a few passes, which ends soon. The next pass goes to whose address
+// and namespace used least, so a client that needs one rarely waits for one pass to end at most.
 package intake

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,10 +38,11 @@ type Options struct {
 	// CountedAs returns the address for which the connections of a client are counted once its handshake is over,
 	// and its time for passes. If nil, or if it returns an invalid address, that is where they come from.
 	CountedAs func(tls.ConnectionState) netip.Addr
+	// Group returns what a client's passes count for besides its address, such as its namespace. If nil, or if it
+	// returns "", the address counts alone.
+	Group func(tls.ConnectionState) string
 	// Metrics, if set, is where tulle_ads_closed_connections_total is registered.
 	Metrics prometheus.Registerer
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
 
 	// Bounds; 0 means the constants of this package. Patience is how long a connection waits for a pass,
 	// and Pass how long it may keep it.
@@ -55,20 +55,16 @@ type Intake struct {
 	opts   Options
 	closed *prometheus.CounterVec
 	peers  *bounded.Pool // connections whose handshake is over
-	large  chan struct{} // a place for each pass
-
-	mu       sync.Mutex               // guards the rest; a leaf
-	passPaid map[netip.Addr]time.Time // until when the time of an address for passes is used
-	uses     int
+	large  *bounded.Turns
 }
 
 // New returns an Intake.
 func New(opts Options) *Intake {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
 	if opts.CountedAs == nil {
 		opts.CountedAs = func(tls.ConnectionState) netip.Addr { return netip.Addr{} }
+	}
+	if opts.Group == nil {
+		opts.Group = func(tls.ConnectionState) string { return "" }
 	}
 	for v, d := range map[*int]int{&opts.handshakes: handshakes, &opts.passes: passes} {
 		if *v == 0 {
@@ -81,7 +77,8 @@ func New(opts Options) *Intake {
 		}
 	}
 	in := &Intake{
-		opts: opts, peers: bounded.NewPool(allConnections, connections), large: make(chan struct{}, opts.passes), passPaid: map[netip.Addr]time.Time{},
+		opts: opts, peers: bounded.NewPool(allConnections, connections),
+		large: bounded.NewTurns(bounded.TurnOptions{Places: opts.passes, Each: 1, Longest: opts.pass, Part: passPart, Ahead: passAhead}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_ads_closed_connections_total", Help: "Connections to the ADS port that were closed because of a bound, by reason.",
 		}, []string{"reason"}),

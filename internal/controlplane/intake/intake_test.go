@@ -324,7 +324,7 @@ func TestUnfinishedRequests(t *testing.T) {
 			}
 		}()
 	}
-	until(t, "some have a pass", func() bool { return len(p.in.large) == 2 })
+	until(t, "some have a pass", func() bool { return p.in.large.Taken() == 2 })
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 48<<20 { //nolint:gosec // fits
@@ -337,7 +337,7 @@ func TestUnfinishedRequests(t *testing.T) {
 		t.Errorf("a large request of another: %v", err)
 	}
 	until(t, "the slow ones are closed", func() bool { return p.closed(reasonSlow) >= slow })
-	until(t, "no pass is held", func() bool { return len(p.in.large) == 0 })
+	until(t, "no pass is held", func() bool { return p.in.large.Taken() == 0 })
 }
 
 // TestTinyFrames: a request in frames of a byte costs a hundred times its size; the connection is closed.
@@ -371,7 +371,7 @@ func TestLargeRequests(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := len(p.in.large); n != 0 {
+	if n := p.in.large.Taken(); n != 0 {
 		t.Errorf("%d passes are held", n)
 	}
 	for _, reason := range []string{reasonBytes, reasonSlow, reasonConnections, reasonHandshakes} {
@@ -419,34 +419,6 @@ func TestTooLarge(t *testing.T) {
 	}
 	if err := p.take("127.0.1.1", 1<<20); err != nil {
 		t.Errorf("1 MiB: %v", err)
-	}
-}
-
-// TestPassesOfAnAddress: who has used passes for long waits before the next one.
-func TestPassesOfAnAddress(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	in := New(Options{Request: func() int { return 1 }, Now: func() time.Time { return now }})
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	in.passUsed(a, 19*time.Second)
-	if d := in.passDebt(a); d > 0 {
-		t.Errorf("it has to wait for %v", d)
-	}
-	in.passUsed(a, 10*time.Second)
-	if d := in.passDebt(a); d < 30*time.Second {
-		t.Errorf("it has to wait for %v only", d)
-	}
-	if d := in.passDebt(b); d > 0 {
-		t.Errorf("another has to wait for %v", d)
-	}
-	now = now.Add(10 * time.Minute)
-	if d := in.passDebt(a); d > 0 {
-		t.Errorf("ten minutes later it has to wait for %v", d)
-	}
-	for range 1024 {
-		in.passUsed(b, time.Second)
-	}
-	if _, ok := in.passPaid[a]; ok {
-		t.Error("an address is remembered for ever")
 	}
 }
 

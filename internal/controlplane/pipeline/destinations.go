@@ -22,6 +22,7 @@ type destinations struct {
 	accounts  *incr.Collection[model.Key, model.AccountPeer]
 
 	byClusterIP *incr.Index[netip.Addr, model.Key, model.Service]
+	byMorePorts *incr.Index[netip.Addr, model.Key, model.Service] // cluster addresses of Services with model.Service.MorePorts
 	byBalancer  *incr.Index[netip.Addr, model.Key, model.Service]
 	byExternal  *incr.Index[netip.Addr, model.Key, model.Service]
 	byNodePort  *incr.Index[uint16, model.Key, model.Service]
@@ -44,6 +45,12 @@ type behind struct {
 func (g *Graph) buildDestinations() {
 	e, d := &g.engine, &g.destinations
 	d.byClusterIP = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.VIPs })
+	d.byMorePorts = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr {
+		if s.MorePorts == 0 {
+			return nil
+		}
+		return s.VIPs
+	})
 	d.byBalancer = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.Balanced })
 	d.byExternal = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.External })
 	d.byNodePort = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []uint16 {
@@ -147,9 +154,9 @@ func (g *Graph) destination(r *incr.Reader, a netip.AddrPort) model.Destination 
 // unlisted finds the Service that has a cluster address, and may have the port among those that are not in
 // model.Service.Ports.
 func (g *Graph) unlisted(r *incr.Reader, a netip.AddrPort) (port model.PortKey, ok bool) {
-	incr.Lookup(r, g.destinations.byClusterIP, a.Addr(), func(k model.Key, s model.Service) {
+	incr.Lookup(r, g.destinations.byMorePorts, a.Addr(), func(k model.Key, s model.Service) {
 		listed := func(p model.ServicePort) bool { return p.Port == a.Port() && p.Protocol != model.UDP }
-		if !ok && s.MorePorts > 0 && !slices.ContainsFunc(s.Ports, listed) {
+		if !ok && !slices.ContainsFunc(s.Ports, listed) {
 			port, ok = model.PortKey{Service: k, Port: a.Port()}, true
 		}
 	})

@@ -54,7 +54,7 @@ func (g *Graph) buildDialled() {
 		}
 		return w.Addresses
 	})
-	d.moved = incr.NewWatch[netip.Addr](&g.engine, d.meshed, x.byBalancer, x.byExternal, x.nodesAt)
+	d.moved = incr.NewWatch[netip.Addr](&g.engine, d.meshed, x.byBalancer, x.byExternal, x.byMorePorts, x.nodesAt)
 }
 
 // dial takes what proxies ask for from now on. by are the namespaces of the proxies.
@@ -142,7 +142,7 @@ func (g *Graph) LeftOut() int { return g.dialled.known.waits }
 // isKnown reports whether something may be at an address that proxies are told of.
 func (g *Graph) isKnown(a netip.Addr) bool {
 	x := &g.destinations
-	return g.dialled.meshed.Has(a) || x.nodesAt.Has(a) || x.byBalancer.Has(a) || x.byExternal.Has(a)
+	return g.dialled.meshed.Has(a) || x.nodesAt.Has(a) || x.byBalancer.Has(a) || x.byExternal.Has(a) || x.byMorePorts.Has(a)
 }
 
 // leadsToPod reports whether connections to an address go to the proxy of a pod.

@@ -161,7 +161,8 @@ func errTooManyNames(limit int) error {
 	return status.Errorf(codes.ResourceExhausted, "more names on one stream than the %d that a mesh of this size needs", limit)
 }
 
-// maxNames is how many names a stream may subscribe to. All streams of an owner may have twice as many.
+// maxNames is how many names a stream may subscribe to. All streams of an owner may have twice as many, as long as its
+// group does not have too many (owner.count).
 func (s *Server) maxNames() int { return s.opts.SpareNames + 2*int(s.store.known.Load()) }
 
 // MaxRequest is how large a request may be: one that subscribes to all names of the largest type again,

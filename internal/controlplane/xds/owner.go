@@ -17,6 +17,8 @@ type Owner struct {
 	// Streams is how many streams the owner may have at a time: one more ends the oldest. If 0, the
 	// number is not limited.
 	Streams int
+	// Group is whose the owner is, a namespace for example; it is comparable. If nil, the owner is a group of its own.
+	Group any
 }
 
 // Bounds of what clients can make the server remember and do. What exists is bounded by the mesh; these
@@ -46,14 +48,23 @@ const (
 type owners struct {
 	mu      sync.Mutex // a leaf: nothing is locked while it is held
 	byKey   map[any]*owner
+	groups  map[any]*group
 	unknown int64 // bytes, of all owners
 	opened  int
+}
+
+// group is guarded by owners.mu. It is forgotten when it has neither.
+type group struct {
+	key    any
+	owners int // that have streams
+	names  int // subscribed, of all these
 }
 
 // owner is guarded by owners.mu.
 type owner struct {
 	all      *owners
 	key      any
+	group    *group
 	sessions []*session // oldest first
 	names    int        // subscribed, of all streams
 	// bound are the names of Options.Bounded, with the number of streams that subscribe to each.
@@ -79,6 +90,9 @@ func (l *owners) join(who Owner, ss *session, now time.Time) (over []*session) {
 		l.byKey[who.Key] = o
 	}
 	ss.owner = o
+	if len(o.sessions) == 0 {
+		l.enter(o, who)
+	}
 	o.sessions = append(o.sessions, ss)
 	if who.Streams > 0 && len(o.sessions) > who.Streams {
 		n := len(o.sessions) - who.Streams
@@ -94,9 +108,39 @@ func (l *owners) leave(ss *session, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := ss.owner
+	had := len(o.sessions)
 	o.sessions = slices.DeleteFunc(o.sessions, func(s *session) bool { return s == ss })
+	if had > 0 && len(o.sessions) == 0 {
+		o.group.owners--
+		l.tidy(o.group)
+	}
 	if o.idle(now) {
 		delete(l.byKey, o.key)
+	}
+}
+
+// enter counts an owner that has its first stream in its group. Names of streams that are being closed stay in the
+// group where they were counted, which is the same as long as there are any.
+func (l *owners) enter(o *owner, who Owner) {
+	key := who.Group
+	if key == nil {
+		key = o
+	}
+	if o.group == nil || o.names == 0 {
+		if l.groups == nil {
+			l.groups = map[any]*group{}
+		}
+		if o.group = l.groups[key]; o.group == nil {
+			o.group = &group{key: key}
+			l.groups[key] = o.group
+		}
+	}
+	o.group.owners++
+}
+
+func (l *owners) tidy(g *group) {
+	if g.owners == 0 && g.names == 0 && l.groups[g.key] == g {
+		delete(l.groups, g.key)
 	}
 }
 
@@ -136,12 +180,17 @@ func (o *owner) debt(now time.Time) time.Duration {
 	return max(0, o.paid.Sub(now))
 }
 
-// count adds to the names that the owner's streams subscribe to, and returns how many there are now.
-func (o *owner) count(n int) int {
+// count adds to the names that the owner's streams subscribe to. It returns false if these are more than two streams
+// may have, of limit each; or more than one, while all owners of the group have more than one for each of them and
+// another one. So what a group has grows with its owners, and an owner that needs no more than a stream may have is
+// not refused because of others.
+func (o *owner) count(n, limit int) bool {
 	o.all.mu.Lock()
 	defer o.all.mu.Unlock()
 	o.names += n
-	return o.names
+	o.group.names += n
+	o.all.tidy(o.group)
+	return o.names <= limit || o.names <= 2*limit && o.group.names <= (o.group.owners+1)*limit
 }
 
 // bind notes that one stream more or less subscribes to a name of Options.Bounded.

@@ -290,7 +290,7 @@ func (ss *session) subscribe(w *watch, names []string, versions map[string]strin
 		news = append(news, s)
 		touched = append(touched, e)
 	}
-	if ss.names += len(news); ss.owner.count(len(news)) > 2*limit && err == nil {
+	if ss.names += len(news); !ss.owner.count(len(news), limit) && err == nil {
 		err = errTooManyNames(limit)
 	}
 	w.subs = merge(w.subs, news)
@@ -333,7 +333,7 @@ func (ss *session) unsubscribe(w *watch, names []string) []*entry {
 		left := func(s *sub) bool { return s.is(gone) }
 		w.subs = slices.DeleteFunc(w.subs, left)
 		ss.names -= len(touched)
-		ss.owner.count(-len(touched))
+		ss.owner.count(-len(touched), 0)
 		if len(w.dirty) > 64+2*len(w.subs) { // the client does not ACK, and its sender does not look
 			w.dirty = slices.DeleteFunc(w.dirty, left)
 		}
@@ -384,7 +384,7 @@ func (ss *session) close() []*entry {
 		}
 		w.told(math.MaxInt)
 	}
-	ss.owner.count(-ss.names)
+	ss.owner.count(-ss.names, 0)
 	ss.watches, ss.names = nil, 0
 	return touched
 }

@@ -31,4 +31,7 @@ type Proxy struct {
 	P50, P99 float64
 	// Restarts counts how often Envoy ended by itself since the agent started.
 	Restarts uint64
+	// Cut: the control plane shortened what the agent reports, which is longer than an agent's report is. Then
+	// Phase may be missing, as that of an agent that doesn't report.
+	Cut bool
 }

@@ -87,7 +87,23 @@ func words(slot string, said Proxy) string {
 	if said.Restarts > 0 {
 		why += fmt.Sprintf(" (Envoy has ended by itself %d times)", said.Restarts)
 	}
+	if said.Cut {
+		why += tooLong
+	}
 	return why
+}
+
+// tooLong is a reason why too little is known of a proxy.
+const tooLong = " (what its agent reports is longer than it may be, and was cut)"
+
+// cut is tooLong if that is so of a slot.
+func (r reports) cut() string {
+	for _, p := range r {
+		if p.Cut {
+			return tooLong
+		}
+	}
+	return ""
 }
 
 // advance says what to do next with one pod. r holds what its agents report, of all replicas of the
@@ -133,7 +149,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		return standing{stage: due, move: move}
 	}
 	if serving == "" {
-		return standing{stage: held, why: "no proxy of it is connected and ready"}
+		return standing{stage: held, why: "no proxy of it is connected and ready" + r.cut()}
 	}
 	if !p.Ready {
 		return standing{stage: held, why: "the pod is not Ready"}

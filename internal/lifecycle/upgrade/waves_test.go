@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,5 +157,49 @@ func TestWindows(t *testing.T) {
 	night.TimeZone = "Europe/Nowhere"
 	if open([]v1alpha1.Window{night}, at("2026-11-02T21:00:00Z")) || CheckWindows([]v1alpha1.Window{night}) == "" {
 		t.Error("an unknown time zone was taken")
+	}
+}
+
+// TestCutReport: a proxy whose report the control plane cut is as one that does not report: the upgrade names it
+// while it waits for it, and replaces the others. With its phase it is replaced as any other.
+func TestCutReport(t *testing.T) {
+	cut := func(in Input, change func(*Proxy)) Input {
+		for i := range in.Proxies {
+			if in.Proxies[i].Pod == in.Proxies[0].Pod {
+				in.Proxies[i].Cut = true
+				change(&in.Proxies[i])
+			}
+		}
+		return in
+	}
+	w := newWorld(t, 12, 4)
+	w.wanted = "0.3.0"
+	w.until(v1alpha1.PhaseDataPlane)
+	for range 20 {
+		w.operate(-1)
+		w.pass(2 * time.Second)
+	}
+	in := w.input()
+	first := in.Proxies[0]
+	goal := Goal{Version: "0.4.0"}
+	var pod Pod
+	for _, p := range in.Pods {
+		if p.Name == first.Pod {
+			pod = p
+		}
+	}
+	pod.Ready = true
+	silent := cut(w.input(), func(p *Proxy) { p.Phase, p.Version = "", "" })
+	got := advance(pod, byPod(silent.Proxies)[pod.key()], goal, in.Clock)
+	if got.stage != held || !strings.Contains(got.why, "was cut") {
+		t.Errorf("without a phase: %+v", got)
+	}
+	none := advance(pod, nil, goal, in.Clock)
+	if none.stage != got.stage {
+		t.Errorf("one that does not report: %+v", none)
+	}
+	whole, short := advance(pod, byPod(in.Proxies)[pod.key()], goal, in.Clock), cut(w.input(), func(*Proxy) {})
+	if got := advance(pod, byPod(short.Proxies)[pod.key()], goal, in.Clock); got.stage != whole.stage {
+		t.Errorf("with its phase: %+v, want %+v", got, whole)
 	}
 }
