@@ -9,6 +9,8 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/release"
@@ -45,5 +47,24 @@ func TestWebhookFollowsTheService(t *testing.T) {
 		if !strings.HasPrefix(b, roots) {
 			t.Errorf("the bundle does not begin with the roots: %s", b)
 		}
+	}
+}
+
+// TestOneWebhook: where the Service leads to another release, the configuration of the former one goes at once, and
+// not when the upgrade ends: a pod would be injected by both.
+func TestOneWebhook(t *testing.T) {
+	config := func(name string) Ref {
+		return Ref{
+			GroupVersionKind: schema.GroupVersionKind{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration"},
+			NamespacedName:   types.NamespacedName{Name: name},
+		}
+	}
+	d := decision{mesh: &v1alpha1.Mesh{}, serving: release.Release{Version: "0.3.0"}}
+	service := config("tulle-controlplane-0-2-0")
+	service.Kind = "Service"
+	d.seen.Owned = []Ref{config("tulle-controlplane-0-2-0"), config("tulle-controlplane-0-3-0"), service}
+	s := d.webhook()
+	if len(s.Apply) != 1 || s.Apply[0].GetName() != "tulle-controlplane-0-3-0" || len(s.Delete) != 1 || s.Delete[0] != d.seen.Owned[0] {
+		t.Errorf("applied %d, deleted %v", len(s.Apply), s.Delete)
 	}
 }

@@ -146,7 +146,7 @@ func (d decision) steps() []Step {
 		add("control plane "+r.Version, render.ControlPlane(d.input(r))...)
 	}
 	add("service", render.Service(d.input(d.serving)), render.Replicas(d.input(d.serving)))
-	add("webhook", render.Webhook(d.led()))
+	out = append(out, d.webhook())
 	if d.pull != nil {
 		add("images", render.Images(d.input(*d.pull)))
 	}
@@ -160,6 +160,15 @@ func (d decision) steps() []Step {
 		out = append(out, Step{Name: "prune", Delete: prune})
 	}
 	return out
+}
+
+// webhook leaves one configuration. With that of another release beside it a pod would be injected by both: the API server
+// keeps its connection to a replica of the other one.
+func (d decision) webhook() Step {
+	w := render.Webhook(d.led())
+	return Step{Name: "webhook", Apply: []render.Object{w}, Delete: slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
+		return r.Kind != w.GetKind() || r.Name == w.GetName()
+	})}
 }
 
 // led is the input of the webhook's configuration: it changes when the Service begins to lead to another
