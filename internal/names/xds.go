@@ -53,7 +53,7 @@ type Out struct {
 	Node, Consumer string
 }
 
-// OwnNode, as Out.Node, stands for the node of each client: all clients have the Cluster of this name, and each
+// OwnNode as Out.Node stands for the node of each client: all clients have the Cluster of this name, and each
 // is sent the endpoints of its own node. No node has this name.
 const OwnNode = "*"
 

@@ -109,14 +109,14 @@ func (r *Route) valid() bool {
 func older(a, b *Route) int { return a.head.compare(&b.head) }
 
 // compare is older.
-func (a *head) compare(b *head) int {
-	if c := a.created.Compare(b.created); c != 0 {
+func (r *head) compare(b *head) int {
+	if c := r.created.Compare(b.created); c != 0 {
 		return c
 	}
-	if a.source.Namespace != b.source.Namespace {
-		return strings.Compare(a.source.Namespace+"/", b.source.Namespace+"/")
+	if r.source.Namespace != b.source.Namespace {
+		return strings.Compare(r.source.Namespace+"/", b.source.Namespace+"/")
 	}
-	return cmp.Or(strings.Compare(a.source.Name, b.source.Name), strings.Compare(a.source.Kind, b.source.Kind))
+	return cmp.Or(strings.Compare(r.source.Name, b.source.Name), strings.Compare(r.source.Kind, b.source.Kind))
 }
 
 // acceptance is the finding on a route's own content.
