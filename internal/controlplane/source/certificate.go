@@ -8,9 +8,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/binary"
 	"encoding/pem"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // readCertificate reads one certificate and checks what Envoy refuses and Go does not. A problem is what follows
@@ -115,9 +117,25 @@ func checkName(name []byte) (problem string) {
 			if a.Value.Tag == asn1.TagUTF8String && bytes.ContainsFunc(a.Value.Bytes, noncharacter) {
 				return "has a subject or issuer with a code point that is no character: " + again
 			}
+			if a.Value.Tag == tagUniversalString && !universal(a.Value.Bytes) {
+				return "has a subject or issuer with a UniversalString that is not one: " + again
+			}
 		}
 	}
 	return ""
+}
+
+// tagUniversalString is a string of code points of four bytes (X.680, 8.23).
+const tagUniversalString = 28
+
+// universal reports whether b is a UniversalString of characters. Since 1.27 Go takes any bytes for one.
+func universal(b []byte) bool {
+	for ; len(b) >= 4; b = b[4:] {
+		if n := binary.BigEndian.Uint32(b); n > utf8.MaxRune || !utf8.ValidRune(rune(n)) || noncharacter(rune(n)) {
+			return false
+		}
+	}
+	return len(b) == 0
 }
 
 // noncharacter reports whether Unicode reserves a code point for internal use.
