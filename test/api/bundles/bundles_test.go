@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -325,8 +326,12 @@ func (c *suite) check(b bundle) {
 	}
 }
 
-// remove deletes the bundle, with its objects, and waits until it is gone.
+// remove deletes the bundle, with its objects, and waits until it is gone. A definition is deleted when its objects can
+// be listed: before that the API server tries to delete these, and then waits ever longer between its tries.
 func (c *suite) remove() {
+	for _, d := range c.definitions {
+		c.listed(d)
+	}
 	for _, d := range c.definitions {
 		if err := c.admin.Delete(c.t.Context(), d); client.IgnoreNotFound(err) != nil {
 			c.t.Error(err)
@@ -343,6 +348,20 @@ func (c *suite) remove() {
 		}
 		return nil
 	})
+}
+
+// listed waits until the objects of a definition can be listed.
+func (c *suite) listed(definition *unstructured.Unstructured) {
+	group, _, _ := unstructured.NestedString(definition.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(definition.Object, "spec", "names", "kind")
+	versions, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	for _, v := range versions {
+		if m, ok := v.(map[string]any); ok && m["served"] == true {
+			list := &unstructured.UnstructuredList{}
+			list.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: fmt.Sprint(m["name"]), Kind: kind + "List"})
+			c.eventually("list "+kind, func() error { return c.admin.List(c.t.Context(), list) })
+		}
+	}
 }
 
 func (c *suite) eventually(what string, f func() error) {

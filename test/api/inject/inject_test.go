@@ -96,7 +96,7 @@ func withoutAPIToken(pod *corev1.Pod) {
 // vary, are read back from the slot (a slot asks for half).
 func settings(pod *corev1.Pod) inject.Settings {
 	s := inject.Settings{
-		Image: "registry.example/tulle-proxy:0.2.0", Version: "0.2.0", Revision: "0-2-0",
+		Image: "registry.example/tulle-proxy:0.1.0", Version: "0.1.0", Revision: "0-1-0",
 		SystemNamespace: names.SystemNamespace, TrustDomain: "cluster.local",
 		ControlPlaneHost: slots.ControlPlaneHost(names.ControlPlaneService, names.SystemNamespace),
 		LingerSeconds:    5,
