@@ -4,6 +4,7 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -72,6 +73,36 @@ func TestTooManyHints(t *testing.T) {
 		e := Resolve(svc, []Slice{s}, MaxPairs, pods(), nobody).Ports[0].On(svc.Key, "")
 		if len(e.List) != MaxPairs/256 || len(e.Near) > 0 != count {
 			t.Errorf("with %d hints of each kind: %d endpoints, %d places", hints, len(e.List), len(e.Near))
+		}
+	}
+}
+
+// TestTooManyPlaces: each place that hints name has a variant of each port's endpoints, so where they are more than the
+// Service's share allows, hints do not count. Those that the EndpointSlice controller writes do.
+func TestTooManyPlaces(t *testing.T) {
+	for name, c := range map[string]struct {
+		ports, endpoints, pairs int
+		count                   bool
+	}{
+		"a zone each, 256 ports":                {256, 195, MaxPairs, false},
+		"a zone each, 256 ports, few endpoints": {256, 3, SmallPairs, true},
+		"a zone each, one port":                 {1, 1000, SmallPairs, true},
+		"a zone each, ten ports":                {10, 1000, MaxPairs, true},
+		"the same beside other large Services":  {10, 1000, 10_000, false},
+	} {
+		svc := Service{Key: Key{"shop", "web"}}
+		for i := range c.ports {
+			svc.Ports = append(svc.Ports, ServicePort{Port: uint16(1 + i), Protocol: TCP})
+		}
+		s := Slice{Ports: []SlicePort{{Port: 80}}}
+		for i := range c.endpoints {
+			s.Endpoints = append(s.Endpoints, SliceEndpoint{
+				Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Ready: true, Serving: true, Hints: &Hints{Zones: []string{fmt.Sprint("zone-", i)}},
+			})
+		}
+		e := Resolve(svc, []Slice{s}, c.pairs, pods(), nobody).Ports[0].On(svc.Key, "")
+		if len(e.List) == 0 || len(e.Near) > 0 != c.count {
+			t.Errorf("%s: %d endpoints, %d places", name, len(e.List), len(e.Near))
 		}
 	}
 }

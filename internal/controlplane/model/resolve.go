@@ -68,7 +68,7 @@ func Resolve(svc Service, parts []Slice, pairs int, pod func(Key) (Workload, boo
 		w, known = at(e.Addr)
 		return w, known, true
 	}
-	if !isHinted(parts, len(svc.Ports)) {
+	if !isHinted(parts, len(svc.Ports), pairs) {
 		parts = withoutHints(parts)
 	}
 	numbers := numbersOf(parts)
@@ -115,19 +115,24 @@ func IsLarge(svc Service, parts []Slice) bool {
 	return n*len(svc.Ports) > SmallPairs
 }
 
-// maxHinted bounds how often an endpoint is in the lists of places, over all ports: an endpoint may have eight hints for
-// zones and as many for nodes. The EndpointSlice controller writes one of each.
-const maxHinted = 4 * MaxPairs
-
-// isHinted reports whether the hints of endpoints are within maxHinted. Otherwise they do not count.
-func isHinted(parts []Slice, ports int) bool {
-	n := 0
+// isHinted reports whether the hints of endpoints are few enough to count. Two numbers are bounded, over all ports: how
+// often an endpoint is in the lists of places, since it may have eight hints for zones and as many for nodes, of which
+// the EndpointSlice controller writes one of each; and the places, since each has a variant of the port's endpoints.
+func isHinted(parts []Slice, ports, pairs int) bool {
+	n, places := 0, map[Place]bool{}
 	for _, s := range parts {
 		for _, e := range s.Endpoints {
-			n += len(e.Hints.zones()) + len(e.Hints.nodes())
+			for _, zone := range e.Hints.zones() {
+				places[Place{Zone: zone}] = true
+				n++
+			}
+			for _, node := range e.Hints.nodes() {
+				places[Place{Node: node}] = true
+				n++
+			}
 		}
 	}
-	return n*ports <= maxHinted
+	return n*ports <= 4*pairs && len(places)*ports <= max(SmallPairs, pairs/5)
 }
 
 func withoutHints(parts []Slice) []Slice {
