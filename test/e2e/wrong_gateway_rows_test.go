@@ -55,7 +55,7 @@ func wrongRoutes() []wrongRoute {
 	partly.status = metav1.ConditionTrue
 	ok := complaint{where: "parents[0]", condition: "Accepted", status: metav1.ConditionTrue, reason: "Accepted"}
 	return []wrongRoute{
-		{name: "unsupported", rule: "{sessionPersistence: {type: Cookie}, " + right + "}", answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].sessionPersistence", "not supported")},
+		{name: "unsupported", rule: "{sessionPersistence: {type: Cookie, cookie: {name: s}}, " + right + "}", answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].sessionPersistence", "not supported")},
 		{name: "regex", rule: value("RegularExpression", "(a+"), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", "missing closing )")},
 		{name: "regex-large", rule: value("RegularExpression", "(?:[a-y][b-z]){999}"), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", "too large", "shorter")},
 		{name: "regex-class", rule: value("RegularExpression", `\p{Letter}+`), answer: 404, complaint: no("Accepted", "UnsupportedValue", "spec.rules[0].matches[0].headers[0].value", `\p{Letter} is no class of RE2`)},
@@ -63,7 +63,7 @@ func wrongRoutes() []wrongRoute {
 			name: "exclusive", answer: 404, complaint: no("Accepted", "IncompatibleFilters", "spec.rules[0].filters", "RequestRedirect and CORS"),
 			rule: "{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}, {type: CORS, cors: {allowOrigins: ['https://a.example']}}]}",
 		},
-		{name: "partly", rule: "{matches: [{path: {value: /good}}], " + right + "}, {matches: [{path: {value: /bad}}], sessionPersistence: {type: Cookie}, " + right + "}", complaint: partly},
+		{name: "partly", rule: "{matches: [{path: {value: /good}}], " + right + "}, {matches: [{path: {value: /bad}}], sessionPersistence: {type: Cookie, cookie: {name: s}}, " + right + "}", complaint: partly},
 		{name: "kind", rule: "{backendRefs: [{group: apps, kind: Deployment, name: server, port: 80}]}", answer: 500, complaint: no("ResolvedRefs", "InvalidKind", "spec.rules[0].backendRefs[0]", "apps/Deployment", "only Service")},
 		{name: "not-granted", rule: "{backendRefs: [{name: kube-dns, namespace: kube-system, port: 53}]}", answer: 500, complaint: no("ResolvedRefs", "RefNotPermitted", "spec.rules[0].backendRefs[0]", "no ReferenceGrant in namespace kube-system")},
 		{name: "no-service", rule: "{backendRefs: [{name: nowhere, port: 80}]}", answer: 500, complaint: no("ResolvedRefs", "BackendNotFound", "spec.rules[0].backendRefs[0]", "/nowhere does not exist")},
