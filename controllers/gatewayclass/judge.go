@@ -24,7 +24,7 @@ type Facts struct {
 	Mesh *v1alpha1.Mesh
 	// Release is the one that serves; the zero value: none yet.
 	Release release.Release
-	// Definitions are those of the Gateway API that are installed.
+	// Definitions are the CRDs of the Gateway API that are installed.
 	Definitions []Definition
 }
 

@@ -7,5 +7,5 @@
 // It decides nothing itself. Invariant: every round begins from what is in the
 // cluster and not from an earlier round, so that the operator can be killed at
 // any time: what it remembers is when it asked last, and since when it has seen. Start at Reconciler.Reconcile; observe.go lists all that is looked at,
-// ground.go what is asked before an upgrade only, gateways.go which Deployments are those of Gateways, events.go what is told, metrics.go all that is measured.
+// ground.go what is asked before an upgrade only, gateways.go which Deployments belong to Gateways, events.go which Events are written, metrics.go all that is measured.
 package mesh

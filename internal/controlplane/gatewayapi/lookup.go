@@ -47,8 +47,8 @@ type Lookup interface {
 	ListenerSet(model.Key) (*gwapiv1.ListenerSet, bool)
 	// OurClass tells whether Gateways of that class are ours, by the class's controller name.
 	OurClass(name string) bool
-	// Routes returns the routes of a kind with a parentRef to an object: those for which Parents contains it.
-	// Object.Kind is KindService, KindGateway or KindListenerSet. The caller may change the list.
+	// Routes returns the routes with a parentRef to a Service: those for which Parents contains it. The caller may change
+	// the list.
 	Routes(OfKind[model.Object]) []*Route
 	// Candidates returns Route.Candidate of the routes of a kind with a parentRef to a Gateway or ListenerSet: those for
 	// which Candidate.Parents contains it. The caller may change the list.

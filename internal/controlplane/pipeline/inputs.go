@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ type indexes struct {
 	serviceByGateway *incr.Index[model.Key, model.Key, model.Service]
 	meshedNamespaces *incr.Index[string, string, model.Namespace] // by name
 	setsByGateway    *incr.Index[model.Key, model.Key, *gwapiv1.ListenerSet]
-	routesByParent   *incr.Index[ofObject, model.Object, *gatewayapi.Route]
+	routesByService  *incr.Index[ofObject, model.Object, *gatewayapi.Route]
 	routesByBackend  *incr.Index[ofPort, model.Object, *gatewayapi.Route]
 	grantsByFrom     *incr.Index[gatewayapi.GrantFrom, model.Key, *gwapiv1.ReferenceGrant]
 	policiesByTarget *incr.Index[ofObject, model.Object, *policy.Policy]
@@ -114,7 +115,9 @@ func newIndexes(in inputs) indexes {
 			}
 			return nil
 		}),
-		routesByParent:  incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofObject { return r.Parents() }),
+		routesByService: incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofObject {
+			return slices.DeleteFunc(r.Parents(), func(on ofObject) bool { return on.To.Kind != gatewayapi.KindService })
+		}),
 		routesByBackend: incr.NewIndex(in.routes, byObject, func(_ model.Object, r *gatewayapi.Route) []ofPort { return r.Backends() }),
 		grantsByFrom: incr.NewIndex(in.grants, byKey, func(_ model.Key, g *gwapiv1.ReferenceGrant) []gatewayapi.GrantFrom {
 			return gatewayapi.GrantedFrom(g)

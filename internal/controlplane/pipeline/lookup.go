@@ -99,7 +99,7 @@ func (l lookup) OurClass(name string) bool {
 	return string(c.Spec.ControllerName) == names.ControllerName
 }
 
-func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByParent, on) }
+func (l lookup) Routes(on ofObject) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByService, on) }
 
 func (l lookup) Senders(to ofPort) []*gatewayapi.Route { return bucket(l.r, l.ix.routesByBackend, to) }
 

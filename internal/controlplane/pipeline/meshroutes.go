@@ -35,11 +35,9 @@ func (g *Graph) buildMeshRoutes() {
 		}, g.ix.routesByBackend)
 	m.routes = incr.DeriveKeys(e, "mesh routes", gatewayapi.MeshRoutes.Same,
 		func(r *incr.Reader, on ofObject, emit func(model.Key, gatewayapi.MeshRoutes)) {
-			if on.To.Kind == gatewayapi.KindService {
-				k := model.Key{Namespace: on.To.Namespace, Name: on.To.Name}
-				emit(k, gatewayapi.ReadMeshRoutes(g.lookup(r), k))
-			}
-		}, g.ix.routesByParent)
+			k := model.Key{Namespace: on.To.Namespace, Name: on.To.Name}
+			emit(k, gatewayapi.ReadMeshRoutes(g.lookup(r), k))
+		}, g.ix.routesByService)
 	m.rivals = incr.Derive(e, "mesh rivals", m.routes, same[[]gatewayapi.MeshRival],
 		func(_ *incr.Reader, k model.Key, v gatewayapi.MeshRoutes, emit func(routeOn, []gatewayapi.MeshRival)) {
 			for route, rivals := range v.Rivals() {

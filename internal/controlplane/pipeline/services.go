@@ -53,11 +53,16 @@ func (g *Graph) buildServices() {
 			}
 		})
 	largeByNamespace := incr.NewIndex(large, byKey, func(k model.Key, _ one) []string { return []string{k.Namespace} })
+	// A collection, so that Services are evaluated when their share changes, not with each Service that becomes large.
+	pairsOf := incr.DeriveKeys(e, "pairs of large services", same[int],
+		func(r *incr.Reader, namespace string, emit func(string, int)) {
+			emit(namespace, model.PairsOf(incr.Count(r, largeByNamespace, namespace)))
+		}, largeByNamespace)
 	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
 			pairs := model.SmallPairs
 			if _, ok := incr.Get(r, large, k); ok {
-				pairs = model.PairsOf(incr.Count(r, largeByNamespace, k.Namespace))
+				pairs, _ = incr.Get(r, pairsOf, k.Namespace)
 			}
 			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), pairs, func(p model.Key) (model.Workload, bool) {
 				return incr.Get(r, members, p)
@@ -78,14 +83,11 @@ func (g *Graph) buildServices() {
 		})
 	s.excess = incr.DeriveKeys(e, "excess routes", same[map[model.Object]bool],
 		func(r *incr.Reader, on ofObject, emit func(model.Key, map[model.Object]bool)) {
-			if on.To.Kind != gatewayapi.KindService {
-				return
-			}
 			k := model.Key{Namespace: on.To.Namespace, Name: on.To.Name}
 			if excess := gatewayapi.ReadExcessRoutes(g.lookup(r), k); len(excess) > 0 {
 				emit(k, excess)
 			}
-		}, g.ix.routesByParent)
+		}, g.ix.routesByService)
 	g.buildFirstPolicies()
 	g.buildGranted()
 	g.buildMeshRoutes()
