@@ -64,6 +64,8 @@ type Reconciler struct {
 	answered *answer
 	// watching is since when all could be seen in each round; zero: not in the last one. By the one worker.
 	watching time.Time
+	// remembers is what was seen of the pods with a proxy. By the one worker.
+	remembers upgrade.Memory
 	// dropped tells that a part of the status that was written last is missing. By the one worker.
 	dropped bool
 }
@@ -93,6 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if r.watching.IsZero() || !seen.Rollout.Complete {
 		r.watching = r.Now()
 	}
+	seen.Rollout.Remembered = r.remembers.Look(m.Status.Upgrade, m.Status.GatewayVersion, seen.Rollout.Pods, seen.Rollout.Proxies, r.Now())
 	seen.Watching, seen.OldDefinition = r.watching, r.dropped
 	next := plan.Next(m, seen, r.Known, r.Now())
 	if next.Finalize {

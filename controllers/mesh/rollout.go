@@ -42,8 +42,8 @@ func (r *Reconciler) lookAtRollout(ctx context.Context, m *v1alpha1.Mesh, o *pla
 			if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 				continue
 			}
-			if p.Spec.NodeName != "" {
-				on[p.Spec.NodeName] = true // else it runs nowhere yet, and needs no image
+			if _, exists := kubelets[p.Spec.NodeName]; exists {
+				on[p.Spec.NodeName] = true // else it runs nowhere yet, or only says so, and needs no image
 			}
 			seen := upgrade.PodFrom(p, orders[p.Namespace], kubelets[p.Spec.NodeName])
 			if m.Spec.Upgrade.DataPlane == v1alpha1.DataPlaneRollout && seen.Obstacle == "" {

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -11,6 +12,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/render"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
+	"tulle.dev/tulle/internal/names"
 )
 
 // Preflight tells whether a change of the version is about to begin or in its preflight, and from which
@@ -57,19 +59,59 @@ func (d decision) groundObstacles() []string {
 	return preflight.Obstacles(d.seen.Rollout.Ground, d.wanted, d.withProxies(), added)
 }
 
-// withProxies are the pods without those that have been without any connected proxy since the preflight began: a
-// preflight does not wait for what only looks as if it had a proxy.
+// withProxies are the pods without those of which no proxy has been ready for too long in the preflight: it does not
+// wait for what only looks as if it had a proxy.
 func (d decision) withProxies() []upgrade.Pod {
 	s, r := d.mesh.Status.Upgrade, d.seen.Rollout
 	if s == nil || s.Phase != v1alpha1.PhasePreflight || !r.Complete {
 		return r.Pods
 	}
-	connected := map[string]bool{}
-	for _, p := range r.Proxies {
-		connected[p.Namespace+"/"+p.Pod] = true
-	}
-	clock := upgrade.Clock{Now: d.now, Watching: d.seen.Watching}
+	connected := r.connected()
 	return slices.DeleteFunc(slices.Clone(r.Pods), func(p upgrade.Pod) bool {
-		return !connected[p.Namespace+"/"+p.Name] && p.Unseen(s.Since.Time, clock)
+		return !connected[p.Namespace+"/"+p.Name] && r.Unseen(p, s.Since.Time, d.clock())
 	})
+}
+
+func (d decision) clock() upgrade.Clock { return upgrade.Clock{Now: d.now, Watching: d.seen.Watching} }
+
+// connected are the pods of which a proxy is connected, as "NAMESPACE/NAME".
+func (r Rollout) connected() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range r.Proxies {
+		out[p.Namespace+"/"+p.Pod] = true
+	}
+	return out
+}
+
+// without are the nodes that do not have the images of the release that is to come, and run a pod of which a proxy is
+// connected. On others nothing is to be replaced.
+func (r Rollout) without() []Node {
+	connected, on := r.connected(), map[string]bool{}
+	for _, p := range r.Pods {
+		if connected[p.Namespace+"/"+p.Name] || !r.Complete {
+			on[p.Node] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(r.Nodes), func(n Node) bool { return n.Pulled || !on[n.Name] })
+}
+
+// nodeObstacles are the nodes that are waited for. After some minutes a preflight continues without them, if another
+// node has the images: pods there keep their proxies until their node has them, too.
+func (d decision) nodeObstacles() []string {
+	without := d.seen.Rollout.without()
+	s := d.mesh.Status.Upgrade
+	if s != nil && s.Phase == v1alpha1.PhasePreflight && upgrade.Late(s.Since.Time, d.clock()) &&
+		slices.ContainsFunc(d.seen.Rollout.Nodes, func(n Node) bool { return n.Pulled }) {
+		return nil
+	}
+	var out []string
+	for _, n := range without {
+		if n.Problem != "" {
+			out = append(out, fmt.Sprintf("node %s can't get image %s: %s", n.Name, d.wanted.ProxyImage, n.Problem))
+			continue
+		}
+		out = append(out, fmt.Sprintf("node %s is getting image %s; if that takes long: kubectl -n %s describe daemonset %s",
+			n.Name, d.wanted.ProxyImage, d.seen.Namespace, names.ImagesDaemonSet(d.wanted.Revision())))
+	}
+	return out
 }

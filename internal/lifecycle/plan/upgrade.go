@@ -14,7 +14,6 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/preflight"
 	"tulle.dev/tulle/internal/lifecycle/release"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
-	"tulle.dev/tulle/internal/names"
 )
 
 // Rollout is what is seen of the pods that carry a proxy. It is looked at only while their versions
@@ -26,6 +25,8 @@ type Rollout struct {
 	Gateways []upgrade.GatewayDeployment
 	// Complete: every replica of the control plane has answered.
 	Complete bool
+	// Remembered is what was seen of the pods before.
+	upgrade.Remembered
 	// Nodes are those that such pods run on.
 	Nodes []Node
 	// Difference and External were asked for by the plan before; nil: not, or no answer yet.
@@ -59,6 +60,17 @@ func (r Rollout) pulled() []string {
 	return out
 }
 
+// nodesWithout are the names of the nodes that do not have the images of the release that is to come.
+func (r Rollout) nodesWithout() []string {
+	var out []string
+	for _, n := range r.Nodes {
+		if !n.Pulled {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
 // choose asks how a change of the version goes on, and takes over what it says about control planes.
 func (d *decision) choose(known release.Catalog) {
 	current, ok := known.FindRevision(d.seen.ServingRevision)
@@ -76,7 +88,8 @@ func (d *decision) choose(known release.Catalog) {
 		GatewayDeployments: d.seen.Rollout.Gateways,
 		Pods:               d.seen.Rollout.Pods, Proxies: d.seen.Rollout.Proxies, Complete: d.seen.Rollout.Complete,
 		Difference: d.seen.Rollout.Difference, External: d.seen.Rollout.External, ExternalProblem: d.seen.Rollout.ExternalProblem,
-		Obstacles: d.obstacles(), Judge: gate.Judge, Clock: upgrade.Clock{Now: d.now, Watching: d.seen.Watching},
+		Obstacles: d.obstacles(), Judge: gate.Judge, Clock: d.clock(),
+		NodesWithout: d.seen.Rollout.nodesWithout(), Remembered: d.seen.Rollout.Remembered,
 		Image: func(version string) string {
 			r, _ := known.Find(version)
 			return r.ProxyImage
@@ -133,15 +146,7 @@ func (d decision) obstacles() []string {
 		out = append(out, OldDefinition)
 	}
 	out = append(out, d.groundObstacles()...)
-	for _, n := range d.seen.Rollout.Nodes {
-		switch {
-		case n.Problem != "":
-			out = append(out, fmt.Sprintf("node %s can't get image %s: %s", n.Name, d.wanted.ProxyImage, n.Problem))
-		case !n.Pulled:
-			out = append(out, fmt.Sprintf("node %s is getting image %s; if that takes long: kubectl -n %s describe daemonset %s",
-				n.Name, d.wanted.ProxyImage, d.seen.Namespace, names.ImagesDaemonSet(d.wanted.Revision())))
-		}
-	}
+	out = append(out, d.nodeObstacles()...)
 	return out
 }
 

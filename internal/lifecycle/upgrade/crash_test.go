@@ -18,13 +18,13 @@ func watched(t *testing.T) (*world, *simPod) {
 	w := newWorld(t, 21, 20)
 	w.wanted = "0.3.0"
 	w.until(v1alpha1.PhaseDataPlane)
-	for w.status.WaveDone == nil {
+	for range 60 {
 		w.pass(2 * time.Second)
 		w.operate(-1)
-	}
-	for _, p := range w.pods {
-		if p.version() == "0.3.0" {
-			return w, p
+		for _, p := range w.pods {
+			if w.status.WaveDone != nil && p.version() == "0.3.0" && p.slots["a"].phase != protocol.PhaseReady {
+				return w, p // and the former slot has handed over
+			}
 		}
 	}
 	t.Fatal("no pod was replaced")

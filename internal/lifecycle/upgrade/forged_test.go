@@ -79,7 +79,7 @@ func TestForgedPods(t *testing.T) {
 }
 
 // TestStuckGateway: a Gateway whose proxies can't be deployed is named, upgrade and rollback, and not waited for
-// longer than gatewayPatience.
+// longer than ownersPatience.
 func TestStuckGateway(t *testing.T) {
 	w := newWorld(t, 43, 4, 1)
 	w.add("gw-1", "shop/ReplicaSet/gw", "0.2.0", names.KindGateway)
@@ -97,7 +97,7 @@ func TestStuckGateway(t *testing.T) {
 		}
 		w.pass(2 * time.Second)
 	}
-	if took := w.now.Sub(since); w.status.Phase != v1alpha1.PhaseCompleted || took < gatewayPatience || took > gatewayPatience+time.Minute || since.IsZero() {
+	if took := w.now.Sub(since); w.status.Phase != v1alpha1.PhaseCompleted || took < ownersPatience || took > ownersPatience+time.Minute || since.IsZero() {
 		t.Errorf("after %s: %+v", took, w.status)
 	}
 	if !strings.Contains(w.status.Message, "not waiting any longer for "+named) || w.gateways != "0.3.0" {

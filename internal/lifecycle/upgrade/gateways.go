@@ -9,13 +9,10 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tulle.dev/tulle/internal/names"
 )
-
-// gatewayPatience is how long the Gateways' proxies are waited for. Then the change of the version ends without them:
-// their Deployments continue, and their earlier pods serve until the new ones are Ready.
-const gatewayPatience = 10 * time.Minute
 
 // GatewayDeployment is the Deployment that the operator created for a Gateway, as its status describes it. Pods are
 // not looked at: any pod may have the labels of a Gateway's.
@@ -65,19 +62,22 @@ func (u *run) gatewaysBehind(version string) []string {
 	return out
 }
 
-// gatewaysWait returns the Gateways that are waited for and those that were waited for long enough. The time counts from
-// status.upgrade.unreadySince.
+// gatewaysWait returns the Gateways that are waited for and those that were waited for long enough, which is shown as
+// status.upgrade.unreadySince. Then the change of the version ends without them: their Deployments continue, and their
+// former pods serve until the new ones are Ready. Nothing else that happens meanwhile prolongs the time.
 func (u *run) gatewaysWait(version string) (waiting, late []string) {
 	behind := u.gatewaysBehind(version)
 	if len(behind) == 0 {
 		u.s.UnreadySince = nil
 		return nil, nil
 	}
-	if u.s.UnreadySince == nil {
-		u.s.UnreadySince = &u.now
+	since := metav1.NewTime(u.Now)
+	if !u.GatewaysSince.IsZero() {
+		since = metav1.NewTime(u.GatewaysSince)
 	}
-	if u.watched(u.s.UnreadySince.Time) < gatewayPatience {
-		return behind, nil
+	u.s.UnreadySince = &metav1.Time{Time: since.UTC().Truncate(time.Second)}
+	if Late(since.Time, u.Clock) {
+		return nil, behind
 	}
-	return nil, behind
+	return behind, nil
 }

@@ -6,9 +6,11 @@ package upgrade
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/protocol"
@@ -41,6 +43,9 @@ type Input struct {
 	Complete bool
 	// GatewayDeployments are those of the Gateways that Tulle serves.
 	GatewayDeployments []GatewayDeployment
+	// NodesWithout are the nodes with pods of the mesh that do not have the image of Wanted.
+	NodesWithout []string
+	Remembered
 	// Obstacles are what stands in the way of an upgrade, as the preflight sees it.
 	Obstacles []string
 	// Difference is what would change; nil: not known yet.
@@ -68,6 +73,22 @@ func (c Clock) watched(t time.Time) time.Duration {
 		t = c.Watching
 	}
 	return c.Now.Sub(t)
+}
+
+// from is the clock of a phase that began at since: what is older is as old as the phase.
+func (c Clock) from(since time.Time) Clock {
+	if since.After(c.Watching) {
+		c.Watching = since
+	}
+	return c
+}
+
+// clock is that of the present phase.
+func (u *run) clock() Clock {
+	if u.s == nil {
+		return u.Clock
+	}
+	return u.from(u.s.Since.Time)
 }
 
 // Difference is what the new control plane would send, against the old one.
@@ -131,11 +152,16 @@ func Next(in Input) Decision {
 	if in.Status != nil {
 		u.s = in.Status.DeepCopy()
 	}
+	u.Pods = slices.Clone(in.Pods)
+	for i, p := range u.Pods {
+		r := u.by[p.key()]
+		u.Pods[i].reported = r[r.ready("", p.target())].Version
+	}
 	u.begin()
 	if u.s != nil {
 		u.s.Requested = in.Wanted
 	}
-	if u.s == nil || u.over() {
+	if u.over() {
 		return u.rest()
 	}
 	// As far as it goes at once: what is still to be seen ends each phase.
@@ -144,8 +170,10 @@ func Next(in Input) Decision {
 		u.phase()
 	}
 	if u.over() {
-		u.moves = nil
 		return u.rest()
+	}
+	if u.s.Phase != v1alpha1.PhaseRollingBack && !strings.HasPrefix(u.s.Message, u.postponed) { // its message is the reason
+		u.s.Message = joined(u.postponed, u.s.Message)
 	}
 	return u.decision()
 }
@@ -169,6 +197,8 @@ type run struct {
 	moves  []Move
 	events []Event
 	ask    bool
+	// postponed says why what is wanted has to wait; empty: it has not.
+	postponed string
 	// gateways: the Gateways' proxies have their turn.
 	gateways bool
 }
@@ -190,7 +220,7 @@ func byPod(list []Proxy) map[string]reports {
 }
 
 func (u *run) over() bool {
-	return u.s.Phase == v1alpha1.PhaseCompleted || u.s.Phase == v1alpha1.PhaseRolledBack
+	return u.s == nil || u.s.Phase == v1alpha1.PhaseCompleted || u.s.Phase == v1alpha1.PhaseRolledBack
 }
 
 // begin makes a new upgrade of what is wanted, if that is not what is under way, or done.
@@ -202,18 +232,21 @@ func (u *run) begin() {
 	case s != nil && s.Phase == v1alpha1.PhaseRollingBack && (s.To == u.Wanted || s.From == u.Wanted):
 		return
 	case s != nil && s.Phase == v1alpha1.PhaseRolledBack && s.To == u.Wanted && s.Requested == u.Wanted:
+		if u.stragglers(s.From) != "" {
+			s.Phase, s.Since, s.Finished, s.CatchUp = v1alpha1.PhaseRollingBack, u.now, nil, true
+		}
 		return
 	case s != nil && !u.over() && !s.CatchUp && s.From == u.Wanted:
 		u.rollBack("spec.version went back to " + u.Wanted)
 		return
-	case s != nil && !u.over() && !u.nearAll(u.Wanted):
-		u.s.Message = fmt.Sprintf("%s is too far from proxies that still run; going on with %s first", u.Wanted, s.To)
+	case s != nil && !u.over() && u.tooFar(u.Wanted) != "":
+		u.postponed = fmt.Sprintf("%s is too far from proxies that still run (%s); continuing with %s first", u.Wanted, u.tooFar(u.Wanted), s.To)
 		return
 	case u.Wanted != u.Serving:
 		u.start(u.Serving, v1alpha1.PhasePreflight)
 		u.event(false, "UpgradeStarted", fmt.Sprintf("from %s to %s", u.Serving, u.Wanted))
 	default:
-		if late := u.stragglers(); late != "" {
+		if late := u.stragglers(u.Wanted); late != "" {
 			u.start(late, v1alpha1.PhaseDataPlane)
 			u.s.CatchUp = true
 		}
@@ -224,19 +257,23 @@ func (u *run) start(from string, phase v1alpha1.UpgradePhase) {
 	u.s = &v1alpha1.UpgradeStatus{From: from, To: u.Wanted, Phase: phase, Since: u.now, Started: u.now}
 }
 
-// nearAll tells whether every proxy may live beside a control plane of the version.
-func (u *run) nearAll(version string) bool {
+// tooFar names a pod whose proxy may not live beside a control plane of the version; empty: there is none. Pods of which
+// no proxy was seen don't count.
+func (u *run) tooFar(version string) string {
 	for _, p := range u.Pods {
-		if p.Kind != "" && u.Allowed(p.version(), version) != nil {
-			return false
+		if _, known := u.known(p); p.Kind == "" || !known && len(u.by[p.key()]) == 0 && u.Complete {
+			continue
+		}
+		if u.Allowed(p.version(), version) != nil {
+			return "Pod " + p.key() + " has " + p.version()
 		}
 	}
-	return true
+	return ""
 }
 
-// stragglers is the version of a proxy that was left behind and can be replaced now; empty: none.
-func (u *run) stragglers() string {
-	goal := u.goal(u.Wanted)
+// stragglers is the version of a proxy that was left behind, and can be replaced by the version now; empty: none.
+func (u *run) stragglers(version string) string {
+	goal := u.goal(version)
 	for _, p := range u.Pods {
 		if !p.takesPart() || !p.Ready || len(u.by[p.key()]) == 0 {
 			continue
@@ -270,6 +307,9 @@ func (u *run) rollBack(why string) {
 
 func (u *run) finish(p v1alpha1.UpgradePhase, reason, message string) {
 	u.s.Phase, u.s.Since, u.s.Finished = p, u.now, &u.now
+	if p == v1alpha1.PhaseRolledBack {
+		u.s.CatchUp = false
+	}
 	u.event(p == v1alpha1.PhaseRolledBack, reason, message)
 }
 
@@ -285,7 +325,25 @@ func (u *run) rest() Decision {
 	if u.s != nil && u.s.Finished != nil && u.s.Finished.Equal(&u.now) {
 		d.Again = look
 	}
+	d.Moves = u.labels()
 	return d
+}
+
+// labels are the moves that only make labels follow, of pods that are not changed otherwise.
+func (u *run) labels() []Move {
+	changed := map[types.UID]bool{}
+	if !u.over() {
+		for _, m := range u.moves {
+			changed[m.UID] = true
+		}
+	}
+	var out []Move
+	for _, p := range u.Pods {
+		if m := labelled(p, u.by[p.key()]); m != nil && p.takesPart() && !changed[p.UID] {
+			out = append(out, *m)
+		}
+	}
+	return out
 }
 
 func (u *run) decision() Decision {
@@ -297,6 +355,7 @@ func (u *run) decision() Decision {
 			return len(m.Images) > 0 || m.Target != nil && len(u.by[m.Namespace+"/"+m.Name]) == 0
 		})
 	}
+	u.moves = append(u.moves, u.labels()...)
 	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
 	switch s.Phase {
 	case v1alpha1.PhasePreflight:
@@ -305,6 +364,9 @@ func (u *run) decision() Decision {
 		d.Deploy, d.Unpulled = []string{s.From, s.To}, u.unpulled()
 	case v1alpha1.PhaseRollingBack:
 		d.Deploy, d.Pull = []string{s.From, s.To}, s.From
+		if s.CatchUp {
+			d.Deploy = []string{s.From}
+		}
 		if ready, _ := u.Deployed(s.From); !ready && u.Serving == s.To {
 			d.Serve = s.To
 		}

@@ -24,11 +24,11 @@ import (
 const inPlaceKubelet = 32
 
 // PodFrom is a pod with a proxy as an upgrade sees it. order is the label names.LabelUpgrade of its
-// namespace, kubelet the version of its node's; empty: not known, and then not in the way.
+// namespace, which precedes the pod's own if it says "never"; kubelet is the version of its node's; empty: not known, and then not in the way.
 func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: p.UID,
-		Workload: workloadOf(p), Restart: restartOf(p), Labels: labelsOf(p), Order: cmp.Or(p.Labels[names.LabelUpgrade], order),
+		Workload: workloadOf(p), Restart: restartOf(p), Labels: labelsOf(p), Node: p.Spec.NodeName, Order: orderOf(p.Labels[names.LabelUpgrade], order),
 		Ready: isReady(p), Deleting: !p.DeletionTimestamp.IsZero(), Created: p.CreationTimestamp.Time,
 		Template: cmp.Or(p.Labels[appsv1.DefaultDeploymentUniqueLabelKey], p.Labels[appsv1.ControllerRevisionHashLabelKey]),
 	}
@@ -59,6 +59,15 @@ func PodFrom(p *corev1.Pod, order, kubelet string) Pod {
 		out.Obstacle = fmt.Sprintf("the kubelet of its node is %s, and replaces no container in place before 1.%d", kubelet, inPlaceKubelet)
 	}
 	return out
+}
+
+// orderOf is the order of a pod: its own label precedes its namespace's, but takes it into no upgrade that the namespace
+// takes no part in.
+func orderOf(pod, namespace string) string {
+	if namespace == names.UpgradeNever {
+		return namespace
+	}
+	return cmp.Or(pod, namespace)
 }
 
 // Bounds on what is kept of a pod. Whoever creates a pod may write a megabyte into most of its fields, with the labels
@@ -181,4 +190,4 @@ func (p Pod) LeftOut() string {
 func (p Pod) Restarts() bool { return p.takesPart() && p.Obstacle != "" && p.Restart != (Restart{}) }
 
 // Version is the release of the proxy that serves, as the pod's label says.
-func (p Pod) Version() string { return p.version() }
+func (p Pod) Version() string { return p.label() }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -50,7 +51,7 @@ func (u *run) preflight() {
 		obstacles = append(obstacles, silence+", so it is not known how the proxies are")
 	}
 	for _, p := range u.Proxies {
-		if p.Rejected > 0 {
+		if p.Rejected > 0 && !u.never(p) {
 			obstacles = append(obstacles, fmt.Sprintf("proxy %s/%s rejects its configuration (%s)", p.Namespace, p.Pod, strings.Join(p.Nacks, "; ")))
 		}
 	}
@@ -62,6 +63,13 @@ func (u *run) preflight() {
 	if list := u.unpulled(); list != "" {
 		u.event(true, "ImagesNotPulled", list)
 	}
+}
+
+// never tells whether a proxy's pod takes no part in upgrades: then nothing waits for it either.
+func (u *run) never(of Proxy) bool {
+	return slices.ContainsFunc(u.Pods, func(p Pod) bool {
+		return p.Namespace == of.Namespace && p.Name == of.Pod && p.Order == names.UpgradeNever
+	})
 }
 
 func (u *run) shadow() {
@@ -126,9 +134,9 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 		if connected {
 			t.connected++
 		}
-		st := advance(p, u.by[p.key()], goal, u.Clock)
-		restart := st.stage == due && st.move.Restart != (Restart{})
-		if u.unseen(p) && (st.stage == held || restart) {
+		st := u.standing(p, goal)
+		restart := st.move.Restart != (Restart{})
+		if st.stage != done && u.unseen(p) && (!restart || !connected) {
 			continue
 		}
 		name := p.key() + ": "
@@ -163,23 +171,27 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 	return t
 }
 
-// unseen tells whether a pod has been without any connected proxy for too long: its proxy can't reach a control plane,
-// or it has none and only looks so. It is replaced when it is connected.
-func (u *run) unseen(p Pod) bool {
-	return len(u.by[p.key()]) == 0 && p.Unseen(u.s.Since.Time, u.Clock)
-}
-
-// Unseen is for a pod of which no proxy is connected: it tells whether that has been so for too long, in a phase that
-// began at since.
-func (p Pod) Unseen(since time.Time, c Clock) bool {
-	if p.Created.After(since) {
-		since = p.Created
+// standing is where a pod stands. What a pod says of itself counts only if a proxy of it has been seen to be ready: its
+// owner can write its labels and annotations.
+func (u *run) standing(p Pod, goal Goal) standing {
+	st := advance(p, u.by[p.key()], goal, u.clock())
+	if st.stage == done || st.stage == held || st.move.Restart != (Restart{}) {
+		return st
 	}
-	return c.watched(since) > unseenPatience
+	if _, known := u.known(p); !known {
+		return standing{stage: held, why: "no proxy of it is connected and ready" + u.by[p.key()].cut()}
+	}
+	switch {
+	case st.stage == failed && u.s.Phase == v1alpha1.PhaseRollingBack && st.waited > ownersPatience:
+		st.stage = left
+	case len(st.move.Images) > 0 && goal.Version == u.Wanted && slices.Contains(u.NodesWithout, p.Node):
+		st = standing{stage: held, why: "node " + p.Node + " does not have the image of " + goal.Version}
+		if !u.s.CatchUp && Late(u.s.Since.Time, u.Clock) {
+			st.stage = left
+		}
+	}
+	return st
 }
-
-// unseenPatience is how long a pod is waited for of which no proxy is connected.
-const unseenPatience = 10 * time.Minute
 
 func (u *run) dataPlane() {
 	goal := u.goal(u.s.To)
@@ -407,7 +419,9 @@ func (u *run) lost(moved []Pod) []string {
 	for _, p := range moved {
 		r := u.by[p.key()]
 		s := r.replaced(u.s.To, p.target())
+		_, known := u.known(p)
 		switch {
+		case !known: // it may only look as if it had a proxy
 		case p.Deleting || p.version() != u.s.To || s != "" && r[s].Phase == protocol.PhaseReady || s == "" && !p.Ready:
 		case s == "":
 			out = append(out, p.key()+" is not connected")

@@ -41,8 +41,12 @@ type Pod struct {
 	RestartedFor string
 	// A and B are the slots.
 	A, B Slot
+	// Node is the node that it runs on; empty: none yet.
+	Node string
 	// Target is the order that the pod's annotation gives; the zero value: none.
 	Target protocol.Target
+	// reported is the version of the connected proxy that serves; empty: none does.
+	reported string
 }
 
 // Slot is a proxy slot as the API server shows it.
@@ -56,8 +60,11 @@ type Slot struct {
 
 func (p Pod) key() string { return p.Namespace + "/" + p.Name }
 
-// version is that of the proxy that serves, as the pod's label says.
-func (p Pod) version() string { return p.Labels[names.LabelVersion] }
+// version is that of the proxy that serves, as it reports, or else as the pod's label says.
+func (p Pod) version() string { return cmp.Or(p.reported, p.label()) }
+
+// label is the version that the pod's label says. The pod's owner can write it.
+func (p Pod) label() string { return p.Labels[names.LabelVersion] }
 
 func (p Pod) slot(name string) Slot {
 	if name == "b" {

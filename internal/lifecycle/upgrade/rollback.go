@@ -67,10 +67,12 @@ func (u *run) leftOut(goal Goal) string {
 		if p.Deleting || p.Kind != names.KindSidecar || p.version() == goal.Version {
 			continue
 		}
-		why := "it is not Ready"
+		why, st := "it is not Ready", u.standing(p, goal)
 		switch {
 		case p.takesPart() && p.Ready && len(u.by[p.key()]) == 0:
 			why = "no proxy of it is connected"
+		case p.takesPart() && p.Ready && p.Obstacle == "" && st.why != "":
+			why = st.why
 		case p.Order == names.UpgradeNever:
 			why = "label " + names.LabelUpgrade + "=" + names.UpgradeNever
 		case p.Obstacle != "":

@@ -42,6 +42,8 @@ const (
 	held
 	// failed: the replacement did not work in time.
 	failed
+	// left: it did not, for so long that it is not waited for.
+	left
 )
 
 // standing is a stage, why, and the move that is due.
@@ -49,6 +51,8 @@ type standing struct {
 	stage stage
 	why   string
 	move  Move
+	// waited is since how long a replacement has been under way.
+	waited time.Duration
 }
 
 // reports of one pod, by slot.
@@ -115,16 +119,16 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 		return &protocol.Target{Slot: slot, Generation: t.Generation + 1, Version: goal.Version, Since: now.UTC().Truncate(time.Second)}
 	}
 	ordered := t.Version == goal.Version || t.Version == "" && p.version() == goal.Version
+	if s := r.ready(goal.Version, t); s != "" {
+		if ordered && t.Slot == s {
+			return standing{stage: done}
+		}
+		// It serves already, though another slot was ordered, or another version: that one failed.
+		move.Target, move.Version, move.Requests = order(s), goal.Version, p.swapped(s)
+		return standing{stage: due, move: move}
+	}
 	if ordered && p.version() == goal.Version {
 		return standing{stage: done}
-	}
-	if s := r.ready(goal.Version, t); s != "" {
-		if !ordered || t.Slot != s {
-			// It serves already, though another slot was ordered, or another version: that one failed.
-			move.Target = order(s)
-		}
-		move.Version, move.Requests = goal.Version, p.swapped(s)
-		return standing{stage: due, move: move}
 	}
 	if t.Version == goal.Version {
 		return underWay(p, r, t, clock)
@@ -171,6 +175,17 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 	return standing{stage: due, move: move}
 }
 
+// labelled makes the pod's label, and what its slots ask for, follow the slot that was ordered and serves; nil: they do.
+// Nothing waits for that, since a pod's owner can write its label, too.
+func labelled(p Pod, r reports) *Move {
+	t := p.target()
+	said, ok := r[t.Slot]
+	if !ok || said.Phase != protocol.PhaseReady || said.Version == "" || said.Version == p.label() || t.Version != "" && t.Version != said.Version {
+		return nil
+	}
+	return &Move{Namespace: p.Namespace, Name: p.Name, UID: p.UID, Version: said.Version, Requests: p.swapped(t.Slot)}
+}
+
 // underWay is a pod whose slot was ordered and does not serve yet.
 func underWay(p Pod, r reports, t protocol.Target, clock Clock) standing {
 	why := "waiting for slot " + t.Slot
@@ -179,17 +194,22 @@ func underWay(p Pod, r reports, t protocol.Target, clock Clock) standing {
 	} else if problem := p.slot(t.Slot).Problem; problem != "" {
 		why = "slot " + t.Slot + ": " + problem
 	}
-	if clock.watched(t.Since) > patience {
-		return standing{stage: failed, why: why}
+	since := t.Since
+	if since.After(clock.Now.Add(time.Minute)) {
+		since = time.Time{} // the operator did not write that
 	}
-	return standing{stage: busy, why: why}
+	waited := clock.watched(since)
+	if waited > patience {
+		return standing{stage: failed, why: why, waited: waited}
+	}
+	return standing{stage: busy, why: why, waited: waited}
 }
 
 // idle tells whether a slot has nothing to lose: no agent of it is connected, although the control
-// plane hears of the pod, and it was not ordered away just now.
+// plane hears of the pod, and it was not ordered away just now. An order of the future is not the operator's.
 func idle(r reports, t protocol.Target, slot string, now time.Time) bool {
 	_, connected := r[slot]
-	return !connected && len(r) > 0 && now.Sub(t.Since) > settling
+	return !connected && len(r) > 0 && now.Sub(t.Since).Abs() > settling
 }
 
 // tidy makes the standby's image that of the slot that serves, so that nothing of the release before

@@ -49,6 +49,10 @@ type world struct {
 	// forged are pods of tenants that only look as if they had a proxy; stuck are Gateways whose Deployments wait.
 	forged []Pod
 	stuck  map[string]string
+	memory Memory
+	// away are pods whose proxies can't reach a control plane; without are nodes that do not get images.
+	away    map[string]bool
+	without []string
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
 }
@@ -108,11 +112,12 @@ func (w *world) input() Input {
 	}
 	in := Input{
 		Spec: w.spec, Gateways: w.gateways, GatewayDeployments: w.deployments(), Wanted: w.wanted, Status: w.status, Serving: w.serving, Complete: !w.silent, Clock: Clock{Now: w.now, Watching: w.watching}, Difference: w.diff,
-		Image:    w.image,
-		Named:    w.named,
-		Pulled:   w.pulled,
-		Allowed:  allowed,
-		Deployed: func(v string) (bool, string) { return w.deployed[v] == 2, "1 of 2" },
+		Image:        w.image,
+		Named:        w.named,
+		Pulled:       w.pulled,
+		NodesWithout: w.without,
+		Allowed:      allowed,
+		Deployed:     func(v string) (bool, string) { return w.deployed[v] == 2, "1 of 2" },
 		Judge: func(_ v1alpha1.Gates, replaced, others []Seen) (v1alpha1.GateVerdict, string) {
 			w.judged++
 			return w.verdict(replaced, others)
@@ -124,12 +129,13 @@ func (w *world) input() Input {
 		in.Pods = append(in.Pods, p.Pod)
 		for _, slot := range []string{"a", "b"} {
 			s := p.slots[slot]
-			if s.phase != protocol.PhaseStandby && !w.silent {
+			if s.phase != protocol.PhaseStandby && !w.silent && !w.away[k] {
 				in.Proxies = append(in.Proxies, Proxy{Namespace: p.Namespace, Pod: p.Name, Slot: slot, Version: s.version, Phase: s.phase})
 			}
 		}
 	}
 	in.Pods = append(in.Pods, w.forged...)
+	in.Remembered = w.memory.Look(w.status, w.gateways, in.Pods, in.Proxies, w.now)
 	if w.external {
 		in.External = &v1alpha1.GateResult{Wave: w.status.Wave, Result: v1alpha1.GatePassed, Message: "200"}
 	}
@@ -240,8 +246,10 @@ func (w *world) pass(d time.Duration) {
 		if p.slots["a"].phase != protocol.PhaseReady && p.slots["b"].phase != protocol.PhaseReady {
 			w.t.Errorf("nobody serves %s: a %+v, b %+v, target %+v", p.Name, *p.slots["a"], *p.slots["b"], t)
 		}
-		if allowed(p.version(), w.serving) != nil {
-			w.t.Errorf("%s runs %s beside a control plane of %s", p.Name, p.version(), w.serving)
+		for _, s := range p.slots {
+			if s.phase == protocol.PhaseReady && allowed(s.version, w.serving) != nil {
+				w.t.Errorf("%s runs %s beside a control plane of %s", p.Name, s.version, w.serving)
+			}
 		}
 	}
 }
