@@ -77,6 +77,7 @@ func (g *Graph) Apply(events []source.Event, more Inputs) Result {
 // commit propagates what the inputs have been set to, and adds what changes to the result.
 func (g *Graph) commit(out *Result) {
 	g.engine.Commit(func() {
+		g.dialled.observe(g.in.workloads.Changes())
 		for _, c := range g.resources {
 			for _, ch := range c.Changes() {
 				if ch.Deleted {

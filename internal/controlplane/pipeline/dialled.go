@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -41,20 +42,24 @@ type dialled struct {
 	ports                  map[netip.Addr][]uint16 // that are asked for, sorted
 
 	meshed *incr.Index[netip.Addr, model.Key, model.Workload] // pods with a sidecar
-	moved  *incr.Watch[netip.Addr]                            // addresses that become known, or unknown
+	moved  *incr.Watch[netip.Addr]                            // addresses that become known, or unknown, but for pods
+	again  map[netip.Addr]struct{}                            // those of ports that follow looks at
 }
 
 func (g *Graph) buildDialled() {
 	d, x := &g.dialled, &g.destinations
 	d.known, d.others, d.refused = newShare[netip.AddrPort](maxDialled), newShare[netip.AddrPort](maxOthers), newShare[netip.AddrPort](maxClosed)
-	d.ports = map[netip.Addr][]uint16{}
-	d.meshed = incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []netip.Addr {
-		if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
-			return nil
-		}
-		return w.Addresses
-	})
-	d.moved = incr.NewWatch[netip.Addr](&g.engine, d.meshed, x.byBalancer, x.byExternal, x.byMorePorts, x.nodesAt)
+	d.ports, d.again = map[netip.Addr][]uint16{}, map[netip.Addr]struct{}{}
+	d.meshed = incr.NewIndex(g.in.workloads, byKey, sidecarAt)
+	d.moved = incr.NewWatch[netip.Addr](&g.engine, x.byBalancer, x.byExternal, x.byMorePorts, x.nodesAt)
+}
+
+// sidecarAt returns the addresses at which a pod's sidecar is.
+func sidecarAt(_ model.Key, w model.Workload) []netip.Addr {
+	if w.Kind != names.KindSidecar || w.HostNetwork || w.Ended {
+		return nil
+	}
+	return w.Addresses
 }
 
 // dial takes what proxies ask for from now on. by are the namespaces of the proxies.
@@ -78,11 +83,34 @@ func (g *Graph) dial(asked map[netip.AddrPort]bool, by map[netip.AddrPort][]stri
 	g.settle()
 }
 
-// follow looks again at addresses that are asked for and have become known or unknown, and reports whether
-// there were any.
+// observe notes the addresses that are asked for and whose pods changed in what isKnown and leadsToPod read.
+func (d *dialled) observe(changes []incr.Change[model.Key, model.Workload]) {
+	for _, ch := range changes {
+		old, now := sidecarAt(ch.Key, ch.Old), sidecarAt(ch.Key, ch.New)
+		if slices.Equal(old, now) && ch.Old.Gateway == ch.New.Gateway && slices.Equal(ch.Old.ExcludedInboundPorts, ch.New.ExcludedInboundPorts) {
+			continue
+		}
+		for _, addr := range slices.Concat(old, now) {
+			d.lookAgain(addr)
+		}
+	}
+}
+
+// lookAgain has follow look at an address, if proxies ask for it.
+func (d *dialled) lookAgain(addr netip.Addr) {
+	if len(d.ports[addr]) > 0 {
+		d.again[addr] = struct{}{}
+	}
+}
+
+// follow looks again at addresses that are asked for and have become known or unknown, or whose pods changed, and
+// reports whether there were any.
 func (g *Graph) follow() (found bool) {
 	d := &g.dialled
 	for _, addr := range d.moved.Take() {
+		d.lookAgain(addr)
+	}
+	for _, addr := range slices.SortedFunc(maps.Keys(d.again), netip.Addr.Compare) {
 		for _, port := range d.ports[addr] {
 			a := netip.AddrPortFrom(addr, port)
 			groups := d.known.askers(a)
@@ -93,6 +121,7 @@ func (g *Graph) follow() (found bool) {
 			found = true
 		}
 	}
+	d.again = map[netip.Addr]struct{}{}
 	if found {
 		g.settle()
 	}
@@ -108,6 +137,7 @@ func (g *Graph) assign(a netip.AddrPort, groups []string) {
 	}
 	not.ask(a, nil)
 	of.ask(a, groups)
+	of.touched[a] = struct{}{} // what it gets without a place may change, although the claim does not
 }
 
 // settle gives the places.

@@ -147,6 +147,42 @@ func TestAddressBecomesKnown(t *testing.T) {
 	c.want("10.77.0.0:3", "mesh shop/web:80 10.0.0.9:8080")
 }
 
+// TestClosedFollowsPods: whether an address without a place is closed follows the pods that come to it, leave it or change
+// the ports that they exclude, also while something else is at the address, and at the cost of what changes.
+func TestClosedFollowsPods(t *testing.T) {
+	c := newCluster(t, namespaceEvent("shop", true), serviceEvent("shop", "web", "10.96.0.1", func(s *model.Service) {
+		s.External = []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+	}))
+	c.bound(1, 1, 10)
+	c.dialFrom("shop", true, ports("10.0.0.2", 80, 3)...)
+	c.want("10.0.0.2:81", "nothing")
+	excluding := func(ports ...uint16) func(*model.Workload) {
+		return func(w *model.Workload) { w.ExcludedInboundPorts = ports }
+	}
+	c.apply(podEvent("shop", "db", "10.0.0.2"))
+	c.want("10.0.0.2:80", "pod of shop/db")
+	c.want("10.0.0.2:81", "closed")
+	c.want("10.0.0.2:82", "closed")
+	c.apply(podEvent("shop", "db", "10.0.0.2", excluding(81)))
+	c.want("10.0.0.2:81", "nothing")
+	c.want("10.0.0.2:82", "closed")
+	c.apply(podEvent("shop", "db", "10.0.0.2", excluding(82)))
+	c.want("10.0.0.2:81", "closed")
+	c.want("10.0.0.2:82", "nothing")
+	c.apply(podEvent("shop", "db", "10.0.0.2", excluding(82), func(w *model.Workload) { w.LogLevel = "debug" }))
+	if n := c.g.Evals()["destinations"]; n > 1 {
+		t.Errorf("a change of nothing that counts costs %d destinations", n)
+	}
+	c.apply(podEvent("shop", "cart", "10.0.0.2", excluding(81))) // sorts first
+	c.want("10.0.0.2:81", "nothing")
+	c.want("10.0.0.2:82", "closed")
+	c.apply(source.Event{Kind: source.Pod, Key: model.Key{Namespace: "shop", Name: "cart"}})
+	c.want("10.0.0.2:81", "closed")
+	c.want("10.0.0.2:82", "nothing")
+	c.apply(podEvent("shop", "db", "10.0.0.2", func(w *model.Workload) { w.Ended = true }))
+	c.want("10.0.0.2:81", "nothing")
+}
+
 // TestUnknownAddressesLeadNowhere: after any history, nothing is at the addresses that are not looked up.
 func TestUnknownAddressesLeadNowhere(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())

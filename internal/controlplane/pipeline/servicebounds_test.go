@@ -433,6 +433,19 @@ func TestLargeServicesOfANamespace(t *testing.T) {
 	if alone != model.MaxPairs/model.MaxPorts*model.MaxPorts {
 		t.Fatalf("a large Service alone uses %d pairs", alone)
 	}
+	// Up to five have the share that one has, so the others are not evaluated when one comes or goes.
+	for n, want := range []int{1, 1, 1, 1, 1, 6} {
+		g.Apply(large("third", n), Inputs{})
+		if got := g.Evals()["resolved"]; got != want {
+			t.Errorf("large Service %d: %d Services are evaluated, want %d", n+1, got, want)
+		}
+	}
+	for n, want := range []int{5, 0, 0, 0} {
+		g.Apply([]source.Event{{Kind: source.Service, Key: model.Key{Namespace: "third", Name: fmt.Sprintf("large-%03d", n)}}}, Inputs{})
+		if got := g.Evals()["resolved"]; got != want {
+			t.Errorf("%d large Services are left: %d are evaluated, want %d", 5-n, got, want)
+		}
+	}
 	for _, n := range []int{10, 40} {
 		var events []source.Event
 		for i := range n {

@@ -126,8 +126,9 @@ func workload(p *corev1.Pod) types.UID {
 	return ""
 }
 
-// Choose says which of these are to be evicted now: a few, one of each workload whose pods are all
-// Ready. Where it begins moves on with time, so that pods that can't be evicted don't stand before others.
+// Choose returns the pods to be evicted now: a few, one of each workload whose pods are all Ready. Namespaces have
+// turns, and the workloads of a namespace. Where the turns begin moves on with time, so that pods that can't be evicted
+// do not delay others, least of all those of other namespaces.
 func Choose(list []Pod, now time.Time) []Pod {
 	list = slices.DeleteFunc(slices.Clone(list), func(p Pod) bool {
 		return p.Workload == "" || p.Unsteady || now.Sub(p.Created) < settle
@@ -135,17 +136,36 @@ func Choose(list []Pod, now time.Time) []Pod {
 	slices.SortFunc(list, func(a, b Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	seen := map[types.UID]bool{}
+	type controller struct { // a UID alone may be that of another namespace's workload: see longestUID
+		namespace string
+		uid       types.UID
+	}
+	seen := map[controller]bool{}
 	list = slices.DeleteFunc(list, func(p Pod) bool {
-		twice := seen[p.Workload]
-		seen[p.Workload] = true
+		c := controller{p.Namespace, p.Workload}
+		twice := seen[c]
+		seen[c] = true
 		return twice
 	})
 	if len(list) <= atOnce {
 		return list
 	}
-	from := int(now.Unix()/int64(Every.Seconds())) * atOnce % len(list)
-	return append(slices.Clone(list[from:]), list[:from]...)[:atOnce]
+	var namespaces [][]Pod
+	for i, p := range list {
+		if i == 0 || p.Namespace != list[i-1].Namespace {
+			namespaces = append(namespaces, nil)
+		}
+		last := len(namespaces) - 1
+		namespaces[last] = append(namespaces[last], p)
+	}
+	var out []Pod
+	for turn := int(now.Unix()/int64(Every.Seconds())) * atOnce; len(out) < atOnce; turn++ {
+		of := namespaces[turn%len(namespaces)]
+		if p := of[turn/len(namespaces)%len(of)]; !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Every is how often pods are looked for: those without a proxy are not watched.

@@ -140,3 +140,58 @@ func TestChooseIsFair(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespacesHaveTurns: pods that can't be evicted delay the pods of other namespaces by no more than a turn of each
+// namespace, and the workloads of a large namespace have all their turns.
+func TestNamespacesHaveTurns(t *testing.T) {
+	list := []Pod{{Namespace: "copy", Name: "a", Workload: "shop-0", Created: made}} // the UID of another namespace's workload
+	add := func(namespace string, n int) {
+		for i := range n {
+			list = append(list, Pod{Namespace: namespace, Name: fmt.Sprint("w", i), Workload: types.UID(fmt.Sprint(namespace, "-", i)), Created: made})
+		}
+	}
+	add("kept", 300)
+	add("shop", 2)
+	for i := range 20 {
+		add(fmt.Sprint("small-", i), 1)
+	}
+	const namespaces, few = 23, 23/atOnce + 1 // rounds in which each namespace has a turn
+	last := map[string]int{}
+	had := map[string]bool{}
+	for round := range 300 * namespaces / atOnce {
+		got := Choose(list, made.Add(time.Hour+time.Duration(round)*Every))
+		if len(got) != atOnce {
+			t.Fatalf("round %d: %v", round, found(got))
+		}
+		for _, p := range got {
+			last[p.Namespace] = round
+			had[p.Namespace+"/"+p.Name] = true
+		}
+		for _, p := range list {
+			if round >= few && round-last[p.Namespace] > few {
+				t.Fatalf("round %d: the last turn of %s was in round %d", round, p.Namespace, last[p.Namespace])
+			}
+		}
+		if round == 2*few {
+			for _, w := range []string{"copy/a", "shop/w0", "shop/w1"} {
+				if !had[w] {
+					t.Errorf("%s had no turn in %d rounds", w, round)
+				}
+			}
+		}
+	}
+	if len(had) != len(list) {
+		t.Errorf("%d pods of %d had a turn", len(had), len(list))
+	}
+	// A namespace with one workload takes one place.
+	list = nil
+	add("kept", 10)
+	add("shop", 1)
+	got := map[Pod]bool{}
+	for _, p := range Choose(list, made.Add(time.Hour)) {
+		got[p] = true
+	}
+	if len(got) != atOnce || !got[list[10]] {
+		t.Errorf("%v", got)
+	}
+}
