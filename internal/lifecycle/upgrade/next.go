@@ -27,7 +27,7 @@ type Input struct {
 	Serving string
 	// Gateways is the version that Gateways' proxies are deployed from now.
 	Gateways string
-	// Image is the proxy image of a version, Allowed whether proxies of the one may live beside a
+	// Image is the proxy image of a version, empty for one that is not known; Allowed whether proxies of the one may live beside a
 	// control plane of the other.
 	Image   func(version string) string
 	Allowed func(from, to string) error
@@ -339,7 +339,8 @@ func (u *run) labels() []Move {
 	}
 	var out []Move
 	for _, p := range u.Pods {
-		if m := labelled(p, u.by[p.key()]); m != nil && p.takesPart() && !changed[p.UID] {
+		m := labelled(p, u.by[p.key()])
+		if m != nil && p.takesPart() && !changed[p.UID] && u.Image(m.Version) != "" { // else no release is called so
 			out = append(out, *m)
 		}
 	}

@@ -6,6 +6,7 @@ package upgrade
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,28 @@ func TestWrittenVersion(t *testing.T) {
 		t.Errorf("%+v", w.status)
 	}
 	w.all("0.3.0")
+}
+
+// TestReportedVersion: no label becomes what no release is called, whatever an agent reports.
+func TestReportedVersion(t *testing.T) {
+	w := newWorld(t, 59, 2)
+	w.image = func(v string) string {
+		if v != "0.2.0" {
+			return ""
+		}
+		return "proxy:" + v
+	}
+	w.pods["shop/w0-0"].slots["a"].version = "not a label\n"
+	w.pods["shop/w0-1"].Labels[names.LabelVersion] = "not a label\n"
+	var labelled []string
+	for _, m := range Next(w.input()).Moves {
+		if m.Version != "" {
+			labelled = append(labelled, m.Name+" "+m.Version)
+		}
+	}
+	if !slices.Equal(labelled, []string{"w0-1 0.2.0"}) {
+		t.Errorf("%q", labelled)
+	}
 }
 
 // TestWrittenTooFar: another version may be asked for meanwhile, whatever the labels of pods without a proxy say; a proxy
