@@ -75,14 +75,8 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 	if _, err := os.Stat(o.InternalToken); err != nil {
 		ctrl.Log.Error(err, "There is no token for control planes, so they cannot be asked: apply all of the operator's manifests, not only its image")
 	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
 	lease, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controllers.Cache(o.Namespace),
+	mgr, err := controllers.NewManager(config, o.Namespace, ctrl.Options{
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served below
 		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.leaderElect,
@@ -94,7 +88,7 @@ func runOperator(ctx context.Context, config *rest.Config, o operatorOptions) er
 		RetryPeriod:                   &retry,
 	})
 	if err != nil {
-		return fmt.Errorf("make manager: %w", err)
+		return err
 	}
 	if err := serve(ctx, mgr, "metrics", o.metrics, metricsHandler(metrics.Registry)); err != nil {
 		return err

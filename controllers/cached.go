@@ -6,16 +6,20 @@ package controllers
 import (
 	"maps"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 const (
@@ -26,6 +30,19 @@ const (
 	mostOwners   = 16
 	longestOwner = 1024
 )
+
+// small returns the options of a cache that lists in pages and keeps little of an object, also while it reads
+// objects.
+func small(o cache.Options) cache.Options {
+	o.DefaultTransform = trim()
+	o.NewInformer = func(lw toolscache.ListerWatcher, of runtime.Object, resync time.Duration, by toolscache.Indexers) toolscache.SharedIndexInformer {
+		return toolscache.NewSharedIndexInformer(pages.ListWatch(lw, func(o runtime.Object) (runtime.Object, error) {
+			_, err := trim()(o)
+			return o, err
+		}), of, resync, by)
+	}
+	return o
+}
 
 // trim is what the operator's caches keep of an object. Tenants decide how large metadata is: an object may have a
 // megabyte of it.

@@ -22,6 +22,7 @@ var whole = map[string]string{
 }
 
 // TestListsAreInPages: what the operator lists from the API server is listed in pages, unless tenants can't write it.
+// So is what its caches list.
 func TestListsAreInPages(t *testing.T) {
 	found := map[string]bool{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -31,6 +32,9 @@ func TestListsAreInPages(t *testing.T) {
 		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
+		}
+		if n := cachesIn(f); n != 0 {
+			t.Errorf("%s makes options of %d caches that do not list in pages: use small", path, n)
 		}
 		for _, decl := range f.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && listsLive(fn) {
@@ -78,4 +82,25 @@ func listsLive(fn *ast.FuncDecl) bool {
 		return true
 	})
 	return found
+}
+
+// cachesIn counts the cache.Options of a file that are not given to small.
+func cachesIn(f *ast.File) (n int) {
+	ast.Inspect(f, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.CallExpr:
+			fn, ok := node.Fun.(*ast.Ident)
+			return !ok || fn.Name != "small"
+		case *ast.CompositeLit:
+			of, ok := node.Type.(*ast.SelectorExpr)
+			if !ok || of.Sel.Name != "Options" {
+				return true
+			}
+			if x, ok := of.X.(*ast.Ident); ok && x.Name == "cache" {
+				n++
+			}
+		}
+		return true
+	})
+	return n
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,15 +75,31 @@ func Scheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// Cache limits what the operator holds in memory, and may list: of built-in kinds what it made
+// NewManager returns a manager for Setup, whose requests for lists can be bounded (package pages). namespace is the
+// operator's own. The scheme and the cache of the options are set here.
+func NewManager(config *rest.Config, namespace string, o ctrl.Options) (ctrl.Manager, error) {
+	var err error
+	if o.Scheme, err = Scheme(); err != nil {
+		return nil, err
+	}
+	o.Cache = cacheOptions(namespace)
+	config = rest.CopyConfig(config)
+	config.Wrap(pages.Transport)
+	mgr, err := ctrl.NewManager(config, o)
+	if err != nil {
+		return nil, fmt.Errorf("make manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// cacheOptions limits what the operator holds in memory, and may list: of built-in kinds what it made
 // itself, of pods those that carry a proxy and have not ended, of Secrets and ConfigMaps one name.
 // It works with metadata nearly everywhere.
-func Cache(namespace string) cache.Options {
+func cacheOptions(namespace string) cache.Options {
 	made := labels.SelectorFromSet(labels.Set{names.LabelManagedBy: names.Operator})
 	here := map[string]cache.Config{namespace: {}}
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
-	return cache.Options{
-		DefaultTransform: trim(),
+	return small(cache.Options{
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:    {Namespaces: here, Field: named(names.IntermediateSecret)},
 			&corev1.ConfigMap{}: {Field: named(names.TrustConfigMap)},
@@ -104,7 +121,7 @@ func Cache(namespace string) cache.Options {
 			&rbacv1.ClusterRole{}:                    {Label: made},
 			&rbacv1.ClusterRoleBinding{}:             {Label: made},
 		},
-	}
+	})
 }
 
 func exists(label string) labels.Requirement {
@@ -116,16 +133,15 @@ func exists(label string) labels.Requirement {
 	return *r
 }
 
-// Setup has the manager run all controllers. The manager must have been made with Scheme and Cache.
+// Setup has the manager run all controllers. The manager must have been made with NewManager.
 func Setup(mgr ctrl.Manager, o Options) error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	here, err := cache.New(mgr.GetConfig(), cache.Options{
+	here, err := cache.New(mgr.GetConfig(), small(cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 		DefaultNamespaces: map[string]cache.Config{o.Namespace: {}},
-		DefaultTransform:  trim(),
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("make cache of namespace %s: %w", o.Namespace, err)
 	}
@@ -143,10 +159,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make client of pods: %w", err)
 	}
-	live, err := reading(mgr)
-	if err != nil {
-		return err
-	}
+	live := mgr.GetAPIReader()
 	applier := apply.New(mgr.GetClient(), core.RESTClient(), seen, live)
 
 	version, err := serverVersion(mgr)
@@ -191,17 +204,6 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	return waiting.Setup(mgr)
-}
-
-// reading returns a client that reads from the API server, with pages of bounded size (package pages).
-func reading(mgr ctrl.Manager) (client.Reader, error) {
-	h := *mgr.GetHTTPClient()
-	h.Transport = pages.Transport(h.Transport)
-	c, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: &h, Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
-	if err != nil {
-		return nil, fmt.Errorf("make client that reads from the API server: %w", err)
-	}
-	return c, nil
 }
 
 // serverVersion makes a function that asks the API server for its version.

@@ -40,14 +40,8 @@ func later() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
 // startOperator runs the operator with its own rights, until the function it returns is called.
 func startOperator(t *testing.T) (stop func()) {
 	t.Helper()
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		t.Fatal(err)
-	}
 	skip := true
-	mgr, err := ctrl.NewManager(as(operatorUser, "system:serviceaccounts", "system:serviceaccounts:"+system), ctrl.Options{
-		Scheme:  scheme,
-		Cache:   controllers.Cache(system),
+	mgr, err := controllers.NewManager(as(operatorUser, "system:serviceaccounts", "system:serviceaccounts:"+system), system, ctrl.Options{
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		// One process runs several operators, one after the other.
 		Controller: config.Controller{SkipNameValidation: &skip},

@@ -4,18 +4,14 @@
 package source
 
 import (
-	"context"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/internal/controlplane/model"
-	"tulle.dev/tulle/internal/pages"
 )
 
 // converted is an object of the API server after its feed has converted it; value is nil if the feed leaves it out.
@@ -51,25 +47,4 @@ func (f feed) read(obj any) (*converted, error) {
 		return &converted{key: keyOf(o), value: f.convert(o)}, nil
 	}
 	return nil, fmt.Errorf("%T is not an object of the API server", obj)
-}
-
-// collect returns a list of objects of the API server, read in pages of bounded size. page returns an empty page, and
-// options are those of each request. read returns what to keep of an object of a page, or nil for nothing.
-func collect[L client.ObjectList](ctx context.Context, c client.Reader, page func() L, read func(runtime.Object) (runtime.Object, error), options ...client.ListOption) (runtime.Object, error) {
-	out := &internalversion.List{}
-	err := pages.Each(ctx, c, page, func(l L) error {
-		out.ResourceVersion = l.GetResourceVersion()
-		// With copies, an object that is kept does not keep its page.
-		return meta.EachListItemWithAlloc(l, func(o runtime.Object) error {
-			kept, err := read(o)
-			if err == nil && kept != nil {
-				out.Items = append(out.Items, kept)
-			}
-			return err
-		})
-	}, options...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }

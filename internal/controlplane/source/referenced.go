@@ -24,6 +24,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/pages"
 )
 
 // Referenced is notified of changes of Secrets and ConfigMaps. Of these the metadata is watched, and nothing is
@@ -73,15 +74,10 @@ func (m metadata) list() *metav1.PartialObjectMetadataList {
 // listWatch lists in pages, and passes on nothing but name and version of the objects that are wanted: neither
 // the number of others nor what their annotations hold costs memory.
 func (m metadata) listWatch(c client.WithWatch, to Referenced) cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
-			return collect(ctx, c, m.list, func(o runtime.Object) (runtime.Object, error) {
-				p, ok := o.(*metav1.PartialObjectMetadata)
-				if !ok || !to.Wanted(m.kind, keyOf(p)) {
-					return nil, nil
-				}
-				return m.trimmed(p), nil
-			}, &client.ListOptions{FieldSelector: m.fields})
+	return pages.ListWatch(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			l := m.list()
+			return l, c.List(ctx, l, &client.ListOptions{FieldSelector: m.fields, Limit: o.Limit, Continue: o.Continue})
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			w, err := c.Watch(ctx, m.list(), &client.ListOptions{Raw: &o, FieldSelector: m.fields})
@@ -97,7 +93,13 @@ func (m metadata) listWatch(c client.WithWatch, to Referenced) cache.ListerWatch
 				return e, to.Wanted(m.kind, keyOf(o))
 			}), nil
 		},
-	}
+	}, func(o runtime.Object) (runtime.Object, error) {
+		p, ok := o.(*metav1.PartialObjectMetadata)
+		if !ok || !to.Wanted(m.kind, keyOf(p)) {
+			return nil, nil
+		}
+		return m.trimmed(p), nil
+	})
 }
 
 func (m metadata) trimmed(o *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {

@@ -94,15 +94,15 @@ func newSource(o Options) *Source {
 }
 
 func listWatch(c client.WithWatch, f feed) cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
-			// All of it, whatever the options: for version 0 the API server answers all at once from its cache.
-			return collect(ctx, c, f.list, func(o runtime.Object) (runtime.Object, error) { return f.read(o) })
+	return pages.ListWatch(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			l := f.list()
+			return l, c.List(ctx, l, &client.ListOptions{Limit: o.Limit, Continue: o.Continue})
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return c.Watch(ctx, f.list(), &client.ListOptions{Raw: &o})
 		},
-	}
+	}, func(o runtime.Object) (runtime.Object, error) { return f.read(o) })
 }
 
 // Run watches until ctx ends and calls deliver with one batch after the other, never two at a time.
