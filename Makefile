@@ -42,7 +42,7 @@ RACE := ./controllers/gateway ./controllers/mesh ./controllers/trust ./internal/
 	./internal/dataplane/agent ./internal/dataplane/client ./internal/dataplane/envoy \
 	./internal/dataplane/identity ./internal/dataplane/metrics ./internal/dataplane/probes \
 	./internal/dataplane/relay ./internal/dataplane/slot \
-	./internal/lifecycle/apply ./internal/scrape
+	./internal/lifecycle/apply ./internal/printable ./internal/scrape
 
 ##@ Main
 

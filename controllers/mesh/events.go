@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
 )
@@ -58,7 +58,7 @@ func eventOf(m *v1alpha1.Mesh, e upgrade.Event, now time.Time) *eventsv1.Event {
 		Regarding: corev1.ObjectReference{
 			APIVersion: v1alpha1.GroupVersion().String(), Kind: "Mesh", Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		},
-		Note: clip(e.Message),
+		Note: clip.Text(e.Message, maxNote-len("...")),
 		Type: kind,
 	}
 }
@@ -79,13 +79,6 @@ func occasion(m *v1alpha1.Mesh) string {
 		}
 	}
 	return s
-}
-
-func clip(note string) string {
-	if len(note) > maxNote {
-		note = strings.ToValidUTF8(note[:maxNote-3], "") + "..."
-	}
-	return note
 }
 
 // turns are the events of the Mesh that gets Ready, or is no more, or is not the active one: was is the

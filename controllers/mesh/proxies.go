@@ -22,6 +22,7 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/shadow"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/printable"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -157,15 +158,16 @@ type connection struct {
 	Cut bool `json:"cut"`
 }
 
+// proxy returns the connection as a proxy, with each text as one line: control planes before 0.3.0 pass on what pods report.
 func (c connection) proxy() upgrade.Proxy {
 	p := upgrade.Proxy{
-		Namespace: c.Namespace, Pod: c.Pod, Slot: c.Slot, Version: c.Agent, Envoy: c.Envoy,
-		Phase: c.Report.Phase, Message: c.Report.Message, Pending: c.Pending, Rejected: c.Rejected,
+		Namespace: c.Namespace, Pod: c.Pod, Slot: printable.Line(c.Slot), Version: printable.Line(c.Agent), Envoy: printable.Line(c.Envoy),
+		Phase: c.Report.Phase, Message: printable.Line(c.Report.Message), Pending: c.Pending, Rejected: c.Rejected,
 		Window: time.Duration(c.Report.Window), Requests: c.Report.Requests, Failures: c.Report.Failures,
 		P50: c.Report.P50, P99: c.Report.P99, Restarts: c.Report.Restarts, Cut: c.Cut,
 	}
 	for _, n := range c.Nacks {
-		p.Nacks = append(p.Nacks, n.Type[strings.LastIndexByte(n.Type, '.')+1:]+" "+n.Name+": "+n.Message)
+		p.Nacks = append(p.Nacks, printable.Line(n.Type[strings.LastIndexByte(n.Type, '.')+1:]+" "+n.Name+": "+n.Message))
 	}
 	return p
 }

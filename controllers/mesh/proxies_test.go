@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/lifecycle/upgrade"
 	"tulle.dev/tulle/internal/protocol"
 )
@@ -126,5 +128,26 @@ func TestProxiesAtOnce(t *testing.T) {
 	d := Debug{Ask: slow{answers{"192.0.2.1": none, "192.0.2.2": none}, &wg}}
 	if _, _, complete := d.Proxies(t.Context(), []corev1.Pod{replica("192.0.2.1", "True"), replica("192.0.2.2", "True")}); !complete {
 		t.Error("a replica did not answer")
+	}
+}
+
+// TestForgedReport: what pods report is on one line each, also where a control plane of an earlier release passes it on.
+func TestForgedReport(t *testing.T) {
+	const forged = "bad\x1b[2J\n[ok] forged"
+	c := connection{Slot: forged, Agent: forged, Envoy: forged, Report: protocol.Report{Message: forged}}
+	c.Nacks = append(c.Nacks, struct {
+		Type    string `json:"type"`
+		Name    string `json:"name"`
+		Message string `json:"message"`
+	}{"x.Cluster", forged, forged})
+	p := c.proxy()
+	for _, got := range append(p.Nacks, p.Slot, p.Version, p.Envoy, p.Message) {
+		if strings.ContainsAny(got, "\x1b\n") || !strings.Contains(got, "bad�[2J [ok] forged") {
+			t.Errorf("%q", got)
+		}
+	}
+	note := eventOf(&v1alpha1.Mesh{}, upgrade.Event{Message: strings.Repeat("x\n", maxNote)}, time.Now()).Note
+	if strings.Contains(note, "\n") || len(note) > maxNote {
+		t.Errorf("a note of %d bytes: %q", len(note), note)
 	}
 }

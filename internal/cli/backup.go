@@ -43,7 +43,7 @@ restored mesh has a new root, unless the root is one of your own issuer.`,
 				return err
 			}
 			if file == "" || file == "-" {
-				err = f.Write(g.streams.Out)
+				err = f.Write(g.streams.documents)
 			} else {
 				err = save(f, file)
 			}
@@ -89,7 +89,7 @@ func save(f backup.File, path string) error {
 func told(g *global, f backup.File, file string) {
 	w := g.streams.Err
 	if file != "" && file != "-" {
-		fmt.Fprintf(w, "Mesh %s, trust domain %s, is written to %s.\n", f.Mesh, f.TrustDomain, file)
+		printf(w, "Mesh %s, trust domain %s, is written to %s.\n", f.Mesh, f.TrustDomain, file)
 	}
 	if f.Keys {
 		fmt.Fprintln(w, "It holds private keys: whoever has it can speak for every workload of the mesh. Keep it as you keep keys.")

@@ -90,7 +90,7 @@ under way. Such a pod loses its connections to other proxies until it takes the 
 				return err
 			}
 			if g.output != outputJSON {
-				fmt.Fprintln(g.streams.Out, says)
+				printf(g.streams.Out, "%s\n", says)
 			}
 			if !wait {
 				return nil
@@ -242,7 +242,7 @@ func printRoots(w io.Writer, v caView, now time.Time) error {
 		return err
 	}
 	if v.Last.Message != "" {
-		fmt.Fprintln(w, v.Last.Message)
+		printf(w, "%s\n", v.Last.Message)
 	}
 	return nil
 }

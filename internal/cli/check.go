@@ -52,21 +52,21 @@ func printFindings(w io.Writer, findings []check.Finding) {
 			section = f.Section
 			fmt.Fprintln(w, section)
 		}
-		fmt.Fprintf(w, "  [%s] %s\n", f.Level, f.Message)
+		printf(w, "  [%s] %s\n", f.Level, f.Message)
 		if f.Fix != "" {
-			fmt.Fprintf(w, "      -> %s\n", f.Fix)
+			printf(w, "      -> %s\n", f.Fix)
 		}
 	}
 	counts := map[check.Level]int{}
 	for _, f := range findings {
 		counts[f.Level]++
 	}
-	fmt.Fprintf(w, "\n%d ok, %d warnings, %d problems", counts[check.OK], counts[check.Warning], counts[check.Problem])
+	printf(w, "\n%d ok, %d warnings, %d problems", counts[check.OK], counts[check.Warning], counts[check.Problem])
 	if n := counts[check.Notice]; n > 0 {
-		fmt.Fprintf(w, ", %d notices", n)
+		printf(w, ", %d notices", n)
 	}
 	if n := counts[check.Unknown]; n > 0 {
-		fmt.Fprintf(w, ", %d could not be read", n)
+		printf(w, ", %d could not be read", n)
 	}
 	fmt.Fprintln(w)
 }

@@ -77,7 +77,7 @@ func runInject(ctx context.Context, g *global, f injectFlags) error {
 			return err
 		}
 	} else {
-		if _, err := g.streams.Out.Write(out); err != nil {
+		if _, err := g.streams.documents.Write(out); err != nil {
 			return err
 		}
 		printNotes(g.streams.Err, notes)
@@ -121,18 +121,18 @@ func printNotes(w io.Writer, notes []render.Note) {
 	for _, n := range notes {
 		switch {
 		case n.Problem != "":
-			fmt.Fprintf(w, "%s: printed as it is: %s\n", n.Object, n.Problem)
+			printf(w, "%s: printed as it is: %s\n", n.Object, n.Problem)
 		case n.Refused != "":
-			fmt.Fprintf(w, "%s: REFUSED: %s\n", n.Object, n.Refused)
+			printf(w, "%s: REFUSED: %s\n", n.Object, n.Refused)
 		case n.Removed:
-			fmt.Fprintf(w, "%s: proxy removed\n", n.Object)
+			printf(w, "%s: proxy removed\n", n.Object)
 		case n.Injected:
-			fmt.Fprintf(w, "%s: injected\n", n.Object)
+			printf(w, "%s: injected\n", n.Object)
 		default:
-			fmt.Fprintf(w, "%s: not injected\n", n.Object)
+			printf(w, "%s: not injected\n", n.Object)
 		}
 		for _, warning := range n.Warnings {
-			fmt.Fprintf(w, "%s: warning: %s\n", n.Object, warning)
+			printf(w, "%s: warning: %s\n", n.Object, warning)
 		}
 	}
 }

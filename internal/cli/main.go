@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"tulle.dev/tulle/internal/cli/cluster"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/printable"
 )
 
 // Exit codes.
@@ -29,10 +31,25 @@ var errFound = errors.New("something was found")
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+
+	documents io.Writer // see documents; set by Main
 }
 
-// Main runs the command line and returns its exit code.
+// Main runs the command line and returns its exit code. What it writes to Out and Err controls no terminal, whatever
+// the cluster reports.
 func Main(ctx context.Context, args []string, s Streams) int {
+	out, errs := printable.NewWriter(s.Out), printable.NewWriter(s.Err)
+	s = Streams{In: s.In, Out: out, Err: errs, documents: documents(s.Out, out)}
+	code := run(ctx, args, s)
+	if err := out.Flush(); err != nil {
+		fmt.Fprintln(errs, "tulle: write:", err)
+		code = exitError
+	}
+	_ = errs.Flush() // there is no other place to report it
+	return code
+}
+
+func run(ctx context.Context, args []string, s Streams) int {
 	root := newRoot(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -42,7 +59,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	case errors.Is(err, errFound):
 		return exitFound
 	}
-	fmt.Fprintln(s.Err, "tulle:", err)
+	fmt.Fprintln(s.Err, "tulle:", strings.ReplaceAll(err.Error(), "\n", "\n  ")) // a further line looks like no message of its own
 	return exitError
 }
 

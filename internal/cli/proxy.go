@@ -141,7 +141,7 @@ func printConfig(w io.Writer, c dump.Config, part string) error {
 	if len(c.Rejected) > 0 {
 		fmt.Fprintln(w, "\nEnvoy refused, and keeps the version before:")
 		for _, r := range c.Rejected {
-			fmt.Fprintf(w, "  %s: %s\n", r.Name, r.Error)
+			printf(w, "  %s: %s\n", r.Name, r.Error)
 		}
 	}
 	return nil

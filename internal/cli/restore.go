@@ -88,7 +88,7 @@ func restore(ctx context.Context, g *global, r restoreFlags) error {
 		line := restored{Kind: s.Object.GetKind(), Name: s.Object.GetName(), Create: s.Create, Why: s.Why}
 		done = append(done, line)
 		if g.output != outputJSON {
-			fmt.Fprintln(g.streams.Out, line.text(r.dryRun))
+			printf(g.streams.Out, "%s\n", line.text(r.dryRun))
 		}
 	}
 	if g.output == outputJSON {
@@ -99,7 +99,7 @@ func restore(ctx context.Context, g *global, r restoreFlags) error {
 		}{r.dryRun, done, append([]string{}, p.Notes...)})
 	} else {
 		for _, n := range p.Notes {
-			fmt.Fprintln(g.streams.Out, n)
+			printf(g.streams.Out, "%s\n", n)
 		}
 	}
 	if err != nil || !r.wait || r.dryRun {
@@ -161,7 +161,7 @@ func awaitRestored(ctx context.Context, g *global, c *cluster.Cluster, p backup.
 			ready := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)
 			if ready != nil && ready.Status == "True" && ready.ObservedGeneration == m.Generation {
 				if g.output != outputJSON {
-					fmt.Fprintf(g.streams.Out, "Mesh %s is Ready.\n", m.Name)
+					printf(g.streams.Out, "Mesh %s is Ready.\n", m.Name)
 				}
 				return nil
 			}

@@ -96,7 +96,7 @@ func printStatus(w io.Writer, r status.Report) error {
 	if len(r.Findings) > 0 {
 		fmt.Fprintln(w, "\nWants attention:")
 		for _, f := range r.Findings {
-			fmt.Fprintf(w, "  [%s] %s: %s\n      -> %s\n", f.Level, f.Section, f.Message, f.Fix)
+			printf(w, "  [%s] %s: %s\n      -> %s\n", f.Level, f.Section, f.Message, f.Fix)
 		}
 	}
 	return nil

@@ -116,7 +116,7 @@ func (u *uninstall) agreed(p unmesh.Plan) bool {
 	if want == "" {
 		want = "yes"
 	}
-	fmt.Fprintf(u.g.streams.Err, "Type %s to go on: ", want)
+	printf(u.g.streams.Err, "Type %s to go on: ", want)
 	line, _ := bufio.NewReader(u.g.streams.In).ReadString('\n') // what is missing is no consent
 	return strings.TrimSpace(line) == want
 }
@@ -127,5 +127,5 @@ func (u *uninstall) say(format string, args ...any) {
 	if u.g.output == outputJSON {
 		w = u.g.streams.Err
 	}
-	fmt.Fprintf(w, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+	printf(w, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 }

@@ -27,15 +27,15 @@ func printUnmesh(w io.Writer, p unmesh.Plan, s unmesh.Seen) {
 	if len(p.Blockers) > 0 {
 		fmt.Fprintln(w, "These depend on the mesh:")
 		for _, b := range p.Blockers {
-			fmt.Fprintf(w, "  %s: %s\n", b.What, b.Do)
+			printf(w, "  %s: %s\n", b.What, b.Do)
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "The plan, for %d meshed pods:\n", len(s.Pods))
+	printf(w, "The plan, for %d meshed pods:\n", len(s.Pods))
 	n := 0
 	step := func(format string, args ...any) {
 		n++
-		fmt.Fprintf(w, "%3d. %s\n", n, fmt.Sprintf(format, args...))
+		printf(w, "%3d. %s\n", n, fmt.Sprintf(format, args...))
 	}
 	if p.Permissive {
 		step("permit plaintext (mtls.mode Permissive), or pods that are out of the mesh could not reach those in it")
@@ -56,7 +56,7 @@ func printUnmesh(w io.Writer, p unmesh.Plan, s unmesh.Seen) {
 func printRemains(w io.Writer, r cluster.Remains, system string) {
 	fmt.Fprintln(w, "\nWhat is left, and what removes it:")
 	if len(r.Pods) > 0 {
-		fmt.Fprintf(w, "  %d pods with a proxy that nobody looks after any more (%s): replace them before their certificates end\n", len(r.Pods), few(r.Pods))
+		printf(w, "  %d pods with a proxy that nobody looks after any more (%s): replace them before their certificates end\n", len(r.Pods), few(r.Pods))
 	}
 	if len(r.Operator) > 0 {
 		command := "kubectl delete -k config/default"
@@ -69,16 +69,16 @@ func printRemains(w io.Writer, r cluster.Remains, system string) {
 		case "olm":
 			command = "kubectl -n " + system + " delete subscription -l operators.coreos.com/tulle." + system + " && kubectl -n " + system + " delete clusterserviceversion " + by
 		}
-		fmt.Fprintf(w, "  the operator (%s): %s\n", strings.Join(r.Operator, ", "), command)
+		printf(w, "  the operator (%s): %s\n", strings.Join(r.Operator, ", "), command)
 	}
 	if r.Releases {
-		fmt.Fprintf(w, "  the list of releases: kubectl -n %s delete configmap tulle-releases\n", system)
+		printf(w, "  the list of releases: kubectl -n %s delete configmap tulle-releases\n", system)
 	}
 	if len(r.Definitions) > 0 {
-		fmt.Fprintf(w, "  the kinds: kubectl delete crd %s\n", strings.Join(r.Definitions, " "))
+		printf(w, "  the kinds: kubectl delete crd %s\n", strings.Join(r.Definitions, " "))
 	}
 	if len(r.Namespaces) > 0 {
-		fmt.Fprintf(w, "  labels of namespaces: kubectl label namespace %s tulle.dev/inject-\n", strings.Join(r.Namespaces, " "))
+		printf(w, "  labels of namespaces: kubectl label namespace %s tulle.dev/inject-\n", strings.Join(r.Namespaces, " "))
 	}
 	fmt.Fprintln(w, "  cert-manager and the Gateway API's kinds, if nobody else uses them")
 }

@@ -136,11 +136,11 @@ func printUpgrade(w io.Writer, v upgradeView, now time.Time) error {
 	u := v.Upgrade
 	if u == nil {
 		if v.pending() {
-			_, err := fmt.Fprintf(w, "The mesh is to run %s and runs %s; the operator has not begun yet.\n", v.Wanted, orDash(v.Serving))
-			return err
+			printf(w, "The mesh is to run %s and runs %s; the operator has not begun yet.\n", v.Wanted, orDash(v.Serving))
+			return nil
 		}
-		_, err := fmt.Fprintf(w, "The mesh runs %s; its release was never changed.\n", v.Wanted)
-		return err
+		printf(w, "The mesh runs %s; its release was never changed.\n", v.Wanted)
+		return nil
 	}
 	t := newTable(w, "MESH", "FROM", "TO", "PHASE", "SINCE", "WAVE", "PROXIES")
 	wave, proxies := "-", "-"
@@ -155,19 +155,19 @@ func printUpgrade(w io.Writer, v upgradeView, now time.Time) error {
 		return err
 	}
 	if u.Message != "" {
-		fmt.Fprintf(w, "\n%s\n", u.Message)
+		printf(w, "\n%s\n", u.Message)
 	}
 	if v.pending() {
-		fmt.Fprintf(w, "\nThe mesh is to run %s now; the operator has not begun yet.\n", v.Wanted)
+		printf(w, "\nThe mesh is to run %s now; the operator has not begun yet.\n", v.Wanted)
 	}
 	if v.Paused {
 		fmt.Fprintln(w, "\nPaused: tulle upgrade resume goes on.")
 	}
 	if u.Difference != "" {
-		fmt.Fprintf(w, "\nDifference: %s\n", u.Difference)
+		printf(w, "\nDifference: %s\n", u.Difference)
 	}
 	if u.Finished != nil {
-		fmt.Fprintf(w, "\nIt took %s.\n", duration.HumanDuration(u.Finished.Sub(u.Started.Time)))
+		printf(w, "\nIt took %s.\n", duration.HumanDuration(u.Finished.Sub(u.Started.Time)))
 	}
 	if len(u.Gates) > 0 {
 		fmt.Fprintln(w)

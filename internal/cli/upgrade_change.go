@@ -47,8 +47,8 @@ func apply(ctx context.Context, g *global, decide func(v1alpha1.Mesh) (change, e
 			Message string         `json:"message"`
 		}{m.Name, ch.spec, ch.says})
 	}
-	_, err = fmt.Fprintln(g.streams.Out, ch.says)
-	return err
+	printf(g.streams.Out, "%s\n", ch.says)
+	return nil
 }
 
 func newUpgradeTo(g *global) *cobra.Command {

@@ -179,20 +179,20 @@ func printDiff(w io.Writer, v diffView) error {
 		return err
 	}
 	if rejected := v.NewlyRejected(); len(rejected) > 0 {
-		fmt.Fprintf(w, "\n%s rejects, and %s does not:\n", v.New, v.Old)
+		printf(w, "\n%s rejects, and %s does not:\n", v.New, v.Old)
 		for _, o := range rejected {
-			fmt.Fprintf(w, "  %s: %s (%s): %s\n", objectText(o), o.Condition, o.Reason, o.Message)
+			printf(w, "  %s: %s (%s): %s\n", objectText(o), o.Condition, o.Reason, o.Message)
 		}
 	}
 	for _, r := range v.Changes {
-		fmt.Fprintf(w, "\n--- %s %s\n+++ %s %s\n", v.Old, r.Name, v.New, r.Name)
+		printf(w, "\n--- %s %s\n+++ %s %s\n", v.Old, r.Name, v.New, r.Name)
 		if r.Note != "" {
-			fmt.Fprintf(w, "(%s)\n", r.Note)
+			printf(w, "(%s)\n", r.Note)
 		}
 		fmt.Fprint(w, r.Diff)
 	}
-	_, err := fmt.Fprintf(w, "\nFrom %s to %s: %s.\n", v.Old, v.New, v.Summary)
-	return err
+	printf(w, "\nFrom %s to %s: %s.\n", v.Old, v.New, v.Summary)
+	return nil
 }
 
 func objectText(o shadow.Object) string {

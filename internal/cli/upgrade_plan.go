@@ -147,16 +147,16 @@ func printPlan(w io.Writer, v planView) error {
 	for _, wave := range v.Waves {
 		total += len(wave.Pods)
 	}
-	fmt.Fprintf(w, "From %s to %s: %d proxies in %d waves", orDash(v.From), v.To, total, len(v.Waves))
+	printf(w, "From %s to %s: %d proxies in %d waves", orDash(v.From), v.To, total, len(v.Waves))
 	if v.MaxUnavailable != "" {
-		fmt.Fprintf(w, ", at most %s at once", v.MaxUnavailable)
+		printf(w, ", at most %s at once", v.MaxUnavailable)
 	}
-	fmt.Fprintf(w, "; each wave is watched for %s.\n", v.Soak)
+	printf(w, "; each wave is watched for %s.\n", v.Soak)
 	if v.Windows > 0 {
 		fmt.Fprintln(w, "Proxies are replaced in the windows of spec.upgrade.windows only.")
 	}
 	if v.Problem != "" {
-		fmt.Fprintf(w, "\nTo be corrected first: %s\n", v.Problem)
+		printf(w, "\nTo be corrected first: %s\n", v.Problem)
 	}
 	if len(v.Waves) > 0 {
 		fmt.Fprintln(w)
@@ -171,7 +171,7 @@ func printPlan(w io.Writer, v planView) error {
 	if len(v.LeftOut) > 0 {
 		fmt.Fprintln(w, "\nLeft out:")
 		for _, p := range v.LeftOut {
-			fmt.Fprintf(w, "  %s: %s\n", p.Pod, p.Why)
+			printf(w, "  %s: %s\n", p.Pod, p.Why)
 		}
 	}
 	return nil

@@ -44,9 +44,9 @@ func newVersion(g *global) *cobra.Command {
 			if g.output == outputJSON {
 				return printJSON(g.streams.Out, answer)
 			}
-			fmt.Fprintln(g.streams.Out, "tulle", answer.Client, answer.Commit)
+			printf(g.streams.Out, "tulle %s %s\n", answer.Client, answer.Commit)
 			for name, version := range answer.Meshes {
-				fmt.Fprintln(g.streams.Out, "mesh", name, orDash(version))
+				printf(g.streams.Out, "mesh %s %s\n", name, orDash(version))
 			}
 			if !clientOnly && len(answer.Meshes) == 0 {
 				fmt.Fprintln(g.streams.Out, "no Mesh in this cluster")

@@ -4,13 +4,27 @@
 // Package clip shortens the text of others for messages, which have a limit and a reader.
 package clip
 
-import "strings"
+import (
+	"strings"
 
-// Text returns s, or, if it is longer than most bytes, its first most bytes and "...". A character that is cut in two is
-// left out.
+	"tulle.dev/tulle/internal/printable"
+)
+
+// Text returns s as one line, as printable.Line does. If s or the line is longer than most bytes, it is the first most
+// bytes and "...". A character that is cut in two is left out.
 func Text(s string, most int) string {
-	if len(s) <= most {
-		return s
+	s, cut := first(s, most)
+	s, again := first(printable.Line(s), most)
+	if cut || again {
+		s += "..."
 	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
+	return s
+}
+
+// first returns the first most bytes of s without a character that is cut in two, and whether there are more.
+func first(s string, most int) (string, bool) {
+	if len(s) <= most {
+		return s, false
+	}
+	return strings.ToValidUTF8(s[:most], ""), true
 }

@@ -12,6 +12,7 @@ import (
 
 	"tulle.dev/tulle/internal/controlplane/xds"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/printable"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -94,14 +95,15 @@ func (r *replica) proxies(w http.ResponseWriter, _ *http.Request) {
 	send(w, text)
 }
 
-// proxyReport is a stream as its proxy is reported, but for the pod's version.
+// proxyReport is a stream as its proxy is reported, but for the pod's version. Each text that the pod reports is one line.
 func proxyReport(c connected, s xds.Stream) ProxyReport {
 	p := ProxyReport{
 		Namespace: c.Namespace, Pod: c.Pod, Kind: c.Kind, Since: s.Since, Names: s.Names, Pending: s.Pending, Rejected: s.Rejected,
-		Slot: s.Node.Metadata[protocol.MetaSlot], Agent: s.Node.Metadata[protocol.MetaVersion], Envoy: s.Node.Metadata[protocol.MetaEnvoy],
+		Slot:  printable.Line(s.Node.Metadata[protocol.MetaSlot]),
+		Agent: printable.Line(s.Node.Metadata[protocol.MetaVersion]), Envoy: printable.Line(s.Node.Metadata[protocol.MetaEnvoy]),
 	}
 	for _, n := range s.Rejections {
-		p.Nacks = append(p.Nacks, NackReport{Type: n.Key.TypeURL, Name: n.Key.Name, Message: n.Err})
+		p.Nacks = append(p.Nacks, NackReport{Type: n.Key.TypeURL, Name: printable.Line(n.Key.Name), Message: n.Err})
 	}
 	for _, n := range s.Notes {
 		if n.TypeURL != protocol.ReportType {
@@ -109,6 +111,7 @@ func proxyReport(c connected, s xds.Stream) ProxyReport {
 		}
 		var r protocol.Report
 		if err := json.Unmarshal([]byte(n.Metadata[protocol.MetaReport]), &r); err == nil {
+			r.Phase, r.Message = protocol.Phase(printable.Line(string(r.Phase))), printable.Line(r.Message)
 			p.Report, p.ReportedAt = &r, n.At
 		}
 	}

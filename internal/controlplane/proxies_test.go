@@ -45,6 +45,16 @@ func TestProxyReport(t *testing.T) {
 				`"nacks":[{"type":"t","name":"n","message":"no such cluster"}],"slot":"b","agent":"0.2.0","envoy":"1.40.0",` +
 				`"report":{"phase":"Draining","message":"handover","window":"1m0s","requests":250,"failures":3,"p50":1.5,"p99":20.25,"restarts":1},"reportedAt":"2026-01-02T03:05:05Z"}`,
 		},
+		"words of a pod that forge a line": {
+			xds.Stream{
+				Since: since, Names: 7, Rejected: 1, Rejections: []xds.Rejection{{Key: xds.Key{TypeURL: "t", Name: "n\n[ok]"}, Version: "1", Err: "no"}},
+				Node:  xds.Node{Metadata: map[string]string{protocol.MetaSlot: "b\x1b", protocol.MetaVersion: "0\r", protocol.MetaEnvoy: "\u202e1"}},
+				Notes: note(`{"phase":"Dr\u001b","message":"a\n[ok] b\u001b[2J","window":"1m0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":0}`),
+			},
+			`{"namespace":"shop","pod":"cart-0","kind":"sidecar","version":"","since":"2026-01-02T03:04:05Z","names":7,"pending":0,"rejected":1,` +
+				`"nacks":[{"type":"t","name":"n [ok]","message":"no"}],"slot":"b�","agent":"0 ","envoy":"�1",` +
+				`"report":{"phase":"Dr�","message":"a [ok] b�[2J","window":"1m0s","requests":0,"failures":0,"p50":0,"p99":0,"restarts":0},"reportedAt":"2026-01-02T03:05:05Z"}`,
+		},
 		"garbage":          {xds.Stream{Since: since, Names: 7, Notes: note("<html>")}, plain},
 		"nothing in it":    {xds.Stream{Since: since, Names: 7, Notes: note("")}, plain},
 		"a negative count": {xds.Stream{Since: since, Names: 7, Notes: note(`{"requests":-1}`)}, plain},

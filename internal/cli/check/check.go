@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/printable"
 )
 
 // Level of a finding.
@@ -107,11 +108,11 @@ func Worst(findings []Finding) Level {
 }
 
 func ok(section, format string, args ...any) []Finding {
-	return []Finding{{Section: section, Level: OK, Message: fmt.Sprintf(format, args...)}}
+	return []Finding{{Section: section, Level: OK, Message: printable.Line(fmt.Sprintf(format, args...))}}
 }
 
 func found(section string, level Level, message, fix string) []Finding {
-	return []Finding{{Section: section, Level: level, Message: message, Fix: fix}}
+	return []Finding{{Section: section, Level: level, Message: printable.Line(message), Fix: printable.Line(fix)}}
 }
 
 // unread is the finding of a rule that lacks its facts; done is false when it has them.

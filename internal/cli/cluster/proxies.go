@@ -4,11 +4,11 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -21,7 +21,9 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"tulle.dev/tulle/internal/cli/facts"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/printable"
 	"tulle.dev/tulle/internal/protocol"
 )
 
@@ -80,7 +82,11 @@ func parseStreams(body []byte, replica string) ([]facts.Stream, error) {
 		return nil, fmt.Errorf("parse %s: %w", names.PathProxies, err)
 	}
 	for i := range answer.Proxies {
-		answer.Proxies[i].Replica = replica
+		s := &answer.Proxies[i]
+		s.Replica = replica
+		for i, n := range s.Nacks { // as releases before 0.3.0 pass on what pods report
+			s.Nacks[i] = facts.Nack{Type: printable.Line(n.Type), Name: printable.Line(n.Name), Message: printable.Line(n.Message)}
+		}
 	}
 	return answer.Proxies, nil
 }
@@ -99,15 +105,25 @@ func (c *Cluster) AdminGet(ctx context.Context, namespace, pod, path string) ([]
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", namespace, pod, err)
 	}
-	var out, errs bytes.Buffer
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Any program of the pod may answer: the container's image is its author's.
+	out, errs := &bounded{most: maxAdmin, full: stop}, &bounded{most: maxAdminError, full: func() {}}
 	command := []string{protocol.ProxyCommand, "admin", http.MethodGet, path}
-	if err := c.exec(ctx, p, container, command, &out, &errs); err != nil {
-		if said := strings.TrimSpace(errs.String()); said != "" {
-			return nil, fmt.Errorf("ask the proxy of %s/%s: %s", namespace, pod, said)
+	err = c.exec(ctx, p, container, command, out, errs)
+	body, whole := out.text()
+	if !whole {
+		return nil, fmt.Errorf("ask the proxy of %s/%s: the answer has more than %d MiB; write it to a file: kubectl -n %s exec %s -c %s -- %s '%s' > FILE",
+			namespace, pod, maxAdmin>>20, namespace, pod, container, strings.Join(command[:len(command)-1], " "), path)
+	}
+	if err != nil {
+		said, _ := errs.text()
+		if text := clip.Text(strings.TrimSpace(string(said)), maxAdminError); text != "" {
+			return nil, fmt.Errorf("ask the proxy of %s/%s: %s", namespace, pod, text)
 		}
 		return nil, fmt.Errorf("ask the proxy of %s/%s: %w", namespace, pod, err)
 	}
-	return out.Bytes(), nil
+	return body, nil
 }
 
 // slotOf picks a slot that runs. Either will do: both see the active one's socket.
@@ -129,7 +145,7 @@ func slotOf(p *corev1.Pod) (string, error) {
 }
 
 // exec runs a command in a container, over WebSocket where the API server has it, else SPDY.
-func (c *Cluster) exec(ctx context.Context, p *corev1.Pod, container string, command []string, out, errs *bytes.Buffer) error {
+func (c *Cluster) exec(ctx context.Context, p *corev1.Pod, container string, command []string, out, errs io.Writer) error {
 	config := rest.CopyConfig(c.config)
 	config.Timeout = 0 // would cut the stream; ctx bounds it
 	url := c.typed.CoreV1().RESTClient().Post().Resource("pods").Namespace(p.Namespace).Name(p.Name).SubResource("exec").

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"tulle.dev/tulle/internal/printable"
 )
 
 // Config is what a proxy runs with.
@@ -120,7 +122,7 @@ func each(d *dump, list []versioned, add func(*dump, versioned) error) error {
 				name = e.Failed.Name
 			}
 			// Envoy lists a refused listener beside the one it keeps, and each says why.
-			if r := (Rejected{Name: name, Error: e.Details}); !slices.Contains(d.Rejected, r) {
+			if r := (Rejected{Name: printable.Line(name), Error: printable.Line(e.Details)}); !slices.Contains(d.Rejected, r) {
 				d.Rejected = append(d.Rejected, r)
 			}
 		}

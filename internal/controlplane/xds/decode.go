@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"tulle.dev/tulle/internal/names"
+	"tulle.dev/tulle/internal/printable"
 )
 
 // Requests are decoded by hand, since a general decoder allocates for each element of a message before
@@ -98,7 +99,7 @@ func (l layout) decode(b []byte, limit limits) (*request, error) {
 			r.rejected = true
 			err = fields(v, func(n protowire.Number, v []byte) error {
 				if n == 2 {
-					r.text = clipBytes(v, maxErrorBytes)
+					r.text = clip(printable.Line(clipBytes(v, maxErrorBytes)), maxErrorBytes)
 				}
 				return nil
 			})

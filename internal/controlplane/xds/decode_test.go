@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"tulle.dev/tulle/internal/printable"
 )
 
 // keepAll are limits under which everything that a test sends is kept.
@@ -66,6 +68,21 @@ func TestDecode(t *testing.T) {
 	want = &request{url: clusters, nonce: "7", node: want.node, rejected: true, subscribe: []string{"a"}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(request{})); d != "" {
 		t.Errorf("state of the world (-want +got):\n%s", d)
+	}
+}
+
+// TestDecodeWords: the words of a rejection are one line without control characters, within their bound.
+func TestDecodeWords(t *testing.T) {
+	for said, want := range map[string]string{
+		"bad\x1b[2J\r\n[ok] forged\u202e":       "bad�[2J  [ok] forged�",
+		"\xff":                                  "�",
+		strings.Repeat("\x1b", maxErrorBytes+9): strings.Repeat("�", maxErrorBytes/3),
+	} {
+		detail := appendString(nil, 2, said)
+		b := protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), detail)
+		if got, err := deltaLayout.decode(b, keepAll(10)); err != nil || got.text != want || !got.rejected {
+			t.Errorf("%q became %q, %v", said, got.text, err)
+		}
 	}
 }
 
@@ -163,6 +180,9 @@ func FuzzDecode(f *testing.F) {
 		got, err := l.decode(b, keepAll(100))
 		if err != nil {
 			return
+		}
+		if printable.Line(got.text) != got.text || len(got.text) > maxErrorBytes {
+			t.Errorf("words of %d bytes: %q", len(got.text), got.text)
 		}
 		if len(got.subscribe) > 100 || len(got.unsubscribe) > 100 || len(got.versions) > 100 {
 			t.Fatal("more names than allowed")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/printable"
 )
 
 // Limits of a question to somebody outside.
@@ -205,8 +206,9 @@ func words(body []byte) string {
 	return ": " + clip(text)
 }
 
-// clip shortens the text of others.
+// clip shortens the text of others, and makes it one line.
 func clip(s string) string {
+	s = printable.Line(s)
 	if len(s) > maxWords {
 		s = s[:maxWords] + "…"
 	}

@@ -137,8 +137,10 @@ type Event struct {
 // look is how often an upgrade under way is looked at.
 const look = 2 * time.Second
 
-// Next decides.
-func Next(in Input) Decision {
+// Next returns what is to be done now. It is pure: it reads only in. Each text of the status and of events is one line.
+func Next(in Input) Decision { return decide(in).asLines() }
+
+func decide(in Input) Decision {
 	if in.Serving == "" && in.Status != nil {
 		in.Serving = lastServing(in.Status) // somebody deleted the Service
 	}
