@@ -27,13 +27,16 @@ import (
 type ads struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	socket string
-	heap   uint64 // the limit of the heaps of proxies that start; 0 is none
+	limits // of proxies that start
 
 	mu      sync.Mutex // guards what follows
 	held    map[string]map[envoy.Ref]item
 	streams map[string]*adsStream
 	refused map[string]string
 }
+
+// limits are those of an Envoy: of its heap in bytes, and of its open files. 0 is none.
+type limits struct{ heap, files uint64 }
 
 type item struct {
 	version string

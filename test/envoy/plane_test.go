@@ -130,7 +130,7 @@ func (p *plane) proxy(t *testing.T, ns *netns, node, scope, id string, who right
 	go r.loop.Connect(ctx, relay.Upstream{Addr: p.addr, Dial: dialTLS(p.addr), TLS: func() (*tls.Config, error) { return config, nil }, Log: log})
 	r.loop.SetLocal(agentwire.SecretType, agentwire.NewResource(agentwire.SecretType, names.Identity, "1", agentwire.TLSSecret(names.Identity, []byte(cert.chain), []byte(cert.key))))
 	eventually(t, 5*time.Second, func() error { return os.Chmod(socket, 0o666) })
-	r.proxy = launch(t, p.bin, ns, node, socket, 0)
+	r.proxy = launch(t, p.bin, ns, node, socket, limits{})
 	return r
 }
 

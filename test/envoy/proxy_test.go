@@ -38,14 +38,14 @@ type proxy struct {
 func startProxy(t *testing.T, bin string, ns *netns, server *ads, node string, resources []envoy.Resource) *proxy {
 	t.Helper()
 	versions := server.set(t, node, resources)
-	p := launch(t, bin, ns, node, server.socket, server.heap)
+	p := launch(t, bin, ns, node, server.socket, server.limits)
 	p.ads = server
 	p.settle(t, versions)
 	return p
 }
 
-// launch starts Envoy in ns; it asks for its configuration on a socket. Its heap has a limit if heap is not 0.
-func launch(t *testing.T, bin string, ns *netns, node, socket string, heap uint64) *proxy {
+// launch starts Envoy in ns; it asks for its configuration on a socket.
+func launch(t *testing.T, bin string, ns *netns, node, socket string, server limits) *proxy {
 	t.Helper()
 	dir := shared(t)
 	sock, config, logPath := filepath.Join(dir, "admin.sock"), filepath.Join(dir, "envoy.json"), filepath.Join(dir, "envoy.log")
@@ -56,7 +56,7 @@ func launch(t *testing.T, bin string, ns *netns, node, socket string, heap uint6
 			return d.DialContext(ctx, "unix", sock)
 		}},
 	}}
-	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, socket, sock, heap)), 0o644); err != nil {
+	if err := os.WriteFile(config, encode(t, dynamicBootstrap(node, socket, sock, server.heap, server.files)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.Create(logPath)
@@ -68,7 +68,11 @@ func launch(t *testing.T, bin string, ns *netns, node, socket string, heap uint6
 	if level == "" {
 		level = "warning"
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bin, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "2", "-l", level)
+	argv := []string{bin, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "2", "-l", level}
+	if server.files > 0 {
+		argv = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, server.files)}, argv...)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// Killed with the thread that started it, and so with the test whatever becomes of it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -268,7 +272,7 @@ func kindOf(node string) string {
 }
 
 // dynamicBootstrap is the agent's, as far as it matters here.
-func dynamicBootstrap(node, xds, admin string, heap uint64) map[string]any {
+func dynamicBootstrap(node, xds, admin string, heap, files uint64) map[string]any {
 	h2 := map[string]any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": map[string]any{
 		"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
 		"explicit_http_config": map[string]any{"http2_protocol_options": map[string]any{}},
@@ -294,7 +298,7 @@ func dynamicBootstrap(node, xds, admin string, heap uint64) map[string]any {
 		"layered_runtime": agentenvoy.Runtime(kindOf(node)),
 		// As the agent has it, but sooner.
 		"stats_eviction_interval": evictEvery.String(),
-		"overload_manager":        agentenvoy.Overload(heap),
+		"overload_manager":        agentenvoy.Overload(heap, files),
 	}
 }
 

@@ -285,8 +285,13 @@ func (a *agent) launch() {
 	if a.proxy == nil || a.keeper.Current() == nil || time.Now().Before(a.again) {
 		return
 	}
-	n := a.node()
-	config, err := envoy.Bootstrap(envoy.Settings{Node: n, Kind: a.Kind, AdminSocket: a.AdminSocket, XDSSocket: a.XDSSocket, Heap: envoy.HeapLimit()})
+	n, files := a.node(), envoy.FileLimit()
+	if files > 0 && files < envoy.FewFiles {
+		a.log.Warn("The container runtime allows few open files: Envoy takes fewer connections, and ends when it has used all; raise the runtime's limit (LimitNOFILE)", "limit", files)
+	}
+	config, err := envoy.Bootstrap(envoy.Settings{
+		Node: n, Kind: a.Kind, AdminSocket: a.AdminSocket, XDSSocket: a.XDSSocket, Heap: envoy.HeapLimit(), Files: files,
+	})
 	if err == nil {
 		a.process, err = envoy.Start(envoy.Options{
 			Binary: a.EnvoyBinary, Dir: a.Dir, Bootstrap: config,

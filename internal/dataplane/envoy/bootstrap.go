@@ -25,6 +25,8 @@ type Settings struct {
 	XDSSocket   string
 	// Heap is how large the heap may become, in bytes. If 0, it has no limit.
 	Heap uint64
+	// Files is how many file descriptors it may have open. If 0, there is no limit.
+	Files uint64
 }
 
 // xdsCluster is the name of the one static cluster: the agent.
@@ -108,7 +110,7 @@ func Bootstrap(s Settings) ([]byte, error) {
 		"stats_eviction_interval": forgetAfter,
 		// Statistics of a cluster come into being with its first request.
 		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
-		"overload_manager":      Overload(s.Heap),
+		"overload_manager":      Overload(s.Heap, s.Files),
 	}, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("encode bootstrap: %w", err)

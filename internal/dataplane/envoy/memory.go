@@ -4,6 +4,8 @@
 package envoy
 
 import (
+	"golang.org/x/sys/unix"
+
 	"tulle.dev/tulle/internal/cgroup"
 )
 
@@ -26,21 +28,46 @@ const accountedPower = 15
 // leastConnection is the least memory that a client's connection takes, in bytes.
 const leastConnection = 8 << 10
 
-// connections is how many connections of clients an Envoy may hold, with a heap of so many bytes: no more than
-// fit into it if each takes as little as it can. Those that take more make the heap's actions begin earlier.
-func connections(heap uint64) uint64 {
-	if heap == 0 {
-		return maxConnections
+// filesFor is how many file descriptors there have to be for each connection of a client: one for it, one for the
+// connection to its server, and as many again for idle connections to servers, listeners and requests of HTTP/2, each
+// of which may need a connection to a server of HTTP/1.1. Envoy 1.40 crashes when it has none left.
+const filesFor = 4
+
+// FewFiles is below how many file descriptors requests of HTTP/2 can use up all, before they use up a heap of the
+// default size.
+const FewFiles = 1 << 16
+
+// FileLimit returns how many file descriptors an Envoy that this process starts may have open: Envoy raises its limit
+// as far as it may. 0 is no limit.
+func FileLimit() uint64 {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Max == unix.RLIM_INFINITY {
+		return 0
 	}
-	return min(maxConnections, heap/leastConnection)
+	return l.Max
 }
 
-// Overload returns the configuration of Envoy's overload manager, for a heap of so many bytes; 0 is no limit.
+// connections is how many connections of clients an Envoy may hold, with a heap of so many bytes and so many file
+// descriptors: no more than fit into the heap if each takes as little as it can. Those that take more make the heap's
+// actions begin earlier.
+func connections(heap, files uint64) uint64 {
+	n := uint64(maxConnections)
+	if heap > 0 {
+		n = min(n, heap/leastConnection)
+	}
+	if files > 0 {
+		n = min(n, files/filesFor)
+	}
+	return n
+}
+
+// Overload returns the configuration of Envoy's overload manager, for a heap of so many bytes and so many file
+// descriptors; 0 is no limit.
 // Where the heap has one, Envoy does more the fuller it is, so that the kernel does not end it with all its
 // connections: first it has less patience with clients that do nothing, then it resets the streams that hold
 // most, then it keeps no connection after an answer, takes no new connections and returns free memory to the
 // system, and at last it answers new requests with 503.
-func Overload(heap uint64) map[string]any {
+func Overload(heap, files uint64) map[string]any {
 	const limit, fixedHeap = "envoy.resource_monitors.global_downstream_max_connections", "envoy.resource_monitors.fixed_heap"
 	monitor := func(name, kind string, config object) object {
 		config["@type"] = "type.googleapis.com/envoy.extensions.resource_monitors." + kind
@@ -51,7 +78,7 @@ func Overload(heap uint64) map[string]any {
 		return object{"name": "envoy.overload_actions." + name, "triggers": []object{trigger}}
 	}
 	monitors := []object{
-		monitor(limit, "downstream_connections.v3.DownstreamConnectionsConfig", object{"max_active_downstream_connections": connections(heap)}),
+		monitor(limit, "downstream_connections.v3.DownstreamConnectionsConfig", object{"max_active_downstream_connections": connections(heap, files)}),
 	}
 	out := object{"refresh_interval": "0.1s"} // each time it resets at most 50 streams
 	if heap > 0 {
