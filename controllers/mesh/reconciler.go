@@ -62,8 +62,8 @@ type Reconciler struct {
 	upon    *lookedUpon // by the one worker
 	// answered is what the external gate said last; by the one worker.
 	answered *answer
-	// watching is since when all could be seen in each round; zero: not in the last one. By the one worker.
-	watching time.Time
+	// watched is when all could be seen. By the one worker.
+	watched upgrade.Watch
 	// remembers is what was seen of the pods with a proxy. By the one worker.
 	remembers upgrade.Memory
 	// dropped tells that a part of the status that was written last is missing. By the one worker.
@@ -83,20 +83,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if apierrors.IsNotFound(err) {
 			r.Metrics.forget(req.Name)
 		} else {
-			r.watching = time.Time{}
+			r.watched.Look(r.Now(), false)
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	seen, err := r.observe(ctx, m)
 	if err != nil {
-		r.watching = time.Time{}
+		r.watched.Look(r.Now(), false)
 		return reconcile.Result{}, err
 	}
-	if r.watching.IsZero() || !seen.Rollout.Complete {
-		r.watching = r.Now()
+	if seen.OlderMesh == "" { // else this is not the mesh that is watched
+		seen.Clock = r.watched.Look(r.Now(), seen.Rollout.Complete)
+		seen.Rollout.Remembered = r.remembers.Look(m.Status.Upgrade, m.Status.GatewayVersion, seen.Rollout.Pods, seen.Rollout.Proxies, r.Now())
 	}
-	seen.Rollout.Remembered = r.remembers.Look(m.Status.Upgrade, m.Status.GatewayVersion, seen.Rollout.Pods, seen.Rollout.Proxies, r.Now())
-	seen.Watching, seen.OldDefinition = r.watching, r.dropped
+	seen.OldDefinition = r.dropped
 	next := plan.Next(m, seen, r.Known, r.Now())
 	if next.Finalize {
 		if err := r.finalizer(ctx, m, controllerutil.AddFinalizer); err != nil {

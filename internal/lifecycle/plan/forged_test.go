@@ -38,7 +38,7 @@ func TestPreflightWithoutProxies(t *testing.T) {
 		"connected":              {phase: v1alpha1.PhasePreflight, since: 11 * time.Minute, watching: time.Hour, proxies: connected},
 		"a replica is silent":    {phase: v1alpha1.PhasePreflight, since: 11 * time.Minute, watching: time.Hour, silent: true},
 		"created a moment ago":   {phase: v1alpha1.PhasePreflight, since: 11 * time.Minute, watching: time.Hour, created: time.Minute, left: true},
-		"ready a moment ago":     {phase: v1alpha1.PhasePreflight, since: 11 * time.Minute, watching: time.Hour, served: time.Minute},
+		"connected a moment ago": {phase: v1alpha1.PhasePreflight, since: 11 * time.Minute, watching: time.Hour, served: time.Minute},
 		"of an upgrade before":   {phase: v1alpha1.PhaseCompleted, since: 11 * time.Minute, watching: time.Hour},
 		"no upgrade under way":   {watching: time.Hour},
 		"and after the shadow's": {phase: v1alpha1.PhaseShadow, since: 11 * time.Minute, watching: time.Hour},
@@ -51,10 +51,10 @@ func TestPreflightWithoutProxies(t *testing.T) {
 		if c.created > 0 {
 			p.Created = now.Add(-c.created)
 		}
-		d.seen.Watching = now.Add(-c.watching)
+		d.seen.Clock.Watching = now.Add(-c.watching)
 		d.seen.Rollout = Rollout{Pods: []upgrade.Pod{p}, Proxies: c.proxies, Complete: !c.silent}
 		if c.served > 0 {
-			d.seen.Rollout.Served = map[types.UID]time.Time{p.UID: now.Add(-c.served)}
+			d.seen.Rollout.Sights = map[types.UID]upgrade.Sight{p.UID: {Connected: now.Add(-c.served)}}
 		}
 		if got := len(d.withProxies()) == 0; got != c.left {
 			t.Errorf("%s: left out %v", name, got)

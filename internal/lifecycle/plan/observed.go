@@ -4,8 +4,6 @@
 package plan
 
 import (
-	"time"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,14 +12,15 @@ import (
 	"tulle.dev/tulle/internal/lifecycle/health"
 	"tulle.dev/tulle/internal/lifecycle/missing"
 	"tulle.dev/tulle/internal/lifecycle/rotation"
+	"tulle.dev/tulle/internal/lifecycle/upgrade"
 )
 
 // Observed is what is seen of a Mesh in the cluster.
 type Observed struct {
 	// Namespace is where the control plane lives.
 	Namespace string
-	// Watching is since when all of this has been seen, without a gap; see upgrade.Clock.
-	Watching time.Time
+	// Clock is when all of this could be seen. Its Now is not used.
+	Clock upgrade.Clock
 	// OldDefinition tells that the API server did not keep all of the status that was written last.
 	OldDefinition bool
 	// OlderMesh is the name of an older Mesh, which is the active one; empty: this one is.

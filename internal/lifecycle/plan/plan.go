@@ -212,6 +212,9 @@ func (d decision) prune() []Ref {
 		render.Service(in), render.Replicas(in), render.Webhook(in), render.GatewayClass(in),
 		d.trust(),
 	})
+	if d.pull != nil {
+		keep = append(keep, render.Images(d.input(*d.pull)))
+	}
 	return append(slices.DeleteFunc(slices.Clone(d.seen.Owned), func(r Ref) bool {
 		// A Secret is cert-manager's to write; a ConfigMap elsewhere is the trust controller's.
 		if r.Kind == "Secret" || r.Kind == "ConfigMap" && r.Namespace != d.seen.Namespace {

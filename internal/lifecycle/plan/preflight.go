@@ -72,7 +72,11 @@ func (d decision) withProxies() []upgrade.Pod {
 	})
 }
 
-func (d decision) clock() upgrade.Clock { return upgrade.Clock{Now: d.now, Watching: d.seen.Watching} }
+func (d decision) clock() upgrade.Clock {
+	c := d.seen.Clock
+	c.Now = d.now
+	return c
+}
 
 // connected are the pods of which a proxy is connected, as "NAMESPACE/NAME".
 func (r Rollout) connected() map[string]bool {

@@ -13,14 +13,17 @@ import (
 )
 
 // Remembered is what rounds before the present one have seen. Without it, as after a restart of the operator, a pod
-// counts as one that has a proxy only while the proxy serves.
+// counts as one that has a proxy only while one is connected, which takes the pod's own certificate.
 type Remembered struct {
-	// Served is when a proxy of each pod was last seen to be ready, by the pod's UID.
-	Served map[types.UID]time.Time
+	// Sights is what was seen of the proxies of each pod, by the pod's UID.
+	Sights map[types.UID]Sight
 	// GatewaysSince is since when, in the present phase, the Gateways' proxies are deployed from the release that they are
 	// to have; zero: they are not.
 	GatewaysSince time.Time
 }
+
+// Sight is when a proxy of a pod was last seen to be connected, and to be ready; zero: never.
+type Sight struct{ Connected, Ready time.Time }
 
 // Memory is what Remembered is made of. The zero value remembers nothing. It is not safe for concurrent use.
 type Memory struct {
@@ -31,13 +34,18 @@ type Memory struct {
 // Look takes in what is seen now, and forgets pods that do not exist any more. gateways is the version that the
 // Gateways' proxies are deployed from.
 func (m *Memory) Look(s *v1alpha1.UpgradeStatus, gateways string, pods []Pod, proxies []Proxy, now time.Time) Remembered {
-	next := Remembered{Served: make(map[types.UID]time.Time, len(pods))}
+	next := Remembered{Sights: make(map[types.UID]Sight, len(pods))}
 	by := byPod(proxies)
 	for _, p := range pods {
-		if by[p.key()].ready("", p.target()) != "" {
-			next.Served[p.UID] = now
-		} else if at, known := m.last.Served[p.UID]; known {
-			next.Served[p.UID] = at
+		seen, known := m.last.Sights[p.UID]
+		if r := by[p.key()]; len(r) > 0 {
+			seen.Connected, known = now, true
+			if r.ready("", p.target()) != "" {
+				seen.Ready = now
+			}
+		}
+		if known {
+			next.Sights[p.UID] = seen
 		}
 	}
 	if s != nil && gateways != "" && gateways == towards(s) {
@@ -62,32 +70,33 @@ func towards(s *v1alpha1.UpgradeStatus) string {
 	return ""
 }
 
-// known tells whether a proxy of the pod has been seen to be ready, and when that was last.
-func (u *run) known(p Pod) (time.Time, bool) {
-	if u.by[p.key()].ready("", p.target()) != "" {
-		return u.Now, true
+// sight is when a proxy of the pod was last seen; known: one was.
+func (u *run) sight(p Pod) (seen Sight, known bool) {
+	seen, known = u.Sights[p.UID]
+	if r := u.by[p.key()]; len(r) > 0 {
+		seen.Connected, known = u.Now, true
+		if r.ready("", p.target()) != "" {
+			seen.Ready = u.Now
+		}
 	}
-	at, known := u.Served[p.UID]
-	return at, known
+	return seen, known
 }
 
-// unseen tells whether no proxy of a pod has been ready for too long in this phase: it can't reach a control plane, or
-// the pod has none and only looks so. The pod is replaced when its proxy is ready.
-func (u *run) unseen(p Pod) bool {
-	at, _ := u.known(p)
-	return u.clock().watched(at) > ownersPatience
+func (u *run) known(p Pod) bool {
+	_, known := u.sight(p)
+	return known
 }
 
-// Unseen is the same for the preflight: it tells whether a pod, of which no proxy is ready now, is not waited for any
-// longer in a phase that began at since.
+// Unseen tells whether a pod, of which no proxy is connected now, is not waited for any longer in a phase that began at
+// since: its proxy can't reach a control plane, or it has none and only looks so. It is replaced when it is connected.
 func (r Remembered) Unseen(p Pod, since time.Time, c Clock) bool {
-	return c.from(since).watched(r.Served[p.UID]) > ownersPatience
+	return c.from(since).watched(r.Sights[p.UID].Connected) > ownersPatience
 }
 
 // Late tells whether a phase that began at since has waited long enough for what only an owner can mend.
 func Late(since time.Time, c Clock) bool { return c.watched(since) > ownersPatience }
 
 // ownersPatience is how long, in each phase, anything is waited for that its owner may hold up without end: a pod of
-// which no proxy is ready (whenever it was created), a Gateway's rollout, a node that does not get an image, and, in a
+// which no proxy is connected, or ready (whenever it was created), a Gateway's rollout, a node that does not get an image, and, in a
 // rollback, a proxy that does not go back. Then the change of the version continues without it, and names it.
 const ownersPatience = 10 * time.Minute

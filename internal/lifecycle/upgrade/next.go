@@ -59,30 +59,6 @@ type Input struct {
 	Clock
 }
 
-// Clock is what time it is, for somebody who may have been away.
-type Clock struct {
-	Now time.Time
-	// Watching is since when the cluster has been seen as it is, without a gap: each round was Complete.
-	// Nothing is held to have failed for what was not seen before; the zero value is always.
-	Watching time.Time
-}
-
-// watched is for how long something that began at t could be seen.
-func (c Clock) watched(t time.Time) time.Duration {
-	if t.Before(c.Watching) {
-		t = c.Watching
-	}
-	return c.Now.Sub(t)
-}
-
-// from is the clock of a phase that began at since: what is older is as old as the phase.
-func (c Clock) from(since time.Time) Clock {
-	if since.After(c.Watching) {
-		c.Watching = since
-	}
-	return c
-}
-
 // clock is that of the present phase.
 func (u *run) clock() Clock {
 	if u.s == nil {
@@ -120,7 +96,7 @@ type Decision struct {
 	Moves []Move
 	// Ask tells that External is waited for.
 	Ask bool
-	// Settled: nothing is under way, so that what belongs to other versions can go.
+	// Settled: one control plane is to run, so that what belongs to other versions can go.
 	Settled bool
 	// Events are what is worth telling, once.
 	Events []Event
@@ -263,7 +239,7 @@ func (u *run) start(from string, phase v1alpha1.UpgradePhase) {
 // no proxy was seen don't count.
 func (u *run) tooFar(version string) string {
 	for _, p := range u.Pods {
-		if _, known := u.known(p); p.Kind == "" || !known && len(u.by[p.key()]) == 0 && u.Complete {
+		if p.Kind == "" || !u.known(p) && u.Complete {
 			continue
 		}
 		if u.Allowed(p.version(), version) != nil {
@@ -273,14 +249,16 @@ func (u *run) tooFar(version string) string {
 	return ""
 }
 
-// stragglers is the version of a proxy that was left behind, and can be replaced by the version now; empty: none.
+// stragglers is the version of a proxy that was left behind, and can be replaced by the version now; empty: none. A pod
+// that is not Ready is one if nothing of it serves, and the image of the version is still beside.
 func (u *run) stragglers(version string) string {
 	goal := u.goal(version)
 	for _, p := range u.Pods {
-		if !p.takesPart() || !p.Ready || len(u.by[p.key()]) == 0 {
+		if !p.takesPart() || len(u.by[p.key()]) == 0 {
 			continue
 		}
-		if st := advance(p, u.by[p.key()], goal, u.Clock); st.stage == due || st.stage == busy {
+		st := u.standing(p, goal, u.Clock)
+		if st.move.free || p.Ready && (st.stage == due || st.stage == busy) {
 			return p.version()
 		}
 	}
@@ -359,7 +337,7 @@ func (u *run) decision() Decision {
 		})
 	}
 	u.moves = append(u.moves, u.labels()...)
-	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look}
+	d := Decision{Status: s, Serve: s.From, Gateways: s.From, Pull: s.To, Moves: u.moves, Ask: u.ask, Events: u.events, Again: look, Settled: s.CatchUp}
 	switch s.Phase {
 	case v1alpha1.PhasePreflight:
 		d.Deploy, d.Unpulled = []string{s.From}, u.unpulled()

@@ -134,61 +134,67 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 		if connected {
 			t.connected++
 		}
-		st := u.standing(p, goal)
-		restart := st.move.Restart != (Restart{})
-		if st.stage != done && u.unseen(p) && (!restart || !connected) {
-			continue
-		}
+		st := u.standing(p, goal, u.clock())
 		name := p.key() + ": "
-		switch {
-		case st.stage == done:
+		switch st.stage {
+		case done:
 			t.done++
-		case restart && !connected && u.Complete:
-			t.open++
-			t.waiting = append(t.waiting, name+"no proxy of it is connected")
-		case st.stage == due:
+		case due:
 			t.open++
 			t.due = append(t.due, st.move)
 			if st.why != "" {
 				t.waiting = append(t.waiting, name+st.why)
 			}
-		case st.stage == busy:
+		case busy:
 			t.open++
 			if connected || !u.Complete {
 				t.busy++
 			}
 			t.waiting = append(t.waiting, name+st.why)
-		case st.stage == failed:
+		case failed:
 			t.open++
 			t.failed = append(t.failed, name+st.why)
-		case st.stage == held && p.Ready && p.Obstacle == "":
-			// Its proxy serves, but can't be seen: it is waited for.
-			t.open++
-			t.waiting = append(t.waiting, name+st.why)
+		case held:
+			if p.Ready && p.Obstacle == "" || st.move.Restart != (Restart{}) {
+				t.open++ // it is waited for
+				t.waiting = append(t.waiting, name+st.why)
+			}
+		case left:
 		}
 		// Others are left out: they can't be replaced, or are replaced once they are Ready.
 	}
 	return t
 }
 
-// standing is where a pod stands. What a pod says of itself counts only if a proxy of it has been seen to be ready: its
-// owner can write its labels and annotations.
-func (u *run) standing(p Pod, goal Goal) standing {
-	st := advance(p, u.by[p.key()], goal, u.clock())
-	if st.stage == done || st.stage == held || st.move.Restart != (Restart{}) {
+// standing is where a pod stands. What a pod says of itself counts only if a proxy of it has been seen: its owner can
+// write its labels and annotations.
+func (u *run) standing(p Pod, goal Goal, clock Clock) standing {
+	st := advance(p, u.by[p.key()], goal, clock)
+	if st.stage == done {
 		return st
 	}
-	if _, known := u.known(p); !known {
-		return standing{stage: held, why: "no proxy of it is connected and ready" + u.by[p.key()].cut()}
-	}
+	seen, known := u.sight(p)
+	connected := len(u.by[p.key()]) > 0
+	restart := st.move.Restart != (Restart{})
 	switch {
+	case !known && !restart:
+		st = standing{stage: held, why: "no proxy of it is connected and ready" + u.by[p.key()].cut()}
+	case restart && !connected && u.Complete:
+		st.stage, st.why = held, "no proxy of it is connected"
+	case st.stage == failed && !connected && !p.Ready:
+		st.stage = held // its node may have gone
+	case st.stage == failed && u.over():
 	case st.stage == failed && u.s.Phase == v1alpha1.PhaseRollingBack && st.waited > ownersPatience:
 		st.stage = left
 	case len(st.move.Images) > 0 && goal.Version == u.Wanted && slices.Contains(u.NodesWithout, p.Node):
 		st = standing{stage: held, why: "node " + p.Node + " does not have the image of " + goal.Version}
-		if !u.s.CatchUp && Late(u.s.Since.Time, u.Clock) {
+		if !u.over() && !u.s.CatchUp && Late(u.s.Since.Time, u.Clock) {
 			st.stage = left
 		}
+		return st
+	}
+	if !connected && clock.watched(seen.Connected) > ownersPatience || st.stage == held && clock.watched(seen.Ready) > ownersPatience {
+		st.stage = left
 	}
 	return st
 }
@@ -286,8 +292,13 @@ func (u *run) take(t tally) {
 		}
 	}
 	for _, m := range t.due {
-		if m.Version == "" && left > 0 {
+		if m.Version != "" {
+			continue
+		}
+		if m.free || left > 0 {
 			u.moves = append(u.moves, m)
+		}
+		if !m.free {
 			left--
 		}
 	}
@@ -419,9 +430,8 @@ func (u *run) lost(moved []Pod) []string {
 	for _, p := range moved {
 		r := u.by[p.key()]
 		s := r.replaced(u.s.To, p.target())
-		_, known := u.known(p)
 		switch {
-		case !known: // it may only look as if it had a proxy
+		case !u.known(p): // it may only look as if it had a proxy
 		case p.Deleting || p.version() != u.s.To || s != "" && r[s].Phase == protocol.PhaseReady || s == "" && !p.Ready:
 		case s == "":
 			out = append(out, p.key()+" is not connected")

@@ -128,4 +128,6 @@ type Move struct {
 	Target *protocol.Target
 	// Version replaces the label; empty: it stays.
 	Version string
+	// free: nothing of the pod serves, so that the move takes no place of spec.upgrade.maxUnavailable.
+	free bool
 }

@@ -26,6 +26,8 @@ func (u *run) goBack() {
 	switch {
 	case u.Serving != u.s.From:
 		waiting = append([]string{"the control plane of " + u.s.From + " to serve"}, waiting...)
+	case t.open == 0 && len(behind) == 0 && tidying && !u.Complete:
+		waiting = append(waiting, silence)
 	case t.open == 0 && len(behind) == 0 && tidying:
 		waiting = append(waiting, "the last connections of the replaced proxies to end")
 	case t.open == 0 && len(behind) == 0:
@@ -67,7 +69,7 @@ func (u *run) leftOut(goal Goal) string {
 		if p.Deleting || p.Kind != names.KindSidecar || p.version() == goal.Version {
 			continue
 		}
-		why, st := "it is not Ready", u.standing(p, goal)
+		why, st := "it is not Ready", u.standing(p, goal, u.clock())
 		switch {
 		case p.takesPart() && p.Ready && len(u.by[p.key()]) == 0:
 			why = "no proxy of it is connected"

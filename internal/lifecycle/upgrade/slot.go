@@ -149,7 +149,7 @@ func advance(p Pod, r reports, goal Goal, clock Clock) standing {
 	serving := r.ready("", t)
 	if back := other(t.Slot); t.Version != "" && (serving == "" || !p.Ready) && p.slot(back).Image == goal.imageFor(p.slot(back).Image) {
 		// What was ordered does not work, and what is wanted is still beside it: no image has to change.
-		move.Target = order(back)
+		move.Target, move.free = order(back), serving == ""
 		return standing{stage: due, move: move}
 	}
 	if serving == "" {

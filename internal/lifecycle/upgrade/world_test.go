@@ -52,6 +52,7 @@ type world struct {
 	memory Memory
 	// away are pods whose proxies can't reach a control plane; without are nodes that do not get images.
 	away    map[string]bool
+	dead    bool // pods may be without a proxy that serves
 	without []string
 	// replacing is how many pods were in replacement after the last round.
 	replacing int
@@ -136,6 +137,9 @@ func (w *world) input() Input {
 	}
 	in.Pods = append(in.Pods, w.forged...)
 	in.Remembered = w.memory.Look(w.status, w.gateways, in.Pods, in.Proxies, w.now)
+	if w.status == nil || w.status.Finished != nil {
+		in.NodesWithout = nil // the operator does not look
+	}
 	if w.external {
 		in.External = &v1alpha1.GateResult{Wave: w.status.Wave, Result: v1alpha1.GatePassed, Message: "200"}
 	}
@@ -154,11 +158,11 @@ func (w *world) operate(stop int) Decision {
 	}
 	replacing := 0
 	for _, p := range w.pods {
-		if t := p.Target; t.Version != "" && p.slots[t.Slot].phase != protocol.PhaseReady {
+		if t := p.Target; t.Version != "" && p.slots[t.Slot].phase != protocol.PhaseReady && !w.away[p.key()] {
 			replacing++
 		}
 	}
-	if n := len(w.pods); d.Status != nil && d.Status.Phase == v1alpha1.PhaseDataPlane && replacing > max(1, share(n, 10)) && replacing > w.replacing {
+	if n := len(w.pods); !w.dead && d.Status != nil && d.Status.Phase == v1alpha1.PhaseDataPlane && replacing > max(1, share(n, 10)) && replacing > w.replacing {
 		w.t.Errorf("%d of %d pods are in replacement at once", replacing, n)
 	}
 	w.replacing = replacing
@@ -243,7 +247,7 @@ func (w *world) pass(d time.Duration) {
 				s.phase = protocol.PhaseStandby
 			}
 		}
-		if p.slots["a"].phase != protocol.PhaseReady && p.slots["b"].phase != protocol.PhaseReady {
+		if !w.dead && p.slots["a"].phase != protocol.PhaseReady && p.slots["b"].phase != protocol.PhaseReady {
 			w.t.Errorf("nobody serves %s: a %+v, b %+v, target %+v", p.Name, *p.slots["a"], *p.slots["b"], t)
 		}
 		for _, s := range p.slots {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/names"
@@ -305,5 +306,113 @@ func TestRejectedByOneThatTakesNoPart(t *testing.T) {
 		if d := Next(in); d.Status.Phase != want || (want == v1alpha1.PhasePreflight) != strings.Contains(d.Status.Message, "shop/w0-1") {
 			t.Errorf("%q: %+v", order, d.Status)
 		}
+	}
+}
+
+// TestRollbackOfBrokenProxies: proxies that took over and broke are all sent back, however few may be replaced at once,
+// also if the operator is restarted meanwhile, or finds them when the rollback has ended.
+func TestRollbackOfBrokenProxies(t *testing.T) {
+	for name, c := range map[string]struct{ restart, late bool }{"in time": {}, "a restart of the operator": {restart: true}, "found later": {late: true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 60, 60)
+			one := intstr.FromInt32(1)
+			w.wanted = "0.3.0"
+			w.until(v1alpha1.PhaseCompleted)
+			w.until(v1alpha1.PhaseCompleted)
+			w.all("0.3.0")
+			w.spec.MaxUnavailable = &one
+			w.status.Phase, w.status.Finished = v1alpha1.PhaseDataPlane, nil
+			w.status.From, w.status.To = "0.2.0", "0.3.0"
+			w.deployed["0.2.0"] = 2
+			w.dead = true
+			for _, p := range w.pods { // what took over is broken, and the former image is still beside
+				s, b := p.slots[p.target().Slot], p.slots[other(p.target().Slot)]
+				s.phase, s.until = protocol.PhaseStarting, w.now.Add(1000*time.Hour)
+				b.image, b.version, b.phase = "proxy:0.2.0", "0.2.0", protocol.PhaseStandby
+				p.Ready = false
+			}
+			w.broken["0.3.0"] = true
+			w.away = map[string]bool{}
+			for k := range w.pods {
+				w.away[k] = c.late
+			}
+			w.wanted = "0.2.0"
+			if c.restart || c.late {
+				w.memory = Memory{}
+			}
+			w.until(v1alpha1.PhaseRollingBack)
+			begun := w.now
+			w.until(v1alpha1.PhaseRolledBack)
+			if took := w.now.Sub(begun); took > time.Minute && !c.late {
+				t.Errorf("it took %s", took)
+			}
+			w.away = nil
+			for range 60 {
+				w.operate(-1)
+				w.pass(2 * time.Second)
+			}
+			for k, p := range w.pods {
+				if p.target().Version != "0.2.0" || p.slots[p.target().Slot].version != "0.2.0" {
+					t.Errorf("%s is not sent back: %+v", k, p.Target)
+				}
+			}
+		})
+	}
+}
+
+// TestWatch: time in which the cluster could not be seen does not count, and other time does.
+func TestWatch(t *testing.T) {
+	var w Watch
+	began := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
+	var c Clock
+	for s := 0; s <= 600; s += 2 {
+		c = w.Look(at(s), s%100 != 50) // once in 100 s a replica does not answer
+	}
+	if got := c.watched(at(0)); got != 576*time.Second { // six times from the round before to the one after
+		t.Errorf("%s", got)
+	}
+	if got := c.watched(at(551)); got != 48*time.Second {
+		t.Errorf("within a gap: %s", got)
+	}
+	if got := c.from(at(500)).watched(at(0)); got != 96*time.Second {
+		t.Errorf("of a phase: %s", got)
+	}
+	for s := 602; s < 2000; s += 2 {
+		c = w.Look(at(s), s%4 == 0)
+	}
+	if got := c.watched(at(0)); len(c.Gaps) > mostGaps || got > 300*time.Second {
+		t.Errorf("%d gaps, %s", len(c.Gaps), got)
+	}
+}
+
+// TestLostNode: that a node is lost while a proxy of it is replaced is no release's fault.
+func TestLostNode(t *testing.T) {
+	w := newWorld(t, 61, 4)
+	w.broken["0.3.0"] = true
+	w.wanted = "0.3.0"
+	var lost *simPod
+	for lost == nil {
+		w.operate(-1)
+		for _, p := range w.pods {
+			if p.Target.Version == "0.3.0" {
+				lost = p
+			}
+		}
+		w.pass(2 * time.Second)
+	}
+	lost.Ready, w.away = false, map[string]bool{lost.key(): true}
+	for range 150 {
+		w.operate(-1)
+		if w.status.Phase != v1alpha1.PhaseDataPlane {
+			break
+		}
+		if w.pods["shop/w0-0"].Target.Version != "" && lost.key() != "shop/w0-0" {
+			return // it continued
+		}
+		w.now = w.now.Add(2 * time.Second)
+	}
+	if w.status.Phase == v1alpha1.PhaseRollingBack && strings.Contains(w.status.Message, lost.key()) {
+		t.Errorf("%+v", w.status)
 	}
 }
