@@ -236,10 +236,10 @@ func (u *run) start(from string, phase v1alpha1.UpgradePhase) {
 }
 
 // tooFar names a pod whose proxy may not live beside a control plane of the version; empty: there is none. Pods of which
-// no proxy was seen don't count.
+// no proxy was seen don't count, nor versions that no known release has.
 func (u *run) tooFar(version string) string {
 	for _, p := range u.Pods {
-		if p.Kind == "" || !u.known(p) && u.Complete {
+		if p.Kind == "" || !u.known(p) && u.Complete || u.Image(p.version()) == "" {
 			continue
 		}
 		if u.Allowed(p.version(), version) != nil {

@@ -50,6 +50,9 @@ func (u *run) preflight() {
 	if !u.Complete {
 		obstacles = append(obstacles, silence+", so it is not known how the proxies are")
 	}
+	if far := u.tooFar(u.s.To); far != "" {
+		obstacles = append(obstacles, far+", which is too far from "+u.s.To+": replace its proxy first")
+	}
 	for _, p := range u.Proxies {
 		if p.Rejected > 0 && !u.never(p) {
 			obstacles = append(obstacles, fmt.Sprintf("proxy %s/%s rejects its configuration (%s)", p.Namespace, p.Pod, strings.Join(p.Nacks, "; ")))

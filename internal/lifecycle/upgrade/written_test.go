@@ -150,6 +150,18 @@ func TestWrittenTooFar(t *testing.T) {
 	if w.status.To != "0.3.1" {
 		t.Errorf("%+v", w.status)
 	}
+	v := newWorld(t, 62, 3)
+	v.pods["shop/w0-1"].Order = names.UpgradeNever
+	v.wanted = "0.3.0"
+	v.until(v1alpha1.PhaseCompleted)
+	v.wanted = "0.4.0"
+	for range 20 {
+		v.operate(-1)
+		v.pass(2 * time.Second)
+	}
+	if v.status.Phase != v1alpha1.PhasePreflight || !strings.Contains(v.status.Message, "Pod shop/w0-1 has 0.2.0, which is too far from 0.4.0") {
+		t.Errorf("%+v", v.status)
+	}
 	w.wanted = "0.4.0"
 	w.operate(-1)
 	if w.status.To != "0.3.1" || !strings.Contains(w.status.Message, "Pod shop/w0-0 has 0.2.0") {
