@@ -111,6 +111,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.engine.OnFailure = trace
 	g.in = newInputs(&g.engine)
 	g.ix = newIndexes(g.in)
+	g.buildPorts()
 	g.buildServices()
 	g.buildGateways()
 	g.buildProxies()

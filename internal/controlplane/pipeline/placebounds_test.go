@@ -6,10 +6,13 @@ package pipeline
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"tulle.dev/tulle/internal/controlplane/gatewayapi"
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/xds"
@@ -164,5 +167,84 @@ func TestPlacesOfUsualServices(t *testing.T) {
 				t.Errorf("%v has %d places, want %d", o, len(e.Near), c.endpoints)
 			}
 		}
+	}
+}
+
+// portsService is a Service of so many ports with a meshed pod behind them.
+func portsService(namespace string, n, ports int) source.Event {
+	k := model.Key{Namespace: namespace, Name: fmt.Sprintf("svc-%03d", n)}
+	svc := model.Service{Key: k, VIPs: []netip.Addr{netip.AddrFrom4([4]byte{11, 0, byte(n >> 8), byte(n)})}}
+	for i := range ports {
+		svc.Ports = append(svc.Ports, model.ServicePort{Port: uint16(1 + i), Protocol: model.TCP})
+	}
+	return source.Event{Kind: source.Service, Key: k, Object: svc}
+}
+
+// TestPortsOfANamespace: the Services of a namespace have no more listeners together than a namespace may have, however
+// many ports they have. Small Services, other namespaces and namespaces below the bound are not concerned, and a change of
+// one Service does not evaluate the others while the share is the same.
+func TestPortsOfANamespace(t *testing.T) {
+	g := meshOf(t, 1)
+	listeners := func(namespace string) (n int) {
+		for range g.services.frontendsByNamespace.Bucket(namespace) {
+			n++
+		}
+		return n
+	}
+	g.Apply([]source.Event{namespaceEvent("other", true), portsService("other", 0, 256), portsService("tenant", 900, 16)}, Inputs{})
+	for n := range 7 { // 7 × 256 ports are below the bound
+		g.Apply([]source.Event{portsService("tenant", n, 256)}, Inputs{})
+		if got := g.Evals()["served services"]; got != 1 {
+			t.Errorf("Service %d: %d are evaluated", n, got)
+		}
+	}
+	if got := listeners("tenant"); got != 7*256+16 {
+		t.Fatalf("below the bound there are %d listeners", got)
+	}
+	var events []source.Event
+	for n := 7; n < 40; n++ {
+		events = append(events, portsService("tenant", n, 256))
+	}
+	g.Apply(events, Inputs{})
+	if got := listeners("tenant"); got > model.NamespacePorts+16 || got < model.NamespacePorts/2 {
+		t.Errorf("40 Services have %d listeners", got)
+	}
+	if got := listeners("other"); got != 256 {
+		t.Errorf("the other namespace has %d listeners", got)
+	}
+	for _, name := range []string{"out/tenant/svc-000/1", "out/tenant/svc-039/32", "out/tenant/svc-900/16"} {
+		if _, ok := g.services.frontends.Value(name); !ok {
+			t.Errorf("%s has no listener", name)
+		}
+	}
+	svc, _ := g.in.services.Value(model.Key{Namespace: "tenant", Name: "svc-003"})
+	// The rest are ports without a listener: what connects to them is carried to the original destination.
+	if svc.MorePorts != 256-32 || len(svc.Ports) != 32 {
+		t.Errorf("%d ports are served, and there are %d more", len(svc.Ports), svc.MorePorts)
+	}
+	if s := gatewayapi.PortList(svc); !strings.HasSuffix(s, "and 224 TCP ports beyond the first 32 of spec.ports, which cannot be used in routes; the larger Services of a namespace may have 2000 ports together, so remove ports that are not needed or move Services to another namespace") {
+		t.Errorf("ports in conditions: %s", s)
+	}
+	if !g.isKnown(netip.MustParseAddr("11.0.0.3")) {
+		t.Error("an address of ports without a listener can't be asked for")
+	}
+	// One more Service of the same share, and a change of one, evaluate that one.
+	g.Apply([]source.Event{portsService("tenant", 40, 256)}, Inputs{})
+	if got := g.Evals()["served services"]; got != 1 {
+		t.Errorf("with one more Service %d are evaluated", got)
+	}
+	g.Apply([]source.Event{portsService("tenant", 40, 255)}, Inputs{})
+	if got := g.Evals()["served services"]; got != 1 {
+		t.Errorf("with one that changes %d are evaluated", got)
+	}
+	// And when they are deleted the others have their listeners again, as if these had never existed.
+	var deleted []source.Event
+	for n := 7; n <= 40; n++ {
+		deleted = append(deleted, gone(portsService("tenant", n, 256)))
+	}
+	slices.Reverse(deleted)
+	g.Apply(deleted, Inputs{})
+	if got := listeners("tenant"); got != 7*256+16 {
+		t.Errorf("after they went there are %d listeners", got)
 	}
 }

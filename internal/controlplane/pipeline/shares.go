@@ -11,6 +11,30 @@ import (
 // What large Services of a namespace share is in collections of its own, so that Services are evaluated when their share
 // changes, not with each Service that becomes large.
 
+// buildPorts makes the Services that everything else reads: of each the ports that are served.
+func (g *Graph) buildPorts() {
+	e := &g.engine
+	many := incr.Derive(e, "services of many ports", g.in.declared, same[int],
+		func(_ *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, int)) {
+			if n := svc.Listening(); n > model.SmallPorts {
+				emit(k, n)
+			}
+		})
+	byNamespace := incr.NewIndex(many, byKey, func(k model.Key, _ int) []string { return []string{k.Namespace} })
+	portsOf := incr.DeriveKeys(e, "ports of services", same[int],
+		func(r *incr.Reader, namespace string, emit func(string, int)) {
+			emit(namespace, model.PortsOf(bucket(r, byNamespace, namespace)))
+		}, byNamespace)
+	g.in.services = incr.Derive(e, "served services", g.in.declared, same[model.Service],
+		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Service)) {
+			if svc.Listening() > model.SmallPorts {
+				n, _ := incr.Get(r, portsOf, k.Namespace)
+				svc = svc.First(n)
+			}
+			emit(k, svc)
+		})
+}
+
 // buildPairs makes the shares of pairs of a port and an endpoint.
 func (g *Graph) buildPairs() {
 	e, s := &g.engine, &g.services
