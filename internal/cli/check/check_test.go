@@ -177,6 +177,18 @@ func TestFindings(t *testing.T) {
 		"wordless rejection":         {true, func(f *facts.Facts) { f.Streams[0].Rejected = 2 }, Problem, "shop/web refuses 2 resources"},
 		"a port of no protocol":      {true, func(f *facts.Facts) { f.World = world("web") }, Notice, "namespace shop-0: 1 port is carried as bytes, because nothing declares a protocol: web:80 (web)"},
 		"more ports than are served": {true, func(f *facts.Facts) { f.World = world("http"); f.World.Services[0].MorePorts = 3 }, Warning, "1 Service has more than 256 TCP ports, of which only the first have listeners: shop-0/web"},
+		"more ports than a namespace may have": {true, func(f *facts.Facts) {
+			f.World = world("http")
+			web := &f.World.Services[0]
+			for i := range model.MaxPorts - 1 {
+				web.Ports = append(web.Ports, model.ServicePort{Name: fmt.Sprintf("http-%d", i), Port: uint16(1000 + i), Protocol: model.HTTP, Declared: true})
+			}
+			for i := range 8 {
+				other := *web
+				other.Name = fmt.Sprintf("other-%d", i)
+				f.World.Services = append(f.World.Services, other)
+			}
+		}, Warning, "1 Service has listeners for the first TCP ports only, because the Services of the namespace have too many: shop-0/web (128 of 256)"},
 		"more endpoints than are used": {true, func(f *facts.Facts) {
 			f.World = world("http")
 			f.World.Slices[0].Endpoints = slices.Repeat(f.World.Slices[0].Endpoints, model.MaxPairs+1)

@@ -66,18 +66,32 @@ func largeServices(f facts.Facts) []Finding {
 			meshed[s.Service] = true
 		}
 	}
-	large := map[string]int{}
+	ofNamespace := map[string][]int{}
 	for _, s := range f.World.Services {
+		if n := s.Listening(); n > model.SmallPorts {
+			ofNamespace[s.Key.Namespace] = append(ofNamespace[s.Key.Namespace], n)
+		}
+	}
+	served := slices.Clone(f.World.Services)
+	for i, s := range served {
+		if s.Listening() > model.SmallPorts {
+			served[i] = s.First(model.PortsOf(ofNamespace[s.Key.Namespace]))
+		}
+	}
+	large := map[string]int{}
+	for _, s := range served {
 		if endpoints[s.Key]*len(s.Ports) > model.SmallPairs {
 			large[s.Key.Namespace]++
 		}
 	}
-	var ports, pairs []string
-	for _, s := range f.World.Services {
+	var ports, shares, pairs []string
+	for i, s := range served {
 		if !meshed[s.Key] {
 			continue
 		}
-		if s.MorePorts > 0 {
+		if before := f.World.Services[i]; s.MorePorts > before.MorePorts {
+			shares = append(shares, fmt.Sprintf("%s (%d of %d)", s.Key, s.TCPPorts(), s.TCPPorts()+s.MorePorts))
+		} else if s.MorePorts > 0 {
 			ports = append(ports, s.Key.String())
 		}
 		if n := endpoints[s.Key] * len(s.Ports); n > model.PairsOf(large[s.Key.Namespace]) {
@@ -85,12 +99,19 @@ func largeServices(f facts.Facts) []Finding {
 		}
 	}
 	slices.Sort(ports)
+	slices.Sort(shares)
 	slices.Sort(pairs)
 	var out []Finding
 	if len(ports) > 0 {
 		out = append(out, found(SectionPorts, Warning,
 			fmt.Sprintf("%s more than %d TCP ports, of which only the first have listeners: %s", count(len(ports), "Service has", "Services have"), model.MaxPorts, few(ports)),
 			"connections to the others are carried as bytes, without routes; divide the Service")...)
+	}
+	if len(shares) > 0 {
+		out = append(out, found(SectionPorts, Warning,
+			fmt.Sprintf("%s listeners for the first TCP ports only, because the Services of the namespace have too many: %s", count(len(shares), "Service has", "Services have"), few(shares)),
+			"connections to the others are carried as bytes, without routes; remove ports that are not needed, or move Services to another namespace: Services of more than "+
+				strconv.Itoa(model.SmallPorts)+" TCP ports may have "+strconv.Itoa(model.NamespacePorts)+" in a namespace")...)
 	}
 	if len(pairs) > 0 {
 		out = append(out, found(SectionPorts, Warning,

@@ -200,7 +200,11 @@ func PortList(svc model.Service) string {
 	if svc.MorePorts == 0 {
 		return list(out)
 	}
-	return fmt.Sprintf("%s, and %d TCP ports beyond the first %d of spec.ports, which cannot be used in routes; divide the Service", list(out), svc.MorePorts, model.MaxPorts)
+	served, fix := svc.TCPPorts(), "divide the Service"
+	if served < model.MaxPorts {
+		fix = fmt.Sprintf("the larger Services of a namespace may have %d ports together, so remove ports that are not needed or move Services to another namespace", model.NamespacePorts)
+	}
+	return fmt.Sprintf("%s, and %d TCP ports beyond the first %d of spec.ports, which cannot be used in routes; %s", list(out), svc.MorePorts, served, fix)
 }
 
 // references returns what is wrong with the references of a route's rules, in their order.

@@ -6,6 +6,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,6 +105,34 @@ func TestTooManyPlaces(t *testing.T) {
 		if len(e.List) == 0 || len(e.Near) > 0 != c.count {
 			t.Errorf("%s: %d endpoints, %d places", name, len(e.List), len(e.Near))
 		}
+	}
+}
+
+// TestPortsOf: Services within the bound together have all their ports, and otherwise shares within it.
+func TestPortsOf(t *testing.T) {
+	for _, c := range []struct {
+		ports []int
+		want  int
+	}{
+		{nil, MaxPorts},
+		{slices.Repeat([]int{256}, 7), 256},
+		{append(slices.Repeat([]int{17}, 100), 256), 256},
+		{slices.Repeat([]int{256}, 8), 128},
+		{slices.Repeat([]int{256}, 40), 32},
+		{slices.Repeat([]int{40}, 50), 256},
+		{slices.Repeat([]int{256}, 1000), SmallPorts},
+	} {
+		if got := PortsOf(c.ports); got != c.want {
+			t.Errorf("%d Services: %d ports, want %d", len(c.ports), got, c.want)
+		}
+	}
+	svc := Service{MorePorts: 1, Ports: []ServicePort{{Port: 1, Protocol: TCP}, {Port: 2, Protocol: UDP}, {Port: 3, Protocol: HTTP}, {Port: 4, Protocol: UDP}}}
+	want := Service{MorePorts: 2, Ports: []ServicePort{{Port: 1, Protocol: TCP}, {Port: 2, Protocol: UDP}, {Port: 4, Protocol: UDP}}}
+	if d := cmp.Diff(want, svc.First(1)); d != "" || len(svc.Ports) != 4 || svc.Ports[2].Port != 3 {
+		t.Errorf("the first port: %s, of %v", d, svc.Ports)
+	}
+	if d := cmp.Diff(svc, svc.First(2)); d != "" {
+		t.Errorf("all ports: %s", d)
 	}
 }
 

@@ -115,6 +115,16 @@ func IsLarge(svc Service, parts []Slice) bool {
 	return n*len(svc.Ports) > SmallPairs
 }
 
+// PlacesOf is how many variants of endpoints are published of a Service that may use so many pairs, one for each place and
+// port: those for the ports' own protocols, or for another way of speaking that routes or policies ask for, of which
+// there are up to five.
+func PlacesOf(pairs int, own bool) int {
+	if own {
+		return max(SmallPairs, pairs/5)
+	}
+	return max(SmallPairs, pairs/20)
+}
+
 // isHinted reports whether the hints of endpoints are few enough to count. Two numbers are bounded, over all ports: how
 // often an endpoint is in the lists of places, since it may have eight hints for zones and as many for nodes, of which
 // the EndpointSlice controller writes one of each; and the places, since each has a variant of the port's endpoints.
@@ -132,7 +142,7 @@ func isHinted(parts []Slice, ports, pairs int) bool {
 			}
 		}
 	}
-	return n*ports <= 4*pairs && len(places)*ports <= max(SmallPairs, pairs/5)
+	return n*ports <= 4*pairs && len(places)*ports <= PlacesOf(pairs, true)
 }
 
 func withoutHints(parts []Slice) []Slice {

@@ -102,7 +102,7 @@ func (g *Graph) set(e source.Event) {
 	case source.Namespace:
 		put(g.in.namespaces, e.Key.Name, e.Object)
 	case source.Service:
-		put(g.in.services, e.Key, e.Object)
+		put(g.in.declared, e.Key, e.Object)
 	case source.EndpointSlice:
 		put(g.in.slices, e.Key, e.Object)
 	case source.Pod:

@@ -38,6 +38,8 @@ type Graph struct {
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
 type services struct {
 	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods with a sidecar
+	large     *incr.Collection[model.Key, one]                   // Services that share what a namespace may use: see buildPairs
+	pairsOf   *incr.Collection[string, int]                      // the share of each of them, by namespace
 	resolved  *incr.Collection[model.Key, model.Resolved]
 	// fronted are the Services that proxies have listeners for: those of meshed namespaces, and those with a
 	// meshed pod behind them wherever they are.
@@ -109,6 +111,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.engine.OnFailure = trace
 	g.in = newInputs(&g.engine)
 	g.ix = newIndexes(g.in)
+	g.buildPorts()
 	g.buildServices()
 	g.buildGateways()
 	g.buildProxies()

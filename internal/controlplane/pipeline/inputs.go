@@ -30,7 +30,8 @@ type inputs struct {
 	settings     *incr.Collection[one, model.Settings]
 	roots        *incr.Collection[one, string] // PEM
 	clock        *incr.Collection[one, time.Time]
-	services     *incr.Collection[model.Key, model.Service]
+	declared     *incr.Collection[model.Key, model.Service] // with the ports of the objects
+	services     *incr.Collection[model.Key, model.Service] // with the ports that are served, derived: see buildPorts
 	slices       *incr.Collection[model.Key, model.Slice]
 	workloads    *incr.Collection[model.Key, model.Workload]
 	namespaces   *incr.Collection[string, model.Namespace]
@@ -77,7 +78,7 @@ func newInputs(e *incr.Engine) inputs {
 		settings:     incr.NewInput[one](e, "settings", same[model.Settings]),
 		roots:        incr.NewInput[one](e, "roots", same[string]),
 		clock:        incr.NewInput[one](e, "clock", time.Time.Equal),
-		services:     incr.NewInput[model.Key](e, "services", same[model.Service]),
+		declared:     incr.NewInput[model.Key](e, "services", same[model.Service]),
 		slices:       incr.NewInput[model.Key](e, "slices", same[model.Slice]),
 		workloads:    incr.NewInput[model.Key](e, "workloads", same[model.Workload]),
 		namespaces:   incr.NewInput[string](e, "namespaces", same[model.Namespace]),
@@ -97,7 +98,7 @@ func newInputs(e *incr.Engine) inputs {
 func newIndexes(in inputs) indexes {
 	return indexes{
 		slicesByService: incr.NewIndex(in.slices, byKey, func(_ model.Key, s model.Slice) []model.Key { return []model.Key{s.Service} }),
-		serviceByGateway: incr.NewIndex(in.services, byKey, func(k model.Key, s model.Service) []model.Key {
+		serviceByGateway: incr.NewIndex(in.declared, byKey, func(k model.Key, s model.Service) []model.Key {
 			if s.Gateway == "" {
 				return nil
 			}

@@ -46,25 +46,10 @@ func (g *Graph) buildServices() {
 		}
 		return w.Addresses
 	})
-	large := incr.Derive(e, "large services", g.in.services, same[one],
-		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, one)) {
-			if model.IsLarge(svc, bucket(r, g.ix.slicesByService, k)) {
-				emit(k, one{})
-			}
-		})
-	largeByNamespace := incr.NewIndex(large, byKey, func(k model.Key, _ one) []string { return []string{k.Namespace} })
-	// A collection, so that Services are evaluated when their share changes, not with each Service that becomes large.
-	pairsOf := incr.DeriveKeys(e, "pairs of large services", same[int],
-		func(r *incr.Reader, namespace string, emit func(string, int)) {
-			emit(namespace, model.PairsOf(incr.Count(r, largeByNamespace, namespace)))
-		}, largeByNamespace)
+	g.buildPairs()
 	s.resolved = incr.Derive(e, "resolved", g.in.services, same[model.Resolved],
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
-			pairs := model.SmallPairs
-			if _, ok := incr.Get(r, large, k); ok {
-				pairs, _ = incr.Get(r, pairsOf, k.Namespace)
-			}
-			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), pairs, func(p model.Key) (model.Workload, bool) {
+			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), g.pairs(r, k), func(p model.Key) (model.Workload, bool) {
 				return incr.Get(r, members, p)
 			}, func(a netip.Addr) (model.Workload, bool) { return g.podAt(r, a) }))
 		})
@@ -312,19 +297,20 @@ func (g *Graph) buildBackends() {
 	g.buildBackendTLS()
 	s.endpoints = incr.Derive(e, "endpoints", s.resolved, same[model.Endpoints],
 		func(r *incr.Reader, k model.Key, v model.Resolved, emit func(string, model.Endpoints)) {
+			emitTCP := withinPlaces(g.pairs(r, k), func(l model.Endpoints) {
+				emit(clusterOf(model.BackendName{Key: l.Key, Node: l.Node, As: l.As, Via: l.Via}), l)
+			})
 			for _, p := range v.Ports {
 				_, tls := incr.Get(r, s.originations, model.PortKey{Service: k, Port: p.Port.Port})
 				for list := range g.endpointsOf(r, k, p) {
-					for _, as := range g.spokenAs(r, k, p.Port) {
-						list.As = as
-						emit(clusterOf(model.BackendName{Key: list.Key, Node: list.Node, As: as}), list)
+					for _, list.As = range g.spokenAs(r, k, p.Port) {
+						emitTCP(list)
 					}
 					if tls {
 						list.Via = model.Via{TLS: true}
 						for _, list.As = range g.inTLS(r, list.Key) {
-							emit(clusterOf(model.BackendName{Key: list.Key, Node: list.Node, As: list.As, Via: list.Via}), list)
+							emitTCP(list)
 						}
-						list.Via = model.Via{}
 					}
 				}
 			}
