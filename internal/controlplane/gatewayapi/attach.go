@@ -30,7 +30,7 @@ func (a *attachments) on(li *listener) (at attachment, ok bool) {
 		return at, false
 	}
 	hosts := li.hostsOf(&a.r.head)
-	return attachment{a.r, hosts}, len(hosts) > 0 && a.r.valid() && a.loses(li) == nil
+	return attachment{a.r, hosts}, len(hosts) > 0 && a.r.valid() && a.loses(li) == nil && !a.tooLarge(li)
 }
 
 // loses returns the route that keeps the route, which fits the listener, from being in effect; nil if none does.
@@ -49,4 +49,13 @@ func (a *attachments) precedence(parent model.Object) Precedence {
 		a.read[parent] = p
 	}
 	return p
+}
+
+// tooLarge reports whether the route has no effect at the listener's Gateway because of its expressions.
+func (a *attachments) tooLarge(li *listener) bool {
+	if a.r.size.regexes == 0 {
+		return false
+	}
+	gw, ok := gatewayBehind(a.l, li.of)
+	return ok && a.l.ExcessExpressions(keyOf(gw), a.r.source)
 }

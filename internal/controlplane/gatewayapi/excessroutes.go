@@ -6,13 +6,15 @@ package gatewayapi
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/internal/controlplane/model"
 )
 
-// maxTableBytes bounds what the routes of one namespace take in the tables of one Service, by an estimate of their text.
+// maxTableBytes bounds what the routes of one namespace take in the tables of one Service, by an estimate of their text and of their
+// compiled regular expressions.
 // A route that names no port is in the table of each port with all its rules, so that ports and rules multiply.
 const maxTableBytes = 4 << 20
 
@@ -68,18 +70,24 @@ func (r *Route) bytesOn(svc model.Service) int {
 			ports++
 		}
 	}
-	return ports * r.bytes
+	return ports * r.size.bytes
 }
 
 // What a rule and a backend take that hold no text of their own.
 const (
 	ruleBytes    = 256
 	backendBytes = 128
+	// regexBytes is what a proxy keeps for an instruction of a regular expression.
+	regexBytes = 28
 )
 
-// textBytes estimates what a route takes in one table: each match of a rule has a copy of all that the rule does.
-func (r *Route) textBytes() int {
-	n := ruleBytes
+// routeSize is an estimate of what a route takes in one table. regexes is the part of bytes that its compiled regular
+// expressions take.
+type routeSize struct{ bytes, regexes int }
+
+// measure returns the size of a route: each match of a rule has a copy of all that the rule does.
+func (r *Route) measure() routeSize {
+	n, regexes := ruleBytes, 0
 	for _, h := range r.hostnames {
 		n += backendBytes + len(h)
 	}
@@ -92,6 +100,12 @@ func (r *Route) textBytes() int {
 		if c := u.cors; c != nil {
 			does += textsBytes(c.Origins) + textsBytes(c.Methods) + textsBytes(c.Headers) + textsBytes(c.Expose)
 		}
+		origins := 0
+		if u.cors != nil {
+			for _, o := range u.cors.Origins {
+				origins += len(o) + originSize
+			}
+		}
 		does += backendBytes * len(u.mirrors)
 		for _, b := range u.backends {
 			does += backendBytes + modsBytes(b.requestHeaders) + modsBytes(b.responseHeaders) + rewriteBytes(b.rewrite)
@@ -102,10 +116,22 @@ func (r *Route) textBytes() int {
 		for _, m := range u.matches {
 			for _, m := range append([]match{m}, u.preflights(m)...) {
 				n += does + matchBytes(m.Match)
+				regexes += regexBytes * (m.regexSize + pathSize(m.Path) + origins)
 			}
 		}
 	}
-	return n
+	return routeSize{n + regexes, regexes}
+}
+
+// originSize is the size of what an expression for an origin says beside its text.
+const originSize = 32
+
+// pathSize is the size of the expression for a path that can be written in several ways.
+func pathSize(p model.PathMatch) int {
+	if p.Kind == model.PathRegex || !strings.Contains(p.Value, "%") {
+		return 0
+	}
+	return len(p.Value)
 }
 
 func matchBytes(m model.Match) int {

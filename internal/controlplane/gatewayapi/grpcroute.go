@@ -15,16 +15,17 @@ import (
 // fromGRPC reads a GRPCRoute.
 func fromGRPC(g *gwapiv1.GRPCRoute) *Route {
 	r := newRoute(&g.ObjectMeta, &g.Spec.CommonRouteSpec, g.Spec.Hostnames)
+	var x expressions
 	for i := range g.Spec.Rules {
-		r.rules = append(r.rules, grpcRule(fmt.Sprintf("spec.rules[%d]", i), &g.Spec.Rules[i]))
+		r.rules = append(r.rules, grpcRule(fmt.Sprintf("spec.rules[%d]", i), &g.Spec.Rules[i], &x))
 	}
 	return r
 }
 
-func grpcRule(field string, in *gwapiv1.GRPCRouteRule) rule {
+func grpcRule(field string, in *gwapiv1.GRPCRouteRule, x *expressions) rule {
 	u := rule{name: string(or(in.Name, "")), field: field}
 	for i := range in.Matches {
-		u.grpcMatch(fmt.Sprintf("%s.matches[%d]", field, i), &in.Matches[i])
+		u.grpcMatch(fmt.Sprintf("%s.matches[%d]", field, i), &in.Matches[i], x)
 	}
 	if len(in.Matches) == 0 {
 		u.matches = []match{{Match: model.Match{GRPC: true}}}
@@ -49,24 +50,32 @@ func grpcRule(field string, in *gwapiv1.GRPCRouteRule) rule {
 	return u
 }
 
-func (u *rule) grpcMatch(field string, in *gwapiv1.GRPCRouteMatch) {
+func (u *rule) grpcMatch(field string, in *gwapiv1.GRPCRouteMatch, x *expressions) {
 	m := match{Match: model.Match{GRPC: true}}
-	good := u.grpcMethod(field+".method", in.Method, &m)
+	before := x.sizes
+	good := u.grpcMethod(field+".method", in.Method, &m, x)
 	hs := make([]valueMatch, 0, len(in.Headers))
 	for i, h := range in.Headers {
 		hs = append(hs, valueMatch{fmt.Sprintf("%s.headers[%d]", field, i), string(or(h.Type, "")), strings.ToLower(string(h.Name)), h.Value})
 	}
 	var ok bool
-	m.Headers, ok = u.values(hs)
+	m.Headers, ok = u.values(hs, x)
+	m.regexSize = x.sizes - before
+	if m.Path.Kind == model.PathRegex {
+		m.regexSize += methodSize + len(or(in.Method.Method, "")) // the latter where it is no expression
+	}
 	m.rank[2] = len(m.Headers)
 	if good && ok {
 		u.matches = append(u.matches, m)
 	}
 }
 
+// methodSize is the size of what grpcMethod puts around the expressions for a service and a method.
+const methodSize = 16
+
 // grpcMethod turns a method match into a path match: a call's path is /SERVICE/METHOD (gRPC over
 // HTTP/2). The longer service, then the longer method is tried first.
-func (u *rule) grpcMethod(field string, in *gwapiv1.GRPCMethodMatch, m *match) bool {
+func (u *rule) grpcMethod(field string, in *gwapiv1.GRPCMethodMatch, m *match, x *expressions) bool {
 	if in == nil {
 		return true
 	}
@@ -78,7 +87,10 @@ func (u *rule) grpcMethod(field string, in *gwapiv1.GRPCMethodMatch, m *match) b
 	case gwapiv1.GRPCMethodMatchExact:
 		m.Path = exactMethod(service, method)
 	case gwapiv1.GRPCMethodMatchRegularExpression:
-		wrong = checkRegex
+		wrong = func(expr string) string {
+			_, wrong := x.check(expr)
+			return wrong
+		}
 		m.Path = model.PathMatch{Kind: model.PathRegex, Value: "/" + expression(service) + "/" + expression(method)}
 	default:
 		u.refuse(unsupported(field+".type", "%q is not supported", kind))

@@ -16,16 +16,17 @@ import (
 // fromHTTP reads an HTTPRoute.
 func fromHTTP(h *gwapiv1.HTTPRoute) *Route {
 	r := newRoute(&h.ObjectMeta, &h.Spec.CommonRouteSpec, h.Spec.Hostnames)
+	var x expressions
 	for i := range h.Spec.Rules {
-		r.rules = append(r.rules, httpRule(fmt.Sprintf("spec.rules[%d]", i), &h.Spec.Rules[i]))
+		r.rules = append(r.rules, httpRule(fmt.Sprintf("spec.rules[%d]", i), &h.Spec.Rules[i], &x))
 	}
 	return r
 }
 
-func httpRule(field string, in *gwapiv1.HTTPRouteRule) rule {
+func httpRule(field string, in *gwapiv1.HTTPRouteRule, x *expressions) rule {
 	u := rule{name: string(or(in.Name, "")), field: field}
 	for i := range in.Matches {
-		u.httpMatch(fmt.Sprintf("%s.matches[%d]", field, i), &in.Matches[i])
+		u.httpMatch(fmt.Sprintf("%s.matches[%d]", field, i), &in.Matches[i], x)
 	}
 	if len(in.Matches) == 0 {
 		u.matches = []match{{}}
@@ -72,9 +73,10 @@ const (
 	rankExact
 )
 
-func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
+func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch, x *expressions) {
 	var m match
-	good := u.httpPath(field+".path", in.Path, &m)
+	before := x.sizes
+	good := u.httpPath(field+".path", in.Path, &m, x)
 	if in.Method != nil {
 		m.Method, m.rank[2] = string(*in.Method), 1
 		if ps := unroutable(field+".method", *in.Method); len(ps) > 0 {
@@ -91,10 +93,11 @@ func (u *rule) httpMatch(field string, in *gwapiv1.HTTPRouteMatch) {
 		qs = append(qs, valueMatch{fmt.Sprintf("%s.queryParams[%d]", field, i), string(or(q.Type, "")), string(q.Name), q.Value})
 	}
 	var ok bool
-	m.Headers, ok = u.values(hs)
+	m.Headers, ok = u.values(hs, x)
 	good = good && ok
-	m.Query, ok = u.values(qs)
+	m.Query, ok = u.values(qs, x)
 	good = good && ok
+	m.regexSize = x.sizes - before
 	m.rank[3], m.rank[4] = len(m.Headers), len(m.Query)
 	if good {
 		u.matches = append(u.matches, m)
@@ -122,7 +125,7 @@ func methods() []gwapiv1.HTTPMethod {
 
 // httpPath reads a path match, in normal form like the requests that it is compared with. A trailing
 // slash of a prefix is ignored, as Gateway API says; the prefix "/" is the zero value.
-func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match) bool {
+func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match, x *expressions) bool {
 	if in == nil {
 		return true
 	}
@@ -142,7 +145,7 @@ func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match) bool 
 		}
 		m.rank[0] = rankPrefix
 	case gwapiv1.PathMatchRegularExpression:
-		wrong = checkRegex(value)
+		_, wrong = x.check(value)
 		m.Path = model.PathMatch{Kind: model.PathRegex, Value: value}
 		m.rank[0] = rankRegex
 	default:
@@ -160,7 +163,7 @@ func (u *rule) httpPath(field string, in *gwapiv1.HTTPPathMatch, m *match) bool 
 // valueMatch is a header or query match; of several with the same name the first counts.
 type valueMatch struct{ field, kind, name, value string }
 
-func (u *rule) values(in []valueMatch) (out []model.ValueMatch, good bool) {
+func (u *rule) values(in []valueMatch, x *expressions) (out []model.ValueMatch, good bool) {
 	good = true
 	for _, v := range in {
 		if slices.ContainsFunc(out, func(o model.ValueMatch) bool { return o.Name == v.name }) {
@@ -171,7 +174,7 @@ func (u *rule) values(in []valueMatch) (out []model.ValueMatch, good bool) {
 		case "", string(gwapiv1.HeaderMatchExact):
 			wrong = checkText(v.value)
 		case string(gwapiv1.HeaderMatchRegularExpression):
-			wrong = checkRegex(v.value)
+			_, wrong = x.check(v.value)
 		default:
 			u.refuse(unsupported(v.field+".type", "%q is not supported", v.kind))
 			good = false

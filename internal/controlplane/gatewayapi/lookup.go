@@ -71,6 +71,9 @@ type Lookup interface {
 	Protocol(model.PortKey) (p model.Protocol, ok bool)
 	// ExcessRoutes returns ReadExcessRoutes of the Service.
 	ExcessRoutes(service model.Key) map[model.Object]bool
+	// ExcessExpressions reports whether a route is beyond what the expressions of its namespace may take at a Gateway: whether
+	// ReadExcessExpressions of what ReadExpressions has for all routes of that namespace at the Gateway contains it.
+	ExcessExpressions(gateway model.Key, route model.Object) bool
 	// Attached counts the routes, of every kind, that are attached to a listener: those with it in
 	// RouteOn.
 	Attached(On) int

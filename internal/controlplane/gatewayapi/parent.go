@@ -209,6 +209,9 @@ func onGateway(l Lookup, r *Route, ref gwapiv1.ParentReference, parent model.Obj
 	if f := r.acceptance(); !f.OK {
 		return f, nil, nil
 	}
+	if r.size.regexes > 0 && l.ExcessExpressions(keyOf(gw), r.source) {
+		return tooManyExpressions(l, r, gw), nil, nil
+	}
 	var tables []string
 	var on []*listener
 	var winner, first *model.Object

@@ -38,11 +38,16 @@ func (u *rule) preflights(m match) []match {
 	if m.Method != "" {
 		asked = model.ValueMatch{Name: asked.Name, Value: m.Method}
 	}
+	added := len(asked.Value)
+	for _, n := range named {
+		added += len(n.Value)
+	}
 	ask := []model.ValueMatch{{Name: "origin", Value: ".+", Regex: true}, asked}
 	ask = slices.DeleteFunc(ask, func(a model.ValueMatch) bool { // the rule says more of it
 		return slices.ContainsFunc(own, func(o model.ValueMatch) bool { return o.Name == a.Name })
 	})
 	precise := m
+	precise.regexSize += 2*added + 8 // a program is no larger than its text, without repetitions and classes
 	precise.Method, precise.Headers = options, slices.Concat(ask, named, own)
 	// Below any match of a method (rank[3] is never negative there), and among these in the order of the matches.
 	precise.rank[2], precise.rank[3], precise.rank[4] = 1, -1, 1_000_000*m.rank[2]+1000*m.rank[3]+m.rank[4]

@@ -25,12 +25,12 @@ func TestCheckRegex(t *testing.T) {
 		}
 		mark, expr := line[0], line[1:]
 		_, err := syntax.Parse(expr, syntax.Perl)
-		if got := checkRegex(expr); (got == "") != (mark == '+') || mark == '!' && err != nil {
+		if _, got := new(expressions).check(expr); (got == "") != (mark == '+') || mark == '!' && err != nil {
 			t.Errorf("%s: %q, %v", line, got, err)
 		}
 	}
 	for expr, good := range map[string]bool{"": true, "\xff": false, "(?:[a-y][b-z]){999}": false} { // no text; too large
-		if got := checkRegex(expr); (got == "") != good {
+		if _, got := new(expressions).check(expr); (got == "") != good {
 			t.Errorf("%q: %s", expr, got)
 		}
 	}

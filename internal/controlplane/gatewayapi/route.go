@@ -23,7 +23,8 @@ type Route struct {
 	uid        types.UID
 	generation int64
 	rules      []rule // good or not
-	bytes      int    // textBytes
+	// size is what the route takes in one table.
+	size routeSize
 }
 
 // head is all of a route but its rules: what decides where it attaches, and which of several routes comes first.
@@ -67,6 +68,8 @@ type rule struct {
 type match struct {
 	model.Match
 	rank [5]int
+	// regexSize is the size of its regular expressions, in instructions.
+	regexSize int
 }
 
 type mirror struct {

@@ -113,7 +113,7 @@ func MeshKinds() []RouteKind {
 func (k RouteKind) Parse(object any) *Route {
 	r := k.parse(object)
 	r.source.Kind, r.traits = k.Name, k.traits
-	r.bytes = r.textBytes()
+	r.size = r.measure()
 	return r
 }
 

@@ -326,6 +326,22 @@ func (w *world) ExcessRoutes(service model.Key) map[model.Object]bool {
 	return gatewayapi.ReadExcessRoutes(w, service)
 }
 
+func (w *world) ExcessExpressions(gateway model.Key, route model.Object) bool {
+	w.asked["ExcessExpressions "+gateway.String()+" "+route.Namespace+"/"+route.Name] = true
+	asked := w.asked
+	w.asked = map[string]bool{} // others keep them
+	defer func() { w.asked = asked }()
+	var all []gatewayapi.Expressions
+	for _, r := range w.routes {
+		for _, x := range gatewayapi.ReadExpressions(w, r) {
+			if x.Gateway == gateway && r.ID().Namespace == route.Namespace {
+				all = append(all, x)
+			}
+		}
+	}
+	return slices.Contains(gatewayapi.ReadExcessExpressions(all), route)
+}
+
 func (w *world) Routes(on gatewayapi.OfKind[model.Object]) []*gatewayapi.Route {
 	w.asked[cmp.Or(on.Kind, "Route")+"s "+on.To.Kind+" "+on.To.Namespace+"/"+on.To.Name] = true
 	return slices.DeleteFunc(w.of(on.Kind), func(r *gatewayapi.Route) bool { return !slices.Contains(r.Parents(), on) })

@@ -48,6 +48,7 @@ func (g *Graph) buildGateways() {
 			emit(k, gatewayapi.ReadListeners(g.lookup(r), k))
 		})
 	g.buildPrecedence()
+	g.buildExpressions()
 	gw.served = incr.Derive(e, "gateway listeners served", g.in.gateways, same[gatewayapi.Served],
 		func(r *incr.Reader, k model.Key, _ *gwapiv1.Gateway, emit func(model.Key, gatewayapi.Served)) {
 			emit(k, gatewayapi.ReadServed(g.lookup(r), k))

@@ -96,6 +96,8 @@ type gateways struct {
 	precedence *incr.Collection[onParent, gatewayapi.Precedence]
 	takers     *incr.Index[gatewayapi.On, onParent, gatewayapi.Precedence]
 
+	excess *incr.Collection[routeAt, one] // routes whose expressions are beyond the share of their namespace
+
 	tablesByGateway  *incr.Index[model.Key, string, model.GatewayTable]
 	streamsByGateway *incr.Index[model.Key, string, []string]
 }

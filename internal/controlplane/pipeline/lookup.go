@@ -157,6 +157,11 @@ func (l lookup) ExcessRoutes(service model.Key) map[model.Object]bool {
 	return v
 }
 
+func (l lookup) ExcessExpressions(gateway model.Key, route model.Object) bool {
+	_, excess := incr.Get(l.r, l.gw.excess, routeAt{gateway, route})
+	return excess
+}
+
 func (l lookup) CABundle(k model.Key) (problem string, found bool) {
 	b, ok := incr.Get(l.r, l.in.bundles, k)
 	return b.Problem, ok
