@@ -37,7 +37,7 @@ type Graph struct {
 
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
 type services struct {
-	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods with a sidecar
+	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods
 	resolved  *incr.Collection[model.Key, model.Resolved]
 	// fronted are the Services that proxies have listeners for: those of meshed namespaces, and those with a
 	// meshed pod behind them wherever they are.
@@ -109,6 +109,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.engine.OnFailure = trace
 	g.in = newInputs(&g.engine)
 	g.ix = newIndexes(g.in)
+	g.buildAddresses()
 	g.buildServices()
 	g.buildGateways()
 	g.buildProxies()

@@ -37,6 +37,14 @@ func ServiceFrom(s *corev1.Service) model.Service {
 	if !out.Headless { // for kube-proxy a headless Service has no addresses at all
 		out.Balanced, out.External = balanced(s), sorted(addresses(s.Spec.ExternalIPs))
 	}
+	for _, p := range s.Spec.Ports {
+		if len(out.LoadBalancer)+len(out.External) > 0 {
+			out.OuterPorts = append(out.OuterPorts, uint16(p.Port))
+		}
+		if p.NodePort != 0 {
+			out.NodePorts = append(out.NodePorts, uint16(p.NodePort))
+		}
+	}
 	out.LocalNodePorts = s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out.AffinitySeconds = corev1.DefaultClientIPServiceAffinitySeconds
