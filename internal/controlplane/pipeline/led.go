@@ -34,16 +34,47 @@ func (g *Graph) buildLed() {
 // Anybody who may write a Service may claim any address by its externalIPs, so these count only in the namespace itself,
 // and for Gateways.
 func (g *Graph) led(r *incr.Reader, namespace string) func(netip.AddrPort) bool {
-	d := &g.destinations
-	return func(a netip.AddrPort) (led bool) {
-		incr.Lookup(r, g.services.byAddress, a.Addr(), func(_ model.Key, w model.Workload) { led = led || w.Kind == names.KindGateway })
-		if led || occupied(r, d.byClusterIP, a.Addr()) {
+	found, nodePorts := map[netip.Addr]leading{}, map[uint16]bool{} // what was read already: an address has many ports
+	return func(a netip.AddrPort) bool {
+		l, ok := found[a.Addr()]
+		if !ok {
+			l = g.leading(r, namespace, a.Addr())
+			found[a.Addr()] = l
+		}
+		if l.all || slices.ContainsFunc(l.ports, func(of []uint16) bool { _, is := slices.BinarySearch(of, a.Port()); return is }) {
 			return true
 		}
-		incr.Lookup(r, d.led, a.Addr(), func(_ model.Key, s model.Service) { led = led || slices.Contains(s.OuterPorts, a.Port()) })
-		incr.Lookup(r, d.byExternal, a.Addr(), func(k model.Key, s model.Service) {
-			led = led || (k.Namespace == namespace || s.Gateway != "") && slices.Contains(s.OuterPorts, a.Port())
-		})
-		return led || occupied(r, d.nodesAt, a.Addr()) && occupied(r, d.ledNode, a.Port())
+		if !l.node {
+			return false
+		}
+		is, ok := nodePorts[a.Port()]
+		if !ok {
+			is = occupied(r, g.destinations.ledNode, a.Port())
+			nodePorts[a.Port()] = is
+		}
+		return is
 	}
+}
+
+// leading are the ports of an address on which connections are led elsewhere.
+type leading struct {
+	all   bool
+	ports [][]uint16 // each sorted
+	node  bool       // it is a node's: all node ports
+}
+
+func (g *Graph) leading(r *incr.Reader, namespace string, a netip.Addr) (l leading) {
+	d := &g.destinations
+	incr.Lookup(r, g.services.byAddress, a, func(_ model.Key, w model.Workload) { l.all = l.all || w.Kind == names.KindGateway })
+	if l.all = l.all || occupied(r, d.byClusterIP, a); l.all {
+		return l
+	}
+	incr.Lookup(r, d.led, a, func(_ model.Key, s model.Service) { l.ports = append(l.ports, s.OuterPorts) })
+	incr.Lookup(r, d.byExternal, a, func(k model.Key, s model.Service) {
+		if k.Namespace == namespace || s.Gateway != "" {
+			l.ports = append(l.ports, s.OuterPorts)
+		}
+	})
+	l.node = occupied(r, d.nodesAt, a)
+	return l
 }

@@ -118,7 +118,7 @@ func TestServiceAddresses(t *testing.T) {
 		same(t, want[1], got.External)
 	}
 	s := ServiceFrom(read[corev1.Service](t, "{spec: {externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30080}, {port: 53, nodePort: 30053, protocol: UDP}]}}"))
-	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 || !slices.Equal(s.NodePorts, []uint16{30080, 30053}) || s.OuterPorts != nil {
+	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 || !slices.Equal(s.NodePorts, []uint16{30053, 30080}) || s.OuterPorts != nil {
 		t.Errorf("%+v", s)
 	}
 	many := &corev1.Service{Spec: corev1.ServiceSpec{ExternalIPs: []string{"198.51.100.7"}}}
