@@ -9,6 +9,7 @@ import (
 	"tulle.dev/tulle/internal/controlplane/model"
 	"tulle.dev/tulle/internal/controlplane/source"
 	"tulle.dev/tulle/internal/controlplane/xds"
+	"tulle.dev/tulle/internal/names"
 )
 
 // zones are the zones of nodes. Safe for concurrent use.
@@ -52,7 +53,7 @@ func (z *zones) places(p xds.Principal) []string {
 	z.mu.RLock()
 	defer z.mu.RUnlock()
 	var out []string
-	for _, place := range model.Places(c.Node, z.byNode[c.Node]) {
+	for _, place := range model.Places(c.Kind == names.KindGateway, c.Node, z.byNode[c.Node]) {
 		out = append(out, place.String())
 	}
 	return out

@@ -40,9 +40,9 @@ func (z zoned) near(zone string) []model.Endpoint {
 		slice.Endpoints = append(slice.Endpoints, e)
 	}
 	port := model.Resolve(svc, []model.Slice{slice}, model.MaxPairs, func(k model.Key) (model.Workload, bool) { w, ok := behind[k]; return w, ok },
-		func(netip.Addr) (model.Workload, bool) { return model.Workload{}, false }).Ports[0]
+		func(netip.Addr) (model.Workload, bool) { return model.Workload{}, false }, nil).Ports[0]
 	all := port.On(svc.Key, "")
-	for _, p := range model.Places("", zone) {
+	for _, p := range model.Places(false, "", zone) {
 		for _, n := range all.Near {
 			if n.Place == p {
 				return n.List

@@ -138,6 +138,6 @@ func (v *view) resolved(k model.Key) []model.ResolvedPort {
 	}, func(a netip.Addr) (model.Workload, bool) {
 		w, ok := v.byAddress[a]
 		return w, ok
-	})
+	}, nil)
 	return slices.DeleteFunc(r.Ports, func(p model.ResolvedPort) bool { return len(p.Members) == 0 })
 }

@@ -68,6 +68,9 @@ type Peers struct {
 	Service Key
 	// Identities are SPIFFE ids, sorted, of the service accounts behind the Service.
 	Identities []string
+	// Foreign are those of Identities that Gateways do not accept: of other namespaces than the Service's, since Gateways
+	// do not use the endpoints that have them.
+	Foreign []string `json:",omitzero"`
 	// Roots is PEM.
 	Roots string
 }

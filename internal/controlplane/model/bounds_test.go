@@ -34,7 +34,7 @@ func TestTooManyEndpoints(t *testing.T) {
 	add(100, 1, SliceEndpoint{Serving: true, Terminating: true})
 	add(used-50, 2, SliceEndpoint{Ready: true, Serving: true})
 	for _, parts := range [][]Slice{parts, {parts[1], parts[0]}} {
-		got := Resolve(svc, parts, MaxPairs, pods(), nobody)
+		got := Resolve(svc, parts, MaxPairs, pods(), nobody, nil)
 		if len(got.Ports) != 256 {
 			t.Fatalf("%d ports", len(got.Ports))
 		}
@@ -45,11 +45,11 @@ func TestTooManyEndpoints(t *testing.T) {
 		}
 	}
 	add(1000, 3, SliceEndpoint{Ready: true, Serving: true})
-	got := Resolve(svc, parts, MaxPairs, pods(), nobody).Ports[7].Endpoints
+	got := Resolve(svc, parts, MaxPairs, pods(), nobody, nil).Ports[7].Endpoints
 	if len(got) != used || got[used-51].Addr.Addr().As4()[1] != 2 || got[used-1].Addr.Addr() != addr("10.3.0.49") {
 		t.Errorf("%d endpoints up to %v, want %d", len(got), got[len(got)-1], used)
 	}
-	if svc.Ports = svc.Ports[:1]; len(Resolve(svc, parts, MaxPairs, pods(), nobody).Ports[0].Endpoints) != used-50+1000 {
+	if svc.Ports = svc.Ports[:1]; len(Resolve(svc, parts, MaxPairs, pods(), nobody, nil).Ports[0].Endpoints) != used-50+1000 {
 		t.Error("a Service of one port does not use all")
 	}
 }
@@ -71,7 +71,7 @@ func TestTooManyHints(t *testing.T) {
 			s.Endpoints = append(s.Endpoints, SliceEndpoint{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Ready: true, Serving: true, Hints: h})
 		}
 		s.Endpoints[0].Hints = &Hints{Zones: []string{"z"}, Nodes: h.Nodes}
-		e := Resolve(svc, []Slice{s}, MaxPairs, pods(), nobody).Ports[0].On(svc.Key, "")
+		e := Resolve(svc, []Slice{s}, MaxPairs, pods(), nobody, nil).Ports[0].On(svc.Key, "")
 		if len(e.List) != MaxPairs/256 || len(e.Near) > 0 != count {
 			t.Errorf("with %d hints of each kind: %d endpoints, %d places", hints, len(e.List), len(e.Near))
 		}
@@ -101,7 +101,7 @@ func TestTooManyPlaces(t *testing.T) {
 				Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Ready: true, Serving: true, Hints: &Hints{Zones: []string{fmt.Sprint("zone-", i)}},
 			})
 		}
-		e := Resolve(svc, []Slice{s}, c.pairs, pods(), nobody).Ports[0].On(svc.Key, "")
+		e := Resolve(svc, []Slice{s}, c.pairs, pods(), nobody, nil).Ports[0].On(svc.Key, "")
 		if len(e.List) == 0 || len(e.Near) > 0 != c.count {
 			t.Errorf("%s: %d endpoints, %d places", name, len(e.List), len(e.Near))
 		}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"tulle.dev/tulle/internal/names"
 )
 
 // Resolved is a Service with its endpoints and the identities behind them.
@@ -47,6 +49,8 @@ type ResolvedEndpoint struct {
 	Node, Zone string
 	Meshed     bool
 	Hints      *Hints // of ready endpoints in ResolvedPort.Endpoints; nil: none
+	// Withheld endpoints are not used by Gateways: see isWithheld.
+	Withheld bool
 }
 
 // Resolve joins a Service with its slices and the pods behind them. As kube-proxy does, it uses ready
@@ -56,8 +60,11 @@ type ResolvedEndpoint struct {
 // addresses, is left out: the slice and the pod come by different watches, and an address may by now be
 // another pod's. An endpoint that names no such pod, as those written by hand, is what at finds under its
 // address: a pod with a proxy, or nothing. The order of slices does not matter. No more than pairs of a port and an
-// endpoint are used: see PairsOf.
-func Resolve(svc Service, parts []Slice, pairs int, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool)) Resolved {
+// endpoint are used: see PairsOf. isLed reports whether connections to an address lead to a Gateway, or kube-proxy leads
+// them to a Service; nil: none does.
+func Resolve(
+	svc Service, parts []Slice, pairs int, pod func(Key) (Workload, bool), at func(netip.Addr) (Workload, bool), isLed func(netip.AddrPort) bool,
+) Resolved {
 	r := Resolved{Service: svc.Key}
 	parts = within(parts, pairs/max(1, len(svc.Ports)))
 	find := func(e SliceEndpoint) (w Workload, known, usable bool) {
@@ -74,10 +81,10 @@ func Resolve(svc Service, parts []Slice, pairs int, pod func(Key) (Workload, boo
 	numbers := numbersOf(parts)
 	for _, p := range svc.Ports {
 		if p.Protocol == UDP {
-			r.UDP = append(r.UDP, resolvePort(p, parts, numbers, find, &r.Accounts).placed(svc.LocalTraffic))
+			r.UDP = append(r.UDP, resolvePort(svc, p, parts, numbers, find, isLed, &r.Accounts).placed(svc.LocalTraffic))
 			continue
 		}
-		r.Ports = append(r.Ports, resolvePort(p, parts, numbers, find, &r.Accounts).placed(svc.LocalTraffic))
+		r.Ports = append(r.Ports, resolvePort(svc, p, parts, numbers, find, isLed, &r.Accounts).placed(svc.LocalTraffic))
 	}
 	if svc.MorePorts > 0 {
 		r.More = resolveMore(parts, find, &r.Accounts)
@@ -240,7 +247,24 @@ func numbersOf(parts []Slice) []map[portName]uint16 {
 	return out
 }
 
-func resolvePort(p ServicePort, parts []Slice, numbers []map[portName]uint16, find func(SliceEndpoint) (w Workload, known, usable bool), accounts *[]Key) ResolvedPort {
+// isWithheld reports whether Gateways must not send to an endpoint of a Service. Whoever may write EndpointSlices and
+// attach a route could otherwise have a Gateway send to itself without end, or connect to the pods of another namespace
+// with its identity, for which routes need a ReferenceGrant. w is the pod at the address, if it is known: by name a pod of
+// the Service's namespace, else one with a sidecar. The other pods of the Service's namespace are looked at no further.
+func isWithheld(svc Service, w Workload, known bool, a netip.AddrPort, isLed func(netip.AddrPort) bool) bool {
+	switch {
+	case known && (w.Kind == names.KindGateway || w.Namespace != svc.Namespace || w.Ended): // the address may be another pod's by now
+		return true
+	case known && !w.HostNetwork:
+		return false
+	}
+	return isLed != nil && isLed(a)
+}
+
+func resolvePort(
+	svc Service, p ServicePort, parts []Slice, numbers []map[portName]uint16,
+	find func(SliceEndpoint) (w Workload, known, usable bool), isLed func(netip.AddrPort) bool, accounts *[]Key,
+) ResolvedPort {
 	var ready, ending, members []ResolvedEndpoint
 	meshed, plain := 0, 0
 	for i, s := range parts {
@@ -254,6 +278,7 @@ func resolvePort(p ServicePort, parts []Slice, numbers []map[portName]uint16, fi
 			if !usable {
 				continue
 			}
+			r.Withheld = isWithheld(svc, w, known, r.Addr, isLed)
 			if known {
 				r.Pod, r.Meshed = w.Key, p.Protocol != UDP && w.Meshed(number)
 			}

@@ -104,7 +104,7 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Resolve(svc, c.slices, MaxPairs, pods(c.pods...), nobody)
+			got := Resolve(svc, c.slices, MaxPairs, pods(c.pods...), nobody, nil)
 			if len(got.Ports) != 1 {
 				t.Fatalf("%d ports, want the TCP one", len(got.Ports))
 			}
@@ -194,7 +194,7 @@ func TestResolveUDP(t *testing.T) {
 	got := Resolve(svc, []Slice{
 		{Service: svc.Key, Ports: []SlicePort{{Port: 5353, UDP: true}, {Name: "tcp", Port: 5354}}, Endpoints: []SliceEndpoint{end}},
 		{Service: svc.Key, Ports: []SlicePort{{Port: 9}}, Endpoints: []SliceEndpoint{end}},
-	}, MaxPairs, pods(meshedPod("a", "web", "10.0.0.1")), nobody)
+	}, MaxPairs, pods(meshedPod("a", "web", "10.0.0.1")), nobody, nil)
 	want := []ResolvedPort{{Port: svc.Ports[0], Transport: Plain, Endpoints: []ResolvedEndpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:5353"), Pod: Key{"shop", "a"}}}}}
 	if d := cmp.Diff(want, got.UDP, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
@@ -237,7 +237,7 @@ func TestMembers(t *testing.T) {
 	got := Resolve(svc, []Slice{slice, slice}, MaxPairs, pods(
 		meshedPod("gone", "web", "10.0.0.4"), meshedPod("starting", "web", "10.0.0.1"),
 		meshedPod("ending", "web", "10.0.0.3"), meshedPod("ready", "web", "10.0.0.2"),
-	), nobody).Ports[0]
+	), nobody, nil).Ports[0]
 	var members []string
 	for _, e := range got.Members {
 		members = append(members, e.Pod.Name)
@@ -257,7 +257,7 @@ func TestResolveByAddress(t *testing.T) {
 	pod := meshedPod("a", "web", "10.0.0.1", 9)
 	resolve := func(port uint16, e SliceEndpoint) Resolved {
 		e.Ready, e.Serving = true, true
-		return Resolve(svc, []Slice{{Service: svc.Key, Ports: []SlicePort{{Port: port}}, Endpoints: []SliceEndpoint{e}}}, MaxPairs, pods(pod), at(pod))
+		return Resolve(svc, []Slice{{Service: svc.Key, Ports: []SlicePort{{Port: port}}, Endpoints: []SliceEndpoint{e}}}, MaxPairs, pods(pod), at(pod), nil)
 	}
 	for name, e := range map[string]SliceEndpoint{
 		"by hand":                             {Addr: addr("10.0.0.1")},

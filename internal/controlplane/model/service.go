@@ -52,6 +52,9 @@ type Service struct {
 	// (loadBalancerSourceRanges). External are spec.externalIPs, which nothing but its author vouches for.
 	Balanced []netip.Addr
 	External []netip.Addr
+	// OuterPorts and NodePorts are the numbers, sorted, of all ports of the object, for TCP and UDP, on which kube-proxy takes
+	// connections to the addresses in LoadBalancer, Balanced and External, and to nodes.
+	OuterPorts, NodePorts []uint16
 	// LocalNodePorts is externalTrafficPolicy Local: a node port leads to the node's own endpoints.
 	LocalNodePorts bool
 	// Gateway is the Gateway of the same namespace that the operator made the Service for; empty for others.

@@ -11,22 +11,31 @@ import (
 	"tulle.dev/tulle/internal/names"
 )
 
-// Place is where a client is, as far as the hints of EndpointSlices tell places apart: a node or a zone.
-// Exactly one field is set.
-type Place struct{ Node, Zone string }
+// Place is where a client is, as far as the hints of EndpointSlices tell places apart: a node or a zone; or that it is
+// the proxy of a Gateway. Exactly one field is set.
+type Place struct {
+	Node, Zone string
+	Gateway    bool
+}
 
-// String spells node/NODE or zone/ZONE.
+// String spells node/NODE, zone/ZONE or gateway.
 func (p Place) String() string {
+	if p.Gateway {
+		return "gateway"
+	}
 	if p.Node != "" {
 		return "node/" + p.Node
 	}
 	return "zone/" + p.Zone
 }
 
-// Places are those of a client, the one that takes precedence first: hints for nodes come before hints for
-// zones (KEP-3015). A node or zone that is not known is empty and left out.
-func Places(node, zone string) []Place {
+// Places are those of a client, the one that takes precedence first: what is made for Gateways comes before all
+// hints, and hints for nodes before hints for zones (KEP-3015). A node or zone that is not known is empty and left out.
+func Places(gateway bool, node, zone string) []Place {
 	var out []Place
+	if gateway {
+		out = append(out, Place{Gateway: true})
+	}
 	if node != "" {
 		out = append(out, Place{Node: node})
 	}
@@ -64,6 +73,10 @@ func (p ResolvedPort) On(service Key, node string) Endpoints {
 	out := Endpoints{Key: PortKey{service, p.Port.Port}, Node: node}
 	if node == "" {
 		out.List, out.Near = usable(p.Endpoints, nil), near(p.Endpoints)
+		if slices.ContainsFunc(p.Endpoints, func(e ResolvedEndpoint) bool { return e.Withheld }) {
+			rest := usable(p.Endpoints, func(e ResolvedEndpoint) bool { return !e.Withheld }) // hints of fewer endpoints mean nothing
+			out.Near = slices.Insert(out.Near, 0, NearEndpoints{Place{Gateway: true}, rest})
+		}
 		return out
 	}
 	if node == names.OwnNode {

@@ -71,6 +71,7 @@ func (g *Graph) buildClients() {
 		func(r *incr.Reader, name string, emit func(string, model.ClientEndpoints)) {
 			b, there := incr.Get(r, s.backends, name)
 			if list, ok := incr.Get(r, s.endpoints, name); ok && there {
+				list.Near = slices.DeleteFunc(slices.Clone(list.Near), func(n model.NearEndpoints) bool { return n.Place.Gateway })
 				emit(name, model.ClientEndpoints{Endpoints: list, Transport: b.Transport}.Reachable())
 			}
 		}, byBackend)

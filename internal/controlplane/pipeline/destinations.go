@@ -27,7 +27,11 @@ type destinations struct {
 	byExternal  *incr.Index[netip.Addr, model.Key, model.Service]
 	byNodePort  *incr.Index[uint16, model.Key, model.Service]
 	nodesAt     *incr.Index[netip.Addr, nodeAddress, one]
+	onNodes     *incr.Index[nodeAddress, model.Key, model.Workload]
 	networks    *incr.Collection[one, networks]
+
+	led     *incr.Index[netip.Addr, model.Key, model.Service] // Services by the addresses of their load balancers
+	ledNode *incr.Index[uint16, model.Key, model.Service]     // Services by their node ports
 }
 
 // nodeAddress is an address of a node.
@@ -42,7 +46,8 @@ type behind struct {
 	node string
 }
 
-func (g *Graph) buildDestinations() {
+// buildAddresses finds Services and nodes by their addresses.
+func (g *Graph) buildAddresses() {
 	e, d := &g.engine, &g.destinations
 	d.byClusterIP = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr { return s.VIPs })
 	d.byMorePorts = incr.NewIndex(g.in.services, byKey, func(_ model.Key, s model.Service) []netip.Addr {
@@ -63,7 +68,7 @@ func (g *Graph) buildDestinations() {
 		return out
 	})
 	// The pods of a node tell its addresses; that one of them comes or changes is no change of these.
-	onNodes := incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []nodeAddress {
+	d.onNodes = incr.NewIndex(g.in.workloads, byKey, func(_ model.Key, w model.Workload) []nodeAddress {
 		if w.Ended {
 			return nil
 		}
@@ -74,10 +79,14 @@ func (g *Graph) buildDestinations() {
 		return out
 	})
 	nodes := incr.DeriveKeys(e, "node addresses", same[one],
-		func(_ *incr.Reader, a nodeAddress, emit func(nodeAddress, one)) { emit(a, one{}) }, onNodes)
+		func(_ *incr.Reader, a nodeAddress, emit func(nodeAddress, one)) { emit(a, one{}) }, d.onNodes)
 	d.nodesAt = incr.NewIndex(nodes, byNodeAddress, func(a nodeAddress, _ one) []netip.Addr { return []netip.Addr{a.addr} })
-	g.buildPublicNetworks(onNodes)
+	g.buildLed()
+}
 
+func (g *Graph) buildDestinations() {
+	e, d := &g.engine, &g.destinations
+	g.buildPublicNetworks(d.onNodes)
 	d.clusters = incr.Derive(e, "destinations", g.in.dialled, same[model.Destination],
 		func(r *incr.Reader, a netip.AddrPort, what answer, emit func(netip.AddrPort, model.Destination)) {
 			if what != lookedUp {

@@ -37,7 +37,7 @@ type Graph struct {
 
 // services is what becomes of Services: how they are seen by clients and what stands behind them.
 type services struct {
-	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods with a sidecar
+	byAddress *incr.Index[netip.Addr, model.Key, model.Workload] // pods
 	large     *incr.Collection[model.Key, one]                   // Services that share what a namespace may use: see buildPairs
 	pairsOf   *incr.Collection[string, int]                      // the share of each of them, by namespace
 	resolved  *incr.Collection[model.Key, model.Resolved]
@@ -114,6 +114,7 @@ func New(trace func(incr.Failure)) *Graph {
 	g.in = newInputs(&g.engine)
 	g.ix = newIndexes(g.in)
 	g.buildPorts()
+	g.buildAddresses()
 	g.buildServices()
 	g.buildGateways()
 	g.buildProxies()

@@ -27,7 +27,7 @@ func (g *Graph) buildResources() {
 	publish(g, "mesh route resources", s.tables, envoy.Routes)
 	publish(g, "cluster resources", s.backends, envoy.Cluster)
 	publishNear(g, "endpoint resources", s.endpoints, endpointsAt, envoy.Endpoints)
-	publish(g, "peer resources", s.peers, envoy.PeerSecret)
+	publishNear(g, "peer resources", s.peers, peersAt, envoy.PeerSecret)
 	publish(g, "inbound resources", g.proxies.inbound, envoy.Inbound)
 	publish(g, "gateway listener resources", gw.listeners, envoy.GatewayListener)
 	publish(g, "mesh stream resources", g.sent("mesh streams sent", s.streams), envoy.Sent)
@@ -87,7 +87,7 @@ func publish[K comparable, V any](g *Graph, name string, src *incr.Collection[K,
 		}))
 }
 
-// publishNear is publish for endpoints, which may be others for clients at certain places. at returns those
+// publishNear is publish for what may be different for clients at certain places: endpoints, and identities behind them. at returns those
 // of a value: the ones without a place first.
 func publishNear[K comparable, V any](g *Graph, name string, src *incr.Collection[K, V], at func(V) (all V, near []placed[V]), translate func(V) envoy.Resource) {
 	g.resources = append(g.resources, incr.Derive(&g.engine, name, src, sameVersion,
@@ -125,6 +125,17 @@ func clientEndpointsAt(e model.ClientEndpoints) (all model.ClientEndpoints, near
 		near = append(near, placed[model.ClientEndpoints]{n.place, model.ClientEndpoints{Endpoints: n.value, Transport: e.Transport}})
 	}
 	return model.ClientEndpoints{Endpoints: rest, Transport: e.Transport}, near
+}
+
+func peersAt(p model.Peers) (all model.Peers, near []placed[model.Peers]) {
+	if len(p.Foreign) > 0 {
+		own := p
+		own.Identities = slices.DeleteFunc(slices.Clone(p.Identities), func(id string) bool { return slices.Contains(p.Foreign, id) })
+		own.Foreign = nil
+		near = append(near, placed[model.Peers]{model.Place{Gateway: true}, own})
+	}
+	p.Foreign = nil
+	return p, near
 }
 
 // resource gives a translated value its version, that of the model it was made from.

@@ -51,7 +51,7 @@ func (g *Graph) buildServices() {
 		func(r *incr.Reader, k model.Key, svc model.Service, emit func(model.Key, model.Resolved)) {
 			emit(k, model.Resolve(svc, bucket(r, g.ix.slicesByService, k), g.pairs(r, k), func(p model.Key) (model.Workload, bool) {
 				return incr.Get(r, members, p)
-			}, func(a netip.Addr) (model.Workload, bool) { return g.podAt(r, a) }))
+			}, func(a netip.Addr) (model.Workload, bool) { return g.podAt(r, a) }, g.led(r, k.Namespace)))
 		})
 	s.fronted = incr.Derive(e, "fronted", g.in.services, same[one],
 		func(r *incr.Reader, k model.Key, _ model.Service, emit func(model.Key, one)) {
@@ -376,7 +376,11 @@ func (g *Graph) buildBackends() {
 			roots, _ := incr.Get(r, g.in.roots, one{})
 			p := model.Peers{Service: k, Roots: roots}
 			for _, a := range v.Accounts {
-				p.Identities = append(p.Identities, names.SPIFFE{TrustDomain: settings.TrustDomain, Namespace: a.Namespace, ServiceAccount: a.Name}.String())
+				id := names.SPIFFE{TrustDomain: settings.TrustDomain, Namespace: a.Namespace, ServiceAccount: a.Name}.String()
+				p.Identities = append(p.Identities, id)
+				if a.Namespace != k.Namespace {
+					p.Foreign = append(p.Foreign, id)
+				}
 			}
 			emit(k, p)
 		})

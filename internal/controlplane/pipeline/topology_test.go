@@ -94,7 +94,7 @@ func usedAt(t *testing.T, resources map[xds.Key]xds.Resource, name string, at pl
 		t.Fatalf("%s is not published", name)
 	}
 	body := r.Body
-	for _, p := range slices.Backward(model.Places(at.node, at.zone)) {
+	for _, p := range slices.Backward(model.Places(false, at.node, at.zone)) {
 		for _, v := range r.Variants {
 			if v.Place == p.String() {
 				body = v.Body

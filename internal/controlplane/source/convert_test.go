@@ -118,8 +118,15 @@ func TestServiceAddresses(t *testing.T) {
 		same(t, want[1], got.External)
 	}
 	s := ServiceFrom(read[corev1.Service](t, "{spec: {externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30080}, {port: 53, nodePort: 30053, protocol: UDP}]}}"))
-	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 {
+	if !s.LocalNodePorts || s.Ports[0].NodePort != 30080 || s.Ports[1].NodePort != 0 || !slices.Equal(s.NodePorts, []uint16{30053, 30080}) || s.OuterPorts != nil {
 		t.Errorf("%+v", s)
+	}
+	many := &corev1.Service{Spec: corev1.ServiceSpec{ExternalIPs: []string{"198.51.100.7"}}}
+	for i := range int32(2 * model.MaxPorts) { // kube-proxy serves those that have no listeners, too
+		many.Spec.Ports = append(many.Spec.Ports, corev1.ServicePort{Port: 1 + i, NodePort: 30000 + i, Protocol: corev1.ProtocolUDP})
+	}
+	if s = ServiceFrom(many); len(s.OuterPorts) != len(many.Spec.Ports) || len(s.NodePorts) != len(many.Spec.Ports) || len(s.Ports) != model.MaxPorts {
+		t.Errorf("%d ports, %d outside and %d of nodes, of %d", len(s.Ports), len(s.OuterPorts), len(s.NodePorts), len(many.Spec.Ports))
 	}
 }
 

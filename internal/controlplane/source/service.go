@@ -37,6 +37,10 @@ func ServiceFrom(s *corev1.Service) model.Service {
 	if !out.Headless { // for kube-proxy a headless Service has no addresses at all
 		out.Balanced, out.External = balanced(s), sorted(addresses(s.Spec.ExternalIPs))
 	}
+	out.OuterPorts, out.NodePorts = allPorts(s)
+	if len(out.LoadBalancer)+len(out.External) == 0 {
+		out.OuterPorts = nil
+	}
 	out.LocalNodePorts = s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out.AffinitySeconds = corev1.DefaultClientIPServiceAffinitySeconds
@@ -62,6 +66,19 @@ func ServiceFrom(s *corev1.Service) model.Service {
 	}
 	out.MorePorts = max(0, tcp-model.MaxPorts)
 	return out
+}
+
+// allPorts are the numbers of a Service's ports and node ports, those that are left out of model.Service.Ports too.
+func allPorts(s *corev1.Service) (ports, nodePorts []uint16) {
+	for _, p := range s.Spec.Ports {
+		ports = append(ports, uint16(p.Port))
+		if p.NodePort != 0 {
+			nodePorts = append(nodePorts, uint16(p.NodePort))
+		}
+	}
+	slices.Sort(ports)
+	slices.Sort(nodePorts)
+	return slices.Compact(ports), slices.Compact(nodePorts)
 }
 
 func servicePort(p corev1.ServicePort) model.ServicePort {

@@ -57,7 +57,7 @@ func FuzzSlice(f *testing.F) {
 				}
 			}
 			return model.Workload{}, false
-		})
+		}, nil)
 		pairs := 0
 		for _, p := range r.Ports {
 			if pairs += len(p.Endpoints); pairs > model.MaxPairs {
