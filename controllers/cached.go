@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -18,14 +17,16 @@ import (
 	gwapiv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"tulle.dev/tulle/api/v1alpha1"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/names"
 	"tulle.dev/tulle/internal/pages"
 )
 
 const (
-	// longestLabels is how many bytes of labels an object may have before only Tulle's are kept. The API server
-	// bounds a label, not how many there are.
-	longestLabels = 16 << 10
+	// mostLabelsOfNamespace, longestLabelsOfNamespace are the bounds on a namespace's labels before only Tulle's are kept.
+	// Administrators write them, and the Mesh's selector reads them. For other objects see clip.MostLabels.
+	mostLabelsOfNamespace    = 512
+	longestLabelsOfNamespace = 16 << 10
 	// mostOwners, longestOwner are how many owners are kept and how long their names and UIDs may be.
 	mostOwners   = 16
 	longestOwner = 1024
@@ -55,14 +56,33 @@ func trim() toolscache.TransformFunc {
 		o.SetManagedFields(nil)
 		if !annotated(o) {
 			o.SetAnnotations(nil)
-			o.SetLabels(labelsKept(o.GetLabels()))
+			o.SetLabels(labelsKept(o))
 			o.SetOwnerReferences(ownersKept(o.GetOwnerReferences()))
 			o.SetFinalizers(nil)
 		}
-		if set, ok := o.(*gwapiv1.ListenerSet); ok {
-			set.Status = gwapiv1.ListenerSetStatus{} // the operator reads the spec
+		switch o := o.(type) {
+		case *gwapiv1.Gateway:
+			o.Spec.AllowedListeners = nil
+			for i := range o.Spec.Listeners {
+				o.Spec.Listeners[i].AllowedRoutes = nil
+				optionless(o.Spec.Listeners[i].TLS)
+			}
+		case *gwapiv1.ListenerSet:
+			o.Status = gwapiv1.ListenerSetStatus{} // the operator reads the spec
+			for i := range o.Spec.Listeners {
+				o.Spec.Listeners[i].AllowedRoutes = nil
+				optionless(o.Spec.Listeners[i].TLS)
+			}
 		}
 		return in, nil
+	}
+}
+
+// optionless removes the options of a listener's TLS. The operator reads neither them nor which routes and ListenerSets
+// are allowed, whose selectors have no limit.
+func optionless(t *gwapiv1.ListenerTLSConfig) {
+	if t != nil {
+		t.Options = nil
 	}
 }
 
@@ -78,18 +98,14 @@ func annotated(o client.Object) bool {
 	return false
 }
 
-// labelsKept leaves labels as they are unless they are too long.
-func labelsKept(labels map[string]string) map[string]string {
-	n := 0
-	for k, v := range labels {
-		n += len(k) + len(v)
+// labelsKept returns the labels of an object, or only Tulle's if there are too many.
+func labelsKept(o client.Object) map[string]string {
+	most, longest := clip.MostLabels, clip.LongestLabels
+	if o, ok := o.(*metav1.PartialObjectMetadata); ok && o.Kind == "Namespace" {
+		most, longest = mostLabelsOfNamespace, longestLabelsOfNamespace
 	}
-	if n <= longestLabels {
-		return labels
-	}
-	out := maps.Clone(labels)
-	maps.DeleteFunc(out, func(k, _ string) bool { return !slices.Contains(tullesLabels(), k) })
-	return out
+	kept, _ := clip.Labels(o.GetLabels(), most, longest, tullesLabels()...)
+	return kept
 }
 
 // tullesLabels are those that the operator reads.

@@ -6,6 +6,8 @@ package controllers
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,6 +66,71 @@ func TestCachesAreSmall(t *testing.T) {
 			t.Errorf("%T is not what it was: %s", o, text)
 		}
 	}
+}
+
+// TestTinyLabels: thousands of labels of a few bytes, whose memory is many times their text, take little of each object;
+// so do selectors and options of Gateways.
+func TestTinyLabels(t *testing.T) {
+	many := func() map[string]string {
+		out := map[string]string{names.LabelProxy: names.KindSidecar}
+		for i := range 4000 {
+			out[strconv.FormatInt(int64(i), 36)] = ""
+		}
+		return out
+	}
+	listener := func() gwapiv1.Listener {
+		options := map[gwapiv1.AnnotationKey]gwapiv1.AnnotationValue{}
+		for k := range many() {
+			options[gwapiv1.AnnotationKey(k)] = ""
+		}
+		return gwapiv1.Listener{
+			AllowedRoutes: &gwapiv1.AllowedRoutes{Namespaces: &gwapiv1.RouteNamespaces{Selector: &metav1.LabelSelector{MatchLabels: many()}}},
+			TLS:           &gwapiv1.ListenerTLSConfig{Options: options, CertificateRefs: []gwapiv1.SecretObjectReference{{Name: "c"}}},
+		}
+	}
+	for kind, fresh := range map[string]func() client.Object{
+		"Pod":       func() client.Object { return kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Pod")) },
+		"Namespace": func() client.Object { return kinds.Metadata(corev1.SchemeGroupVersion.WithKind("Namespace")) },
+		"Gateway": func() client.Object {
+			return &gwapiv1.Gateway{Spec: gwapiv1.GatewaySpec{
+				Listeners:        []gwapiv1.Listener{listener()},
+				AllowedListeners: &gwapiv1.AllowedListeners{Namespaces: &gwapiv1.ListenerNamespaces{Selector: &metav1.LabelSelector{MatchLabels: many()}}},
+			}}
+		},
+		"ListenerSet": func() client.Object {
+			li := listener()
+			return &gwapiv1.ListenerSet{Spec: gwapiv1.ListenerSetSpec{Listeners: []gwapiv1.ListenerEntry{{AllowedRoutes: li.AllowedRoutes, TLS: li.TLS}}}}
+		},
+	} {
+		const objects = 50
+		var kept []client.Object
+		before := heap()
+		for range objects {
+			o := fresh()
+			o.SetLabels(many())
+			if _, err := trim()(o); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(o.GetLabels()); n != 1 || o.GetLabels()[names.LabelProxy] == "" {
+				t.Errorf("%s: %d labels", kind, n)
+			}
+			kept = append(kept, o)
+		}
+		if each := (heap() - before) / objects; each > 16<<10 {
+			t.Errorf("%d bytes of each %s", each, kind)
+		}
+		if gw, is := kept[0].(*gwapiv1.Gateway); is && gw.Spec.Listeners[0].TLS.CertificateRefs == nil {
+			t.Error("the references of a Gateway are not kept")
+		}
+		runtime.KeepAlive(kept)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestCachesKeep: labels of the usual size stay, for selectors, and annotations where the operator reads them.

@@ -136,27 +136,14 @@ func (r *Reconciler) denied(ctx context.Context, rights []preflight.Right) ([]pr
 	return out, err
 }
 
-// restarts looks at the Deployments and the budgets of pods that can only be restarted.
+// restarts looks at the Deployments and the budgets of pods that can only be restarted. It decides about each while it
+// reads them: their namespaces may have any number.
 func (r *Reconciler) restarts(ctx context.Context, o *plan.Observed, g *preflight.Ground) error {
-	restarted := map[string]map[string]bool{} // by namespace, the Deployments
-	for _, p := range o.Rollout.Pods {
-		if !p.Restarts() {
-			continue
-		}
-		if restarted[p.Namespace] == nil {
-			restarted[p.Namespace] = map[string]bool{}
-		}
-		if p.Restart.Kind == "Deployment" {
-			restarted[p.Namespace][p.Restart.Name] = true
-		}
-	}
-	for namespace, deployments := range restarted {
+	for namespace, pods := range preflight.Restarted(o.Rollout.Pods) {
 		err := lookAt(ctx, r, namespace, func() *policyv1.PodDisruptionBudgetList { return &policyv1.PodDisruptionBudgetList{} },
 			func(list *policyv1.PodDisruptionBudgetList) error {
 				for i := range list.Items {
-					if b, ok := preflight.Budget(&list.Items[i]); ok {
-						g.Budgets = append(g.Budgets, b)
-					}
+					g.Budget(&list.Items[i], pods)
 				}
 				return nil
 			})
@@ -165,9 +152,7 @@ func (r *Reconciler) restarts(ctx context.Context, o *plan.Observed, g *prefligh
 		}
 		err = lookAt(ctx, r, namespace, func() *appsv1.DeploymentList { return &appsv1.DeploymentList{} }, func(list *appsv1.DeploymentList) error {
 			for i := range list.Items {
-				if d := &list.Items[i]; deployments[d.Name] {
-					g.Deployments = append(g.Deployments, preflight.Strategy(d))
-				}
+				g.Deployment(&list.Items[i], pods)
 			}
 			return nil
 		})

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,8 +59,10 @@ type Reconciler struct {
 	Metrics *Metrics
 	Now     func() time.Time
 
-	without *lookedFor  // by the one worker
-	upon    *lookedUpon // by the one worker
+	without *lookedFor // by the one worker
+	// runs is what was seen of the proxies of pods that are not connected, while a root changes. By the one worker.
+	runs map[types.UID]proxySeen
+	upon *lookedUpon // by the one worker
 	// answered is what the external gate said last; by the one worker.
 	answered *answer
 	// watched is when all could be seen. By the one worker.
@@ -103,10 +106,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			return reconcile.Result{}, err
 		}
 	}
-	stepErr := r.Apply.Steps(ctx, next.Steps)
+	podErr, stepErr := r.Apply.Steps(ctx, next.Steps)
 	happened := append(next.Events, turns(m.Status.Conditions, next.Status.Conditions)...)
-	if stepErr != nil {
-		happened = append(happened, upgrade.Event{Warning: true, Reason: "StepFailed", Message: stepErr.Error()})
+	if err := errors.Join(stepErr, podErr); err != nil {
+		happened = append(happened, upgrade.Event{Warning: true, Reason: "StepFailed", Message: err.Error()})
 	}
 	r.tell(ctx, m, happened)
 	taken := apply.TakenBy(stepErr)
@@ -114,14 +117,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		next.Status = plan.NameTaken(next.Status, m.Generation, taken.Error())
 		stepErr, next.Done, next.Again = nil, false, takenWait // nothing tells when the name is free
 	}
-	if u := next.Status.Upgrade; stepErr != nil && u != nil && u.Phase == v1alpha1.PhasePreflight {
-		u.Message += "; a step failed: " + plan.Words(stepErr.Error()) // such as an image that an admission policy refuses
+	if err := errors.Join(stepErr, podErr); err != nil && next.Status.Upgrade != nil && next.Status.Upgrade.Phase == v1alpha1.PhasePreflight {
+		next.Status.Upgrade.Message += "; a step failed: " + plan.Words(err.Error()) // such as an image that an admission policy refuses
 	}
 	// Such as a Deployment to which admission of the cluster added what a policy does not allow.
 	refused := ""
+	if apply.Refused(podErr) {
+		refused = podErr.Error()
+	}
 	if apply.Refused(stepErr) {
 		refused = stepErr.Error()
 		stepErr, next.Done, next.Again = nil, false, apply.RefusedWait
+	}
+	// A pod delays neither the next reconciliation nor, as a returned error would, the ones after it.
+	if podErr != nil {
+		ctrl.LoggerFrom(ctx).Error(podErr, "Pods could not be changed")
+		next.Done, next.Again = false, sooner(next.Again, apply.RefusedWait)
 	}
 	next.Status = plan.Refused(next.Status, m.Generation, refused)
 	if r.Unwritten != nil {
@@ -150,6 +161,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		next.Again = definitionEvery
 	}
 	return reconcile.Result{RequeueAfter: next.Again}, nil
+}
+
+// sooner is the shorter of two waits; 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
 }
 
 // conflictWait is how soon a status is written again that another change came before.

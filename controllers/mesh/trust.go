@@ -4,6 +4,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -14,7 +15,9 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"tulle.dev/tulle/api/v1alpha1"
@@ -137,34 +140,59 @@ func (r *Reconciler) lagging(ctx context.Context, m *v1alpha1.Mesh, roots, inter
 // maxMissing bounds how many pods are looked at closely. More than these are taken to run.
 const maxMissing = 50
 
-// missing are the pods whose proxy runs and is not connected.
+// proxySeen is whether a proxy ran in a pod of a resource version.
+type proxySeen struct {
+	version string
+	runs    bool
+}
+
+// missing are the pods whose proxy runs and is not connected. It reads a pod only once in each resource version.
 func (r *Reconciler) missing(ctx context.Context, connected map[string]bool) ([]string, error) {
 	pods, err := r.proxies(ctx)
 	if err != nil {
 		return nil, err
 	}
+	pods = slices.DeleteFunc(slices.Clone(pods), func(p metav1.PartialObjectMetadata) bool {
+		return connected[p.Namespace+"/"+p.Name] || !p.DeletionTimestamp.IsZero()
+	})
+	// The same ones each time: a cache has no order.
+	slices.SortFunc(pods, func(a, b metav1.PartialObjectMetadata) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
 	var out []string
-	looked := 0
+	before, looked := r.runs, map[types.UID]proxySeen{}
 	for _, p := range pods {
-		name := p.Namespace + "/" + p.Name
-		if connected[name] || !p.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if looked++; looked <= maxMissing {
-			full := &corev1.Pod{}
-			err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: p.Name}, full)
-			if client.IgnoreNotFound(err) != nil {
-				return nil, fmt.Errorf("get Pod %s: %w", name, err)
+		if len(looked) < maxMissing {
+			seen := before[p.UID]
+			if seen.version != p.ResourceVersion || seen.version == "" {
+				if seen, err = r.proxyIn(ctx, &p); err != nil {
+					return nil, err
+				}
 			}
+			looked[p.UID] = seen
 			// One that has not started its proxy gets the roots of today when it does.
-			if err != nil || !proxyRuns(full) {
+			if !seen.runs {
 				continue
 			}
 		}
-		out = append(out, name)
+		out = append(out, p.Namespace+"/"+p.Name)
 	}
+	r.runs = looked
 	slices.Sort(out)
 	return out, nil
+}
+
+// proxyIn reads a pod.
+func (r *Reconciler) proxyIn(ctx context.Context, p *metav1.PartialObjectMetadata) (proxySeen, error) {
+	full := &corev1.Pod{}
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: p.Name}, full)
+	if apierrors.IsNotFound(err) {
+		return proxySeen{version: p.ResourceVersion}, nil
+	}
+	if err != nil {
+		return proxySeen{}, fmt.Errorf("get Pod %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	return proxySeen{full.ResourceVersion, proxyRuns(full)}, nil
 }
 
 func proxyRuns(p *corev1.Pod) bool {

@@ -35,7 +35,7 @@ shown.
 
 What this can't change is listed, and nothing is done: Gateways, routes, pods that no
 workload replaces. --force goes on all the same; what is listed is then left without a
-mesh. It can be broken off and begun again at any time.`,
+mesh, as is a workload that fails to leave. It can be broken off and begun again at any time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := cluster.Connect(g.cluster)
@@ -58,6 +58,8 @@ type uninstall struct {
 	uninstallFlags
 	g *global
 	c *cluster.Cluster
+	// left: a workload could not be restarted without a proxy.
+	left bool
 }
 
 func (u *uninstall) run(ctx context.Context) error {
@@ -89,7 +91,7 @@ func (u *uninstall) run(ctx context.Context) error {
 		return err
 	}
 	if seen.Mesh != nil {
-		if err := u.delete(ctx, seen, len(p.Blockers) > 0); err != nil {
+		if err := u.delete(ctx, seen, len(p.Blockers) > 0 || u.left); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"tulle.dev/tulle/api/v1alpha1"
 	"tulle.dev/tulle/internal/cli/cluster"
 	"tulle.dev/tulle/internal/cli/unmesh"
+	"tulle.dev/tulle/internal/names"
 )
 
 // await looks every second until there is nothing to wait for; look says what it waits for.
@@ -48,7 +49,12 @@ func (u *uninstall) unmesh(ctx context.Context, p unmesh.Plan) error {
 	}
 	for i, w := range p.Waves {
 		u.say("wave %d of %d: %s", i+1, len(p.Waves), refs(w.Workloads))
-		if err := u.wave(ctx, w); err != nil {
+		if err := u.wave(ctx, u.c, w); err != nil {
+			if u.force && ctx.Err() == nil {
+				u.say("wave %d of %d: %v; going on without it (--force)", i+1, len(p.Waves), err)
+				u.left = true
+				continue
+			}
 			return fmt.Errorf("wave %d of %d: %w; nothing else was touched: see to it and run this again, it goes on from here", i+1, len(p.Waves), err)
 		}
 	}
@@ -70,52 +76,80 @@ func (u *uninstall) permit(ctx context.Context) error {
 		return err
 	}
 	u.say("Mesh %s takes plaintext too from now on (mtls.mode Permissive)", m.Name)
+	var lag []string
 	err = await(ctx, u.timeout, func(ctx context.Context) (string, error) {
 		is, err := u.c.Inbound(ctx)
 		if err != nil || !is.ChangedFrom(was) {
 			return "the control plane has not taken it up", err
 		}
-		n, err := u.c.Unacknowledged(ctx)
-		if err != nil || n > 0 {
-			return fmt.Sprintf("%d proxies have not taken it up", n), err
+		now, err := u.c.Unacknowledged(ctx)
+		if err != nil {
+			return "", err
+		}
+		if lag = now; len(lag) > 0 {
+			return fmt.Sprintf("%d proxies have not taken it up: %s; see their logs, or delete their pods", len(lag), few(lag)), nil
 		}
 		return "", nil
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		u.say("every proxy has taken that up")
+	case u.force && len(lag) > 0 && ctx.Err() == nil:
+		u.say("%v; going on without them (--force)", err)
+		err = nil
 	}
 	return err
 }
 
-func (u *uninstall) wave(ctx context.Context, w unmesh.Wave) error {
+// restarts has workloads replace their pods; see cluster.Cluster.
+type restarts interface {
+	Unmesh(ctx context.Context, r unmesh.Ref, at time.Time) error
+	Restarted(ctx context.Context, r unmesh.Ref) (cluster.Progress, error)
+}
+
+// wave restarts a few workloads. The first that can't be restarted without a proxy ends it; with --force each is waited for,
+// and the error names all of them.
+func (u *uninstall) wave(ctx context.Context, c restarts, w unmesh.Wave) error {
+	var open []unmesh.Ref
+	var failed []error
 	for _, r := range w.Workloads {
-		if err := u.c.Unmesh(ctx, r, time.Now()); err != nil && !cluster.IsNotFound(err) {
+		err := c.Unmesh(ctx, r, time.Now())
+		switch {
+		case err == nil || cluster.IsNotFound(err):
+			open = append(open, r)
+		case !u.force:
 			return err
+		default:
+			failed = append(failed, err)
 		}
 	}
-	open := slices.Clone(w.Workloads)
-	return await(ctx, u.timeout, func(ctx context.Context) (string, error) {
+	err := await(ctx, u.timeout, func(ctx context.Context) (string, error) {
 		var waits []string
 		for _, r := range slices.Clone(open) {
-			p, err := u.c.Restarted(ctx, r)
+			p, err := c.Restarted(ctx, r)
+			if err == nil && p.InVain {
+				err = fmt.Errorf("%s was restarted and %d of its pods have a proxy again: something removes the label tulle.dev/inject=disabled from its template, or the template has the proxy's containers", r, p.Proxies)
+			}
 			switch {
-			case err != nil:
+			case err != nil && (!u.force || ctx.Err() != nil):
 				return "", err
+			case err != nil:
+				failed = append(failed, err)
 			case p.Done:
 				u.say("%s: out of the mesh, %d of %d pods", r, p.Replaced, p.Wanted)
-				open = slices.DeleteFunc(open, func(x unmesh.Ref) bool { return x == r })
+			default:
+				why := fmt.Sprintf("%s: %d of %d pods replaced", r, p.Replaced, p.Wanted)
+				if p.Message != "" {
+					why += " (" + p.Message + ")"
+				}
+				waits = append(waits, why)
 				continue
-			case p.InVain:
-				return "", fmt.Errorf("%s was restarted and %d of its pods got a proxy again: who takes the label tulle.dev/inject=disabled from its template?", r, p.Proxies)
 			}
-			why := fmt.Sprintf("%s: %d of %d pods replaced", r, p.Replaced, p.Wanted)
-			if p.Message != "" {
-				why += " (" + p.Message + ")"
-			}
-			waits = append(waits, why)
+			open = slices.DeleteFunc(open, func(x unmesh.Ref) bool { return x == r })
 		}
 		return strings.Join(waits, "; "), nil
 	})
+	return errors.Join(append(failed, err)...)
 }
 
 // delete takes the Mesh down and waits for its end.
@@ -136,10 +170,15 @@ func (u *uninstall) delete(ctx context.Context, seen unmesh.Seen, force bool) er
 		case by == "":
 			inUse = time.Time{}
 			return "it is there; does the operator run? kubectl -n " + u.c.System(ctx) + " get deployment tulle-operator", nil
-		case inUse.IsZero():
-			inUse = time.Now() // pods that end are counted until they have
-		case time.Since(inUse) > stillInUse:
-			return "", fmt.Errorf("it is in use: %s; then it goes by itself", by)
+		case inUse.IsZero() || time.Since(inUse) > stillInUse: // pods that end are counted until they have
+			free, err := u.release(ctx, m)
+			if err != nil {
+				return "", err
+			}
+			if !free && !inUse.IsZero() {
+				return "", fmt.Errorf("it is in use: %s; then it goes by itself", by)
+			}
+			inUse = time.Now()
 		}
 		return by, nil
 	})
@@ -148,6 +187,16 @@ func (u *uninstall) delete(ctx context.Context, seen unmesh.Seen, force bool) er
 	}
 	u.say("Mesh %s is gone", m.Name)
 	return nil
+}
+
+// release has the operator delete a Mesh that only pods without a proxy keep, which have the label of one.
+func (u *uninstall) release(ctx context.Context, m v1alpha1.Mesh) (free bool, err error) {
+	seen, err := u.c.UnmeshSeen(ctx)
+	if err != nil || len(seen.Labelled) == 0 || len(seen.Pods)+seen.Others+len(seen.Gateways)+len(seen.Routes) > 0 {
+		return false, err
+	}
+	u.say("pods with the label %s and without a proxy do not keep Mesh %s: %s", names.LabelProxy, m.Name, few(seen.Labelled))
+	return true, u.c.AnnotateMesh(ctx, m, map[string]any{names.AnnotationForceDelete: "true"})
 }
 
 // stillInUse is how long pods may take that are ending.

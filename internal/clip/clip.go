@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Tulle Authors.
 
-// Package clip shortens the text of others for messages, which have a limit and a reader.
+// Package clip shortens the text of others for messages, which have a limit and a reader, and their labels for caches.
 package clip
 
 import (

@@ -177,7 +177,7 @@ func (c *Cluster) Restarted(ctx context.Context, r unmesh.Ref) (Progress, error)
 		if by := metav1.GetControllerOf(pod); by == nil || ended(pod) {
 			continue // what only looks like one of them is nobody's
 		}
-		if pod.Labels[names.LabelProxy] != "" {
+		if hasProxy(pod) {
 			p.Proxies++
 		}
 		if f := podOf(pod); !f.Ready && f.Message != "" {

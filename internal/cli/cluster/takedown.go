@@ -80,22 +80,23 @@ func (in Inbound) ChangedFrom(was Inbound) bool {
 	return len(in) > 0
 }
 
-// Unacknowledged counts the connected proxies that do not have the current version of everything.
-func (c *Cluster) Unacknowledged(ctx context.Context) (int, error) {
+// Unacknowledged returns the connected proxies that do not have the current version of everything, "NAMESPACE/POD", sorted.
+func (c *Cluster) Unacknowledged(ctx context.Context) ([]string, error) {
 	f := facts.Facts{Kinds: map[string]facts.Kind{}}
 	if err := c.systemDeployments(ctx, &f); err != nil {
-		return 0, fmt.Errorf("list Deployments in %s: %w", c.System(ctx), err)
+		return nil, fmt.Errorf("list Deployments in %s: %w", c.System(ctx), err)
 	}
 	if err := c.streams(ctx, &f); err != nil {
-		return 0, fmt.Errorf("ask the control plane for its proxies: %w", err)
+		return nil, fmt.Errorf("ask the control plane for its proxies: %w", err)
 	}
-	n := 0
+	var out []string
 	for _, s := range f.Streams {
 		if s.Pending > 0 {
-			n++
+			out = append(out, s.Namespace+"/"+s.Pod)
 		}
 	}
-	return n, nil
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // DeleteMesh asks for the end of a Mesh, with force even while it is in use.
@@ -187,7 +188,9 @@ func (c *Cluster) Remains(ctx context.Context) (Remains, error) {
 		r.Namespaces = append(r.Namespaces, n.Name)
 	}
 	err = c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy, func(p *corev1.Pod) error {
-		r.Pods = append(r.Pods, p.Namespace+"/"+p.Name)
+		if hasProxy(p) {
+			r.Pods = append(r.Pods, p.Namespace+"/"+p.Name)
+		}
 		return nil
 	})
 	if err != nil {

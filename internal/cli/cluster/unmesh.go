@@ -11,11 +11,13 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tulle.dev/tulle/internal/cli/unmesh"
+	"tulle.dev/tulle/internal/clip"
 	"tulle.dev/tulle/internal/gatewaykinds"
 	"tulle.dev/tulle/internal/names"
 )
@@ -36,24 +38,7 @@ func (c *Cluster) UnmeshSeen(ctx context.Context) (unmesh.Seen, error) {
 	case !errors.Is(err, ErrNoMesh):
 		return s, err
 	}
-	err := c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy+"="+names.KindSidecar, func(p *corev1.Pod) error {
-		out := unmesh.Pod{Namespace: p.Namespace, Name: p.Name}
-		var err error
-		if out.Owner, out.OwnedBy, err = c.ownerOf(ctx, p); err != nil {
-			return err
-		}
-		s.Pods = append(s.Pods, out)
-		if out.Owner == (unmesh.Ref{}) || slices.ContainsFunc(s.Workloads, func(w unmesh.Workload) bool { return w.Ref == out.Owner }) {
-			return nil
-		}
-		w, err := c.workload(ctx, out.Owner)
-		if err != nil {
-			return err
-		}
-		s.Workloads = append(s.Workloads, w)
-		return nil
-	})
-	if err != nil {
+	if err := c.meshed(ctx, &s); err != nil {
 		return s, fmt.Errorf("read pods: %w", err)
 	}
 	spaces, err := c.typed.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
@@ -69,14 +54,68 @@ func (c *Cluster) UnmeshSeen(ctx context.Context) (unmesh.Seen, error) {
 	return s, err
 }
 
+// meshed reads the pods with a sidecar, and their workloads.
+func (c *Cluster) meshed(ctx context.Context, s *unmesh.Seen) error {
+	of := map[unmesh.Ref]bool{} // whether it exists
+	err := c.eachPod(ctx, metav1.NamespaceAll, names.LabelProxy, func(p *corev1.Pod) error {
+		switch {
+		case !hasProxy(p):
+			s.Labelled = append(s.Labelled, p.Namespace+"/"+p.Name)
+			return nil
+		case p.Labels[names.LabelProxy] != names.KindSidecar:
+			s.Others++
+			return nil
+		}
+		out := unmesh.Pod{Namespace: p.Namespace, Name: p.Name}
+		var err error
+		if out.Owner, out.OwnedBy, err = c.ownerOf(ctx, p); err != nil {
+			return err
+		}
+		exists, known := of[out.Owner]
+		if !known && out.Owner != (unmesh.Ref{}) {
+			w, err := c.workload(ctx, out.Owner)
+			if err != nil && !IsNotFound(err) {
+				return err
+			}
+			if exists = err == nil; exists {
+				s.Workloads = append(s.Workloads, w)
+			}
+			of[out.Owner] = exists
+		}
+		if out.Owner != (unmesh.Ref{}) && !exists {
+			out.OwnedBy, out.Orphan, out.Owner = out.Owner.Kind+" "+out.Owner.Name, true, unmesh.Ref{}
+		}
+		s.Pods = append(s.Pods, out)
+		return nil
+	})
+	slices.Sort(s.Labelled)
+	return err
+}
+
+// hasProxy reports whether a pod has the container of a proxy, whatever its labels.
+func hasProxy(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool {
+		return c.Name == names.ContainerSlotA || c.Name == names.ContainerSlotB
+	})
+}
+
+// longestName is how many bytes the name of a workload may have.
+const longestName = 253
+
+// isWorkload reports whether an owner is of the API group of workloads, with a name that a request can have. The API server
+// does not check whether an owner exists.
+func isWorkload(o *metav1.OwnerReference) bool {
+	return o.APIVersion == appsv1.SchemeGroupVersion.String() && len(o.Name) <= longestName && len(path.IsValidPathSegmentName(o.Name)) == 0
+}
+
 // ownerOf finds the workload that replaces a pod, or else who owns it.
 func (c *Cluster) ownerOf(ctx context.Context, p *corev1.Pod) (unmesh.Ref, string, error) {
 	owner := metav1.GetControllerOf(p)
 	if owner == nil {
 		return unmesh.Ref{}, "", nil
 	}
-	by := owner.Kind + "/" + owner.Name
-	if owner.APIVersion != appsv1.SchemeGroupVersion.String() {
+	by := clip.Text(owner.Kind+"/"+owner.Name, longestName)
+	if !isWorkload(owner) {
 		return unmesh.Ref{}, by, nil
 	}
 	switch owner.Kind {
@@ -90,7 +129,7 @@ func (c *Cluster) ownerOf(ctx context.Context, p *corev1.Pod) (unmesh.Ref, strin
 		if err != nil {
 			return unmesh.Ref{}, "", fmt.Errorf("get ReplicaSet %s/%s: %w", p.Namespace, owner.Name, err)
 		}
-		if d := metav1.GetControllerOf(rs); d != nil && d.Kind == kindDeployment {
+		if d := metav1.GetControllerOf(rs); d != nil && d.Kind == kindDeployment && isWorkload(d) {
 			return unmesh.Ref{Kind: d.Kind, Namespace: p.Namespace, Name: d.Name}, "", nil
 		}
 	}

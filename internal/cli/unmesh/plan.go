@@ -103,7 +103,11 @@ func blockers(s Seen) []Blocker {
 			continue
 		}
 		what, do := fmt.Sprintf("Pod %s/%s", p.Namespace, p.Name), "nobody replaces it: delete it, and make it anew without a proxy (label "+names.LabelInject+": "+names.InjectDisabled+")"
-		if p.OwnedBy != "" {
+		switch {
+		case p.Orphan:
+			what += ", whose " + p.OwnedBy + " does not exist"
+			do = "let it end, or delete it and what created it"
+		case p.OwnedBy != "":
 			what += " (" + p.OwnedBy + ")"
 			do = "let it end, or delete its owner and make that anew without a proxy (label " + names.LabelInject + ": " + names.InjectDisabled + ")"
 		}

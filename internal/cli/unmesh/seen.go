@@ -17,8 +17,12 @@ import (
 type Seen struct {
 	// Mesh is the active one; nil: there is none.
 	Mesh *v1alpha1.Mesh
-	// Pods are those that carry a sidecar and have not ended.
+	// Pods are those that have the container of a sidecar and have not ended.
 	Pods []Pod
+	// Labelled are pods with the label of a proxy and without its container, "NAMESPACE/NAME": anyone who may create pods
+	// may set it. Others are how many pods have a proxy that is not a sidecar.
+	Labelled []string
+	Others   int
 	// Workloads are those that own some of these pods.
 	Workloads []Workload
 	// Namespaces are all there are.
@@ -34,6 +38,8 @@ type Pod struct {
 	Owner Ref
 	// OwnedBy is who owns a pod that no workload replaces, "Job/backup"; empty: nobody.
 	OwnedBy string
+	// Orphan: OwnedBy does not exist.
+	Orphan bool
 }
 
 // Ref names a workload.

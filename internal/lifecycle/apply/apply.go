@@ -47,41 +47,52 @@ func New(c client.Client, core rest.Interface, seen, live client.Reader) *Applie
 	return &Applier{client: c, core: core, seen: seen, live: live, left: map[string]trace{}}
 }
 
-// Steps does the steps of a plan in order and stops at the first error.
-func (a *Applier) Steps(ctx context.Context, steps []plan.Step) error {
+// Steps does the steps of a plan in order. It stops at the first step of which an object can't be applied, created or
+// deleted, and returns that as err. A pod that can't be changed or evicted ends no step, since no later step depends on
+// it: pods are the errors of these.
+func (a *Applier) Steps(ctx context.Context, steps []plan.Step) (pods, err error) {
+	var failed []error
 	for _, s := range steps {
-		for _, o := range s.Apply {
-			if err := a.Apply(ctx, o); err != nil {
-				return fmt.Errorf("step %q: %w", s.Name, err)
-			}
+		of, err := a.step(ctx, s)
+		if of != nil {
+			failed = append(failed, fmt.Errorf("step %q: %w", s.Name, of))
 		}
-		for _, o := range s.Create {
-			if err := a.create(ctx, o); err != nil {
-				return fmt.Errorf("step %q: %w", s.Name, err)
-			}
-		}
-		// One pod that can't be changed, or object that can't be deleted, doesn't hold up the others.
-		var refused []error
-		for _, m := range s.Moves {
-			if err := a.move(ctx, m); err != nil {
-				refused = append(refused, err)
-			}
-		}
-		for _, p := range s.Evict {
-			if err := a.evict(ctx, p); err != nil {
-				refused = append(refused, err)
-			}
-		}
-		for _, r := range s.Delete {
-			if err := a.Delete(ctx, r); err != nil {
-				refused = append(refused, err)
-			}
-		}
-		if err := errors.Join(refused...); err != nil {
-			return fmt.Errorf("step %q: %w", s.Name, err)
+		if err != nil {
+			return errors.Join(failed...), fmt.Errorf("step %q: %w", s.Name, err)
 		}
 	}
-	return nil
+	return errors.Join(failed...), nil
+}
+
+func (a *Applier) step(ctx context.Context, s plan.Step) (pods, err error) {
+	for _, o := range s.Apply {
+		if err := a.Apply(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range s.Create {
+		if err := a.create(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	var unchanged, left []error
+	for _, m := range s.Moves {
+		if err := a.move(ctx, m); err != nil {
+			unchanged = append(unchanged, err)
+		}
+	}
+	for _, p := range s.Evict {
+		if err := a.evict(ctx, p); err != nil {
+			unchanged = append(unchanged, err)
+		}
+	}
+	// An object that can't be deleted doesn't hold up the others of its step.
+	for _, r := range s.Delete {
+		if err := a.Delete(ctx, r); err != nil {
+			left = append(left, err)
+		}
+	}
+	return errors.Join(unchanged...), errors.Join(left...)
 }
 
 // Apply makes the object as given, unless it was left just so and nobody has touched it since. If there is

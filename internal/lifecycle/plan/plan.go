@@ -25,7 +25,8 @@ import (
 
 // Plan is what to do now, in this order, and what to say.
 type Plan struct {
-	// Steps are done one after the other; an error ends the round.
+	// Steps are done one after the other. An error ends the reconciliation, unless it is of a pod that is changed or evicted:
+	// no step may depend on those of an earlier step.
 	Steps []Step
 	// Status is the whole status of the Mesh, but for the times of its conditions.
 	Status v1alpha1.MeshStatus

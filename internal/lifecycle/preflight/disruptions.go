@@ -21,20 +21,21 @@ import (
 // proxies are replaced in place are not disrupted, so that no budget matters for them. Kubernetes holds
 // only evictions to budgets, not the restart of a workload; so it is asked for here, before it begins,
 // whether that would break one. See https://kubernetes.io/docs/concepts/workloads/pods/disruptions/.
-func disruptions(pods []upgrade.Pod, budgets []policyv1.PodDisruptionBudget, deployments []appsv1.Deployment) []string {
+func disruptions(pods []upgrade.Pod, g Ground) []string {
 	var out []string
-	for _, p := range pods {
+	for i := range pods {
+		p := &pods[i]
 		if !p.Restarts() {
 			continue
 		}
 		workload := fmt.Sprintf("%s %s/%s", p.Restart.Kind, p.Namespace, p.Restart.Name)
 		way := "label its pods " + names.LabelUpgrade + "=" + names.UpgradeNever + " to leave it out"
-		d := find(deployments, p)
+		d := g.Deployments[workloadOf(p)]
 		if d != nil && d.Spec.Paused {
 			out = append(out, fmt.Sprintf("%s is paused, and must be restarted (%s): kubectl rollout resume it, or %s", workload, p.Obstacle, way))
 			continue
 		}
-		if b := forbids(budgets, p); b != "" && goesFirst(p.Restart.Kind, d) {
+		if b := g.Forbidden[workloadOf(p)]; b != "" && goesFirst(p.Restart.Kind, d) {
 			out = append(out, fmt.Sprintf("%s must be restarted (%s), and PodDisruptionBudget %s lets none of its pods go: allow one, or %s", workload, p.Obstacle, b, way))
 		}
 	}
@@ -42,41 +43,78 @@ func disruptions(pods []upgrade.Pod, budgets []policyv1.PodDisruptionBudget, dep
 	return slices.Compact(out)
 }
 
-func find(deployments []appsv1.Deployment, p upgrade.Pod) *appsv1.Deployment {
-	i := slices.IndexFunc(deployments, func(d appsv1.Deployment) bool {
-		return p.Restart.Kind == "Deployment" && d.Namespace == p.Namespace && d.Name == p.Restart.Name
-	})
-	if i < 0 {
-		return nil
-	}
-	return &deployments[i]
+// Workload is a workload of a namespace that is restarted.
+type Workload struct {
+	Namespace string
+	upgrade.Restart
 }
 
-// forbids is the name of a budget that never lets the pod go, however well its workload is; empty: none.
-func forbids(budgets []policyv1.PodDisruptionBudget, p upgrade.Pod) string {
-	for _, b := range budgets {
-		s, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-		if err != nil || b.Namespace != p.Namespace || !s.Matches(labels.Set(p.Labels)) {
+func workloadOf(p *upgrade.Pod) Workload { return Workload{p.Namespace, p.Restart} }
+
+// Restarted returns the pods whose proxies are replaced by restarting their workloads, by namespace.
+func Restarted(pods []upgrade.Pod) map[string][]*upgrade.Pod {
+	out := map[string][]*upgrade.Pod{}
+	for i := range pods {
+		if p := &pods[i]; p.Restarts() {
+			out[p.Namespace] = append(out[p.Namespace], p)
+		}
+	}
+	return out
+}
+
+// mostRequirements is how many keys and values the selector of a budget may have. One with more is not read: whoever
+// may create pods may create budgets, and their selectors have no limit. It is considered to select all pods of its
+// namespace, so that no restart is begun that it forbids; only the namespace's own workloads wait for it.
+const mostRequirements = 50
+
+// Budget takes in a budget of the namespace of these restarted pods. Nothing of it is kept but its name, if it never
+// lets a pod of a workload go, however well the workload is, and no other budget forbids the restart already.
+func (g *Ground) Budget(b *policyv1.PodDisruptionBudget, restarted []*upgrade.Pod) {
+	if !letsNoneGo(b) {
+		return
+	}
+	name := b.Namespace + "/" + b.Name
+	selects := labels.Everything()
+	if requirements(b.Spec.Selector) > mostRequirements {
+		name += fmt.Sprintf(" (its selector has more than %d keys and values, and is considered to select all pods)", mostRequirements)
+	} else {
+		var err error
+		if selects, err = metav1.LabelSelectorAsSelector(b.Spec.Selector); err != nil {
+			return // it selects no pods
+		}
+	}
+	for _, p := range restarted {
+		w := workloadOf(p)
+		if g.Forbidden[w] != "" || p.Namespace != b.Namespace {
 			continue
 		}
-		if letsNoneGo(&b) {
-			return b.Namespace + "/" + b.Name
+		switch {
+		case p.LabelsCut():
+			name := name + " (its pods have too many labels, and any budget is considered to select them)"
+			g.forbid(w, name)
+		case selects.Matches(labels.Set(p.Labels)):
+			g.forbid(w, name)
 		}
 	}
-	return ""
 }
 
-// longestSelector is how many bytes the selector of a budget may have. A longer one is ignored: whoever may create
-// pods may create budgets, of any size.
-const longestSelector = 16 << 10
+func (g *Ground) forbid(w Workload, budget string) {
+	if g.Forbidden == nil {
+		g.Forbidden = map[Workload]string{}
+	}
+	g.Forbidden[w] = budget
+}
 
-// Budget returns what of a budget is looked at; ok is false if it can be left out.
-func Budget(b *policyv1.PodDisruptionBudget) (kept policyv1.PodDisruptionBudget, ok bool) {
-	return policyv1.PodDisruptionBudget{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name},
-		Spec:       policyv1.PodDisruptionBudgetSpec{Selector: b.Spec.Selector},
-		Status:     policyv1.PodDisruptionBudgetStatus{ExpectedPods: b.Status.ExpectedPods, DesiredHealthy: b.Status.DesiredHealthy},
-	}, b.Spec.Selector.Size() <= longestSelector && letsNoneGo(b)
+// requirements is how many keys and values a selector has.
+func requirements(s *metav1.LabelSelector) int {
+	if s == nil {
+		return 0
+	}
+	n := len(s.MatchLabels) + len(s.MatchExpressions)
+	for _, e := range s.MatchExpressions {
+		n += len(e.Values)
+	}
+	return n
 }
 
 // letsNoneGo tells whether a budget never lets a pod go, as the disruption controller has worked it out from
@@ -85,9 +123,17 @@ func letsNoneGo(b *policyv1.PodDisruptionBudget) bool {
 	return b.Status.ExpectedPods > 0 && b.Status.DesiredHealthy >= b.Status.ExpectedPods
 }
 
-// Strategy returns what of a Deployment is looked at. Nearly all of its size is in its pod template.
-func Strategy(d *appsv1.Deployment) appsv1.Deployment {
-	return appsv1.Deployment{
+// Deployment takes in a Deployment of the namespace of these restarted pods, if it is the workload of one. Nearly all of
+// its size is in its pod template, which is not kept.
+func (g *Ground) Deployment(d *appsv1.Deployment, restarted []*upgrade.Pod) {
+	w := Workload{d.Namespace, upgrade.Restart{Kind: "Deployment", Name: d.Name}}
+	if !slices.ContainsFunc(restarted, func(p *upgrade.Pod) bool { return workloadOf(p) == w }) {
+		return
+	}
+	if g.Deployments == nil {
+		g.Deployments = map[Workload]*appsv1.Deployment{}
+	}
+	g.Deployments[w] = &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name},
 		Spec:       appsv1.DeploymentSpec{Paused: d.Spec.Paused, Strategy: d.Spec.Strategy, Replicas: d.Spec.Replicas},
 	}

@@ -10,7 +10,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -26,9 +25,10 @@ type Ground struct {
 	Unserved []release.Kind
 	// Denied are the rights among those asked for that the operator does not have.
 	Denied []Right
-	// Budgets and Deployments are those of namespaces where pods are to be restarted.
-	Budgets     []policyv1.PodDisruptionBudget
-	Deployments []appsv1.Deployment
+	// Forbidden are the restarted workloads of which a PodDisruptionBudget lets no pod go, with its name.
+	Forbidden map[Workload]string
+	// Deployments are those among the restarted workloads.
+	Deployments map[Workload]*appsv1.Deployment
 	// Quotas are those of the control plane's namespace.
 	Quotas []corev1.ResourceQuota
 }
@@ -43,7 +43,7 @@ func Obstacles(g Ground, to release.Release, pods []upgrade.Pod, added []*unstru
 		}
 	}
 	out = append(out, full(g.Quotas, added)...)
-	return append(out, disruptions(pods, g.Budgets, g.Deployments)...)
+	return append(out, disruptions(pods, g)...)
 }
 
 // tooOld compares minor releases: distributions add to the rest of a version as they like.

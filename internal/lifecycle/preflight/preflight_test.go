@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -99,6 +100,18 @@ func rolling(unavailable, surge intstr.IntOrString) func(*appsv1.DeploymentSpec)
 	}
 }
 
+// upon is what is kept of a Deployment and budgets.
+func upon(pods []upgrade.Pod, d appsv1.Deployment, budgets ...policyv1.PodDisruptionBudget) Ground {
+	var g Ground
+	for _, list := range Restarted(pods) {
+		for i := range budgets {
+			g.Budget(&budgets[i], list)
+		}
+		g.Deployment(&d, list)
+	}
+	return g
+}
+
 // TestDisruptions: a restart that takes pods away first is not begun where a budget lets none go.
 func TestDisruptions(t *testing.T) {
 	forbidden := []string{"shop/db", "it has no second slot", "PodDisruptionBudget shop/keep", "tulle.dev/upgrade=never"}
@@ -124,9 +137,9 @@ func TestDisruptions(t *testing.T) {
 		"paused": {restarted("Deployment"), budget(3, 1), deployment(3, func(s *appsv1.DeploymentSpec) { s.Paused = true }), []string{"paused", "kubectl rollout resume"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := Ground{Budgets: []policyv1.PodDisruptionBudget{c.budget}, Deployments: []appsv1.Deployment{c.d}}
 			twin := c.pod
 			twin.Name = "db-1"
+			g := upon([]upgrade.Pod{c.pod, twin}, c.d, c.budget)
 			one(t, Obstacles(g, to(), []upgrade.Pod{c.pod, twin}, nil), c.words...)
 			// In place nobody is disrupted, and who is left out is not restarted.
 			for _, change := range []func(*upgrade.Pod){
@@ -145,7 +158,11 @@ func TestDisruptions(t *testing.T) {
 	}
 	strangers := budget(3, 3)
 	strangers.Spec.Selector.MatchLabels["app"] = "web"
-	one(t, Obstacles(Ground{Budgets: []policyv1.PodDisruptionBudget{strangers}}, to(), []upgrade.Pod{restarted("StatefulSet")}, nil))
+	pods := []upgrade.Pod{restarted("StatefulSet")}
+	one(t, Obstacles(upon(pods, appsv1.Deployment{}, strangers), to(), pods, nil))
+	strangers = budget(3, 3)
+	strangers.Namespace = "elsewhere"
+	one(t, Obstacles(upon(pods, appsv1.Deployment{}, strangers), to(), pods, nil))
 }
 
 // TestForgedPods: a tenant's pod with the labels of one that has a proxy, and no proxy, holds up no upgrade by a budget
@@ -156,33 +173,90 @@ func TestForgedPods(t *testing.T) {
 		Namespace: "shop", Name: "db-0", Labels: map[string]string{"app": "db", names.LabelProxy: names.KindSidecar, names.LabelVersion: "0.2.0"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", Controller: &yes}},
 	}}
-	g := Ground{Budgets: []policyv1.PodDisruptionBudget{budget(3, 3)}}
-	one(t, Obstacles(g, to(), []upgrade.Pod{upgrade.PodFrom(p, "", "")}, nil))
+	obstacles := func() []string {
+		pods := []upgrade.Pod{upgrade.PodFrom(p, "", "")}
+		return Obstacles(upon(pods, appsv1.Deployment{}, budget(3, 3)), to(), pods, nil)
+	}
+	one(t, obstacles())
 	p.Spec.InitContainers = []corev1.Container{{Name: names.ContainerSlotA, Image: "p:1"}}
-	one(t, Obstacles(g, to(), []upgrade.Pod{upgrade.PodFrom(p, "", "")}, nil), "shop/db", "shop/keep")
+	one(t, obstacles(), "shop/db", "shop/keep")
+	for i := range 100 { // which budgets select it is not known
+		p.Labels[strconv.Itoa(i)] = ""
+	}
+	one(t, obstacles(), "shop/db", "shop/keep", "too many labels")
 }
 
-// TestLargeObjects: what is kept of a tenant's budgets and Deployments is small.
-func TestLargeObjects(t *testing.T) {
+// large is a budget that never lets a pod go, with a selector of many values.
+func large(name string) policyv1.PodDisruptionBudget {
 	b := budget(3, 3)
-	b.Annotations = map[string]string{"x": strings.Repeat("x", 1<<18)}
-	if kept, ok := Budget(&b); !ok || kept.Size() > 500 || forbids([]policyv1.PodDisruptionBudget{kept}, restarted("StatefulSet")) == "" {
-		t.Errorf("%v, %d bytes", ok, kept.Size())
+	b.Name = name
+	b.Spec.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: append(make([]string, 8000), "x")},
+	}}
+	return b
+}
+
+// TestLargeObjects: of a tenant's budgets and Deployments only what is decided is kept, and a budget whose selector is too
+// large to be read allows no restart.
+func TestLargeObjects(t *testing.T) {
+	pods := []upgrade.Pod{restarted("Deployment")}
+	list := Restarted(pods)["shop"]
+	var g Ground
+	for i := range 200 {
+		b := large(strconv.Itoa(i))
+		g.Budget(&b, list)
+		d := deployment(4, nil)
+		d.Name = strconv.Itoa(i)
+		g.Deployment(&d, list)
 	}
-	for i := range 1000 {
-		b.Spec.Selector.MatchLabels[strconv.Itoa(i)] = strings.Repeat("x", 60)
-	}
-	if _, ok := Budget(&b); ok {
-		t.Error("a selector of 60 KB is kept")
-	}
-	b = budget(3, 2)
-	if _, ok := Budget(&b); ok {
-		t.Error("a budget that lets one go is kept")
-	}
-	d := deployment(3, nil)
+	d := deployment(4, nil)
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: strings.Repeat("x", 1<<20)}}
-	if kept := Strategy(&d); kept.Size() > 500 {
-		t.Errorf("%d bytes of a Deployment", kept.Size())
+	g.Deployment(&d, list)
+	one(t, Obstacles(g, to(), pods, nil), "Deployment shop/db", "shop/0 (its selector has more than 50 keys and values")
+	for _, kept := range g.Deployments {
+		if kept.Size() > 500 {
+			t.Errorf("%d bytes of a Deployment", kept.Size())
+		}
+	}
+	if len(g.Forbidden) != 1 || len(g.Deployments) != 1 {
+		t.Errorf("kept: %v, %d Deployments", g.Forbidden, len(g.Deployments))
+	}
+}
+
+// TestCostOfBudgets: the largest selectors that are read cost little for many pods, and the larger ones nothing. Two
+// hundred of each and 300 pods took minutes.
+func TestCostOfBudgets(t *testing.T) {
+	var pods []upgrade.Pod
+	for i := range 300 {
+		p := restarted("StatefulSet")
+		p.Restart.Name = strconv.Itoa(i)
+		pods = append(pods, p)
+		p.Namespace = "elsewhere"
+		pods = append(pods, p)
+	}
+	by := Restarted(pods)
+	start := time.Now()
+	var g Ground
+	for i := range 200 {
+		b := large(strconv.Itoa(i))
+		b.Spec.Selector.MatchExpressions[0].Values = make([]string, mostRequirements-1)
+		g.Budget(&b, by["shop"])
+	}
+	if len(g.Forbidden) > 0 {
+		t.Error(g.Forbidden)
+	}
+	for i := range 200 {
+		b := large(strconv.Itoa(i))
+		g.Budget(&b, by["shop"])
+	}
+	if len(g.Forbidden) != 300 {
+		t.Errorf("%d workloads", len(g.Forbidden))
+	}
+	for range 10 {
+		Obstacles(g, to(), pods, nil)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 

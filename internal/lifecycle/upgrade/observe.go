@@ -73,27 +73,26 @@ func orderOf(pod, namespace string) string {
 // Bounds on what is kept of a pod. Whoever creates a pod may write a megabyte into most of its fields, with the labels
 // of a pod that has a proxy.
 const (
-	longestText   = 1024 // of a name, an image, a message or an order
-	longestLabels = 16 << 10
-	mostRequests  = 16
+	longestText  = 1024 // of a name, an image, a message or an order
+	mostRequests = 16
 )
 
-// labelsOf are the pod's labels, or only those that an upgrade reads itself if they are too long.
+// labelsCut is the key of an empty label of a pod of which not all labels are kept. No label has this key.
+const labelsCut = ""
+
+// LabelsCut reports whether the pod has more labels than are kept, so that it is not known which selectors match it.
+func (p Pod) LabelsCut() bool {
+	_, cut := p.Labels[labelsCut]
+	return cut
+}
+
+// labelsOf are the pod's labels, or only those that an upgrade reads itself if they are too many.
 func labelsOf(p *corev1.Pod) map[string]string {
-	n := 0
-	for k, v := range p.Labels {
-		n += len(k) + len(v)
+	kept, whole := clip.Labels(p.Labels, clip.MostLabels, clip.LongestLabels, names.LabelProxy, names.LabelVersion, names.LabelRevision, names.LabelUpgrade)
+	if !whole {
+		kept[labelsCut] = ""
 	}
-	if n <= longestLabels {
-		return p.Labels
-	}
-	out := map[string]string{}
-	for _, k := range []string{names.LabelProxy, names.LabelVersion, names.LabelRevision, names.LabelUpgrade} {
-		if v, set := p.Labels[k]; set {
-			out[k] = v
-		}
-	}
-	return out
+	return kept
 }
 
 func requestsOf(c corev1.Container) corev1.ResourceList {
