@@ -135,6 +135,6 @@ func TestStrangerOverADS(t *testing.T) {
 		return &statuspb.Status{Code: 3, Message: "no such\nfilter"}, true
 	})
 	verdict("a proxy of the Gateway rejects it", func(o Outcome) bool {
-		return !o.Programmed && o.Message == `proxy infra/edge-2 rejected it and keeps its last good configuration: "no such?filter"`
+		return !o.Programmed && o.Message == `proxy infra/edge-2 rejected it and keeps its last good configuration: "no such filter"`
 	})
 }
