@@ -48,7 +48,26 @@ func stolen(t *testing.T) client.Client {
 	if err := client.IgnoreAlreadyExists(admin.Create(t.Context(), binding)); err != nil {
 		t.Fatal(err)
 	}
-	return user(t, "system:serviceaccount:"+stolenHome+":tulle-operator")
+	c := user(t, "system:serviceaccount:"+stolenHome+":tulle-operator")
+	// The API server begins to ask its policies a moment after they are applied. Until then, everything is let through.
+	probe := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: stolenHome, Name: "probe"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "probe"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "probe"}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: "probe"}}},
+			},
+		},
+	}
+	eventually(t, "the policies are asked", func() string {
+		err := c.Create(t.Context(), probe.DeepCopy(), client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			return "a Deployment: " + errorText(err)
+		}
+		return ""
+	})
+	return c
 }
 
 func user(t *testing.T, name string) client.Client {
