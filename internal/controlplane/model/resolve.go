@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"tulle.dev/tulle/internal/names"
 )
 
 // Resolved is a Service with its endpoints and the identities behind them.
@@ -250,10 +248,11 @@ func numbersOf(parts []Slice) []map[portName]uint16 {
 // isWithheld reports whether Gateways must not send to an endpoint of a Service. Whoever may write EndpointSlices and
 // attach a route could otherwise have a Gateway send to itself without end, or connect to the pods of another namespace
 // with its identity, for which routes need a ReferenceGrant. w is the pod at the address, if it is known: by name a pod of
-// the Service's namespace, else one with a sidecar. The other pods of the Service's namespace are looked at no further.
+// the Service's namespace, else one with a sidecar. Pods of the Service's namespace that are named are looked at no
+// further, so that a Gateway can send to another one of its Service's namespace.
 func isWithheld(svc Service, w Workload, known bool, a netip.AddrPort, isLed func(netip.AddrPort) bool) bool {
 	switch {
-	case known && (w.Kind == names.KindGateway || w.Namespace != svc.Namespace || w.Ended): // the address may be another pod's by now
+	case known && (w.Namespace != svc.Namespace || w.Ended): // the address may be another pod's by now
 		return true
 	case known && !w.HostNetwork:
 		return false

@@ -132,7 +132,7 @@ func TestEndpointsOfGateways(t *testing.T) {
 		"its own by address":                  {slice("10.0.0.2"), podEvent("tenant", "api", "10.0.0.2"), "10.0.0.1:8080 10.0.0.2:8080 tenant/sa/api tenant/sa/web", "", "10.0.0.1:8080 10.0.0.2:8080 tenant/sa/web"},
 		"outside":                             {slice("203.0.113.7"), podEvent("tenant", "api", "10.0.0.2"), "10.0.0.1:8080 203.0.113.7:8080 tenant/sa/web", "", ""},
 		"a Gateway's pod":                     {slice("10.0.0.2"), podEvent("infra", "gw-1", "10.0.0.2", gatewayPod), "10.0.0.1:8080 10.0.0.2:8080 tenant/sa/web", own, ""},
-		"its own Gateway's":                   {slice("10.0.0.2 gw-1"), podEvent("tenant", "gw-1", "10.0.0.2", gatewayPod), "10.0.0.1:8080 10.0.0.2:8080 tenant/sa/web", own, "10.0.0.1:8080 tenant/sa/web"},
+		"its own Gateway's, by name":          {slice("10.0.0.2 gw-1"), podEvent("tenant", "gw-1", "10.0.0.2", gatewayPod), "10.0.0.1:8080 10.0.0.2:8080 tenant/sa/web", "", "10.0.0.1:8080 tenant/sa/web"},
 		"a cluster address":                   {slice("10.1.0.9"), serviceEvent("infra", "gw", "10.1.0.9"), "10.0.0.1:8080 10.1.0.9:8080 tenant/sa/web", own, ""},
 		"a load balancer":                     {slice("203.0.113.7"), serviceEvent("infra", "gw", "10.1.0.9", outer(func(s *model.Service) { s.Balanced = parsed("203.0.113.7") })), "10.0.0.1:8080 203.0.113.7:8080 tenant/sa/web", own, ""},
 		"one of mode Proxy":                   {slice("203.0.113.7"), serviceEvent("infra", "gw", "10.1.0.9", outer(func(s *model.Service) { s.LoadBalancer = []string{"203.0.113.7", "lb.example"} })), "10.0.0.1:8080 203.0.113.7:8080 tenant/sa/web", own, ""},
@@ -184,5 +184,25 @@ func TestEndpointsOfGateways(t *testing.T) {
 				t.Errorf("%d Services are resolved again", n)
 			}
 		})
+	}
+}
+
+// TestGatewaysBeyondPlaces: what Gateways must not use stays left out of a port for which clients follow no hints any more.
+func TestGatewaysBeyondPlaces(t *testing.T) {
+	var got []model.Endpoints
+	emit := withinPlaces(model.SmallPairs, func(l model.Endpoints) { got = append(got, l) })
+	gateway := model.NearEndpoints{Place: model.Place{Gateway: true}}
+	for range 2 {
+		l := model.Endpoints{Near: []model.NearEndpoints{gateway}}
+		for i := range model.PlacesOf(model.SmallPairs, true) {
+			l.Near = append(l.Near, model.NearEndpoints{Place: model.Place{Node: fmt.Sprint(i)}})
+		}
+		emit(l)
+	}
+	emit(model.Endpoints{Near: []model.NearEndpoints{gateway}})
+	for i, want := range []int{1 + model.PlacesOf(model.SmallPairs, true), 1, 1} {
+		if near := got[i].Near; len(near) != want || !near[0].Place.Gateway {
+			t.Errorf("port %d has %d places, want %d with the Gateways' first", i, len(near), want)
+		}
 	}
 }

@@ -72,8 +72,12 @@ func withinPlaces(pairs int, emit func(model.Endpoints)) func(model.Endpoints) {
 	used := map[way]int{}
 	return func(l model.Endpoints) {
 		w := way{l.As, l.Via.TLS}
-		if used[w] += len(l.Near); used[w] > model.PlacesOf(pairs, w == way{}) {
-			l.Near = nil
+		near := len(l.Near)
+		if near > 0 && l.Near[0].Place.Gateway {
+			near--
+		}
+		if used[w] += near; near > 0 && used[w] > model.PlacesOf(pairs, w == way{}) {
+			l.Near = l.Near[:len(l.Near)-near] // what Gateways must not use is left out whatever is beside it
 		}
 		emit(l)
 	}
