@@ -253,12 +253,16 @@ func (u *run) tooFar(version string) string {
 // that is not Ready is one if nothing of it serves, and the image of the version is still beside.
 func (u *run) stragglers(version string) string {
 	goal := u.goal(version)
+	if !u.Complete {
+		return ""
+	}
 	for _, p := range u.Pods {
 		if !p.takesPart() || len(u.by[p.key()]) == 0 {
 			continue
 		}
 		st := u.standing(p, goal, u.Clock)
-		if st.move.free || p.Ready && (st.stage == due || st.stage == busy) {
+		ordered := p.target().Version == version // and not done: it failed before, or does soon
+		if st.move.free || p.Ready && (st.stage == due || st.stage == busy && !ordered) {
 			return p.version()
 		}
 	}

@@ -150,7 +150,7 @@ func (u *run) count(pods []Pod, goal Goal) tally {
 			}
 		case busy:
 			t.open++
-			if connected || !u.Complete {
+			if u.known(p) || !u.Complete {
 				t.busy++
 			}
 			t.waiting = append(t.waiting, name+st.why)
@@ -184,8 +184,6 @@ func (u *run) standing(p Pod, goal Goal, clock Clock) standing {
 		st = standing{stage: held, why: "no proxy of it is connected and ready" + u.by[p.key()].cut()}
 	case restart && !connected && u.Complete:
 		st.stage, st.why = held, "no proxy of it is connected"
-	case st.stage == failed && !connected && !p.Ready:
-		st.stage = held // its node may have gone
 	case st.stage == failed && u.over():
 	case st.stage == failed && u.s.Phase == v1alpha1.PhaseRollingBack && st.waited > ownersPatience:
 		st.stage = left
@@ -279,12 +277,6 @@ func (u *run) replace(t tally) {
 // are free, the others as far as the limit allows.
 func (u *run) take(t tally) {
 	left := limit(u.Spec, t.connected) - t.busy
-	for _, m := range restarts(t.due) {
-		if left > 0 {
-			u.moves = append(u.moves, m)
-			left--
-		}
-	}
 	for _, m := range t.due {
 		if m.Version == "" || m.Restart != (Restart{}) {
 			continue
@@ -295,13 +287,20 @@ func (u *run) take(t tally) {
 		}
 	}
 	for _, m := range t.due {
-		if m.Version != "" {
+		if m.Version != "" || m.Restart != (Restart{}) {
 			continue
 		}
 		if m.free || left > 0 {
 			u.moves = append(u.moves, m)
 		}
 		if !m.free {
+			left--
+		}
+	}
+	// Restarts come last: one that hangs takes a place in each round.
+	for _, m := range restarts(t.due) {
+		if left > 0 {
+			u.moves = append(u.moves, m)
 			left--
 		}
 	}

@@ -31,7 +31,9 @@ func (u *run) goBack() {
 	case t.open == 0 && len(behind) == 0 && tidying:
 		waiting = append(waiting, "the last connections of the replaced proxies to end")
 	case t.open == 0 && len(behind) == 0:
-		u.s.Message = joined(u.s.Message, notWaited(late), u.leftOut(goal))
+		if rest := joined(notWaited(late), u.leftOut(goal)); !strings.Contains(u.s.Message, rest) && len(u.s.Message) < longestText {
+			u.s.Message = joined(u.s.Message, rest) // what was left the first time stays in the message
+		}
 		u.finish(v1alpha1.PhaseRolledBack, "RolledBack", u.s.Message)
 		return
 	}

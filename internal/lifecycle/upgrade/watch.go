@@ -46,7 +46,7 @@ func (c Clock) from(since time.Time) Clock {
 	return c
 }
 
-// mostGaps is how many gaps a Watch remembers. With more, it began after the oldest.
+// mostGaps is how many gaps a Watch remembers. With more, the oldest two are one of the length of both.
 const mostGaps = 64
 
 // Watch is what the operator remembers of when it could see the cluster. The zero value begins with the first Look.
@@ -68,7 +68,8 @@ func (w *Watch) Look(now time.Time, complete bool) Clock {
 		w.gaps = append(w.gaps, Gap{w.blind, now})
 		w.blind = time.Time{}
 		if len(w.gaps) > mostGaps {
-			w.began, w.gaps = w.gaps[0].To, slices.Clone(w.gaps[1:])
+			a, b := w.gaps[0], w.gaps[1]
+			w.gaps = append([]Gap{{a.From, b.To.Add(a.To.Sub(b.From))}}, w.gaps[2:]...)
 		}
 	}
 	if complete {

@@ -393,38 +393,29 @@ func TestWatch(t *testing.T) {
 	for s := 602; s < 2000; s += 2 {
 		c = w.Look(at(s), s%4 == 0)
 	}
-	if got := c.watched(at(0)); len(c.Gaps) > mostGaps || got > 300*time.Second {
+	if got := c.watched(at(0)); len(c.Gaps) > mostGaps || got < 570*time.Second || got > 590*time.Second { // what was watched before still counts
 		t.Errorf("%d gaps, %s", len(c.Gaps), got)
 	}
 }
 
-// TestLostNode: that a node is lost while a proxy of it is replaced is no release's fault.
-func TestLostNode(t *testing.T) {
-	w := newWorld(t, 61, 4)
-	w.broken["0.3.0"] = true
+// TestHungRestart: a restart that hangs does not keep other proxies from going back.
+func TestHungRestart(t *testing.T) {
+	w := newWorld(t, 63, 4, 1)
+	one := intstr.FromInt32(1)
+	w.spec.MaxUnavailable = &one
 	w.wanted = "0.3.0"
-	var lost *simPod
-	for lost == nil {
+	w.until(v1alpha1.PhaseCompleted)
+	w.status.Phase, w.status.Finished, w.status.From, w.deployed["0.2.0"] = v1alpha1.PhaseDataPlane, nil, "0.2.0", 2
+	hung := w.pods["shop/w1-0"]
+	hung.Obstacle, hung.Restart = "it has no second slot", Restart{"Deployment", "w1"}
+	w.wanted = "0.2.0"
+	for range 300 {
 		w.operate(-1)
-		for _, p := range w.pods {
-			if p.Target.Version == "0.3.0" {
-				lost = p
-			}
-		}
 		w.pass(2 * time.Second)
 	}
-	lost.Ready, w.away = false, map[string]bool{lost.key(): true}
-	for range 150 {
-		w.operate(-1)
-		if w.status.Phase != v1alpha1.PhaseDataPlane {
-			break
-		}
-		if w.pods["shop/w0-0"].Target.Version != "" && lost.key() != "shop/w0-0" {
-			return // it continued
-		}
-		w.now = w.now.Add(2 * time.Second)
+	if hung.label() != "0.3.0" || len(w.restarts) == 0 {
+		t.Errorf("%s, restarts %d", hung.label(), len(w.restarts))
 	}
-	if w.status.Phase == v1alpha1.PhaseRollingBack && strings.Contains(w.status.Message, lost.key()) {
-		t.Errorf("%+v", w.status)
-	}
+	delete(w.pods, hung.key())
+	w.all("0.2.0")
 }
