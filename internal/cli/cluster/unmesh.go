@@ -11,7 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -105,7 +105,7 @@ const longestName = 253
 // isWorkload reports whether an owner is of the API group of workloads, with a name that a request can have. The API server
 // does not check whether an owner exists.
 func isWorkload(o *metav1.OwnerReference) bool {
-	return o.APIVersion == appsv1.SchemeGroupVersion.String() && len(o.Name) <= longestName && len(path.IsValidPathSegmentName(o.Name)) == 0
+	return o.APIVersion == appsv1.SchemeGroupVersion.String() && len(o.Name) <= longestName && len(content.IsPathSegmentName(o.Name)) == 0
 }
 
 // ownerOf finds the workload that replaces a pod, or else who owns it.
